@@ -1,0 +1,46 @@
+#include "base/error.h"
+
+#include "icot.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MESSAGE_BYTES = 512 };
+
+static _Thread_local char message[MESSAGE_BYTES];
+
+const char *icot_last_error(void)
+{
+    return message;
+}
+
+int fail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    return ICOT_FAILED;
+}
+
+int fail_within(const char *format, ...)
+{
+    char inner[MESSAGE_BYTES];
+    memcpy(inner, message, sizeof inner);
+
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+
+    size_t used = length < 0 ? 0 : (size_t)length;
+    size_t room = used + 3 < sizeof message ? sizeof message - used - 3 : 0;
+    if (room > 0) {
+        size_t rest = strnlen(inner, room);
+        memcpy(message + used, ": ", 2);
+        memcpy(message + used + 2, inner, rest);
+        message[used + 2 + rest] = '\0';
+    }
+    return ICOT_FAILED;
+}

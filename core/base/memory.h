@@ -1,0 +1,28 @@
+/*
+ * Memory: the one place where the core allocates.
+ *
+ * Blocks are 64-byte aligned and rounded up to a few size classes; what is freed is kept for the
+ * next request of its class, since a training step asks for the same sizes again and again. The
+ * cache and its counters belong to the process and may be used from any thread.
+ */
+#ifndef ICOT_BASE_MEMORY_H
+#define ICOT_BASE_MEMORY_H
+
+#include <stddef.h>
+
+/* Gives `bytes` bytes (0 is allowed), not cleared; fails with a message when there are none. */
+int memory_alloc(size_t bytes, void **out);
+
+/* The same, cleared, for count elements of the given size; an overflow of the product fails. */
+int memory_alloc_zero(size_t count, size_t size, void **out);
+
+/* Grows or shrinks a block, keeping its contents; *block may be NULL. On failure it is as before.
+ */
+int memory_resize(void **block, size_t bytes);
+
+void memory_free(void *block); /* NULL is allowed */
+
+/* A copy of a C string, freed by memory_free. */
+int memory_copy_string(const char *text, char **out);
+
+#endif

@@ -1,0 +1,306 @@
+/*
+ * icot.h - the one public header of the core.
+ *
+ * Everything that Lua (or another program) may call stands here. The build preprocesses this file
+ * and hands the result to LuaJIT's ffi.cdef, so keep it to declarations: no function bodies, and
+ * no macros that a caller would need.
+ *
+ * Conventions
+ *   errors    A function that can fail returns int: 0 is success, anything else is an error whose
+ *             one-line message icot_last_error() gives. Results come back through out parameters,
+ *             which are left untouched on failure.
+ *   tensors   Named by a 64-bit handle. A handle whose tensor is gone (its scope was closed, or it
+ *             was freed) is refused with a message; it never reads stale memory. 0 is no tensor.
+ *   lifetime  Tensors belong to the innermost scope that is open when they are made and go when it
+ *             closes. Outside any scope they live until icot_tensor_free.
+ *   threads   An engine serves one thread at a time; its kernels use all OpenMP threads.
+ */
+#ifndef ICOT_H
+#define ICOT_H
+
+#ifndef ICOT_FFI
+#include <stddef.h>
+#include <stdint.h>
+#define ICOT_API __attribute__((visibility("default")))
+#else
+#define ICOT_API
+#endif
+
+enum {
+    ICOT_ABI = 1,        /* raised whenever anything in this file changes its meaning */
+    ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
+    ICOT_MAX_INPUTS = 8, /* most inputs an operator can have (concat included) */
+    ICOT_MAX_INDICES = 16
+};
+
+/* ---- Base: errors, versions, memory, threads, random numbers, interrupts ----------------------
+ */
+
+ICOT_API const char *icot_last_error(void);    /* message of this thread's last error */
+ICOT_API int icot_abi(void);                   /* ICOT_ABI of the library that was loaded */
+ICOT_API size_t icot_sizeof(const char *type); /* size of a struct in this header; 0: unknown */
+ICOT_API const char *icot_version(void);       /* icot's own version */
+ICOT_API const char *icot_blas_version(void);  /* OpenBLAS's description of itself */
+ICOT_API const char *icot_hdf5_version(void);
+ICOT_API const char *icot_cpu_kernels(void); /* instruction set the CPU kernels were chosen for */
+
+typedef struct icot_memory {
+    int64_t live;        /* bytes handed out now */
+    int64_t peak;        /* most bytes that were ever live */
+    int64_t cached;      /* bytes kept for reuse */
+    int64_t allocations; /* requests since the program started */
+} icot_memory;
+
+ICOT_API void icot_memory_read(icot_memory *out);
+ICOT_API void icot_memory_reset_peak(void);
+ICOT_API void icot_memory_release_cache(void);
+/* For tests: the Nth allocation from now fails once (1 = the next). 0 switches that off. */
+ICOT_API void icot_memory_fail_at(int64_t nth);
+
+ICOT_API int icot_threads(void);
+ICOT_API int icot_set_threads(int count);
+
+/* Random numbers are a pure function of (seed, stream, step, index): Philox4x32-10. */
+typedef struct icot_random_key {
+    uint64_t seed;
+    uint32_t stream; /* what the numbers are for: one of ICOT_STREAM_*, or a layer's own number */
+    uint64_t step;   /* when: training step, epoch, … */
+} icot_random_key;
+
+enum {
+    ICOT_STREAM_INIT = 1,    /* initial parameters */
+    ICOT_STREAM_ORDER = 2,   /* order of the training examples, step = epoch */
+    ICOT_STREAM_OFFSET = 3,  /* removal smoothing, step = training step */
+    ICOT_STREAM_DATA = 4,    /* examples that a dataset makes up */
+    ICOT_STREAM_DROPOUT = 64 /* dropout layer k of a model uses ICOT_STREAM_DROPOUT + k */
+};
+
+ICOT_API void icot_random_uniform(icot_random_key key, int64_t n, double *out);      /* in [0, 1) */
+ICOT_API void icot_random_permutation(icot_random_key key, int32_t n, int32_t *out); /* of 0..n-1 */
+
+/* Ctrl-C and SIGTERM only raise a flag; the program looks at it between two steps. */
+ICOT_API int icot_interrupts_catch(void);
+ICOT_API int icot_interrupted(void); /* signal number that arrived, or 0 */
+ICOT_API void icot_interrupts_clear(void);
+
+ICOT_API double icot_seconds(void); /* monotonic clock, in seconds */
+
+/* ---- Tensors ----------------------------------------------------------------------------------
+ */
+
+typedef enum icot_dtype { ICOT_FLOAT32 = 0, ICOT_INT32 = 1 } icot_dtype;
+
+typedef uint64_t icot_tensor;
+typedef struct icot_engine icot_engine; /* backend, tensors, scopes and tape of one program part */
+
+typedef struct icot_tensor_info {
+    icot_dtype dtype;
+    int ndim;
+    int64_t shape[ICOT_MAX_DIMS];
+    int64_t strides[ICOT_MAX_DIMS]; /* in elements */
+    int64_t numel;
+    int contiguous;
+    int requires_grad;
+    void *data; /* first element; valid as long as the tensor is */
+} icot_tensor_info;
+
+ICOT_API int icot_engine_create(const char *device, icot_engine **out); /* device: "cpu" */
+ICOT_API void icot_engine_free(icot_engine *engine);
+ICOT_API const char *icot_engine_device(const icot_engine *engine);
+
+/* Makes a tensor of zeros in the innermost scope. A shape of 0 dimensions is a scalar. */
+ICOT_API int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim,
+                                const int64_t *shape, icot_tensor *out);
+ICOT_API int icot_tensor_free(icot_engine *engine, icot_tensor tensor);
+ICOT_API int icot_tensor_describe(icot_engine *engine, icot_tensor tensor, icot_tensor_info *out);
+/* Moves a tensor from the innermost scope to the one around it, so that it outlives the former. */
+ICOT_API int icot_tensor_keep(icot_engine *engine, icot_tensor tensor);
+/* A second tensor on the same data that the tape does not follow. */
+ICOT_API int icot_tensor_detach(icot_engine *engine, icot_tensor tensor, icot_tensor *out);
+/* Copies numel elements in or out, in row-major order whatever the strides are. */
+ICOT_API int icot_tensor_read(icot_engine *engine, icot_tensor tensor, void *out, int64_t numel);
+ICOT_API int icot_tensor_write(icot_engine *engine, icot_tensor tensor, const void *in,
+                               int64_t numel);
+ICOT_API int icot_tensor_fill(icot_engine *engine, icot_tensor tensor, double value);
+ICOT_API int icot_tensor_normal(icot_engine *engine, icot_tensor tensor, double mean, double std,
+                                icot_random_key key);
+ICOT_API int icot_tensor_uniform(icot_engine *engine, icot_tensor tensor, double low, double high,
+                                 icot_random_key key);
+/* Index of the largest value of each row: x (R, C) -> out (R), int32. */
+ICOT_API int icot_tensor_argmax(icot_engine *engine, icot_tensor x, icot_tensor *out);
+
+/* ---- Scopes, operators and gradients ----------------------------------------------------------
+ */
+
+ICOT_API int icot_scope_open(icot_engine *engine);
+ICOT_API int icot_scope_close(icot_engine *engine); /* frees its tensors and its tape */
+ICOT_API int icot_scope_depth(const icot_engine *engine);
+
+ICOT_API int icot_grad_enabled(const icot_engine *engine);
+ICOT_API void icot_set_grad_enabled(icot_engine *engine, int enabled);
+ICOT_API int icot_requires_grad(icot_engine *engine, icot_tensor tensor, int requires_grad);
+ICOT_API int icot_grad(icot_engine *engine, icot_tensor tensor, icot_tensor *out); /* 0: none yet */
+ICOT_API int icot_zero_grad(icot_engine *engine, const icot_tensor *tensors, int64_t count);
+
+/* What an operator takes beside its input tensors; which field means what: autograd/operators. */
+typedef struct icot_op_params {
+    double number[4];
+    int64_t index[ICOT_MAX_INDICES];
+    int n_index;
+    icot_random_key key;
+} icot_op_params;
+
+ICOT_API int icot_operator_count(void);
+ICOT_API const char *icot_operator_name(int index); /* NULL: no such operator */
+ICOT_API int icot_operator_find(const char *name);  /* -1: no such operator */
+/* Applies an operator and records it on the tape if an input requires a gradient. */
+ICOT_API int icot_apply(icot_engine *engine, int operator_index, const icot_tensor *inputs,
+                        int n_inputs, const icot_op_params *params, icot_tensor *out);
+/* Gradients of a scalar, added into the .grad of every leaf that requires one; empties the tape. */
+ICOT_API int icot_backward(icot_engine *engine, icot_tensor loss);
+
+/* ---- Decoding: attention over a cache of keys and values ---------------------------------------
+ */
+
+/*
+ * Appends the keys and values of new tokens to the cache and attends over all that is there.
+ *   qkv         (T, 3C) of the new tokens of B sequences, packed; cu_seqlens (B+1) says where each
+ * lies slots       (B) row of the cache that sequence b uses lengths     (B) tokens that the cache
+ * holds for it already keys/values (S, L, C) the cache: S slots of L tokens; written in place out
+ * (T, C)
+ */
+ICOT_API int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_seqlens,
+                                   icot_tensor slots, icot_tensor lengths, icot_tensor keys,
+                                   icot_tensor values, int heads, icot_tensor *out);
+
+/* ---- Optimizer ---------------------------------------------------------------------------------
+ */
+
+typedef struct icot_adamw_options {
+    double lr, beta1, beta2, eps, weight_decay;
+    double grad_scale; /* gradients are multiplied by this first (clipping) */
+    int64_t step;      /* 1 for the first update since the moments were zero */
+} icot_adamw_options;
+
+/* 2-norm over the gradients of all tensors that have one, summed in float64. */
+ICOT_API int icot_grad_norm(icot_engine *engine, const icot_tensor *tensors, int64_t count,
+                            double *out);
+/* One AdamW update (decoupled decay) of one parameter from its .grad; moments have its shape. */
+ICOT_API int icot_adamw_step(icot_engine *engine, icot_tensor parameter, icot_tensor exp_avg,
+                             icot_tensor exp_avg_sq, const icot_adamw_options *options);
+
+/* ---- Text: corpus, removal, batches ------------------------------------------------------------
+ */
+
+typedef struct icot_corpus icot_corpus; /* examples: question, cot, answer as token ids */
+
+typedef struct icot_example {
+    int64_t question, cot, answer; /* lengths in tokens, without separators */
+} icot_example;
+
+/* Ids are stored in 1, 2 or 4 bytes each, whichever holds 0 … vocab_size-1. */
+ICOT_API int icot_corpus_create(int64_t vocab_size, icot_corpus **out);
+ICOT_API void icot_corpus_free(icot_corpus *corpus);
+ICOT_API int icot_corpus_reserve(icot_corpus *corpus, int64_t examples, int64_t tokens);
+ICOT_API int icot_corpus_append(icot_corpus *corpus, const int32_t *question, int64_t n_question,
+                                const int32_t *cot, int64_t n_cot, const int32_t *answer,
+                                int64_t n_answer);
+ICOT_API int64_t icot_corpus_size(const icot_corpus *corpus);
+ICOT_API int64_t icot_corpus_bytes(const icot_corpus *corpus);
+ICOT_API int icot_corpus_lengths(const icot_corpus *corpus, int64_t index, icot_example *out);
+/* Copies question, cot and answer of one example, end to end, into tokens (their total length). */
+ICOT_API int icot_corpus_read(const icot_corpus *corpus, int64_t index, int32_t *tokens,
+                              int64_t capacity);
+
+typedef enum icot_side { ICOT_LEFT = 0, ICOT_RIGHT = 1 } icot_side;
+typedef enum icot_positions { ICOT_CLOSED_UP = 0, ICOT_KEPT = 1 } icot_positions;
+
+/* How the CoT is cut when a batch is packed. */
+typedef struct icot_removal {
+    int64_t removed;  /* s: CoT tokens to remove from every example */
+    double smoothing; /* λ of the extra offset P(o) ∝ exp(-λ·o); negative: no offsets */
+    int64_t remove_all_beyond; /* s + o at or above this removes all the CoT; negative: never */
+    icot_side side;
+    icot_positions positions;
+    int32_t eos, separator; /* ids of <eos> and #### */
+    icot_random_key key;    /* of the offsets; example k of the batch draws number k */
+} icot_removal;
+
+/*
+ * Sequences packed end to end: question <eos> cot <eos> #### answer <eos>, the CoT cut. Row r holds
+ * tokens[r]; rows that predict a target (everything after the first <eos>) are listed in
+ * target_rows, what they should predict in targets. The arrays belong to the batch.
+ */
+typedef struct icot_batch {
+    int64_t n_examples, n_tokens, n_targets;
+    int64_t cot_left;                         /* CoT tokens left in all sequences together */
+    int32_t *tokens;                          /* (n_tokens) */
+    int32_t *positions;                       /* (n_tokens) */
+    int32_t *cu_seqlens;                      /* (n_examples + 1) */
+    int32_t *target_rows;                     /* (n_targets) */
+    int32_t *targets;                         /* (n_targets) */
+    int64_t token_capacity, example_capacity; /* room in the arrays, kept for reuse */
+} icot_batch;
+
+ICOT_API int icot_batch_create(icot_batch **out);
+ICOT_API void icot_batch_free(icot_batch *batch);
+/* Packs the examples `ids` of the corpus for training or teacher-forced evaluation. */
+ICOT_API int icot_batch_pack(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids,
+                             int64_t n, const icot_removal *removal);
+/* Packs only `question <eos>`, positioned so that decoding can go on with the CoT that is left. */
+ICOT_API int icot_batch_prompts(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids,
+                                int64_t n, const icot_removal *removal);
+
+/* ---- Files: run log (HDF5), safetensors --------------------------------------------------------
+ */
+
+typedef struct icot_runlog icot_runlog;
+typedef enum icot_column_kind {
+    ICOT_COLUMN_INT64 = 0,
+    ICOT_COLUMN_FLOAT64 = 1,
+    ICOT_COLUMN_TEXT = 2, /* UTF-8, cut at a character boundary and zero-padded to width bytes */
+    ICOT_COLUMN_BOOL = 3  /* read as bool by h5py */
+} icot_column_kind;
+
+typedef struct icot_column {
+    const char *name;
+    icot_column_kind kind;
+    int width; /* bytes of a text column */
+} icot_column;
+
+/* Creates the file; one that exists is an error unless overwrite is set. */
+ICOT_API int icot_runlog_create(const char *path, int overwrite, icot_runlog **out);
+/* Attributes of /. Those set before icot_runlog_live may be changed until the file is closed. */
+ICOT_API int icot_runlog_set_text(icot_runlog *log, const char *name, const char *value);
+ICOT_API int icot_runlog_set_integer(icot_runlog *log, const char *name, int64_t value);
+ICOT_API int icot_runlog_set_number(icot_runlog *log, const char *name, double value);
+/* A scalar string dataset such as "recipe/source"; groups on the way are made. */
+ICOT_API int icot_runlog_put_text(icot_runlog *log, const char *path, const char *value);
+/* A compound table that grows; *table is its number in this log. */
+ICOT_API int icot_runlog_table(icot_runlog *log, const char *path, const icot_column *columns,
+                               int n_columns, int *table);
+/* A float64 matrix (rows, width) that grows by rows, addressed like a table. */
+ICOT_API int icot_runlog_matrix(icot_runlog *log, const char *path, int64_t width, int *table);
+ICOT_API int icot_runlog_link(icot_runlog *log, const char *path, const char *file,
+                              const char *target); /* external link */
+/* From here on readers may open the file (SWMR), and only rows can be added. */
+ICOT_API int icot_runlog_live(icot_runlog *log);
+/* One row: numbers[i] for number columns, texts[i] for text columns, i counting all columns. */
+ICOT_API int icot_runlog_append(icot_runlog *log, int table, const double *numbers,
+                                const char *const *texts);
+ICOT_API int icot_runlog_flush(icot_runlog *log);
+/* Writes the attribute end_state (with end_time) and closes; the log is freed even on failure. */
+ICOT_API int icot_runlog_close(icot_runlog *log, const char *end_state);
+
+typedef struct icot_named_tensor {
+    const char *name;
+    icot_tensor tensor;
+} icot_named_tensor;
+
+/* Writes through a temporary file, fsync and rename: path holds all of it or is not touched. */
+ICOT_API int icot_safetensors_save(icot_engine *engine, const char *path,
+                                   const icot_named_tensor *tensors, int64_t count);
+/* The same for a small text file (config.json). */
+ICOT_API int icot_file_write(const char *path, const char *text, int64_t length);
+
+#endif
