@@ -1,0 +1,240 @@
+/* The public face of tensors: making, describing, filling, reading and writing them. */
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "tensor/engine.h"
+
+#include <string.h>
+
+int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim, const int64_t *sizes,
+                       icot_tensor *out)
+{
+    if (ndim < 0 || ndim > ICOT_MAX_DIMS) {
+        return fail("tensor: got %d dimensions, expected 0 to %d", ndim, ICOT_MAX_DIMS);
+    }
+    if (dtype != ICOT_FLOAT32 && dtype != ICOT_INT32) {
+        return fail("tensor: %d is not a dtype", (int)dtype);
+    }
+    shape size = {.ndim = ndim};
+    for (int d = 0; d < ndim; d++) {
+        if (sizes[d] < 0) {
+            return fail("tensor: dimension %d has size %lld, expected 0 or more", d,
+                        (long long)sizes[d]);
+        }
+        size.size[d] = sizes[d];
+    }
+    tensor *made;
+    if (tensor_new(engine, dtype, &size, &made)) return ICOT_FAILED;
+    size_t bytes = (size_t)shape_numel(&size) * dtype_bytes(dtype);
+    if (engine->device->clear(made->storage->data, bytes)) {
+        tensor_release(engine, made);
+        return ICOT_FAILED;
+    }
+    *out = made->handle;
+    return ICOT_OK;
+}
+
+int icot_tensor_free(icot_engine *engine, icot_tensor handle)
+{
+    tensor *t = tensor_find(engine, handle);
+    if (!t) return ICOT_FAILED;
+    if (t->readers > 0 || t->node >= 0) {
+        return fail("free: the tape still needs this tensor; run backward or close the scope "
+                    "first");
+    }
+    tensor_release(engine, t);
+    return ICOT_OK;
+}
+
+int icot_tensor_describe(icot_engine *engine, icot_tensor handle, icot_tensor_info *out)
+{
+    tensor *t = tensor_find(engine, handle);
+    if (!t) return ICOT_FAILED;
+    *out = (icot_tensor_info){.dtype = t->dtype,
+                              .ndim = t->ndim,
+                              .numel = tensor_numel(t),
+                              .contiguous = tensor_is_contiguous(t),
+                              .requires_grad = t->requires_grad,
+                              .data = tensor_data(t)};
+    memcpy(out->shape, t->shape, sizeof out->shape);
+    memcpy(out->strides, t->strides, sizeof out->strides);
+    return ICOT_OK;
+}
+
+int icot_tensor_keep(icot_engine *engine, icot_tensor handle)
+{
+    tensor *t = tensor_find(engine, handle);
+    if (!t) return ICOT_FAILED;
+    if (t->scope != engine->innermost || !engine->innermost->outer) {
+        return fail("keep: only a tensor of the innermost open scope can be moved out of it");
+    }
+    tensor outer = {.scope = engine->innermost->outer};
+    tensor_move_beside(t, &outer);
+    if (t->grad) tensor_move_beside(t->grad, &outer);
+    return ICOT_OK;
+}
+
+int icot_tensor_detach(icot_engine *engine, icot_tensor handle, icot_tensor *out)
+{
+    tensor *t = tensor_find(engine, handle);
+    if (!t) return ICOT_FAILED;
+    shape size = tensor_shape(t);
+    tensor *made;
+    if (tensor_new_view(engine, t, &size, t->strides, t->offset, &made)) return ICOT_FAILED;
+    *out = made->handle;
+    return ICOT_OK;
+}
+
+/* ---- Copying in and out ------------------------------------------------------------------------
+ */
+
+/* Steps a row-major index; returns the change in element offset, wrapping around at the end. */
+static int64_t next_offset(const tensor *t, int64_t index[ICOT_MAX_DIMS], int64_t offset)
+{
+    for (int d = t->ndim - 1; d >= 0; d--) {
+        offset += t->strides[d];
+        if (++index[d] < t->shape[d]) return offset;
+        offset -= t->strides[d] * t->shape[d];
+        index[d] = 0;
+    }
+    return offset;
+}
+
+static int find_for_copy(icot_engine *engine, icot_tensor handle, const char *who, int64_t numel,
+                         tensor **out)
+{
+    tensor *t = tensor_find(engine, handle);
+    if (!t) return ICOT_FAILED;
+    if (numel != tensor_numel(t)) {
+        return fail("%s: got %lld elements for a tensor of %lld", who, (long long)numel,
+                    (long long)tensor_numel(t));
+    }
+    *out = t;
+    return ICOT_OK;
+}
+
+int icot_tensor_read(icot_engine *engine, icot_tensor handle, void *out, int64_t numel)
+{
+    tensor *t;
+    if (find_for_copy(engine, handle, "read", numel, &t)) return ICOT_FAILED;
+    size_t bytes = dtype_bytes(t->dtype);
+    if (tensor_is_contiguous(t)) {
+        return engine->device->copy_out(out, tensor_data(t), (size_t)numel * bytes);
+    }
+    int64_t index[ICOT_MAX_DIMS] = {0}, offset = 0;
+    for (int64_t i = 0; i < numel; i++, offset = next_offset(t, index, offset)) {
+        const char *element = (const char *)tensor_data(t) + offset * (int64_t)bytes;
+        if (engine->device->copy_out((char *)out + (size_t)i * bytes, element, bytes)) {
+            return ICOT_FAILED;
+        }
+    }
+    return ICOT_OK;
+}
+
+int icot_tensor_write(icot_engine *engine, icot_tensor handle, const void *in, int64_t numel)
+{
+    tensor *t;
+    if (find_for_copy(engine, handle, "write", numel, &t)) return ICOT_FAILED;
+    size_t bytes = dtype_bytes(t->dtype);
+    if (tensor_is_contiguous(t)) {
+        return engine->device->copy_in(tensor_data(t), in, (size_t)numel * bytes);
+    }
+    int64_t index[ICOT_MAX_DIMS] = {0}, offset = 0;
+    for (int64_t i = 0; i < numel; i++, offset = next_offset(t, index, offset)) {
+        char *element = (char *)tensor_data(t) + offset * (int64_t)bytes;
+        if (engine->device->copy_in(element, (const char *)in + (size_t)i * bytes, bytes)) {
+            return ICOT_FAILED;
+        }
+    }
+    return ICOT_OK;
+}
+
+/* ---- Filling -----------------------------------------------------------------------------------
+ */
+
+/* Fills through a buffer on the host, whatever device the tensor lies on. */
+static int fill_from(icot_engine *engine, tensor *t,
+                     void (*make)(int64_t n, void *buffer, const void *how), const void *how)
+{
+    int64_t numel = tensor_numel(t);
+    void *buffer;
+    if (memory_alloc((size_t)numel * dtype_bytes(t->dtype), &buffer)) return ICOT_FAILED;
+    make(numel, buffer, how);
+    int status = icot_tensor_write(engine, t->handle, buffer, numel);
+    memory_free(buffer);
+    return status;
+}
+
+typedef struct constant {
+    icot_dtype dtype;
+    double value;
+} constant;
+
+static void make_constant(int64_t n, void *buffer, const void *how)
+{
+    const constant *c = how;
+    for (int64_t i = 0; i < n; i++) {
+        if (c->dtype == ICOT_INT32)
+            ((int32_t *)buffer)[i] = (int32_t)c->value;
+        else
+            ((float *)buffer)[i] = (float)c->value;
+    }
+}
+
+int icot_tensor_fill(icot_engine *engine, icot_tensor handle, double value)
+{
+    tensor *t = tensor_find(engine, handle);
+    if (!t) return ICOT_FAILED;
+    if (t->dtype == ICOT_INT32 && !(value >= INT32_MIN && value <= INT32_MAX)) {
+        return fail("fill: %g is not an int32", value);
+    }
+    constant how = {.dtype = t->dtype, .value = value};
+    return fill_from(engine, t, make_constant, &how);
+}
+
+typedef struct distribution {
+    icot_random_key key;
+    double a, b; /* mean and standard deviation, or low and high */
+} distribution;
+
+static void make_normal(int64_t n, void *buffer, const void *how)
+{
+    const distribution *d = how;
+    random_normal(d->key, n, (float)d->a, (float)d->b, buffer);
+}
+
+static void make_uniform(int64_t n, void *buffer, const void *how)
+{
+    const distribution *d = how;
+    for (int64_t i = 0; i < n; i++) {
+        ((float *)buffer)[i] =
+            (float)(d->a + (d->b - d->a) * random_uniform_at(d->key, (uint64_t)i));
+    }
+}
+
+static int find_float(icot_engine *engine, icot_tensor handle, const char *who, tensor **out)
+{
+    tensor *t = tensor_find(engine, handle);
+    if (!t) return ICOT_FAILED;
+    if (t->dtype != ICOT_FLOAT32) return fail("%s: got int32, expected float32", who);
+    *out = t;
+    return ICOT_OK;
+}
+
+int icot_tensor_normal(icot_engine *engine, icot_tensor handle, double mean, double std,
+                       icot_random_key key)
+{
+    tensor *t;
+    if (find_float(engine, handle, "normal", &t)) return ICOT_FAILED;
+    distribution how = {.key = key, .a = mean, .b = std};
+    return fill_from(engine, t, make_normal, &how);
+}
+
+int icot_tensor_uniform(icot_engine *engine, icot_tensor handle, double low, double high,
+                        icot_random_key key)
+{
+    tensor *t;
+    if (find_float(engine, handle, "uniform", &t)) return ICOT_FAILED;
+    distribution how = {.key = key, .a = low, .b = high};
+    return fill_from(engine, t, make_uniform, &how);
+}

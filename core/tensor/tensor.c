@@ -1,0 +1,186 @@
+#include "tensor/tensor.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "tensor/engine.h"
+
+#include <string.h>
+
+/* ---- Handles: slot number + 1 in the low half, generation in the high half ---------------------
+ */
+
+static int grow_slots(icot_engine *engine)
+{
+    int64_t count = engine->slot_count ? 2 * engine->slot_count : 256;
+    void *slots = engine->slots;
+    if (memory_resize(&slots, (size_t)count * sizeof(slot))) return ICOT_FAILED;
+    engine->slots = slots;
+    for (int64_t i = engine->slot_count; i < count; i++) {
+        engine->slots[i] = (slot){.next_free = i + 1 < count ? i + 1 : -1};
+    }
+    engine->first_free_slot = engine->slot_count;
+    engine->slot_count = count;
+    return ICOT_OK;
+}
+
+static int take_slot(icot_engine *engine, tensor *t)
+{
+    if (engine->first_free_slot < 0 && grow_slots(engine)) return ICOT_FAILED;
+    int64_t index = engine->first_free_slot;
+    slot *taken = &engine->slots[index];
+    engine->first_free_slot = taken->next_free;
+    taken->tensor = t;
+    taken->generation++;
+    t->handle = (uint64_t)taken->generation << 32 | (uint64_t)(index + 1);
+    return ICOT_OK;
+}
+
+static void give_back_slot(icot_engine *engine, icot_tensor handle)
+{
+    int64_t index = (int64_t)(handle & UINT32_MAX) - 1;
+    engine->slots[index].tensor = NULL;
+    engine->slots[index].next_free = engine->first_free_slot;
+    engine->first_free_slot = index;
+}
+
+tensor *tensor_find(icot_engine *engine, icot_tensor handle)
+{
+    int64_t index = (int64_t)(handle & UINT32_MAX) - 1;
+    if (index >= 0 && index < engine->slot_count) {
+        slot *found = &engine->slots[index];
+        if (found->tensor && found->generation == handle >> 32) return found->tensor;
+    }
+    fail("this tensor is gone: its scope was closed, or it was freed (keep() moves a tensor out of "
+         "a scope)");
+    return NULL;
+}
+
+/* ---- Scopes: lists of tensors ------------------------------------------------------------------
+ */
+
+static void link_into(scope *target, tensor *t)
+{
+    t->scope = target;
+    t->previous = NULL;
+    t->next = target->first;
+    if (t->next) t->next->previous = t;
+    target->first = t;
+}
+
+static void unlink_from_scope(tensor *t)
+{
+    if (t->previous)
+        t->previous->next = t->next;
+    else
+        t->scope->first = t->next;
+    if (t->next) t->next->previous = t->previous;
+}
+
+void tensor_move_beside(tensor *moved, const tensor *like)
+{
+    unlink_from_scope(moved);
+    link_into(like->scope, moved);
+}
+
+void scope_release_tensors(icot_engine *engine, scope *closed)
+{
+    while (closed->first) tensor_release(engine, closed->first);
+}
+
+/* ---- Making and freeing ------------------------------------------------------------------------
+ */
+
+static void drop_storage(storage *dropped)
+{
+    if (!dropped || --dropped->references > 0) return;
+    dropped->device->release(dropped->data);
+    memory_free(dropped);
+}
+
+static int storage_new(const device *device, size_t bytes, storage **out)
+{
+    void *made, *data;
+    if (memory_alloc(sizeof(storage), &made)) return ICOT_FAILED;
+    if (device->allocate(bytes, &data)) {
+        memory_free(made);
+        return ICOT_FAILED;
+    }
+    *out = made;
+    **out = (storage){.data = data, .device = device, .references = 1};
+    return ICOT_OK;
+}
+
+/* Makes the tensor itself; it takes over one reference to the storage, also when it fails. */
+static int tensor_on_storage(icot_engine *engine, storage *bytes, icot_dtype dtype,
+                             const shape *size, const int64_t *strides, int64_t offset,
+                             tensor **out)
+{
+    void *made = NULL;
+    if (memory_alloc(sizeof(tensor), &made)) goto failed;
+    tensor *t = made;
+    *t = (tensor){
+        .storage = bytes, .offset = offset, .dtype = dtype, .ndim = size->ndim, .node = -1};
+    memcpy(t->shape, size->size, sizeof t->shape);
+    memcpy(t->strides, strides, sizeof t->strides);
+    if (take_slot(engine, t)) goto failed;
+    link_into(engine->innermost, t);
+    *out = t;
+    return ICOT_OK;
+
+failed:
+    memory_free(made);
+    drop_storage(bytes);
+    return ICOT_FAILED;
+}
+
+int tensor_new(icot_engine *engine, icot_dtype dtype, const shape *size, tensor **out)
+{
+    size_t bytes = dtype_bytes(dtype);
+    for (int d = 0; d < size->ndim; d++) {
+        if (__builtin_mul_overflow(bytes, (size_t)size->size[d], &bytes)) {
+            return fail("tensor: a shape of %s does not fit in memory", shape_text(size));
+        }
+    }
+    int64_t strides[ICOT_MAX_DIMS] = {0};
+    shape_contiguous_strides(size, strides);
+    storage *held;
+    if (storage_new(engine->device, bytes, &held)) return ICOT_FAILED;
+    return tensor_on_storage(engine, held, dtype, size, strides, 0, out);
+}
+
+int tensor_new_view(icot_engine *engine, const tensor *base, const shape *size,
+                    const int64_t *strides, int64_t offset, tensor **out)
+{
+    int64_t all_strides[ICOT_MAX_DIMS] = {0};
+    memcpy(all_strides, strides, (size_t)size->ndim * sizeof *strides);
+    base->storage->references++;
+    return tensor_on_storage(engine, base->storage, base->dtype, size, all_strides, offset, out);
+}
+
+void tensor_release(icot_engine *engine, tensor *released)
+{
+    if (!released) return;
+    tensor_release(engine, released->grad);
+    unlink_from_scope(released);
+    give_back_slot(engine, released->handle);
+    drop_storage(released->storage);
+    memory_free(released);
+}
+
+/* ---- Looking at tensors ------------------------------------------------------------------------
+ */
+
+void *tensor_data(const tensor *t)
+{
+    return (char *)t->storage->data + (size_t)t->offset * dtype_bytes(t->dtype);
+}
+
+float *tensor_floats(const tensor *t)
+{
+    return tensor_data(t);
+}
+
+int32_t *tensor_ints(const tensor *t)
+{
+    return tensor_data(t);
+}

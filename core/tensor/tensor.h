@@ -1,0 +1,91 @@
+/*
+ * Tensors: storage + shape + strides + dtype. Handles, views and lifetimes.
+ *
+ * A tensor lies in exactly one scope and is freed with it. What Lua holds is a handle: slot number
+ * and generation of the slot, so that a handle outliving its tensor is noticed.
+ */
+#ifndef ICOT_TENSOR_TENSOR_H
+#define ICOT_TENSOR_TENSOR_H
+
+#include "icot.h"
+#include "tensor/device.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct storage {
+    void *data;
+    const device *device;
+    int references; /* tensors that share these bytes */
+} storage;
+
+typedef struct tensor tensor;
+struct tensor {
+    icot_tensor handle;
+    storage *storage;
+    int64_t offset; /* of the first element, in elements */
+    icot_dtype dtype;
+    int ndim;
+    int64_t shape[ICOT_MAX_DIMS];
+    int64_t strides[ICOT_MAX_DIMS]; /* in elements; 0 in a dimension that was expanded */
+
+    bool requires_grad;
+    bool grad_is_set; /* false: .grad holds nothing yet (its memory may be there for reuse) */
+    tensor *grad;     /* contiguous, same shape; NULL until first needed */
+    int64_t node;     /* entry of the tape that made it; -1 for a leaf */
+    int readers;      /* entries of the tape that read it */
+
+    struct scope *scope;
+    tensor *previous, *next; /* in the scope's list */
+};
+
+/* A shape on its own, as an operator computes it before the output exists. */
+typedef struct shape {
+    int ndim;
+    int64_t size[ICOT_MAX_DIMS];
+} shape;
+
+/* ---- Making and finding tensors ---- */
+
+/* The tensor of a handle; NULL (with a message) if there is none any more. */
+tensor *tensor_find(icot_engine *engine, icot_tensor handle);
+
+/* A contiguous tensor in the innermost scope; its contents are not set. */
+int tensor_new(icot_engine *engine, icot_dtype dtype, const shape *size, tensor **out);
+
+/* A tensor in the innermost scope on the storage of `base`. */
+int tensor_new_view(icot_engine *engine, const tensor *base, const shape *size,
+                    const int64_t *strides, int64_t offset, tensor **out);
+
+void tensor_release(icot_engine *engine, tensor *released); /* NULL is allowed */
+
+/* Moves a tensor (and its gradient) to the scope that `like` lies in. */
+void tensor_move_beside(tensor *moved, const tensor *like);
+
+/* ---- Looking at tensors ---- */
+
+float *tensor_floats(const tensor *t); /* first element of a float32 tensor */
+int32_t *tensor_ints(const tensor *t); /* first element of an int32 tensor */
+void *tensor_data(const tensor *t);
+size_t dtype_bytes(icot_dtype dtype);
+const char *dtype_name(icot_dtype dtype);
+int64_t tensor_numel(const tensor *t);
+bool tensor_is_contiguous(const tensor *t);
+shape tensor_shape(const tensor *t);
+
+int64_t shape_numel(const shape *size);
+bool shape_equal(const shape *a, const shape *b);
+void shape_contiguous_strides(const shape *size, int64_t strides[ICOT_MAX_DIMS]);
+
+/* "(2,3,4)" for messages; the text is overwritten by the fourth call after this one. */
+const char *shape_text(const shape *size);
+const char *tensor_shape_text(const tensor *t);
+
+/*
+ * Checks a dimension that a user gave, -1 being the last one: stores 0 … ndim-1 in *out, or fails
+ * with a message that begins with `who`.
+ */
+int dimension_index(const char *who, int64_t given, int ndim, int *out);
+
+#endif
