@@ -1,0 +1,210 @@
+/*
+ * Batches: chosen examples of a corpus, their CoT cut, packed end to end without padding.
+ *
+ * Two passes over the examples: the first checks everything and counts the tokens, the second
+ * writes. So a batch is either built as asked or left as it was, and its arrays, once they are
+ * large enough, are used again and again. A batch is some ten thousand tokens, copied in a few
+ * microseconds; threads would cost more than they save.
+ */
+#include "base/error.h"
+#include "base/memory.h"
+#include "icot.h"
+#include "text/corpus.h"
+#include "text/removal.h"
+
+#include <string.h>
+
+enum { MARKS = 4 }; /* separators in a sequence: <eos>, <eos>, ####, <eos> */
+
+int icot_batch_create(icot_batch **out)
+{
+    void *batch;
+    if (memory_alloc_zero(1, sizeof(icot_batch), &batch)) return ICOT_FAILED;
+    *out = batch;
+    return ICOT_OK;
+}
+
+void icot_batch_free(icot_batch *batch)
+{
+    if (!batch) return;
+    memory_free(batch->tokens);
+    memory_free(batch->positions);
+    memory_free(batch->cu_seqlens);
+    memory_free(batch->target_rows);
+    memory_free(batch->targets);
+    memory_free(batch);
+}
+
+/* ---- Room -------------------------------------------------------------------------------------
+ */
+
+static int resize(int32_t **array, int64_t count)
+{
+    void *block = *array;
+    if (memory_resize(&block, (size_t)count * sizeof **array)) return ICOT_FAILED;
+    *array = block;
+    return ICOT_OK;
+}
+
+/* A quarter more than needed, so that batches that differ by a few tokens fit in the same arrays.
+ */
+static int make_room(icot_batch *batch, int64_t examples, int64_t tokens)
+{
+    if (tokens > batch->token_capacity) {
+        int64_t capacity = tokens + tokens / 4;
+        if (resize(&batch->tokens, capacity) || resize(&batch->positions, capacity) ||
+            resize(&batch->target_rows, capacity) || resize(&batch->targets, capacity)) {
+            return ICOT_FAILED;
+        }
+        batch->token_capacity = capacity;
+    }
+    if (examples > batch->example_capacity) {
+        if (resize(&batch->cu_seqlens, examples + 1)) return ICOT_FAILED;
+        batch->example_capacity = examples;
+    }
+    return ICOT_OK;
+}
+
+/* ---- First pass: what the batch will hold -----------------------------------------------------
+ */
+
+typedef enum batch_kind { SEQUENCES, PROMPTS } batch_kind;
+
+/* One example of the batch, cut: where its parts lie in the corpus and how long they are. */
+typedef struct cut_example {
+    example_bounds at;
+    int32_t question, cot, answer; /* lengths in tokens, the CoT before the cut */
+    int32_t removed;               /* CoT tokens that go */
+} cut_example;
+
+static int cut(const icot_corpus *corpus, int64_t id, int64_t k, const icot_removal *removal,
+               batch_kind kind, cut_example *out)
+{
+    if (corpus_bounds(corpus, id, &out->at)) {
+        return fail_within("batch: place %lld", (long long)k);
+    }
+    out->question = (int32_t)(out->at.cot - out->at.question);
+    out->cot = (int32_t)(out->at.answer - out->at.cot);
+    out->answer = (int32_t)(out->at.end - out->at.answer);
+    int with_offsets = kind == SEQUENCES ? WITH_OFFSETS : WITHOUT_OFFSETS;
+    out->removed = (int32_t)removal_count(removal, k, out->cot, with_offsets);
+    return ICOT_OK;
+}
+
+static int64_t cut_length(const cut_example *example, batch_kind kind)
+{
+    if (kind == PROMPTS) return (int64_t)example->question + 1;
+    return (int64_t)example->question + example->cot - example->removed + example->answer + MARKS;
+}
+
+/* Checks the request and gives the number of tokens that it will take. */
+static int measure(const icot_corpus *corpus, const int64_t *ids, int64_t n,
+                   const icot_removal *removal, batch_kind kind, int64_t *n_tokens)
+{
+    if (n < 1) return fail("batch: got %lld examples, expected at least 1", (long long)n);
+    if (removal_check(removal, corpus_vocab_size(corpus))) return fail_within("batch");
+
+    int64_t total = 0;
+    for (int64_t k = 0; k < n; k++) {
+        cut_example example;
+        if (cut(corpus, ids[k], k, removal, kind, &example)) return ICOT_FAILED;
+        total += cut_length(&example, kind);
+        if (total > INT32_MAX) {
+            return fail("batch: %lld examples have more than %d tokens together; take fewer",
+                        (long long)n, INT32_MAX);
+        }
+    }
+    *n_tokens = total;
+    return ICOT_OK;
+}
+
+/* ---- Second pass: writing ---------------------------------------------------------------------
+ */
+
+static void count_up(int32_t *out, int32_t first, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) out[i] = first + (int32_t)i;
+}
+
+/* question <eos>, from row `row` on. */
+static void write_prompt(icot_batch *batch, const icot_corpus *corpus, const icot_removal *removal,
+                         const cut_example *example, const sequence_positions *positions,
+                         int64_t row)
+{
+    const int32_t q = example->question;
+    corpus_copy(corpus, example->at.question, example->at.cot, batch->tokens + row);
+    batch->tokens[row + q] = removal->eos;
+    count_up(batch->positions + row, positions->question, q);
+    batch->positions[row + q] = positions->eos;
+}
+
+/* cot' <eos> #### answer <eos>, from row `row` on. */
+static void write_solution(icot_batch *batch, const icot_corpus *corpus,
+                           const icot_removal *removal, const cut_example *example,
+                           const sequence_positions *positions, int64_t row)
+{
+    const int64_t skipped = removal->side == ICOT_LEFT ? example->removed : 0;
+    const int64_t left = example->cot - example->removed;
+    const int64_t first = example->at.cot + skipped;
+    int32_t *tokens = batch->tokens + row;
+
+    corpus_copy(corpus, first, first + left, tokens);
+    tokens[left] = removal->eos;
+    tokens[left + 1] = removal->separator;
+    corpus_copy(corpus, example->at.answer, example->at.end, tokens + left + 2);
+    tokens[left + 2 + example->answer] = removal->eos;
+
+    count_up(batch->positions + row, positions->cot, left);
+    count_up(batch->positions + row + left, positions->rest, example->answer + MARKS - 1);
+}
+
+/* Rows first … last-1 predict the token that follows each of them. */
+static void add_targets(icot_batch *batch, int64_t first, int64_t last)
+{
+    const int64_t n = last - first;
+    count_up(batch->target_rows + batch->n_targets, (int32_t)first, n);
+    memcpy(batch->targets + batch->n_targets, batch->tokens + first + 1,
+           (size_t)n * sizeof *batch->targets);
+    batch->n_targets += n;
+}
+
+static int build(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids, int64_t n,
+                 const icot_removal *removal, batch_kind kind)
+{
+    int64_t n_tokens;
+    if (measure(corpus, ids, n, removal, kind, &n_tokens) || make_room(batch, n, n_tokens)) {
+        return ICOT_FAILED;
+    }
+    batch->n_examples = n;
+    batch->n_tokens = batch->n_targets = batch->cot_left = 0;
+    batch->cu_seqlens[0] = 0;
+    for (int64_t k = 0; k < n; k++) {
+        cut_example example;
+        if (cut(corpus, ids[k], k, removal, kind, &example)) return ICOT_FAILED;
+        sequence_positions positions =
+            removal_positions(removal, example.question, example.cot, example.removed);
+        const int64_t row = batch->n_tokens, eos_row = row + example.question;
+
+        write_prompt(batch, corpus, removal, &example, &positions, row);
+        batch->n_tokens += cut_length(&example, kind);
+        if (kind == SEQUENCES) {
+            write_solution(batch, corpus, removal, &example, &positions, eos_row + 1);
+            add_targets(batch, eos_row, batch->n_tokens - 1);
+        }
+        batch->cot_left += example.cot - example.removed;
+        batch->cu_seqlens[k + 1] = (int32_t)batch->n_tokens;
+    }
+    return ICOT_OK;
+}
+
+int icot_batch_pack(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids, int64_t n,
+                    const icot_removal *removal)
+{
+    return build(batch, corpus, ids, n, removal, SEQUENCES);
+}
+
+int icot_batch_prompts(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids, int64_t n,
+                       const icot_removal *removal)
+{
+    return build(batch, corpus, ids, n, removal, PROMPTS);
+}

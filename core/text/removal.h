@@ -1,0 +1,35 @@
+/*
+ * Removal: how many CoT tokens an example loses, and which positions the rest stands at.
+ *
+ * An example with q question and m CoT tokens is packed as
+ *     question <eos> cot' <eos> #### answer <eos>
+ * where cot' is the CoT without its first (left) or last (right) min(s + o, m) tokens.
+ */
+#ifndef ICOT_TEXT_REMOVAL_H
+#define ICOT_TEXT_REMOVAL_H
+
+#include "icot.h"
+
+#include <stdint.h>
+
+enum { WITH_OFFSETS = 1, WITHOUT_OFFSETS = 0 };
+
+/* Fails when a field is out of range; vocab_size bounds the ids of the separators. */
+int removal_check(const icot_removal *removal, int64_t vocab_size);
+
+/* CoT tokens, of m, that example k of the batch loses; with or without its random offset. */
+int64_t removal_count(const icot_removal *removal, int64_t k, int64_t m, int with_offsets);
+
+/* Position ids of the stretches of one packed sequence; inside a stretch they count up by one. */
+typedef struct sequence_positions {
+    int32_t question; /* always 0 */
+    int32_t eos;      /* the separator between question and CoT */
+    int32_t cot;      /* first CoT token that is left */
+    int32_t rest;     /* the separator after the CoT, then #### answer <eos> */
+} sequence_positions;
+
+/* Positions of an example of q question and m CoT tokens of which `removed` are gone. */
+sequence_positions removal_positions(const icot_removal *removal, int32_t q, int32_t m,
+                                     int32_t removed);
+
+#endif

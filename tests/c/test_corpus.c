@@ -1,0 +1,222 @@
+/* The corpus: what is appended comes back, in every width; what is refused leaves no trace. */
+#include "icot.h"
+
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static icot_corpus *new_corpus(int64_t vocab_size)
+{
+    icot_corpus *corpus = NULL;
+    assert_int_equal(icot_corpus_create(vocab_size, &corpus), 0);
+    return corpus;
+}
+
+static void assert_fails_with(int rc, const char *expected)
+{
+    assert_int_not_equal(rc, 0);
+    if (!strstr(icot_last_error(), expected)) {
+        fail_msg("got the message '%s', expected one with '%s'", icot_last_error(), expected);
+    }
+}
+
+/* Example i has lengths and ids that depend on i alone. */
+static int64_t make_example(int64_t i, int64_t vocab_size, int32_t *tokens, icot_example *lengths)
+{
+    *lengths = (icot_example){.question = 1 + i % 5, .cot = i % 7, .answer = 1 + i % 3};
+    int64_t total = lengths->question + lengths->cot + lengths->answer;
+    for (int64_t t = 0; t < total; t++) tokens[t] = (int32_t)((i * 7919 + t * 104729) % vocab_size);
+    return total;
+}
+
+static void append_example(icot_corpus *corpus, int64_t i, int64_t vocab_size)
+{
+    int32_t tokens[16];
+    icot_example n;
+    make_example(i, vocab_size, tokens, &n);
+    assert_int_equal(icot_corpus_append(corpus, tokens, n.question, tokens + n.question, n.cot,
+                                        tokens + n.question + n.cot, n.answer),
+                     0);
+}
+
+static void assert_holds_example(const icot_corpus *corpus, int64_t i, int64_t vocab_size)
+{
+    int32_t expected[16], got[16];
+    icot_example n, lengths;
+    int64_t total = make_example(i, vocab_size, expected, &n);
+    assert_int_equal(icot_corpus_lengths(corpus, i, &lengths), 0);
+    assert_int_equal(lengths.question, n.question);
+    assert_int_equal(lengths.cot, n.cot);
+    assert_int_equal(lengths.answer, n.answer);
+    assert_int_equal(icot_corpus_read(corpus, i, got, 16), 0);
+    assert_memory_equal(got, expected, (size_t)total * sizeof *got);
+}
+
+static void test_round_trip_in_every_width(void **state)
+{
+    (void)state;
+    const int64_t sizes[] = {1, 2, 256, 257, 65536, 65537, INT32_MAX};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        icot_corpus *corpus = new_corpus(sizes[s]);
+        for (int64_t i = 0; i < 3000; i++) append_example(corpus, i, sizes[s]);
+        assert_int_equal(icot_corpus_size(corpus), 3000);
+        for (int64_t i = 0; i < 3000; i++) assert_holds_example(corpus, i, sizes[s]);
+        icot_corpus_free(corpus);
+    }
+}
+
+static void test_largest_id_of_each_width(void **state)
+{
+    (void)state;
+    const int64_t sizes[] = {256, 65536, INT32_MAX};
+    for (size_t s = 0; s < 3; s++) {
+        icot_corpus *corpus = new_corpus(sizes[s]);
+        int32_t largest = (int32_t)(sizes[s] - 1), got[3];
+        assert_int_equal(icot_corpus_append(corpus, &largest, 1, &largest, 1, &largest, 1), 0);
+        assert_int_equal(icot_corpus_read(corpus, 0, got, 3), 0);
+        for (int t = 0; t < 3; t++) assert_int_equal(got[t], largest);
+        icot_corpus_free(corpus);
+    }
+}
+
+static void test_refuses_ids_outside_the_vocabulary(void **state)
+{
+    (void)state;
+    icot_corpus *corpus = new_corpus(16);
+    append_example(corpus, 0, 16);
+    int32_t good[] = {1, 2, 3}, too_large[] = {1, 16, 3}, negative[] = {1, 2, -1};
+    assert_fails_with(icot_corpus_append(corpus, too_large, 3, good, 3, good, 3),
+                      "token 2 of the question of example 1 is 16, expected 0 to 15");
+    assert_fails_with(icot_corpus_append(corpus, good, 3, negative, 3, good, 3),
+                      "token 3 of the CoT of example 1 is -1");
+    assert_fails_with(icot_corpus_append(corpus, good, 3, good, 3, too_large, 3),
+                      "token 2 of the answer");
+    assert_int_equal(icot_corpus_size(corpus), 1);
+    assert_holds_example(corpus, 0, 16);
+    append_example(corpus, 1, 16);
+    assert_holds_example(corpus, 1, 16);
+    icot_corpus_free(corpus);
+}
+
+static void test_needs_a_question_and_an_answer(void **state)
+{
+    (void)state;
+    icot_corpus *corpus = new_corpus(16);
+    int32_t ids[] = {1, 2, 3};
+    assert_fails_with(icot_corpus_append(corpus, ids, 0, ids, 3, ids, 3), "0 question");
+    assert_fails_with(icot_corpus_append(corpus, ids, 3, ids, 3, ids, 0), "0 answer");
+    assert_fails_with(icot_corpus_append(corpus, ids, 3, ids, -1, ids, 3), "-1 CoT");
+    assert_fails_with(icot_corpus_append(corpus, ids, INT64_MAX, ids, 3, ids, 3), "question");
+    assert_int_equal(icot_corpus_append(corpus, ids, 3, NULL, 0, ids, 3), 0);
+    assert_int_equal(icot_corpus_size(corpus), 1);
+    icot_corpus_free(corpus);
+}
+
+static void test_refuses_numbers_and_room_that_do_not_exist(void **state)
+{
+    (void)state;
+    icot_corpus *corpus = new_corpus(16);
+    append_example(corpus, 0, 16);
+    icot_example lengths;
+    int32_t tokens[16];
+    assert_fails_with(icot_corpus_lengths(corpus, 1, &lengths), "no example 1, it has 1");
+    assert_fails_with(icot_corpus_lengths(corpus, -1, &lengths), "no example -1");
+    assert_fails_with(icot_corpus_read(corpus, 7, tokens, 16), "no example 7");
+    assert_fails_with(icot_corpus_read(corpus, 0, tokens, 1), "has 2 tokens, there is room for 1");
+
+    icot_corpus *none = NULL;
+    assert_fails_with(icot_corpus_create(0, &none), "vocabulary of 0");
+    assert_fails_with(icot_corpus_create(INT64_C(1) << 40, &none), "vocabulary");
+    assert_null(none);
+    icot_corpus_free(corpus);
+    icot_corpus_free(NULL);
+}
+
+static void test_reserve(void **state)
+{
+    (void)state;
+    icot_corpus *corpus = new_corpus(16);
+    assert_fails_with(icot_corpus_reserve(corpus, -1, 0), "cannot reserve");
+    assert_fails_with(icot_corpus_reserve(corpus, INT64_MAX, 0), "cannot reserve");
+    assert_fails_with(icot_corpus_reserve(corpus, 0, INT64_MAX), "out of memory");
+
+    assert_int_equal(icot_corpus_reserve(corpus, 1000, 20000), 0);
+    int64_t bytes = icot_corpus_bytes(corpus);
+    icot_memory before, after;
+    icot_memory_read(&before);
+    for (int64_t i = 0; i < 1000; i++) append_example(corpus, i, 16);
+    icot_memory_read(&after);
+    assert_int_equal(after.allocations, before.allocations);
+    assert_int_equal(icot_corpus_bytes(corpus), bytes);
+    assert_int_equal(icot_corpus_reserve(corpus, 1, 1), 0); /* never shrinks */
+    assert_int_equal(icot_corpus_bytes(corpus), bytes);
+    assert_holds_example(corpus, 999, 16);
+    icot_corpus_free(corpus);
+}
+
+/* 9 x 9 digits: 283 tokens per example, so 808,000 examples must fit in about 250 MB. */
+static void test_bytes_per_example(void **state)
+{
+    (void)state;
+    icot_corpus *corpus = new_corpus(16);
+    assert_int_equal(icot_corpus_reserve(corpus, 1000, 283 * 1000), 0);
+    assert_true(icot_corpus_bytes(corpus) < 1000 * (283 + 25));
+    icot_corpus_free(corpus);
+}
+
+/* However the Nth allocation fails, the corpus keeps what it had and can go on. */
+static void test_failed_allocations_change_nothing(void **state)
+{
+    (void)state;
+    icot_memory before, after;
+    icot_memory_read(&before);
+    for (int64_t nth = 1; nth <= 2; nth++) {
+        icot_corpus *none = NULL;
+        icot_memory_fail_at(nth);
+        assert_fails_with(icot_corpus_create(16, &none), "out of memory");
+        assert_null(none);
+    }
+    icot_memory_fail_at(0);
+
+    icot_corpus *corpus = new_corpus(16);
+    int32_t tokens[16];
+    icot_example n;
+    int64_t failures = 0;
+    for (int64_t i = 0; i < 3000; i++) {
+        icot_memory_fail_at(1 + i % 2);
+        make_example(i, 16, tokens, &n);
+        if (icot_corpus_append(corpus, tokens, n.question, tokens + n.question, n.cot,
+                               tokens + n.question + n.cot, n.answer)) {
+            failures++;
+            icot_memory_fail_at(0);
+            assert_int_equal(icot_corpus_size(corpus), i);
+            append_example(corpus, i, 16);
+        }
+    }
+    icot_memory_fail_at(0);
+    assert_true(failures > 3);
+    for (int64_t i = 0; i < 3000; i++) assert_holds_example(corpus, i, 16);
+    icot_corpus_free(corpus);
+    icot_memory_read(&after);
+    assert_int_equal(after.live, before.live);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip_in_every_width),
+        cmocka_unit_test(test_largest_id_of_each_width),
+        cmocka_unit_test(test_refuses_ids_outside_the_vocabulary),
+        cmocka_unit_test(test_needs_a_question_and_an_answer),
+        cmocka_unit_test(test_refuses_numbers_and_room_that_do_not_exist),
+        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_bytes_per_example),
+        cmocka_unit_test(test_failed_allocations_change_nothing),
+    };
+    return cmocka_run_group_tests_name("corpus", tests, NULL, NULL);
+}
