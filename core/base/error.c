@@ -15,16 +15,15 @@ const char *icot_last_error(void)
     return message;
 }
 
-int fail(const char *format, ...)
+void error_set(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    return ICOT_FAILED;
 }
 
-int fail_within(const char *format, ...)
+void error_prefix(const char *format, ...)
 {
     char inner[MESSAGE_BYTES];
     memcpy(inner, message, sizeof inner);
@@ -42,5 +41,4 @@ int fail_within(const char *format, ...)
         memcpy(message + used + 2, inner, rest);
         message[used + 2 + rest] = '\0';
     }
-    return ICOT_FAILED;
 }

@@ -5,12 +5,16 @@
 enum { ICOT_OK = 0, ICOT_FAILED = 1 };
 
 /*
- * Stores the message of this thread's last error and returns ICOT_FAILED, so that a check reads
+ * Stores the message of this thread's last error and gives ICOT_FAILED, so that a check reads
  *     if (n < 0) return fail("slice: got length %d, expected 0 or more", n);
+ * (Macros, so that the compiler sees that the value is never ICOT_OK.)
  */
-__attribute__((format(printf, 1, 2))) int fail(const char *format, ...);
+#define fail(...) (error_set(__VA_ARGS__), ICOT_FAILED)
 
 /* Puts "prefix: " before the stored message: says who was at work when something below failed. */
-__attribute__((format(printf, 1, 2))) int fail_within(const char *format, ...);
+#define fail_within(...) (error_prefix(__VA_ARGS__), ICOT_FAILED)
+
+__attribute__((format(printf, 1, 2))) void error_set(const char *format, ...);
+__attribute__((format(printf, 1, 2))) void error_prefix(const char *format, ...);
 
 #endif

@@ -50,8 +50,9 @@ tensor *tensor_find(icot_engine *engine, icot_tensor handle)
         slot *found = &engine->slots[index];
         if (found->tensor && found->generation == handle >> 32) return found->tensor;
     }
-    fail("this tensor is gone: its scope was closed, or it was freed (keep() moves a tensor out of "
-         "a scope)");
+    error_set(
+        "this tensor is gone: its scope was closed, or it was freed (keep() moves a tensor out of "
+        "a scope)");
     return NULL;
 }
 
@@ -97,16 +98,16 @@ static void drop_storage(storage *dropped)
     memory_free(dropped);
 }
 
-static int storage_new(const device *device, size_t bytes, storage **out)
+static int storage_new(const device *place, size_t bytes, storage **out)
 {
     void *made, *data;
     if (memory_alloc(sizeof(storage), &made)) return ICOT_FAILED;
-    if (device->allocate(bytes, &data)) {
+    if (place->allocate(bytes, &data)) {
         memory_free(made);
         return ICOT_FAILED;
     }
     *out = made;
-    **out = (storage){.data = data, .device = device, .references = 1};
+    **out = (storage){.data = data, .device = place, .references = 1};
     return ICOT_OK;
 }
 

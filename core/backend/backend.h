@@ -1,0 +1,135 @@
+/*
+ * The backend: the table of kernels that a device must supply.
+ *
+ * Operators check shape, dtype and device, then call one of these; nothing else calls a kernel, and
+ * a kernel checks nothing. All arrays are float32, row-major and contiguous unless strides are
+ * given. Kernels of a backward pass add to what a gradient holds when `accumulate` is set, and
+ * overwrite it otherwise. Letters in the shapes: R rows, C columns (channels), T tokens of all
+ * sequences together, B sequences, H heads, D = C / H, V vocabulary.
+ */
+#ifndef ICOT_BACKEND_BACKEND_H
+#define ICOT_BACKEND_BACKEND_H
+
+#include "icot.h"
+#include "tensor/device.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum unary_kind {
+    UNARY_NEG,
+    UNARY_EXP,
+    UNARY_LOG,
+    UNARY_SQRT,
+    UNARY_TANH,
+    UNARY_SIGMOID,
+    UNARY_RELU,
+    UNARY_GELU, /* the tanh form of GPT-2 */
+    UNARY_COUNT
+} unary_kind;
+
+typedef enum binary_kind { BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV } binary_kind;
+
+/* A walk over an index space along two or three arrays; a stride of 0 repeats an element. */
+typedef struct strided_loop {
+    int ndim;
+    int64_t size[ICOT_MAX_DIMS];
+    int64_t strides[3][ICOT_MAX_DIMS]; /* per array, in elements */
+} strided_loop;
+
+/* Sequences packed end to end: sequence b is rows cu_seqlens[b] … cu_seqlens[b+1]-1. */
+typedef struct packed_shape {
+    int64_t sequences; /* B */
+    int64_t channels;  /* C */
+    int heads;         /* H */
+    const int32_t *cu_seqlens; /* (B+1) */
+} packed_shape;
+
+/* Keys and values of earlier tokens, (slots, capacity, C) each. */
+typedef struct kv_cache {
+    float *keys, *values;
+    int64_t capacity;
+    const int32_t *slots;   /* (B) */
+    const int32_t *lengths; /* (B) tokens in the cache before this call */
+} kv_cache;
+
+typedef struct backend {
+    const device *memory;
+    const char *(*description)(void); /* instruction set or card, for people */
+
+    /* c = op(a)·op(b) + (accumulate ? c : 0); op(a) is (m,k), op(b) is (k,n), ld* row lengths. */
+    void (*matmul)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
+                   const float *a, int64_t lda, const float *b, int64_t ldb, bool accumulate,
+                   float *c, int64_t ldc);
+
+    /* ---- pointwise ---- */
+    void (*unary)(unary_kind kind, int64_t n, const float *x, float *y);
+    void (*unary_backward)(unary_kind kind, int64_t n, const float *x, const float *y,
+                           const float *dy, bool accumulate, float *dx);
+    /* y = scale·x + shift */
+    void (*affine)(int64_t n, double scale, double shift, const float *x, bool accumulate,
+                   float *y);
+    void (*power)(int64_t n, double exponent, const float *x, float *y);
+    void (*power_backward)(int64_t n, double exponent, const float *x, const float *dy,
+                           bool accumulate, float *dx);
+    /* arrays of the loop: a, b, y */
+    void (*binary)(binary_kind kind, const strided_loop *loop, const float *a, const float *b,
+                   float *y);
+    /* dy · ∂y/∂a (which = 0) or dy · ∂y/∂b (which = 1) into d, in the shape of y */
+    void (*binary_backward)(binary_kind kind, int which, const strided_loop *loop, const float *a,
+                            const float *b, const float *dy, float *d);
+    /* arrays of the loop: source, target; a target stride of 0 sums when accumulating */
+    void (*strided_copy)(const strided_loop *loop, const float *source, bool accumulate,
+                         float *target);
+    void (*dropout)(int64_t n, double p, icot_random_key key, const float *x, bool accumulate,
+                    float *y);
+
+    /* ---- rows ---- */
+    void (*bias_rows)(int64_t rows, int64_t columns, const float *bias, float *y); /* y = bias */
+    void (*sum_rows)(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y);
+    /* (outer, n, inner) -> (outer, inner), times scale */
+    void (*sum)(int64_t outer, int64_t n, int64_t inner, double scale, const float *x, float *y);
+    void (*sum_backward)(int64_t outer, int64_t n, int64_t inner, double scale, const float *dy,
+                         bool accumulate, float *dx);
+    void (*softmax)(int64_t rows, int64_t columns, bool logarithm, const float *x, float *y);
+    void (*softmax_backward)(int64_t rows, int64_t columns, bool logarithm, const float *y,
+                             const float *dy, bool accumulate, float *dx);
+    void (*argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out);
+
+    /* ---- GPT-2 ---- */
+    /* weight (V,C), ids (R) -> y (R,C); accumulate adds to y */
+    void (*gather_rows)(int64_t rows, int64_t columns, const float *weight, const int32_t *ids,
+                        bool accumulate, float *y);
+    /* dweight (V,C); always adds */
+    void (*scatter_rows)(int64_t rows, int64_t columns, const float *dy, const int32_t *ids,
+                         float *dweight);
+    /* statistics (R,2): mean and 1/standard deviation of each row */
+    void (*layer_norm)(int64_t rows, int64_t columns, double eps, const float *x,
+                       const float *weight, const float *bias, float *y, float *statistics);
+    /* each of dx, dweight, dbias may be NULL; accumulate[i] belongs to the ith of them */
+    int (*layer_norm_backward)(int64_t rows, int64_t columns, const float *x, const float *weight,
+                               const float *statistics, const float *dy, const bool accumulate[3],
+                               float *dx, float *dweight, float *dbias);
+    /* qkv (T,3C) -> y (T,C); logsumexp (T,H) of the scores */
+    int (*attention)(const packed_shape *shape, const float *qkv, float *y, float *logsumexp);
+    int (*attention_backward)(const packed_shape *shape, const float *qkv, const float *y,
+                              const float *logsumexp, const float *dy, bool accumulate,
+                              float *dqkv);
+    int (*attention_cached)(const packed_shape *shape, const float *qkv, const kv_cache *cache,
+                            float *y);
+    /* logits (R,V), targets (R) -> mean of the losses; logsumexp (R) */
+    int (*cross_entropy)(int64_t rows, int64_t vocabulary, const float *logits,
+                         const int32_t *targets, float *loss, float *logsumexp);
+    void (*cross_entropy_backward)(int64_t rows, int64_t vocabulary, const float *logits,
+                                   const int32_t *targets, const float *logsumexp,
+                                   const float *dloss, bool accumulate, float *dlogits);
+
+    /* ---- optimizer ---- */
+    double (*sum_of_squares)(int64_t n, const float *x);
+    void (*adamw)(int64_t n, const icot_adamw_options *options, const float *grad, float *parameter,
+                  float *exp_avg, float *exp_avg_sq);
+} backend;
+
+const backend *cpu_backend(void);
+
+#endif

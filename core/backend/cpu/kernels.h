@@ -1,0 +1,61 @@
+/*
+ * The kernels of the CPU. Each file of kernels/ is compiled once per instruction set, with CPU_ISA
+ * set to its name; KERNEL(name) gives every copy a name of its own, and kernels/table.c collects
+ * the copies of one instruction set in a table.
+ */
+#ifndef ICOT_BACKEND_CPU_KERNELS_H
+#define ICOT_BACKEND_CPU_KERNELS_H
+
+#include "backend/backend.h"
+
+#ifndef CPU_ISA
+#define CPU_ISA generic /* for editors and linters; the Makefile always sets it */
+#endif
+#define CPU_NAME_OF(name, isa)     name##_##isa
+#define CPU_NAME_WITH(name, isa) CPU_NAME_OF(name, isa)
+#define KERNEL(name)               CPU_NAME_WITH(name, CPU_ISA)
+
+/* A loop over fewer elements than this is not worth waking the other threads for. */
+enum { PARALLEL_ELEMENTS = 16384 };
+
+void KERNEL(unary)(unary_kind, int64_t, const float *, float *);
+void KERNEL(unary_backward)(unary_kind, int64_t, const float *, const float *, const float *, bool,
+                            float *);
+void KERNEL(affine)(int64_t, double, double, const float *, bool, float *);
+void KERNEL(power)(int64_t, double, const float *, float *);
+void KERNEL(power_backward)(int64_t, double, const float *, const float *, bool, float *);
+void KERNEL(binary)(binary_kind, const strided_loop *, const float *, const float *, float *);
+void KERNEL(binary_backward)(binary_kind, int, const strided_loop *, const float *, const float *,
+                             const float *, float *);
+void KERNEL(strided_copy)(const strided_loop *, const float *, bool, float *);
+void KERNEL(dropout)(int64_t, double, icot_random_key, const float *, bool, float *);
+
+void KERNEL(bias_rows)(int64_t, int64_t, const float *, float *);
+void KERNEL(sum_rows)(int64_t, int64_t, const float *, bool, float *);
+void KERNEL(sum)(int64_t, int64_t, int64_t, double, const float *, float *);
+void KERNEL(sum_backward)(int64_t, int64_t, int64_t, double, const float *, bool, float *);
+void KERNEL(softmax)(int64_t, int64_t, bool, const float *, float *);
+void KERNEL(softmax_backward)(int64_t, int64_t, bool, const float *, const float *, bool, float *);
+void KERNEL(argmax)(int64_t, int64_t, const float *, int32_t *);
+
+void KERNEL(gather_rows)(int64_t, int64_t, const float *, const int32_t *, bool, float *);
+void KERNEL(scatter_rows)(int64_t, int64_t, const float *, const int32_t *, float *);
+void KERNEL(layer_norm)(int64_t, int64_t, double, const float *, const float *, const float *,
+                        float *, float *);
+int KERNEL(layer_norm_backward)(int64_t, int64_t, const float *, const float *, const float *,
+                                const float *, const bool[3], float *, float *, float *);
+int KERNEL(attention)(const packed_shape *, const float *, float *, float *);
+int KERNEL(attention_backward)(const packed_shape *, const float *, const float *, const float *,
+                               const float *, bool, float *);
+int KERNEL(attention_cached)(const packed_shape *, const float *, const kv_cache *, float *);
+int KERNEL(cross_entropy)(int64_t, int64_t, const float *, const int32_t *, float *, float *);
+void KERNEL(cross_entropy_backward)(int64_t, int64_t, const float *, const int32_t *, const float *,
+                                    const float *, bool, float *);
+
+double KERNEL(sum_of_squares)(int64_t, const float *);
+void KERNEL(adamw)(int64_t, const icot_adamw_options *, const float *, float *, float *, float *);
+
+/* Fills in the kernels above; the rest of the table is the same for every instruction set. */
+void KERNEL(cpu_table)(backend *table);
+
+#endif

@@ -1,0 +1,216 @@
+#include "io/file.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "icot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { TEMPORARY_TRIES = 100 };
+
+int write_fully(int fd, const void *data, size_t bytes, int64_t offset)
+{
+    const char *next = data;
+    while (bytes > 0) {
+        ssize_t done = pwrite(fd, next, bytes, offset);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return errno;
+        if (done == 0) return ENOSPC;
+        next += done;
+        offset += done;
+        bytes -= (size_t)done;
+    }
+    return 0;
+}
+
+int read_fully(int fd, void *data, size_t bytes, int64_t offset)
+{
+    char *next = data;
+    while (bytes > 0) {
+        ssize_t done = pread(fd, next, bytes, offset);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return errno;
+        if (done == 0) break;
+        next += done;
+        offset += done;
+        bytes -= (size_t)done;
+    }
+    memset(next, 0, bytes);
+    return 0;
+}
+
+/* ---- Folders -----------------------------------------------------------------------------------
+ */
+
+static int is_folder(const char *path)
+{
+    struct stat found;
+    return stat(path, &found) == 0 && S_ISDIR(found.st_mode);
+}
+
+/* Makes the folders of a path up to its last slash, like `mkdir -p`; changes `path` on the way. */
+static int make_folders(const output_file *file, char *path)
+{
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        int failed = !is_folder(path) && mkdir(path, 0777) && errno != EEXIST;
+        int reason = failed ? errno : ENOTDIR;
+        if (failed || !is_folder(path)) {
+            return fail("%s %s: cannot make the folder %s: %s", file->kind, file->path, path,
+                        strerror(reason));
+        }
+        *slash = '/';
+    }
+    return ICOT_OK;
+}
+
+static int make_folders_of(const output_file *file)
+{
+    char *path;
+    if (memory_copy_string(file->path, &path)) return ICOT_FAILED;
+    int status = make_folders(file, path);
+    memory_free(path);
+    return status;
+}
+
+/* A rename is safe against a power cut only once the folder is on the disk too. */
+static void sync_folder_of(const char *path)
+{
+    char *folder;
+    if (memory_copy_string(path, &folder)) return;
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0';
+    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd); /* some file systems cannot sync a folder; the file itself is safe by then */
+        close(fd);
+    }
+    memory_free(folder);
+}
+
+/* ---- Output files ------------------------------------------------------------------------------
+ */
+
+static int refuse_existing(const output_file *file)
+{
+    return fail("%s exists already; use --force to overwrite it, or --out for another path",
+                file->path);
+}
+
+/* Whoever writes a run file holds a lock on it for as long as the run goes on. */
+static int locked_by_another(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    int locked = flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+    close(fd);
+    return locked;
+}
+
+static int check_place(const output_file *file)
+{
+    struct stat found;
+    if (!*file->path) return fail("%s: the path is empty", file->kind);
+    if (lstat(file->path, &found)) return ICOT_OK;
+    if (is_folder(file->path)) return fail("%s %s: this is a folder", file->kind, file->path);
+    if (!S_ISREG(found.st_mode) && !S_ISLNK(found.st_mode)) {
+        return fail("%s %s: this is a device, not a file", file->kind, file->path);
+    }
+    if (!file->overwrite) return refuse_existing(file);
+    if (locked_by_another(file->path)) {
+        return fail("%s %s is in use: a run is still writing it, or another program has it open",
+                    file->kind, file->path);
+    }
+    return ICOT_OK;
+}
+
+/* Opens PATH.partial-PID-N, N the first number that no file has. */
+static int open_temporary(output_file *file)
+{
+    size_t bytes = strlen(file->path) + 48;
+    void *name;
+    if (memory_alloc(bytes, &name)) return ICOT_FAILED;
+    for (int n = 0; n < TEMPORARY_TRIES && file->fd < 0; n++) {
+        snprintf(name, bytes, "%s.partial-%ld-%d", file->path, (long)getpid(), n);
+        file->fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (file->fd < 0 && errno != EEXIST) break;
+    }
+    if (file->fd < 0) {
+        int reason = errno;
+        memory_free(name);
+        return fail("%s %s: cannot create it: %s", file->kind, file->path, strerror(reason));
+    }
+    file->temporary = name;
+    flock(file->fd, LOCK_SH | LOCK_NB); /* HDF5 readers lock in this way too; see check_place */
+    return ICOT_OK;
+}
+
+int output_open(output_file *file, const char *kind, const char *path, int overwrite)
+{
+    *file = (output_file){.kind = kind, .fd = -1, .overwrite = overwrite};
+    if (memory_copy_string(path, &file->path)) return ICOT_FAILED;
+    if (check_place(file)) goto failed;
+    if (make_folders_of(file)) goto failed;
+    if (open_temporary(file)) goto failed;
+    return ICOT_OK;
+
+failed:
+    output_close(file);
+    return ICOT_FAILED;
+}
+
+int output_write(output_file *file, const void *data, size_t bytes)
+{
+    int64_t end = lseek(file->fd, 0, SEEK_END);
+    int reason = end < 0 ? errno : write_fully(file->fd, data, bytes, end);
+    if (!reason) return ICOT_OK;
+    return fail("%s %s: cannot write: %s", file->kind, file->path, strerror(reason));
+}
+
+int output_publish(output_file *file)
+{
+    if (fsync(file->fd)) {
+        return fail("%s %s: cannot write: %s", file->kind, file->path, strerror(errno));
+    }
+    /* A file may have appeared since output_open, so the kernel has to do the check. */
+    int failed = file->overwrite ? rename(file->temporary, file->path)
+                                 : renameat2(AT_FDCWD, file->temporary, AT_FDCWD, file->path,
+                                             RENAME_NOREPLACE);
+    if (failed && errno == EEXIST && !file->overwrite) return refuse_existing(file);
+    if (failed && (errno == EINVAL || errno == ENOSYS)) { /* the file system has no such check */
+        failed = access(file->path, F_OK) == 0 ? -1 : rename(file->temporary, file->path);
+    }
+    if (failed) {
+        return fail("%s %s: cannot create it: %s", file->kind, file->path, strerror(errno));
+    }
+    memory_free(file->temporary);
+    file->temporary = NULL;
+    sync_folder_of(file->path);
+    return ICOT_OK;
+}
+
+void output_close(output_file *file)
+{
+    if (file->temporary) unlink(file->temporary);
+    if (file->fd >= 0) close(file->fd);
+    memory_free(file->temporary);
+    memory_free(file->path);
+    *file = (output_file){.fd = -1};
+}
+
+int icot_file_write(const char *path, const char *text, int64_t length)
+{
+    output_file file;
+    if (length < 0) return fail("file %s: got %lld bytes to write", path, (long long)length);
+    if (output_open(&file, "file", path, 1)) return ICOT_FAILED;
+    int status = output_write(&file, text, (size_t)length);
+    if (!status) status = output_publish(&file);
+    output_close(&file);
+    return status;
+}

@@ -1,0 +1,16 @@
+/* Text that goes into a file is valid UTF-8, whatever a model or a user's file came up with. */
+#ifndef ICOT_IO_UTF8_H
+#define ICOT_IO_UTF8_H
+
+#include <stddef.h>
+
+/*
+ * Copies text into `width` bytes: each byte that is no part of a character becomes U+FFFD, and the
+ * end is cut between two characters. Returns the bytes used; the rest is filled with zeros.
+ */
+size_t utf8_copy(const char *text, char *out, size_t width);
+
+/* A repaired copy of whatever length is needed, ended by a zero; freed by memory_free. */
+int utf8_duplicate(const char *text, char **out);
+
+#endif
