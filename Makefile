@@ -3,84 +3,145 @@
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
 BUILD   ?= build
-PYTHON  ?= python3
+RECIPE  ?= recipes/quickstart.lua
+CFLAGS  ?= -O3 -g
+Q       := $(if $(V),,@) # make V=1 shows the commands
 
-all: build
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
 
-# Installs what is missing from the distribution's packages, then says where BLAS and HDF5 are.
+build: # the library and the program, under build/ (this is what plain `make` does)
+
+help: # this list
+	@sed -n 's/^\([a-z]*\):.*# \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+# Installs what is missing from the distribution's packages, then finds out where the libraries are.
 $(BUILD)/packages.mk: third_party/install.sh third_party/packages.txt third_party/configure.sh
-	third_party/install.sh build
-	mkdir -p $(BUILD)
-	third_party/configure.sh > $@.partial
-	mv $@.partial $@
+	@third_party/install.sh build
+	@mkdir -p $(BUILD)
+	@third_party/configure.sh > $@.partial && mv $@.partial $@
 
-ifeq ($(filter help clean format,$(MAKECMDGOALS)),)
+ifneq ($(filter-out help clean format,$(or $(MAKECMDGOALS),build)),)
 include $(BUILD)/packages.mk
 endif
 
-CC       ?= cc
-OPTIMIZE ?= -O3 -g
-WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes
-CFLAGS   += -std=c11 -D_GNU_SOURCE $(OPTIMIZE) $(WARNINGS) -fopenmp -fPIC -fvisibility=hidden \
-            -ffp-contract=fast -fno-math-errno -Icore -DICOT_VERSION='"$(VERSION)"'
-LDLIBS   += -lm -lpthread
+packages-%:
+	@third_party/install.sh $*
 
-# ---- The core: one shared library -------------------------------------------------------------
+# ---- Compiling ---------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes
+NUMBERS  := -ffp-contract=fast -fno-math-errno
+COMPILE   = $(CC) -std=c11 -D_GNU_SOURCE -Icore $(WARNINGS) $(NUMBERS) -fPIC -fvisibility=hidden \
+            $(CPPFLAGS) $(CFLAGS) -MMD
+LIBS      = $(LDFLAGS) $(BLAS_RPATH) $(BLAS_LIBS) $(HDF5_LIBS) -lm
+
+# Holds the flags of the last build; a change of them makes everything anew.
+$(BUILD)/flags: always
+	@mkdir -p $(@D)
+	@echo '$(COMPILE) $(LIBS) $(VERSION)' | cmp -s - $@ || echo '$(COMPILE) $(LIBS) $(VERSION)' > $@
+
+# ---- The core: one shared library --------------------------------------------------------------
 
 # The CPU kernels are compiled once per instruction set; the best one is chosen at run time.
-KERNELS    := $(wildcard core/backend/cpu/kernels/*.c)
-SOURCES    := $(filter-out $(KERNELS),$(shell find core -name '*.c'))
-MACHINE    := $(shell $(CC) -dumpmachine)
-ISAS       := generic $(if $(findstring x86_64,$(MACHINE)),avx2 avx512)
-ISA_generic :=
-ISA_avx2    := -march=x86-64-v3
-ISA_avx512  := -march=x86-64-v4 -mprefer-vector-width=512
+KERNELS    := $(sort $(wildcard core/backend/cpu/kernels/*.c))
+SOURCES    := $(filter-out $(KERNELS),$(sort $(shell find core -name '*.c')))
+ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),avx2 avx512)
+ISA_avx2   := -march=x86-64-v3
+ISA_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o) \
            $(foreach isa,$(ISAS),$(KERNELS:%.c=$(BUILD)/obj/%.$(isa).o))
 LIBRARY := $(BUILD)/lib/icot/libicot.so
 HEADER  := $(BUILD)/share/icot/icot.ffi.h
 PROGRAM := $(BUILD)/bin/icot
-SHARED  := $(BUILD)/share/icot/lua
+SHARED  := $(addprefix $(BUILD)/share/icot/,lua datasets recipes)
 
 build: $(LIBRARY) $(HEADER) $(PROGRAM) $(SHARED)
 
 $(LIBRARY): $(OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -shared -o $@ $^ $(LDFLAGS) $(BLAS_LIBS) $(HDF5_LIBS) $(LDLIBS)
+	@echo "link     $@"
+	$(Q)$(CC) $(CFLAGS) -fopenmp -shared -o $@ $(filter %.o,$^) $(LIBS)
 
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(if $(findstring backend/cpu,$<),$(BLAS_CFLAGS)) $(if $(findstring core/io,$<),$(HDF5_CFLAGS)) -DICOT_ISAS='"$(ISAS)"' -MMD -c -o $@ $<
+	@echo "compile  $<"
+	$(Q)$(COMPILE) -fopenmp $(BLAS_CFLAGS) $(HDF5_CFLAGS) -DICOT_VERSION='"$(VERSION)"' \
+	    -DICOT_ISAS='"$(ISAS)"' -c -o $@ $<
 
 define kernel_rule
-$(BUILD)/obj/%.$(1).o: %.c
+$(BUILD)/obj/%.$(1).o: %.c $(BUILD)/flags
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$(ISA_$(1)) -DCPU_ISA=$(1) -MMD -c -o $$@ $$<
+	@echo "compile  $$< ($(1))"
+	$$(Q)$$(COMPILE) -fopenmp $$(ISA_$(1)) -DCPU_ISA=$(1) -c -o $$@ $$<
 endef
 $(foreach isa,$(ISAS),$(eval $(call kernel_rule,$(isa))))
 
--include $(OBJECTS:.o=.d)
-
 # The declarations of the public header alone, for LuaJIT's ffi.cdef.
-$(HEADER): core/icot.h
+$(HEADER): core/icot.h $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) -E -P -DICOT_FFI $< -o $@
+	@echo "extract  $@"
+	$(Q)$(CC) -E -P -DICOT_FFI -o $@ $<
 
-# ---- The program ------------------------------------------------------------------------------
+# ---- The program -------------------------------------------------------------------------------
 
-$(PROGRAM): lua/launcher.c
+# It must not pull in OpenMP: it sets OpenMP's environment before the library is loaded.
+$(PROGRAM): lua/launcher.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LUAJIT_CFLAGS) -o $@ $< $(LDFLAGS) $(LUAJIT_LIBS) $(LDLIBS)
+	@echo "link     $@"
+	$(Q)$(COMPILE) $(LUAJIT_CFLAGS) -MT $@ -MF $(BUILD)/launcher.d -o $@ $< $(LDFLAGS) $(LUAJIT_LIBS)
 
 # Inside the build tree the Lua files are used in place, so that an edit needs no make.
 $(SHARED):
 	@mkdir -p $(@D)
-	ln -sfn $(CURDIR)/lua $@
-	ln -sfn $(CURDIR)/datasets $(@D)/datasets
-	ln -sfn $(CURDIR)/recipes $(@D)/recipes
+	@ln -sfn $(CURDIR)/$(@F) $@
 
-clean:
+install: build # copies everything to PREFIX (/usr/local), below DESTDIR if that is set
+	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/icot
+	install -D -m 755 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/icot/libicot.so
+	install -D -m 644 $(HEADER) $(DESTDIR)$(PREFIX)/share/icot/icot.ffi.h
+	find lua datasets recipes \( -name '*.lua' -o -name '*.ipynb' \) \
+	    -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/icot/{} \;
+
+run: build # builds, then runs RECIPE (recipes/quickstart.lua) with ARGS
+	$(PROGRAM) $(RECIPE) --force $(ARGS)
+
+# ---- Tests and checks --------------------------------------------------------------------------
+
+C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/c/test_*.c)))
+
+# Linked against the objects, not the library, so that a test reaches what the library hides.
+$(BUILD)/tests/%: tests/c/%.c $(OBJECTS) $(BUILD)/flags | packages-test
+	@mkdir -p $(@D)
+	@echo "link     $@"
+	$(Q)$(COMPILE) -fopenmp -Itests/c $(BLAS_CFLAGS) $(HDF5_CFLAGS) -MT $@ -MF $@.d -o $@ $< $(OBJECTS) $(LIBS) -lcmocka
+
+test: build $(C_TESTS) packages-test # builds, then runs all tests
+	@tests/run $(BUILD)
+
+SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+
+sanitize: # all tests with the address and undefined-behaviour sanitizers, in build/sanitize
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize CFLAGS='$(SANITIZE)' test
+
+lint: packages-lint packages-test # warnings as errors, luacheck, layout of the C code
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lint CFLAGS='-O2 -Werror' build tests-built
+	luacheck --quiet lua datasets recipes tests
+	clang-format --dry-run -Werror $(C_FILES)
+
+format: packages-lint # lays out the C code
+	clang-format -i $(C_FILES)
+
+C_FILES = $(sort $(shell find core lua tests -name '*.[ch]'))
+
+tests-built: $(C_TESTS)
+
+clean: # removes everything that was built
 	rm -rf $(BUILD)
 
-.PHONY: all build clean
+-include $(OBJECTS:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d
+
+.PHONY: build help install run test sanitize lint format tests-built clean always
+.DELETE_ON_ERROR:

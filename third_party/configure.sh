@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# configure.sh - prints, as make variables, how to compile and link against the required libraries.
+set -euo pipefail
+
+# variables NAME PACKAGE... - NAME_CFLAGS and NAME_LIBS of the first pkg-config package that exists.
+variables() {
+    local name=$1 package
+    shift
+    for package in "$@"; do
+        pkg-config --exists "$package" || continue
+        echo "${name}_CFLAGS := $(pkg-config --cflags "$package")"
+        echo "${name}_LIBS := $(pkg-config --libs "$package")"
+        return
+    done
+    echo "icot: pkg-config knows none of: $*; see third_party/packages.txt" >&2
+    exit 1
+}
+
+# Several flavours of OpenBLAS can be installed side by side under one soname, and the system picks one
+# of them. Only the OpenMP flavour shares a thread pool with our kernels, so its own folder is named to
+# pkg-config, and (rpath) to the loader.
+flavour=/usr/lib/$(cc -print-multiarch 2> /dev/null || true)/openblas-openmp
+if [ -e "$flavour/libopenblas.so" ]; then
+    export PKG_CONFIG_PATH="$flavour/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
+    echo "BLAS_RPATH := -Wl,-rpath,$flavour"
+else
+    echo "icot: no OpenMP flavour of OpenBLAS in $flavour; taking the system's own" >&2
+fi
+
+variables BLAS openblas
+variables HDF5 hdf5-serial hdf5
+variables LUAJIT luajit
