@@ -39,9 +39,9 @@ typedef struct strided_loop {
 
 /* Sequences packed end to end: sequence b is rows cu_seqlens[b] … cu_seqlens[b+1]-1. */
 typedef struct packed_shape {
-    int64_t sequences; /* B */
-    int64_t channels;  /* C */
-    int heads;         /* H */
+    int64_t sequences;         /* B */
+    int64_t channels;          /* C */
+    int heads;                 /* H */
     const int32_t *cu_seqlens; /* (B+1) */
 } packed_shape;
 

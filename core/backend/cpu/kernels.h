@@ -11,9 +11,9 @@
 #ifndef CPU_ISA
 #define CPU_ISA generic /* for editors and linters; the Makefile always sets it */
 #endif
-#define CPU_NAME_OF(name, isa)     name##_##isa
+#define CPU_NAME_OF(name, isa)   name##_##isa
 #define CPU_NAME_WITH(name, isa) CPU_NAME_OF(name, isa)
-#define KERNEL(name)               CPU_NAME_WITH(name, CPU_ISA)
+#define KERNEL(name)             CPU_NAME_WITH(name, CPU_ISA)
 
 /* A loop over fewer elements than this is not worth waking the other threads for. */
 enum { PARALLEL_ELEMENTS = 16384 };

@@ -16,7 +16,7 @@
 static inline float vector_exp(float x)
 {
     const float log2e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-    const float shifter = 0x1.8p23f; /* adding it rounds to an integer in the low bits */
+    const float shifter = 0x1.8p23f;         /* adding it rounds to an integer in the low bits */
     float clamped = x > -88.0f ? x : -88.0f; /* NaN too, which has no integer */
     clamped = clamped < 89.0f ? clamped : 89.0f;
 

@@ -1,0 +1,74 @@
+/* The CPU backend: its memory, and the kernels of the best instruction set that this CPU has. */
+#include "backend/backend.h"
+#include "backend/cpu/matmul.h"
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <pthread.h>
+#include <string.h>
+
+static int clear(void *block, size_t bytes)
+{
+    memset(block, 0, bytes);
+    return ICOT_OK;
+}
+
+static int copy(void *target, const void *source, size_t bytes)
+{
+    if (bytes) memcpy(target, source, bytes);
+    return ICOT_OK;
+}
+
+static const device cpu_memory = {
+    .name = "cpu",
+    .allocate = memory_alloc,
+    .release = memory_free,
+    .clear = clear,
+    .copy_in = copy,
+    .copy_out = copy,
+};
+
+void cpu_table_generic(backend *table);
+#ifdef __x86_64__
+void cpu_table_avx2(backend *table);
+void cpu_table_avx512(backend *table);
+#endif
+
+static backend table;
+static const char *instruction_set;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void choose_kernels(void)
+{
+    table.memory = &cpu_memory;
+    table.description = icot_cpu_kernels;
+    table.matmul = cpu_matmul;
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
+        instruction_set = "avx512";
+        cpu_table_avx512(&table);
+        return;
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        instruction_set = "avx2";
+        cpu_table_avx2(&table);
+        return;
+    }
+#endif
+    instruction_set = "generic";
+    cpu_table_generic(&table);
+}
+
+const backend *cpu_backend(void)
+{
+    pthread_once(&once, choose_kernels);
+    return &table;
+}
+
+const char *icot_cpu_kernels(void)
+{
+    pthread_once(&once, choose_kernels);
+    return instruction_set;
+}

@@ -1,0 +1,284 @@
+/* Elementwise kernels: y_i depends on x_i alone, with broadcasting through strides of 0. */
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/vector_math.h"
+#include "base/random.h"
+
+#include <math.h>
+
+/*
+ * A function per kind, so that each gets a loop of its own that the compiler can vectorize.
+ * Splitting an array among threads is the caller's work: for_each_block.
+ */
+typedef void unary_loop(int64_t n, const float *x, float *y);
+typedef void unary_backward_loop(int64_t n, const float *x, const float *y, const float *dy,
+                                 float *dx);
+
+/* GELU(x) = x/2 · (1 + tanh(u)), u = √(2/π)·(x + 0.044715 x³), as in GPT-2. */
+static const float gelu_scale = 0.79788456f, gelu_cubic = 0.044715f;
+
+static float gelu(float x)
+{
+    float u = gelu_scale * (x + gelu_cubic * x * x * x);
+    return 0.5f * x * (1.0f + vector_tanh(u));
+}
+
+static float gelu_slope(float x)
+{
+    float t = vector_tanh(gelu_scale * (x + gelu_cubic * x * x * x));
+    float du = gelu_scale * (1.0f + 3.0f * gelu_cubic * x * x);
+    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * du;
+}
+
+#define UNARY(name, value, slope)                                                                  \
+    static void name##_loop(int64_t n, const float *restrict xs, float *restrict ys)               \
+    {                                                                                              \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            float x = xs[i];                                                                       \
+            ys[i] = (value);                                                                       \
+        }                                                                                          \
+    }                                                                                              \
+    static void name##_backward_loop(int64_t n, const float *restrict xs,                          \
+                                     const float *restrict ys, const float *restrict dys,          \
+                                     float *restrict dxs)                                          \
+    {                                                                                              \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            float x = xs[i], y = ys[i];                                                            \
+            (void)x, (void)y;                                                                      \
+            dxs[i] += dys[i] * (slope);                                                            \
+        }                                                                                          \
+    }
+
+UNARY(neg, -x, -1.0f)
+UNARY(exp, vector_exp(x), y)
+UNARY(log, logf(x), 1.0f / x)
+UNARY(sqrt, sqrtf(x), 0.5f / y)
+UNARY(tanh, vector_tanh(x), 1.0f - y * y)
+UNARY(sigmoid, 1.0f / (1.0f + vector_exp(-x)), y *(1.0f - y))
+UNARY(relu, x > 0.0f ? x : 0.0f, x > 0.0f ? 1.0f : 0.0f)
+UNARY(gelu, gelu(x), gelu_slope(x))
+
+static unary_loop *const forward_loops[UNARY_COUNT] = {
+    [UNARY_NEG] = neg_loop,   [UNARY_EXP] = exp_loop,   [UNARY_LOG] = log_loop,
+    [UNARY_SQRT] = sqrt_loop, [UNARY_TANH] = tanh_loop, [UNARY_SIGMOID] = sigmoid_loop,
+    [UNARY_RELU] = relu_loop, [UNARY_GELU] = gelu_loop,
+};
+static unary_backward_loop *const backward_loops[UNARY_COUNT] = {
+    [UNARY_NEG] = neg_backward_loop,   [UNARY_EXP] = exp_backward_loop,
+    [UNARY_LOG] = log_backward_loop,   [UNARY_SQRT] = sqrt_backward_loop,
+    [UNARY_TANH] = tanh_backward_loop, [UNARY_SIGMOID] = sigmoid_backward_loop,
+    [UNARY_RELU] = relu_backward_loop, [UNARY_GELU] = gelu_backward_loop,
+};
+
+enum { BLOCK = 4096 }; /* elements: what one thread takes at a time, small enough for its cache */
+
+static int64_t block_length(int64_t n, int64_t start)
+{
+    return n - start < BLOCK ? n - start : BLOCK;
+}
+
+static void clear(int64_t n, float *x)
+{
+    for (int64_t i = 0; i < n; i++) x[i] = 0.0f;
+}
+
+void KERNEL(unary)(unary_kind kind, int64_t n, const float *x, float *y)
+{
+#pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < n; i += BLOCK) forward_loops[kind](block_length(n, i), x + i, y + i);
+}
+
+void KERNEL(unary_backward)(unary_kind kind, int64_t n, const float *x, const float *y,
+                            const float *dy, bool accumulate, float *dx)
+{
+#pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        int64_t length = block_length(n, i);
+        if (!accumulate) clear(length, dx + i);
+        backward_loops[kind](length, x + i, y + i, dy + i, dx + i);
+    }
+}
+
+void KERNEL(affine)(int64_t n, double scale, double shift, const float *x, bool accumulate,
+                    float *y)
+{
+    float a = (float)scale, b = (float)shift;
+    if (accumulate) {
+#pragma omp parallel for simd schedule(static) if (n > PARALLEL_ELEMENTS)
+        for (int64_t i = 0; i < n; i++) y[i] += a * x[i] + b;
+    } else {
+#pragma omp parallel for simd schedule(static) if (n > PARALLEL_ELEMENTS)
+        for (int64_t i = 0; i < n; i++) y[i] = a * x[i] + b;
+    }
+}
+
+void KERNEL(power)(int64_t n, double exponent, const float *x, float *y)
+{
+    float e = (float)exponent;
+#pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < n; i++) y[i] = powf(x[i], e);
+}
+
+void KERNEL(power_backward)(int64_t n, double exponent, const float *x, const float *dy,
+                            bool accumulate, float *dx)
+{
+    float e = (float)exponent;
+#pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < n; i++) {
+        float slope = e == 0.0f ? 0.0f : e * powf(x[i], e - 1.0f);
+        dx[i] = (accumulate ? dx[i] : 0.0f) + dy[i] * slope;
+    }
+}
+
+/* ---- Two arrays ---------------------------------------------------------------------------------
+ */
+
+static float combine(binary_kind kind, float a, float b)
+{
+    switch (kind) {
+    case BINARY_ADD:
+        return a + b;
+    case BINARY_SUB:
+        return a - b;
+    case BINARY_MUL:
+        return a * b;
+    default:
+        return a / b;
+    }
+}
+
+/* ∂(a ∘ b)/∂a for which = 0, ∂/∂b for which = 1. */
+static float combine_slope(binary_kind kind, int which, float a, float b)
+{
+    switch (kind) {
+    case BINARY_ADD:
+        return 1.0f;
+    case BINARY_SUB:
+        return which == 0 ? 1.0f : -1.0f;
+    case BINARY_MUL:
+        return which == 0 ? b : a;
+    default:
+        return which == 0 ? 1.0f / b : -a / (b * b);
+    }
+}
+
+static int64_t inner_size(const strided_loop *loop)
+{
+    return loop->ndim ? loop->size[loop->ndim - 1] : 1;
+}
+
+static int64_t outer_count(const strided_loop *loop)
+{
+    int64_t count = 1;
+    for (int d = 0; d + 1 < loop->ndim; d++) count *= loop->size[d];
+    return count;
+}
+
+/* Offset in array `which` at which the inner run number `outer` (row-major) begins. */
+static int64_t run_offset(const strided_loop *loop, int which, int64_t outer)
+{
+    int64_t offset = 0;
+    for (int d = loop->ndim - 2; d >= 0; d--) {
+        offset += outer % loop->size[d] * loop->strides[which][d];
+        outer /= loop->size[d];
+    }
+    return offset;
+}
+
+static int64_t inner_stride(const strided_loop *loop, int which)
+{
+    return loop->ndim ? loop->strides[which][loop->ndim - 1] : 0;
+}
+
+/* One run along the last dimension; the branches stand outside of the loops. */
+static void binary_run(binary_kind kind, int64_t n, const float *a, int64_t stride_a,
+                       const float *b, int64_t stride_b, float *y)
+{
+    if (stride_a == 1 && stride_b == 1) {
+        switch (kind) {
+        case BINARY_ADD:
+            for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+            break;
+        case BINARY_SUB:
+            for (int64_t i = 0; i < n; i++) y[i] = a[i] - b[i];
+            break;
+        case BINARY_MUL:
+            for (int64_t i = 0; i < n; i++) y[i] = a[i] * b[i];
+            break;
+        case BINARY_DIV:
+            for (int64_t i = 0; i < n; i++) y[i] = a[i] / b[i];
+            break;
+        }
+    } else {
+        for (int64_t i = 0; i < n; i++) y[i] = combine(kind, a[i * stride_a], b[i * stride_b]);
+    }
+}
+
+void KERNEL(binary)(binary_kind kind, const strided_loop *loop, const float *a, const float *b,
+                    float *y)
+{
+    int64_t inner = inner_size(loop), outer = outer_count(loop);
+#pragma omp parallel for schedule(static) if (outer * inner > PARALLEL_ELEMENTS)
+    for (int64_t o = 0; o < outer; o++) {
+        binary_run(kind, inner, a + run_offset(loop, 0, o), inner_stride(loop, 0),
+                   b + run_offset(loop, 1, o), inner_stride(loop, 1), y + o * inner);
+    }
+}
+
+void KERNEL(binary_backward)(binary_kind kind, int which, const strided_loop *loop, const float *a,
+                             const float *b, const float *dy, float *d)
+{
+    int64_t inner = inner_size(loop), outer = outer_count(loop);
+    int64_t stride_a = inner_stride(loop, 0), stride_b = inner_stride(loop, 1);
+#pragma omp parallel for schedule(static) if (outer * inner > PARALLEL_ELEMENTS)
+    for (int64_t o = 0; o < outer; o++) {
+        const float *row_a = a + run_offset(loop, 0, o), *row_b = b + run_offset(loop, 1, o);
+        for (int64_t i = 0; i < inner; i++) {
+            float slope = combine_slope(kind, which, row_a[i * stride_a], row_b[i * stride_b]);
+            d[o * inner + i] = dy[o * inner + i] * slope;
+        }
+    }
+}
+
+/* Not parallel: with a target stride of 0 two runs may add to the same element. */
+void KERNEL(strided_copy)(const strided_loop *loop, const float *source, bool accumulate,
+                          float *target)
+{
+    int64_t inner = inner_size(loop), outer = outer_count(loop);
+    int64_t from = inner_stride(loop, 0), to = inner_stride(loop, 1);
+    for (int64_t o = 0; o < outer; o++) {
+        const float *x = source + run_offset(loop, 0, o);
+        float *y = target + run_offset(loop, 1, o);
+        if (!accumulate) {
+            for (int64_t i = 0; i < inner; i++) y[i * to] = x[i * from];
+        } else if (to == 0) {
+            double sum = 0.0;
+            for (int64_t i = 0; i < inner; i++) sum += (double)x[i * from];
+            *y += (float)sum;
+        } else {
+            for (int64_t i = 0; i < inner; i++) y[i * to] += x[i * from];
+        }
+    }
+}
+
+/* ---- Dropout ------------------------------------------------------------------------------------
+ */
+
+/*
+ * Element i is dropped when word i of the key's sequence, as a fraction of 2^32, is below p; what
+ * stays is scaled by 1/(1-p). The backward pass is the same function of the gradient.
+ */
+void KERNEL(dropout)(int64_t n, double p, icot_random_key key, const float *x, bool accumulate,
+                     float *y)
+{
+    uint64_t threshold = (uint64_t)(p * 0x1p32);
+    float scale = p < 1.0 ? (float)(1.0 / (1.0 - p)) : 0.0f;
+#pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
+    for (int64_t block = 0; block < (n + RANDOM_LANES - 1) / RANDOM_LANES; block++) {
+        uint32_t words[RANDOM_LANES];
+        random_words(key, (uint32_t)block, words);
+        for (int64_t i = block * RANDOM_LANES, k = 0; i < n && k < RANDOM_LANES; i++, k++) {
+            float kept = words[k] < threshold ? 0.0f : scale * x[i];
+            y[i] = (accumulate ? y[i] : 0.0f) + kept;
+        }
+    }
+}

@@ -1,0 +1,193 @@
+/* Kernels along rows: bias, sums, softmax, argmax, gathering rows, loss. */
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/vector_math.h"
+#include "base/error.h"
+
+#include <math.h>
+#include <string.h>
+
+void KERNEL(bias_rows)(int64_t rows, int64_t columns, const float *bias, float *y)
+{
+#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+    for (int64_t r = 0; r < rows; r++) memcpy(y + r * columns, bias, (size_t)columns * sizeof *y);
+}
+
+/* Threads share the columns, not the rows: each sum is made by one thread, in a fixed order. */
+void KERNEL(sum_rows)(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y)
+{
+    enum { STRIP = 64, CHUNK = 64 }; /* columns of a strip; rows summed in float32 at a time */
+#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+    for (int64_t start = 0; start < columns; start += STRIP) {
+        int64_t width = columns - start < STRIP ? columns - start : STRIP;
+        double totals[STRIP] = {0};
+        for (int64_t chunk = 0; chunk < rows; chunk += CHUNK) {
+            int64_t end = chunk + CHUNK < rows ? chunk + CHUNK : rows;
+            float partial[STRIP] = {0};
+            for (int64_t r = chunk; r < end; r++) {
+                const float *row = x + r * columns + start;
+                for (int64_t c = 0; c < width; c++) partial[c] += row[c];
+            }
+            for (int64_t c = 0; c < width; c++) totals[c] += (double)partial[c];
+        }
+        for (int64_t c = 0; c < width; c++) {
+            y[start + c] = (accumulate ? y[start + c] : 0.0f) + (float)totals[c];
+        }
+    }
+}
+
+void KERNEL(sum)(int64_t outer, int64_t n, int64_t inner, double scale, const float *x, float *y)
+{
+#pragma omp parallel for schedule(static) if (outer * n * inner > PARALLEL_ELEMENTS)
+    for (int64_t o = 0; o < outer; o++) {
+        for (int64_t k = 0; k < inner; k++) {
+            double total = 0.0;
+            for (int64_t i = 0; i < n; i++) total += (double)x[(o * n + i) * inner + k];
+            y[o * inner + k] = (float)(scale * total);
+        }
+    }
+}
+
+void KERNEL(sum_backward)(int64_t outer, int64_t n, int64_t inner, double scale, const float *dy,
+                          bool accumulate, float *dx)
+{
+#pragma omp parallel for schedule(static) if (outer * n * inner > PARALLEL_ELEMENTS)
+    for (int64_t row = 0; row < outer * n; row++) {
+        const float *from = dy + row / n * inner;
+        float *to = dx + row * inner;
+        for (int64_t k = 0; k < inner; k++) {
+            to[k] = (accumulate ? to[k] : 0.0f) + (float)scale * from[k];
+        }
+    }
+}
+
+/* ---- Softmax ------------------------------------------------------------------------------------
+ */
+
+static float row_maximum(int64_t n, const float *x)
+{
+    float maximum = x[0];
+#pragma omp simd reduction(max : maximum)
+    for (int64_t i = 0; i < n; i++) maximum = x[i] > maximum ? x[i] : maximum;
+    return maximum;
+}
+
+/* log Σ exp(x): the maximum is taken out first, so that nothing overflows. */
+static float row_logsumexp(int64_t n, const float *x)
+{
+    float maximum = row_maximum(n, x), sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += vector_exp(x[i] - maximum);
+    return maximum + logf(sum);
+}
+
+void KERNEL(softmax)(int64_t rows, int64_t columns, bool logarithm, const float *x, float *y)
+{
+#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *in = x + r * columns;
+        float *out = y + r * columns;
+        float logsumexp = row_logsumexp(columns, in);
+        for (int64_t c = 0; c < columns; c++) out[c] = in[c] - logsumexp;
+        if (logarithm) continue;
+        for (int64_t c = 0; c < columns; c++) out[c] = vector_exp(out[c]);
+    }
+}
+
+/* softmax: dx = y (dy - Σ y dy);  log_softmax: dx = dy - exp(y) Σ dy */
+void KERNEL(softmax_backward)(int64_t rows, int64_t columns, bool logarithm, const float *y,
+                              const float *dy, bool accumulate, float *dx)
+{
+#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *out = y + r * columns, *slope = dy + r * columns;
+        float *to = dx + r * columns, sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < columns; c++) sum += logarithm ? slope[c] : out[c] * slope[c];
+        for (int64_t c = 0; c < columns; c++) {
+            float d = logarithm ? slope[c] - vector_exp(out[c]) * sum : out[c] * (slope[c] - sum);
+            to[c] = (accumulate ? to[c] : 0.0f) + d;
+        }
+    }
+}
+
+/* The first of equal values wins, as in PyTorch on the CPU. */
+void KERNEL(argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out)
+{
+#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = x + r * columns;
+        int64_t best = 0;
+        for (int64_t c = 1; c < columns; c++) best = row[c] > row[best] ? c : best;
+        out[r] = (int32_t)best;
+    }
+}
+
+/* ---- Rows by index ------------------------------------------------------------------------------
+ */
+
+void KERNEL(gather_rows)(int64_t rows, int64_t columns, const float *weight, const int32_t *ids,
+                         bool accumulate, float *y)
+{
+#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *from = weight + ids[r] * columns;
+        float *to = y + r * columns;
+        if (accumulate) {
+            for (int64_t c = 0; c < columns; c++) to[c] += from[c];
+        } else {
+            memcpy(to, from, (size_t)columns * sizeof *to);
+        }
+    }
+}
+
+/* Threads share the columns, so that the order in which rows are added never depends on them. */
+void KERNEL(scatter_rows)(int64_t rows, int64_t columns, const float *dy, const int32_t *ids,
+                          float *dweight)
+{
+    enum { STRIP = 64 };
+#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+    for (int64_t start = 0; start < columns; start += STRIP) {
+        int64_t end = start + STRIP < columns ? start + STRIP : columns;
+        for (int64_t r = 0; r < rows; r++) {
+            float *to = dweight + ids[r] * columns;
+            const float *from = dy + r * columns;
+            for (int64_t c = start; c < end; c++) to[c] += from[c];
+        }
+    }
+}
+
+/* ---- Loss ---------------------------------------------------------------------------------------
+ */
+
+int KERNEL(cross_entropy)(int64_t rows, int64_t vocabulary, const float *logits,
+                          const int32_t *targets, float *loss, float *logsumexp)
+{
+#pragma omp parallel for schedule(static) if (rows * vocabulary > PARALLEL_ELEMENTS)
+    for (int64_t r = 0; r < rows; r++) {
+        logsumexp[r] = row_logsumexp(vocabulary, logits + r * vocabulary);
+    }
+    double total = 0.0;
+    for (int64_t r = 0; r < rows; r++) {
+        total += (double)logsumexp[r] - (double)logits[r * vocabulary + targets[r]];
+    }
+    *loss = (float)(total / (double)rows);
+    return ICOT_OK;
+}
+
+/* d loss / d logit = (softmax - [column is the target]) / rows */
+void KERNEL(cross_entropy_backward)(int64_t rows, int64_t vocabulary, const float *logits,
+                                    const int32_t *targets, const float *logsumexp,
+                                    const float *dloss, bool accumulate, float *dlogits)
+{
+    float scale = *dloss / (float)rows;
+#pragma omp parallel for schedule(static) if (rows * vocabulary > PARALLEL_ELEMENTS)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = logits + r * vocabulary;
+        float *to = dlogits + r * vocabulary;
+        for (int64_t v = 0; v < vocabulary; v++) {
+            float d = scale * vector_exp(row[v] - logsumexp[r]);
+            to[v] = (accumulate ? to[v] : 0.0f) + d;
+        }
+        to[targets[r]] -= scale;
+    }
+}

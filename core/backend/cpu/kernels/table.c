@@ -1,0 +1,32 @@
+#include "backend/cpu/kernels.h"
+
+void KERNEL(cpu_table)(backend *table)
+{
+    table->unary = KERNEL(unary);
+    table->unary_backward = KERNEL(unary_backward);
+    table->affine = KERNEL(affine);
+    table->power = KERNEL(power);
+    table->power_backward = KERNEL(power_backward);
+    table->binary = KERNEL(binary);
+    table->binary_backward = KERNEL(binary_backward);
+    table->strided_copy = KERNEL(strided_copy);
+    table->dropout = KERNEL(dropout);
+    table->bias_rows = KERNEL(bias_rows);
+    table->sum_rows = KERNEL(sum_rows);
+    table->sum = KERNEL(sum);
+    table->sum_backward = KERNEL(sum_backward);
+    table->softmax = KERNEL(softmax);
+    table->softmax_backward = KERNEL(softmax_backward);
+    table->argmax = KERNEL(argmax);
+    table->gather_rows = KERNEL(gather_rows);
+    table->scatter_rows = KERNEL(scatter_rows);
+    table->layer_norm = KERNEL(layer_norm);
+    table->layer_norm_backward = KERNEL(layer_norm_backward);
+    table->attention = KERNEL(attention);
+    table->attention_backward = KERNEL(attention_backward);
+    table->attention_cached = KERNEL(attention_cached);
+    table->cross_entropy = KERNEL(cross_entropy);
+    table->cross_entropy_backward = KERNEL(cross_entropy_backward);
+    table->sum_of_squares = KERNEL(sum_of_squares);
+    table->adamw = KERNEL(adamw);
+}
