@@ -179,9 +179,9 @@ int output_publish(output_file *file)
         return fail("%s %s: cannot write: %s", file->kind, file->path, strerror(errno));
     }
     /* A file may have appeared since output_open, so the kernel has to do the check. */
-    int failed = file->overwrite ? rename(file->temporary, file->path)
-                                 : renameat2(AT_FDCWD, file->temporary, AT_FDCWD, file->path,
-                                             RENAME_NOREPLACE);
+    int failed = file->overwrite
+                     ? rename(file->temporary, file->path)
+                     : renameat2(AT_FDCWD, file->temporary, AT_FDCWD, file->path, RENAME_NOREPLACE);
     if (failed && errno == EEXIST && !file->overwrite) return refuse_existing(file);
     if (failed && (errno == EINVAL || errno == ENOSYS)) { /* the file system has no such check */
         failed = access(file->path, F_OK) == 0 ? -1 : rename(file->temporary, file->path);

@@ -73,7 +73,8 @@ static herr_t driver_write(H5FD_t *file, H5FD_mem_t kind, hid_t transfer, haddr_
                            size_t bytes, const void *data)
 {
     (void)kind, (void)transfer;
-    return -staged_put(((driver_file *)file)->staged, (int64_t)address, data, (int64_t)bytes);
+    staged_put(((driver_file *)file)->staged, (int64_t)address, data, (int64_t)bytes);
+    return 0;
 }
 
 /* Called by every flush: makes the file as long as what HDF5 has allocated of it. */

@@ -8,8 +8,8 @@
 
 /* What an existing file is opened for. */
 typedef enum hdf5_opening {
-    HDF5_NEW,     /* an empty file: gets the superblock */
-    HDF5_CLOSED,  /* one that was closed in good order */
+    HDF5_NEW,      /* an empty file: gets the superblock */
+    HDF5_CLOSED,   /* one that was closed in good order */
     HDF5_LEFT_LIVE /* one that still says that a SWMR writer is at work */
 } hdf5_opening;
 

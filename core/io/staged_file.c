@@ -25,10 +25,14 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-int staged_put(staged_file *file, int64_t offset, const void *data, int64_t bytes)
+void staged_put(staged_file *file, int64_t offset, const void *data, int64_t bytes)
 {
     void *block;
-    if (memory_alloc(sizeof(staged_write) + (size_t)bytes, &block)) return ICOT_FAILED;
+    file->end = larger(file->end, offset + bytes);
+    if (memory_alloc(sizeof(staged_write) + (size_t)bytes, &block)) {
+        file->out_of_memory = 1;
+        return;
+    }
     staged_write *added = block;
     *added = (staged_write){.offset = offset, .bytes = bytes};
     memcpy(added->data, data, (size_t)bytes);
@@ -39,8 +43,6 @@ int staged_put(staged_file *file, int64_t offset, const void *data, int64_t byte
         file->first = added;
     }
     file->last = added;
-    file->end = larger(file->end, offset + bytes);
-    return ICOT_OK;
 }
 
 /* Copies what was staged for [start, start + bytes) over `data`. */
@@ -92,7 +94,7 @@ static int commit_changes(const staged_file *file)
 
 int staged_commit(staged_file *file)
 {
-    int reason = commit_growth(file);
+    int reason = file->out_of_memory ? ENOMEM : commit_growth(file);
     if (!reason) reason = commit_changes(file);
     if (!reason && file->end < file->size && ftruncate(file->fd, file->end)) reason = errno;
     if (reason) return reason;
@@ -109,5 +111,6 @@ void staged_discard(staged_file *file)
         file->first = next;
     }
     file->last = NULL;
+    file->out_of_memory = 0;
     file->end = file->size;
 }

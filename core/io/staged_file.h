@@ -18,11 +18,13 @@ typedef struct staged_file {
     int fd;                     /* belongs to the caller */
     int64_t size;               /* bytes in the file on the disk */
     int64_t end;                /* bytes in it after the next commit */
+    int out_of_memory;          /* something is missing, so that the next commit fails */
     staged_write *first, *last; /* in the order in which they were written */
 } staged_file;
 
-/* These two return ICOT_OK or ICOT_FAILED; a read sees what was staged. */
-int staged_put(staged_file *file, int64_t offset, const void *data, int64_t bytes);
+void staged_put(staged_file *file, int64_t offset, const void *data, int64_t bytes);
+
+/* Reads what is on the disk with what was staged over it; returns ICOT_OK or ICOT_FAILED. */
 int staged_get(const staged_file *file, int64_t offset, void *data, int64_t bytes);
 
 /* Brings the file to the disk, except that fsync is left to the caller; returns 0 or an errno. */

@@ -1,0 +1,196 @@
+/*
+ * The run log from its creation to its end: new → live → closed.
+ *
+ * New: the file has a temporary name, and gets its attributes, texts and tables. Live: it has its
+ * own name, rows are added, and readers may look on (HDF5's single-writer-multiple-readers mode, in
+ * which nothing but rows can change). Closed: it is opened once more, without that mode, to write
+ * the attributes that say how the run ended. A log that never goes live gets its name when it is
+ * closed.
+ *
+ * When the disk fails or is full, the log is marked as failed and stays as the last flush left it.
+ */
+#include "io/runlog.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+int runlog_check(const icot_runlog *log)
+{
+    return *log->failure ? fail("%s", log->failure) : ICOT_OK;
+}
+
+/* Keeps the message of the last error as the log's own. */
+static int keep_failure(icot_runlog *log)
+{
+    snprintf(log->failure, sizeof log->failure, "%s", icot_last_error());
+    return ICOT_FAILED;
+}
+
+int runlog_fail(icot_runlog *log, const char *format, ...)
+{
+    char what[RUNLOG_MESSAGE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+
+    hdf5_fail(what);
+    error_prefix("run file %s", log->output.path);
+    return keep_failure(log);
+}
+
+static int fail_writing(icot_runlog *log, int reason)
+{
+    error_set("run file %s: cannot write: %s", log->output.path, strerror(reason));
+    return keep_failure(log);
+}
+
+static int commit(icot_runlog *log)
+{
+    int reason = staged_commit(&log->disk);
+    return reason ? fail_writing(log, reason) : ICOT_OK;
+}
+
+/* ---- New ---------------------------------------------------------------------------------------
+ */
+
+static void free_log(icot_runlog *log)
+{
+    if (!log) return;
+    runlog_free_tables(log);
+    runlog_forget_waiting(log);
+    if (log->file >= 0) H5Fclose(log->file);
+    staged_discard(&log->disk);
+    output_close(&log->output);
+    memory_free(log);
+}
+
+static int open_new(icot_runlog *log, const char *path, int overwrite)
+{
+    if (output_open(&log->output, "run file", path, overwrite)) return ICOT_FAILED;
+    log->disk.fd = log->output.fd;
+    if (hdf5_open(&log->disk, HDF5_NEW, &log->file)) return fail_within("run file %s", path);
+    /* Until the end is written, a reader of a crashed run sees these. */
+    if (icot_runlog_set_text(log, "end_state", "running")) return ICOT_FAILED;
+    return icot_runlog_set_text(log, "end_time", "");
+}
+
+int icot_runlog_create(const char *path, int overwrite, icot_runlog **out)
+{
+    void *block;
+    if (memory_alloc_zero(1, sizeof(icot_runlog), &block)) return ICOT_FAILED;
+    icot_runlog *log = block;
+    log->file = -1;
+    log->output.fd = -1;
+    if (open_new(log, path, overwrite)) {
+        free_log(log);
+        return ICOT_FAILED;
+    }
+    *out = log;
+    return ICOT_OK;
+}
+
+/* ---- Live --------------------------------------------------------------------------------------
+ */
+
+int icot_runlog_live(icot_runlog *log)
+{
+    if (runlog_check(log)) return ICOT_FAILED;
+    if (log->live) return fail("run file %s: it is live already", log->output.path);
+    if (H5Fstart_swmr_write(log->file) < 0) return runlog_fail(log, "cannot let readers in");
+    if (icot_runlog_flush(log)) return ICOT_FAILED;
+    if (output_publish(&log->output)) return keep_failure(log);
+    log->live = 1;
+    return ICOT_OK;
+}
+
+int icot_runlog_flush(icot_runlog *log)
+{
+    if (runlog_check(log)) return ICOT_FAILED;
+    if (H5Fflush(log->file, H5F_SCOPE_LOCAL) < 0) return runlog_fail(log, "cannot flush");
+    return commit(log);
+}
+
+/* ---- Closed ------------------------------------------------------------------------------------
+ */
+
+static int set_end(icot_runlog *log, const char *end_state)
+{
+    char now[32];
+    time_t seconds = time(NULL);
+    struct tm utc;
+    strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
+    if (icot_runlog_set_text(log, "end_state", end_state)) return ICOT_FAILED;
+    return icot_runlog_set_text(log, "end_time", now);
+}
+
+/* Closes the HDF5 file. If the log has failed, nothing more of it gets to the disk. */
+static int close_hdf5(icot_runlog *log)
+{
+    runlog_close_tables(log);
+    herr_t closed = log->file >= 0 ? H5Fclose(log->file) : 0;
+    log->file = -1;
+    if (*log->failure) {
+        staged_discard(&log->disk);
+        return ICOT_FAILED;
+    }
+    return closed < 0 ? runlog_fail(log, "cannot close") : commit(log);
+}
+
+/* Opens a live file once more, after close_hdf5, for what only now can be written. */
+static int write_end(icot_runlog *log, hdf5_opening opening)
+{
+    if (hdf5_open(&log->disk, opening, &log->file)) {
+        error_prefix("run file %s", log->output.path);
+        return keep_failure(log);
+    }
+    int status = runlog_write_waiting(log);
+    int closed = close_hdf5(log);
+    return status ? status : closed;
+}
+
+/*
+ * After a failure: the file is as the last flush left it, still marked as being written. Tries to
+ * say how it ended. That fails as a whole, and harms nothing, if the disk does not take it.
+ */
+static void write_end_after_failure(icot_runlog *log)
+{
+    char failure[RUNLOG_MESSAGE_BYTES];
+    memcpy(failure, log->failure, sizeof failure);
+    *log->failure = '\0';
+    if (!set_end(log, "failed")) write_end(log, HDF5_LEFT_LIVE);
+    staged_discard(&log->disk);
+    memcpy(log->failure, failure, sizeof failure);
+}
+
+static int close_live(icot_runlog *log, const char *end_state)
+{
+    if (!runlog_check(log) && set_end(log, end_state)) keep_failure(log);
+    if (!close_hdf5(log)) write_end(log, HDF5_CLOSED);
+    if (*log->failure) write_end_after_failure(log);
+    if (fsync(log->output.fd) && !*log->failure) return fail_writing(log, errno);
+    return runlog_check(log);
+}
+
+static int close_new(icot_runlog *log, const char *end_state)
+{
+    if (!end_state) return ICOT_OK; /* given up */
+    if (runlog_check(log) || set_end(log, end_state) || close_hdf5(log)) return ICOT_FAILED;
+    return output_publish(&log->output);
+}
+
+int icot_runlog_close(icot_runlog *log, const char *end_state)
+{
+    if (!log) return ICOT_OK;
+    int status =
+        log->live ? close_live(log, end_state ? end_state : "failed") : close_new(log, end_state);
+    free_log(log);
+    return status;
+}
