@@ -1,0 +1,100 @@
+/* Applying an operator: check, make contiguous, compute, record. */
+#include "autograd/operator.h"
+#include "autograd/operators/operators.h"
+#include "autograd/tape.h"
+#include "base/error.h"
+
+static int check_inputs(const operator_entry *op, tensor *const *inputs, int n_inputs)
+{
+    if (n_inputs < op->min_inputs || n_inputs > op->max_inputs) {
+        return fail("%s: got %d tensors, expected %d to %d", op->name, n_inputs, op->min_inputs,
+                    op->max_inputs);
+    }
+    for (int i = 0; i < n_inputs; i++) {
+        icot_dtype expected = op->int32_inputs >> i & 1 ? ICOT_INT32 : ICOT_FLOAT32;
+        if (inputs[i]->dtype != expected) {
+            return fail("%s: tensor %d is %s, expected %s", op->name, i + 1,
+                        dtype_name(inputs[i]->dtype), dtype_name(expected));
+        }
+    }
+    return ICOT_OK;
+}
+
+/* Most kernels want contiguous memory; the copy is an operator too, so gradients pass through. */
+static int make_contiguous(icot_engine *engine, tensor **input)
+{
+    if (tensor_is_contiguous(*input)) return ICOT_OK;
+    if ((*input)->dtype != ICOT_FLOAT32) return fail("int32 tensors must be contiguous here");
+    const icot_op_params none = {0};
+    return operator_apply(engine, &op_contiguous, input, 1, &none, input);
+}
+
+static bool wants_grad(const icot_engine *engine, const node *n)
+{
+    if (!engine->grad_enabled) return false;
+    for (int i = 0; i < n->n_inputs; i++) {
+        if (n->inputs[i]->requires_grad) return true;
+    }
+    return false;
+}
+
+int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const *inputs,
+                   int n_inputs, const icot_op_params *params, tensor **out)
+{
+    if (check_inputs(op, inputs, n_inputs)) return ICOT_FAILED;
+    node n = {.op = op, .engine = engine, .n_inputs = n_inputs, .params = *params};
+    for (int i = 0; i < n_inputs; i++) {
+        n.inputs[i] = inputs[i];
+        if (!op->strided && make_contiguous(engine, &n.inputs[i])) return ICOT_FAILED;
+    }
+    if (tape_reserve(engine->tape)) return ICOT_FAILED;
+    if (op->prepare(&n)) goto failed;
+    if (op->forward && op->forward(&n)) goto failed;
+
+    if (wants_grad(engine, &n)) {
+        tape_record(engine->tape, &n);
+    } else {
+        for (int k = 0; k < OPERATOR_SAVED; k++) tensor_release(engine, n.saved[k]);
+    }
+    *out = n.output;
+    return ICOT_OK;
+
+failed:
+    for (int k = 0; k < OPERATOR_SAVED; k++) tensor_release(engine, n.saved[k]);
+    tensor_release(engine, n.output);
+    return ICOT_FAILED;
+}
+
+int icot_apply(icot_engine *engine, int index, const icot_tensor *handles, int n_inputs,
+               const icot_op_params *params, icot_tensor *out)
+{
+    const operator_entry *op = operator_at(index);
+    if (!op) return fail("apply: there is no operator %d", index);
+    if (n_inputs < 0 || n_inputs > ICOT_MAX_INPUTS) {
+        return fail("%s: got %d tensors, at most %d can be given", op->name, n_inputs,
+                    ICOT_MAX_INPUTS);
+    }
+    if (params->n_index < 0 || params->n_index > ICOT_MAX_INDICES) {
+        return fail("%s: got %d indices, at most %d can be given", op->name, params->n_index,
+                    ICOT_MAX_INDICES);
+    }
+    tensor *inputs[ICOT_MAX_INPUTS], *output;
+    for (int i = 0; i < n_inputs; i++) {
+        inputs[i] = tensor_find(engine, handles[i]);
+        if (!inputs[i]) return fail_within("%s, tensor %d", op->name, i + 1);
+    }
+    if (operator_apply(engine, op, inputs, n_inputs, params, &output)) return ICOT_FAILED;
+    *out = output->handle;
+    return ICOT_OK;
+}
+
+int node_output(node *n, const shape *size)
+{
+    return tensor_new(n->engine, ICOT_FLOAT32, size, &n->output);
+}
+
+int node_output_like(node *n, const tensor *like)
+{
+    shape size = tensor_shape(like);
+    return node_output(n, &size);
+}

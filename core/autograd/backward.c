@@ -1,0 +1,101 @@
+/* Walking the tape back: gradients of a scalar with respect to every leaf that asked for one. */
+#include "autograd/operator.h"
+#include "autograd/tape.h"
+#include "base/error.h"
+
+/* The gradient lies in the same scope as its tensor and goes with it. */
+static int make_grad(icot_engine *engine, tensor *t)
+{
+    if (t->grad) return ICOT_OK;
+    shape size = tensor_shape(t);
+    if (tensor_new(engine, ICOT_FLOAT32, &size, &t->grad)) return ICOT_FAILED;
+    tensor_move_beside(t->grad, t);
+    return ICOT_OK;
+}
+
+int grad_of_input(node *n, int i, grad_target *out)
+{
+    tensor *input = n->inputs[i];
+    *out = (grad_target){0};
+    if (!input->requires_grad) return ICOT_OK;
+    if (make_grad(n->engine, input)) return ICOT_FAILED;
+    *out = (grad_target){.data = tensor_floats(input->grad), .accumulate = input->grad_is_set};
+    input->grad_is_set = true;
+    return ICOT_OK;
+}
+
+int grad_of_input_cleared(node *n, int i, grad_target *out)
+{
+    if (grad_of_input(n, i, out)) return ICOT_FAILED;
+    if (!out->data || out->accumulate) return ICOT_OK;
+    size_t bytes = (size_t)tensor_numel(n->inputs[i]) * sizeof(float);
+    out->accumulate = true;
+    return n->engine->device->clear(out->data, bytes);
+}
+
+static int seed_gradient(icot_engine *engine, tensor *loss)
+{
+    const float one = 1.0f;
+    if (make_grad(engine, loss)) return ICOT_FAILED;
+    loss->grad_is_set = true;
+    return engine->device->copy_in(tensor_floats(loss->grad), &one, sizeof one);
+}
+
+/* Only leaves keep their gradient; that of an intermediate goes as soon as it was passed on. */
+static void drop_grad(icot_engine *engine, tensor *t)
+{
+    tensor_release(engine, t->grad);
+    t->grad = NULL;
+    t->grad_is_set = false;
+}
+
+int icot_backward(icot_engine *engine, icot_tensor handle)
+{
+    tensor *loss = tensor_find(engine, handle);
+    if (!loss) return ICOT_FAILED;
+    if (tensor_numel(loss) != 1 || loss->dtype != ICOT_FLOAT32) {
+        return fail("backward: got a %s tensor of shape %s, expected a single float32 number",
+                    dtype_name(loss->dtype), tensor_shape_text(loss));
+    }
+    if (loss->node < 0) {
+        return fail("backward: nothing was recorded for this tensor (no input requires a gradient, "
+                    "or backward was called before)");
+    }
+    int status = seed_gradient(engine, loss);
+    tape *recorded = engine->tape;
+    for (int64_t i = recorded->count - 1; i >= 0; i--) {
+        node *n = &recorded->nodes[i];
+        if (!status && n->output->grad_is_set) status = n->op->backward(n, n->output->grad);
+        drop_grad(engine, n->output);
+    }
+    tape_truncate(recorded, 0);
+    return status;
+}
+
+int icot_requires_grad(icot_engine *engine, icot_tensor handle, int requires_grad)
+{
+    tensor *t = tensor_find(engine, handle);
+    if (!t) return ICOT_FAILED;
+    if (t->dtype != ICOT_FLOAT32) return fail("requires_grad: an int32 tensor has no gradient");
+    if (t->node >= 0) return fail("requires_grad: only a leaf can be switched, use detach first");
+    t->requires_grad = requires_grad != 0;
+    return ICOT_OK;
+}
+
+int icot_grad(icot_engine *engine, icot_tensor handle, icot_tensor *out)
+{
+    tensor *t = tensor_find(engine, handle);
+    if (!t) return ICOT_FAILED;
+    *out = t->grad && t->grad_is_set ? t->grad->handle : 0;
+    return ICOT_OK;
+}
+
+int icot_zero_grad(icot_engine *engine, const icot_tensor *handles, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        tensor *t = tensor_find(engine, handles[i]);
+        if (!t) return ICOT_FAILED;
+        t->grad_is_set = false; /* its memory is kept for the next step */
+    }
+    return ICOT_OK;
+}

@@ -1,0 +1,107 @@
+/* Operations of decoding and evaluation, which need no gradient. */
+#include "autograd/packed.h"
+#include "base/error.h"
+#include "tensor/engine.h"
+
+typedef struct cached_inputs {
+    tensor *qkv, *cu_seqlens, *slots, *lengths, *keys, *values;
+} cached_inputs;
+
+static int find_all(icot_engine *engine, const icot_tensor *handles, int count, tensor **out)
+{
+    for (int i = 0; i < count; i++) {
+        out[i] = tensor_find(engine, handles[i]);
+        if (!out[i]) return fail_within("attention_cached, tensor %d", i + 1);
+        if (!tensor_is_contiguous(out[i])) {
+            return fail("attention_cached: tensor %d is not contiguous", i + 1);
+        }
+    }
+    return ICOT_OK;
+}
+
+/* Each sequence needs a slot of its own, with room for its new tokens. */
+static int check_cache(const cached_inputs *in)
+{
+    const tensor *keys = in->keys, *values = in->values;
+    shape shape_k = tensor_shape(keys), shape_v = tensor_shape(values);
+    int64_t sequences = in->cu_seqlens->shape[0] - 1;
+    if (keys->ndim != 3 || keys->shape[2] * 3 != in->qkv->shape[1] ||
+        !shape_equal(&shape_k, &shape_v)) {
+        return fail("attention_cached: got keys %s and values %s for qkv %s, expected (S,L,C)",
+                    shape_text(&shape_k), shape_text(&shape_v), tensor_shape_text(in->qkv));
+    }
+    if (tensor_numel(in->slots) != sequences || tensor_numel(in->lengths) != sequences) {
+        return fail("attention_cached: got %lld slots and %lld lengths for %lld sequences",
+                    (long long)tensor_numel(in->slots), (long long)tensor_numel(in->lengths),
+                    (long long)sequences);
+    }
+    const int32_t *starts = tensor_ids_on_host(in->cu_seqlens);
+    const int32_t *slots = tensor_ids_on_host(in->slots);
+    const int32_t *lengths = tensor_ids_on_host(in->lengths);
+    for (int64_t b = 0; b < sequences; b++) {
+        if (slots[b] < 0 || slots[b] >= keys->shape[0]) {
+            return fail("attention_cached: sequence %lld names slot %d of %lld", (long long)b,
+                        slots[b], (long long)keys->shape[0]);
+        }
+        if (lengths[b] < 0 || (int64_t)lengths[b] + starts[b + 1] - starts[b] > keys->shape[1]) {
+            return fail("attention_cached: sequence %lld has %d tokens and gets %d, the cache has "
+                        "room for %lld",
+                        (long long)b, lengths[b], starts[b + 1] - starts[b],
+                        (long long)keys->shape[1]);
+        }
+    }
+    return ICOT_OK;
+}
+
+int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_seqlens,
+                          icot_tensor slots, icot_tensor lengths, icot_tensor keys,
+                          icot_tensor values, int heads, icot_tensor *out)
+{
+    const icot_tensor handles[] = {qkv, cu_seqlens, slots, lengths, keys, values};
+    const icot_dtype dtypes[] = {ICOT_FLOAT32, ICOT_INT32,   ICOT_INT32,
+                                 ICOT_INT32,   ICOT_FLOAT32, ICOT_FLOAT32};
+    tensor *found[6];
+    if (find_all(engine, handles, 6, found)) return ICOT_FAILED;
+    for (int i = 0; i < 6; i++) {
+        if (found[i]->dtype != dtypes[i]) {
+            return fail("attention_cached: tensor %d is %s, expected %s", i + 1,
+                        dtype_name(found[i]->dtype), dtype_name(dtypes[i]));
+        }
+    }
+    cached_inputs in = {found[0], found[1], found[2], found[3], found[4], found[5]};
+    if (packed_check("attention_cached", in.qkv, in.cu_seqlens, heads)) return ICOT_FAILED;
+    if (check_cache(&in)) return ICOT_FAILED;
+
+    shape size = {.ndim = 2, .size = {in.qkv->shape[0], in.qkv->shape[1] / 3}};
+    tensor *y;
+    if (tensor_new(engine, ICOT_FLOAT32, &size, &y)) return ICOT_FAILED;
+    packed_shape packed = packed_shape_of(in.qkv, in.cu_seqlens, heads);
+    kv_cache cache = {.keys = tensor_floats(in.keys),
+                      .values = tensor_floats(in.values),
+                      .capacity = in.keys->shape[1],
+                      .slots = tensor_ints(in.slots),
+                      .lengths = tensor_ints(in.lengths)};
+    if (engine->backend->attention_cached(&packed, tensor_floats(in.qkv), &cache,
+                                          tensor_floats(y))) {
+        tensor_release(engine, y);
+        return ICOT_FAILED;
+    }
+    *out = y->handle;
+    return ICOT_OK;
+}
+
+int icot_tensor_argmax(icot_engine *engine, icot_tensor handle, icot_tensor *out)
+{
+    tensor *x = tensor_find(engine, handle);
+    if (!x) return ICOT_FAILED;
+    if (x->dtype != ICOT_FLOAT32 || x->ndim != 2 || x->shape[1] == 0 || !tensor_is_contiguous(x)) {
+        return fail("argmax: got %s %s, expected a contiguous float32 (R,C)", dtype_name(x->dtype),
+                    tensor_shape_text(x));
+    }
+    shape size = {.ndim = 1, .size = {x->shape[0]}};
+    tensor *best;
+    if (tensor_new(engine, ICOT_INT32, &size, &best)) return ICOT_FAILED;
+    engine->backend->argmax(x->shape[0], x->shape[1], tensor_floats(x), tensor_ints(best));
+    *out = best->handle;
+    return ICOT_OK;
+}

@@ -1,0 +1,90 @@
+/* The life of an engine and of its scopes. */
+#include "autograd/tape.h"
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <string.h>
+
+static const backend *find_backend(const char *name)
+{
+    return strcmp(name, "cpu") == 0 ? cpu_backend() : NULL;
+}
+
+int icot_engine_create(const char *name, icot_engine **out)
+{
+    const backend *found = find_backend(name);
+    if (!found) return fail("device: '%s' is not known; this build has 'cpu'", name);
+
+    void *engine = NULL, *recorded = NULL;
+    if (memory_alloc_zero(1, sizeof(icot_engine), &engine)) goto failed;
+    if (memory_alloc_zero(1, sizeof(tape), &recorded)) goto failed;
+    icot_engine *made = engine;
+    made->backend = found;
+    made->device = found->memory;
+    made->tape = recorded;
+    made->grad_enabled = true;
+    made->innermost = &made->outermost;
+    made->first_free_slot = -1;
+    *out = made;
+    return ICOT_OK;
+
+failed:
+    memory_free(engine);
+    memory_free(recorded);
+    return ICOT_FAILED;
+}
+
+void icot_engine_free(icot_engine *engine)
+{
+    if (!engine) return;
+    tape_truncate(engine->tape, 0);
+    while (engine->depth > 0) icot_scope_close(engine);
+    scope_release_tensors(engine, &engine->outermost);
+    memory_free(engine->tape->nodes);
+    memory_free(engine->tape);
+    memory_free(engine->slots);
+    memory_free(engine);
+}
+
+const char *icot_engine_device(const icot_engine *engine)
+{
+    return engine->device->name;
+}
+
+int icot_scope_open(icot_engine *engine)
+{
+    void *opened;
+    if (memory_alloc(sizeof(scope), &opened)) return ICOT_FAILED;
+    scope *inner = opened;
+    *inner = (scope){.outer = engine->innermost, .tape_mark = engine->tape->count};
+    engine->innermost = inner;
+    engine->depth++;
+    return ICOT_OK;
+}
+
+int icot_scope_close(icot_engine *engine)
+{
+    if (engine->depth == 0) return fail("scope: there is none to close");
+    scope *closed = engine->innermost;
+    tape_truncate(engine->tape, closed->tape_mark);
+    scope_release_tensors(engine, closed);
+    engine->innermost = closed->outer;
+    engine->depth--;
+    memory_free(closed);
+    return ICOT_OK;
+}
+
+int icot_scope_depth(const icot_engine *engine)
+{
+    return engine->depth;
+}
+
+int icot_grad_enabled(const icot_engine *engine)
+{
+    return engine->grad_enabled;
+}
+
+void icot_set_grad_enabled(icot_engine *engine, int enabled)
+{
+    engine->grad_enabled = enabled != 0;
+}

@@ -1,0 +1,69 @@
+/*
+ * Operators: what one is, and the table of all of them.
+ *
+ * An operator checks its inputs and makes the output (prepare), computes it (forward), and sends
+ * the gradient of the output on to its inputs (backward). All three see one application of it: a
+ * node. The gradient test walks the same table.
+ */
+#ifndef ICOT_AUTOGRAD_OPERATOR_H
+#define ICOT_AUTOGRAD_OPERATOR_H
+
+#include "backend/backend.h"
+#include "tensor/engine.h"
+#include "tensor/tensor.h"
+
+enum { OPERATOR_SAVED = 1 };
+
+typedef struct node {
+    const struct operator_entry *op;
+    icot_engine *engine;
+    int n_inputs;
+    tensor *inputs[ICOT_MAX_INPUTS];
+    tensor *output;
+    tensor *saved[OPERATOR_SAVED]; /* what forward keeps for backward */
+    icot_op_params params;
+} node;
+
+typedef struct operator_entry {
+    const char *name;
+    int min_inputs, max_inputs;
+    unsigned int32_inputs; /* bit i: input i holds int32 indices, and gets no gradient */
+    bool strided;          /* takes inputs of any strides; others get contiguous copies */
+
+    int (*prepare)(node *n);                      /* checks; makes output and saved tensors */
+    int (*forward)(node *n);                      /* NULL for views: nothing to compute */
+    int (*backward)(node *n, const tensor *grad); /* grad: of the output, contiguous */
+} operator_entry;
+
+/* The table, in autograd/operators/table.c. */
+int operator_count(void);
+const operator_entry *operator_at(int index); /* NULL: none */
+
+/* Applies an operator to tensors; the core's own way in (icot_apply is the public one). */
+int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const *inputs,
+                   int n_inputs, const icot_op_params *params, tensor **out);
+
+/* ---- For the operators themselves ---- */
+
+/* Makes the output, float32, of the given shape. */
+int node_output(node *n, const shape *size);
+int node_output_like(node *n, const tensor *like);
+
+/* Where backward writes the gradient of an input. */
+typedef struct grad_target {
+    float *data;     /* contiguous, in the shape of the input; NULL: no gradient is wanted */
+    bool accumulate; /* add to what is there; otherwise overwrite */
+} grad_target;
+
+/* Prepares the gradient of input i for writing. The caller must then write all of it. */
+int grad_of_input(node *n, int i, grad_target *out);
+
+/* The same, cleared first if it held nothing: for kernels that always add. */
+int grad_of_input_cleared(node *n, int i, grad_target *out);
+
+static inline const backend *kernels(const node *n)
+{
+    return n->engine->backend;
+}
+
+#endif

@@ -1,0 +1,49 @@
+/* Updating parameters from their gradients. */
+#include "backend/backend.h"
+#include "base/error.h"
+#include "tensor/engine.h"
+
+#include <math.h>
+
+int icot_grad_norm(icot_engine *engine, const icot_tensor *handles, int64_t count, double *out)
+{
+    double total = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        tensor *t = tensor_find(engine, handles[i]);
+        if (!t) return ICOT_FAILED;
+        if (!t->grad || !t->grad_is_set) continue;
+        total += engine->backend->sum_of_squares(tensor_numel(t), tensor_floats(t->grad));
+    }
+    *out = sqrt(total);
+    return ICOT_OK;
+}
+
+static int check_moment(const tensor *parameter, const tensor *moment, const char *name)
+{
+    shape expected = tensor_shape(parameter), given = tensor_shape(moment);
+    if (moment->dtype != ICOT_FLOAT32 || !tensor_is_contiguous(moment) ||
+        !shape_equal(&expected, &given)) {
+        return fail("adamw: %s has shape %s, expected float32 %s", name, shape_text(&given),
+                    shape_text(&expected));
+    }
+    return ICOT_OK;
+}
+
+int icot_adamw_step(icot_engine *engine, icot_tensor parameter, icot_tensor exp_avg,
+                    icot_tensor exp_avg_sq, const icot_adamw_options *options)
+{
+    tensor *p = tensor_find(engine, parameter);
+    tensor *m = p ? tensor_find(engine, exp_avg) : NULL;
+    tensor *v = m ? tensor_find(engine, exp_avg_sq) : NULL;
+    if (!v) return fail_within("adamw");
+    if (p->dtype != ICOT_FLOAT32 || !tensor_is_contiguous(p)) {
+        return fail("adamw: a parameter must be contiguous float32");
+    }
+    if (check_moment(p, m, "exp_avg") || check_moment(p, v, "exp_avg_sq")) return ICOT_FAILED;
+    if (options->step < 1)
+        return fail("adamw: step is %lld, expected 1 or more", (long long)options->step);
+    if (!p->grad || !p->grad_is_set) return ICOT_OK; /* nothing reached it, like PyTorch's None */
+    engine->backend->adamw(tensor_numel(p), options, tensor_floats(p->grad), tensor_floats(p),
+                           tensor_floats(m), tensor_floats(v));
+    return ICOT_OK;
+}

@@ -1,0 +1,43 @@
+#include "autograd/packed.h"
+
+#include "base/error.h"
+
+const int32_t *tensor_ids_on_host(const tensor *ids)
+{
+    return tensor_ints(ids);
+}
+
+int packed_check(const char *who, const tensor *qkv, const tensor *cu_seqlens, int64_t heads)
+{
+    if (qkv->ndim != 2 || qkv->shape[1] % 3 != 0 || cu_seqlens->ndim != 1 ||
+        cu_seqlens->shape[0] < 1) {
+        return fail("%s: got qkv %s and cu_seqlens %s, expected (T,3C) and (B+1)", who,
+                    tensor_shape_text(qkv), tensor_shape_text(cu_seqlens));
+    }
+    int64_t channels = qkv->shape[1] / 3;
+    if (heads < 1 || heads > INT32_MAX || channels < 1 || channels % heads != 0) {
+        return fail("%s: %lld channels cannot be shared by %lld heads", who, (long long)channels,
+                    (long long)heads);
+    }
+    const int32_t *starts = tensor_ids_on_host(cu_seqlens);
+    int64_t sequences = cu_seqlens->shape[0] - 1;
+    if (starts[0] != 0 || starts[sequences] != qkv->shape[0]) {
+        return fail("%s: cu_seqlens goes from %d to %d, expected 0 to %lld", who, starts[0],
+                    starts[sequences], (long long)qkv->shape[0]);
+    }
+    for (int64_t b = 0; b < sequences; b++) {
+        if (starts[b + 1] < starts[b]) {
+            return fail("%s: cu_seqlens falls from %d to %d at sequence %lld", who, starts[b],
+                        starts[b + 1], (long long)b);
+        }
+    }
+    return ICOT_OK;
+}
+
+packed_shape packed_shape_of(const tensor *qkv, const tensor *cu_seqlens, int heads)
+{
+    return (packed_shape){.sequences = cu_seqlens->shape[0] - 1,
+                          .channels = qkv->shape[1] / 3,
+                          .heads = heads,
+                          .cu_seqlens = tensor_ints(cu_seqlens)};
+}

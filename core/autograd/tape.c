@@ -1,0 +1,32 @@
+#include "autograd/tape.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+int tape_reserve(tape *t)
+{
+    if (t->count < t->capacity) return ICOT_OK;
+    int64_t capacity = t->capacity ? 2 * t->capacity : 256;
+    void *nodes = t->nodes;
+    if (memory_resize(&nodes, (size_t)capacity * sizeof(node))) return ICOT_FAILED;
+    t->nodes = nodes;
+    t->capacity = capacity;
+    return ICOT_OK;
+}
+
+void tape_record(tape *t, const node *n)
+{
+    n->output->node = t->count;
+    n->output->requires_grad = true;
+    for (int i = 0; i < n->n_inputs; i++) n->inputs[i]->readers++;
+    t->nodes[t->count++] = *n;
+}
+
+void tape_truncate(tape *t, int64_t mark)
+{
+    while (t->count > mark) {
+        node *last = &t->nodes[--t->count];
+        for (int i = 0; i < last->n_inputs; i++) last->inputs[i]->readers--;
+        last->output->node = -1;
+    }
+}
