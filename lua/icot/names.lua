@@ -37,4 +37,24 @@ function names.nearest(given, known)
   return least <= math.max(1, math.floor(longest / 3)) and nearest or nil
 end
 
+--- What to tell a user who gave a name that is not known.
+---@param given any
+---@param known string[]
+---@return string hint 'did you mean small?', or the list of all there are
+function names.hint(given, known)
+  local nearest = type(given) == 'string' and names.nearest(given, known)
+  if nearest then return ('did you mean %s?'):format(nearest) end
+  return 'known are: ' .. (#known > 0 and table.concat(known, ', ') or 'none')
+end
+
+--- The keys of a table, sorted.
+---@param map table<string, any>
+---@return string[]
+function names.of(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
 return names

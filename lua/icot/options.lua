@@ -139,20 +139,13 @@ function options.copy(value)
   return copied
 end
 
-local function known_names(fields)
-  local list = {}
-  for name in pairs(fields) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
-
 --- Raises the error for a field that is not known, naming the nearest one that is.
 ---@param fields icot.Fields the fields that are known there
 ---@param name any the one that was given
 ---@param where string what is being read, such as 'recipe mult.lua'
 ---@param path string '' or the tables it lies in, such as 'optimizer.'
 function options.raise_unknown(fields, name, where, path)
-  local known = known_names(fields)
+  local known = names.of(fields)
   local given = path .. (type(name) == 'string' and name or ('[%s]'):format(options.show(name)))
   local nearest = names.nearest(tostring(name), known)
   if nearest then
@@ -188,7 +181,7 @@ function check_table(fields, given, where, path)
     if not fields[name] then options.raise_unknown(fields, name, where, path) end
   end
   local checked = {}
-  for _, name in ipairs(known_names(fields)) do
+  for _, name in ipairs(names.of(fields)) do
     local field, value = fields[name], given[name]
     if value == nil then value = options.copy(field.default) end
     if value == nil and field.fields then value = {} end

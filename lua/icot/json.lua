@@ -1,0 +1,71 @@
+--- JSON for people and files: keys sorted, so that equal tables give equal text. Reading is left to cjson.
+local cjson = require 'cjson.safe'
+
+local json = {}
+
+-- The shortest digits that give the same double again.
+local function number_text(value)
+  if value ~= value or math.abs(value) == math.huge then return 'null' end -- JSON has no word for these
+  for _, format in ipairs { '%.14g', '%.16g', '%.17g' } do
+    local text = format:format(value)
+    if tonumber(text) == value then return text end
+  end
+end
+
+--- Where a function was written, which is what can be told of one: "function at recipes/mine.lua:12".
+---@param value function
+---@return string
+function json.describe_function(value)
+  local info = debug.getinfo(value, 'S')
+  return ('function at %s:%d'):format(info.short_src, info.linedefined)
+end
+
+local encode_table
+
+local function encode(value, indent)
+  local kind = type(value)
+  if kind == 'table' then return encode_table(value, indent) end
+  if kind == 'number' then return number_text(value) end
+  if kind == 'function' then return cjson.encode(json.describe_function(value)) end
+  if kind == 'userdata' or kind == 'nil' then return 'null' end
+  return cjson.encode(kind == 'boolean' and value or tostring(value))
+end
+
+local function sorted_keys(object)
+  local keys = {}
+  for key in pairs(object) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  return keys
+end
+
+function encode_table(value, indent)
+  local inner = indent .. '  '
+  if #value > 0 then
+    local items = {}
+    for i, item in ipairs(value) do items[i] = encode(item, inner) end
+    return '[' .. table.concat(items, ', ') .. ']'
+  end
+  local lines = {}
+  for i, key in ipairs(sorted_keys(value)) do
+    lines[i] = ('%s%s: %s'):format(inner, cjson.encode(tostring(key)), encode(value[key], inner))
+  end
+  if #lines == 0 then return '{}' end
+  return '{\n' .. table.concat(lines, ',\n') .. '\n' .. indent .. '}'
+end
+
+--- Encodes a value; keys are sorted, and functions are named by where they were written.
+---@param value any a table with string keys, a list, or a plain value
+---@return string text
+function json.encode(value)
+  return encode(value, '')
+end
+
+--- Decodes a text.
+---@param text string
+---@return any? value nil: the text is not valid JSON
+---@return string? message
+function json.decode(text)
+  return cjson.decode(text)
+end
+
+return json

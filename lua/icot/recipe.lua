@@ -1,0 +1,211 @@
+--- Reads a recipe and works out every run it stands for, checked before anything starts.
+local errors = require 'icot.errors'
+local fields = require 'icot.recipe_fields'
+local json = require 'icot.json'
+local names = require 'icot.names'
+local options = require 'icot.options'
+local overrides = require 'icot.overrides'
+local resolve = require 'icot.resolve'
+
+local recipe = {}
+
+---@class icot.Run one training, ready to start
+---@field recipe string name of the recipe
+---@field arm string the arm's name; the method where a recipe has no arms
+---@field seed integer
+---@field config table every field resolved (icot.recipe_fields.run)
+---@field config_json string the same as JSON
+---@field source string the recipe's text
+---@field output string path of the run file
+---@field model_output string folder for model.safetensors and config.json
+
+---@class icot.Recipe
+---@field path string
+---@field name string
+---@field source string the recipe's text
+---@field is_study boolean several runs, with an index at `output`
+---@field output string
+---@field runs icot.Run[]
+
+local function read_file(path)
+  local file, message = io.open(path, 'rb')
+  if not file then errors.raise('recipe %s: %s', path, message:match(': ([^:]*)$') or message) end
+  local text, trouble = file:read('*a')
+  file:close()
+  if not text then errors.raise('recipe %s: cannot be read: %s', path, trouble or 'is it a folder?') end
+  return text
+end
+
+-- Runs a recipe's file; what goes wrong in it is the user's to mend, so it is a user error.
+local function evaluate(path, source)
+  local chunk, syntax_message = loadstring(source, '@' .. path)
+  if not chunk then errors.raise('%s', syntax_message) end
+  local ok, result = pcall(chunk)
+  if not ok then
+    if errors.is_user_error(result) then error(result, 0) end
+    local message = type(result) == 'string' and result or 'raised ' .. options.show(result)
+    errors.raise('%s', message:find(path, 1, true) and message or ('recipe %s: %s'):format(path, message))
+  end
+  if type(result) ~= 'table' then
+    errors.raise('recipe %s: returns %s, expected a table (does it end in `return { … }`?)', path, options.show(result))
+  end
+  return result
+end
+
+-- Splits the fields of a run from those that make a study.
+local function split(given, where)
+  local run, study = {}, {}
+  for name, value in pairs(given) do
+    if not fields.recipe[name] then options.raise_unknown(fields.recipe, name, where, '') end
+    local part = fields.study[name] and study or run
+    part[name] = value
+  end
+  if run.seed ~= nil and study.seeds ~= nil then errors.raise('%s: give either seed or seeds, not both', where) end
+  return run, options.check(fields.study, study, where)
+end
+
+local function check_seeds(seeds, where)
+  local taken = {}
+  for _, seed in ipairs(seeds) do
+    if taken[seed] then errors.raise('%s: seeds: %d is there twice', where, seed) end
+    taken[seed] = true
+  end
+end
+
+-- An arm may change whatever describes a run but its seed, output and the recipe's name.
+local function check_arms(arms, where)
+  local by_name = {}
+  for i, arm in ipairs(arms) do
+    local name = arm.name
+    if type(name) ~= 'string' or not name:find('^[%w_.-]+$') then
+      errors.raise('%s: arms[%d].name: got %s, expected a name of letters, digits, - _ .', where, i, options.show(name))
+    end
+    if by_name[name] then errors.raise('%s: arms[%d].name: there are two arms named %s', where, i, name) end
+    for _, refused in ipairs { 'seed', 'output' } do
+      if arm[refused] ~= nil then errors.raise('%s: arms.%s.%s: an arm cannot set this', where, name, refused) end
+    end
+    by_name[name] = arm
+  end
+  return by_name
+end
+
+local function arm_change(arm)
+  local change = options.copy(arm)
+  change.name = nil
+  return change
+end
+
+local of_whole_recipe = { name = true, output = true, seed = true, seeds = true }
+
+-- Settings of the recipe as a whole, of all runs, or (`--set arms.NAME.field=value`) of one arm.
+local function sort_settings(settings)
+  local sorted = { recipe = {}, run = {}, arm = {} }
+  for _, setting in ipairs(settings) do
+    local first = setting.keys[1]
+    local scope = first == 'arms' and 'arm'
+      or (of_whole_recipe[first] or not fields.recipe[first]) and 'recipe' or 'run'
+    table.insert(sorted[scope], setting)
+  end
+  return sorted
+end
+
+local function check_arm_settings(settings, by_name)
+  for _, setting in ipairs(settings) do
+    local arm, field = setting.keys[2], setting.keys[3]
+    if not field then
+      errors.raise('%s: expected arms.NAME.FIELD=VALUE', setting.text)
+    elseif not by_name[arm] then
+      errors.raise('%s: there is no arm %s; %s', setting.text, arm, names.hint(arm, names.of(by_name)))
+    end
+  end
+end
+
+local function describe_where(path, settings)
+  local texts = {}
+  for i, setting in ipairs(settings) do texts[i] = ' ' .. setting.text end
+  return ('recipe %s%s'):format(path, #texts > 0 and ' with' .. table.concat(texts) or '')
+end
+
+local function stem_of(path)
+  return (path:gsub('%.h5$', ''))
+end
+
+-- The recipe, its arm's own changes over it, then the settings of all runs and those of this arm.
+local function merge_run(base, arm, seed, settings)
+  local merged = overrides.merge(base, arm_change(arm))
+  for _, setting in ipairs(settings.run) do merged = overrides.merge(merged, overrides.changes(setting, 1)) end
+  for _, setting in ipairs(settings.arm) do
+    if setting.keys[2] == arm.name then merged = overrides.merge(merged, overrides.changes(setting, 3)) end
+  end
+  merged.seed = seed or merged.seed
+  return merged
+end
+
+local function add_run(self, config, arm)
+  local stem = stem_of(self.output) .. (self.is_study and ('/%s-%d'):format(arm, config.seed) or '')
+  config.output = stem .. '.h5'
+  table.insert(self.runs, {
+    recipe = self.name, arm = arm, seed = config.seed, config = config, config_json = json.encode(config),
+    source = self.source, output = config.output, model_output = stem,
+  })
+end
+
+-- Fills in the name and output that follow from where the recipe lies.
+local function name_base(base, path, where)
+  if base.name == nil then base.name = path:match('[^/]*$'):gsub('%.lua$', '') end
+  if base.output == nil then base.output = ('results/%s.h5'):format(tostring(base.name)) end
+  resolve.output(base.output, where)
+end
+
+-- Expands what a recipe's file returned to its runs.
+local function expand(path, source, given, all_settings)
+  local where, settings = describe_where(path, all_settings), sort_settings(all_settings)
+  for _, setting in ipairs(settings.recipe) do given = overrides.merge(given, overrides.changes(setting, 1)) end
+  local base, study = split(given, where)
+  name_base(base, path, where)
+
+  local by_name = study.arms and check_arms(study.arms, where) or {}
+  check_arm_settings(settings.arm, by_name)
+  local arms, seeds = study.arms or { {} }, study.seeds or { false }
+  check_seeds(seeds, where)
+  if #arms == 0 or #seeds == 0 then errors.raise('%s: arms and seeds must not be empty', where) end
+
+  local self = {
+    path = path, name = base.name, source = source, output = base.output, runs = {},
+    is_study = study.arms ~= nil or study.seeds ~= nil,
+  }
+  for _, arm in ipairs(arms) do
+    for _, seed in ipairs(seeds) do
+      local run_where = arm.name and ('%s, arm %s'):format(where, arm.name) or where
+      local config = resolve.run(merge_run(base, arm, seed, settings), run_where)
+      add_run(self, config, arm.name or config.method)
+    end
+  end
+  return self
+end
+
+---@class icot.RecipeOptions
+---@field settings? icot.Setting[] from `--set`, in order
+---@field seed? integer takes the place of `seed` and `seeds`
+---@field output? string takes the place of `output`
+
+--- Reads a recipe and checks all its runs.
+---@param path string
+---@param wanted? icot.RecipeOptions
+---@return icot.Recipe
+--- Errors: a file that cannot be read, an error in it, a field that is unknown, missing or out of range.
+function recipe.load(path, wanted)
+  wanted = wanted or {}
+  local settings = {}
+  for i, setting in ipairs(wanted.settings or {}) do settings[i] = setting end
+  for name, flag in pairs { seed = '--seed', output = '--out' } do
+    local value = wanted[name]
+    if value ~= nil then
+      settings[#settings + 1] = { keys = { name }, value = value, text = ('%s %s'):format(flag, value) }
+    end
+  end
+  local source = read_file(path)
+  return expand(path, source, evaluate(path, source), settings)
+end
+
+return recipe

@@ -1,0 +1,99 @@
+--- Every field of a recipe: what it is, what it may be, and its default. The README's table and the
+--- errors follow this file; what depends on several fields at once is checked in icot.recipe.
+---
+--- `dataset` and `schedule` are open here: a dataset describes its own options, and so does each kind
+--- of schedule (icot.schedule).
+local fields = {}
+
+local MOST = 2 ^ 31 - 1 -- of anything that is counted
+local seed = { type = 'integer', min = 0, doc = 'initial parameters, order of examples, offsets, dropout' }
+
+local model = {
+  preset = { type = 'string', doc = "a size by name, such as 'small' (icot.gpt2.presets)" },
+  layers = { type = 'integer', min = 1, max = 1000, doc = 'transformer blocks' },
+  heads = { type = 'integer', min = 1, max = 1000, doc = 'attention heads per block' },
+  width = { type = 'integer', min = 1, max = 100000, doc = 'size of the hidden states' },
+  context = { type = 'integer', min = 1, max = 1000000, doc = 'most tokens; default: the longest example' },
+  dropout = { type = 'number', min = 0, below = 1, default = 0, doc = 'of embeddings, attention and residuals' },
+}
+
+local removal = {
+  side = { type = 'string', one_of = { 'left', 'right' }, default = 'left', doc = 'where CoT is removed from' },
+  smoothing = { type = 'number', min = 0, also = { false }, default = 4, doc = 'λ of the random offset; or false' },
+  positions = { type = 'string', one_of = { 'closed_up', 'kept' }, default = 'closed_up', doc = 'after removal' },
+  remove_all_beyond = { type = 'integer', min = 0, max = MOST, doc = 'removing this many or more removes all' },
+}
+
+local optimizer = {
+  lr = { type = 'number', above = 0, max = 10, default = 5e-5, doc = 'learning rate of AdamW' },
+  beta1 = { type = 'number', min = 0, below = 1, default = 0.9, doc = 'decay of the first moment' },
+  beta2 = { type = 'number', min = 0, below = 1, default = 0.999, doc = 'decay of the second moment' },
+  eps = { type = 'number', above = 0, default = 1e-8, doc = 'added to the denominator' },
+  weight_decay = { type = 'number', min = 0, default = 0.01, doc = 'decoupled from the gradient' },
+  clip = { type = 'number', above = 0, also = { false }, default = 1.0, doc = 'largest gradient norm; or false' },
+  warmup_steps = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'updates until lr is reached' },
+  reset = { type = 'string', one_of = { 'all', 'keep' }, default = 'all', doc = 'moments when more CoT is removed' },
+  rewarmup_steps = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'warm-up after each reset' },
+  decay = { type = 'string', one_of = { 'constant', 'linear', 'cosine' }, default = 'constant', doc = 'of lr' },
+  final_lr = { type = 'number', min = 0, max = 1, default = 0, doc = 'at its end, as a fraction' },
+}
+
+local train = {
+  batch = { type = 'integer', min = 1, max = MOST, default = 32, doc = 'examples per update' },
+  steps = { type = 'integer', min = 1, max = MOST, doc = 'updates; either this or epochs' },
+  epochs = { type = 'integer', min = 1, max = MOST, doc = 'passes over the training examples' },
+  log_every = { type = 'integer', min = 1, max = MOST, default = 100, doc = 'updates per row of /train' },
+  evaluate_every = { type = 'integer', min = 1, max = MOST, also = { 'epoch' }, default = 'epoch', doc = 'updates' },
+  stop_at_accuracy = { type = 'number', above = 0, max = 1, doc = 'end when the validation accuracy is there' },
+}
+
+local evaluate = {
+  examples = { type = 'integer', min = 1, max = MOST, default = 1000, doc = 'of the validation split, each time' },
+  batch = { type = 'integer', min = 1, max = MOST, default = 256, doc = 'examples decoded at once' },
+  samples = { type = 'integer', min = 0, max = 1000, default = 5, doc = 'predictions kept in /samples each time' },
+}
+
+--- What describes one run; an arm of a study may override any of it.
+fields.run = {
+  name = { type = 'string', doc = 'default: the name of the file, without .lua' },
+  seed = { type = 'integer', min = 0, default = 42, doc = seed.doc },
+  method = { type = 'string', one_of = { 'no_cot', 'explicit_cot', 'icot' }, required = true, doc = 'how to train' },
+  dataset = { type = 'table', required = true, doc = 'task = the name of a file in datasets/, and its options' },
+  model = { type = 'table', fields = model, doc = 'a preset, or layers, heads and width' },
+  schedule = { type = { 'table', 'function' }, doc = 'kind and its options, or function(state) -> removed tokens' },
+  removal = { type = 'table', fields = removal, doc = 'how the CoT is cut' },
+  optimizer = { type = 'table', fields = optimizer, doc = 'AdamW' },
+  train = { type = 'table', fields = train, doc = 'how long, and what is reported when' },
+  evaluate = { type = 'table', fields = evaluate, doc = 'greedy decoding of unseen examples' },
+  output = { type = 'string', doc = 'the run file, or the index of a study; default: results/NAME.h5' },
+}
+
+--- What makes a study of a recipe.
+fields.study = {
+  arms = { type = 'list', each = { type = 'table' }, doc = 'list of { name = …, fields that differ }' },
+  seeds = { type = 'list', each = seed, doc = 'each arm is run with each of these' },
+}
+
+--- All that a recipe may have at its top.
+fields.recipe = {}
+for _, part in ipairs { fields.run, fields.study } do
+  for name, field in pairs(part) do fields.recipe[name] = field end
+end
+
+--- Fields that exclude each other: setting one on top of a recipe takes the other away. Those that are
+--- `required` need one of the two, where a kind of schedule has them.
+fields.alternatives = {
+  [''] = { { 'seed', 'seeds' } },
+  train = { { 'steps', 'epochs' } },
+  model = { { 'preset', 'layers' }, { 'preset', 'heads' }, { 'preset', 'width' } },
+  schedule = {
+    { 'tokens_per_epoch', 'steps_per_token', required = true },
+    { 'duration_steps', 'duration_epochs', required = true },
+    { 'explicit_steps', 'explicit_epochs' },
+  },
+}
+
+--- A table whose meaning hangs on one of its fields: another value there starts it anew.
+fields.replaced_with = { dataset = 'task', schedule = 'kind' }
+
+return fields

@@ -1,0 +1,133 @@
+--- Works out one run's configuration: defaults, options of its dataset and schedule, and what depends
+--- on several fields at once.
+local errors = require 'icot.errors'
+local fields = require 'icot.recipe_fields'
+local names = require 'icot.names'
+local options = require 'icot.options'
+
+local resolve = {}
+
+-- Looks up a name, or raises an error that tells the nearest one.
+local function look_up(map, name, where, path)
+  if type(name) == 'string' and map[name] then return map[name] end
+  errors.raise('%s: %s: got %s; %s', where, path, options.show(name), names.hint(name, names.of(map)))
+end
+
+-- `required`: one of the two must be given; never both.
+local function check_alternatives(given, group, where, path, required)
+  local first, second = group[1], group[2]
+  if given[first] ~= nil and given[second] ~= nil then
+    errors.raise('%s: %s: give either %s or %s, not both', where, path, first, second)
+  elseif required and given[first] == nil and given[second] == nil then
+    errors.raise('%s: %s: give either %s or %s', where, path, first, second)
+  end
+end
+
+-- A table without one of its fields.
+local function without(given, name)
+  local rest = {}
+  for key, value in pairs(given) do
+    if key ~= name then rest[key] = value end
+  end
+  return rest
+end
+
+local function load_dataset(task, where)
+  if type(task) ~= 'string' or not task:find('^[%w_]+$') then
+    errors.raise('%s: dataset.task: got %s, expected the name of a file in datasets/', where, options.show(task))
+  end
+  local module = 'datasets.' .. task
+  if not package.loaded[module] and not package.searchpath(module, package.path) then
+    errors.raise('%s: dataset.task: there is no datasets/%s.lua; %s', where, task,
+      names.hint(task, resolve.known_datasets()))
+  end
+  local ok, dataset = pcall(require, module)
+  if not ok then
+    if errors.is_user_error(dataset) then error(dataset, 0) end
+    errors.raise('%s: dataset.task: %s', where, (tostring(dataset):gsub('\n.*', '')))
+  end
+  if type(dataset) ~= 'table' or type(dataset.options) ~= 'table' or type(dataset.load) ~= 'function' then
+    errors.raise('%s: dataset.task: datasets/%s.lua must return { options = …, load = … }', where, task)
+  end
+  return dataset
+end
+
+--- Names of the datasets that can be found: files datasets/NAME.lua on Lua's search path.
+---@return string[]
+function resolve.known_datasets()
+  local lfs = require 'lfs'
+  local found = {}
+  for folder in package.path:gmatch('([^;]*)%?%.lua') do
+    local datasets = folder .. 'datasets'
+    if lfs.attributes(datasets, 'mode') == 'directory' then
+      for file in lfs.dir(datasets) do
+        local name = file:match('^([%w_]+)%.lua$')
+        if name then found[name] = true end
+      end
+    end
+  end
+  return names.of(found)
+end
+
+local function resolve_dataset(given, where)
+  local dataset = load_dataset(given.task, where)
+  local checked = options.check(dataset.options, without(given, 'task'), where, 'dataset.')
+  checked.task = given.task
+  return checked
+end
+
+local function resolve_model(model, where)
+  for _, group in ipairs(fields.alternatives.model) do check_alternatives(model, group, where, 'model') end
+  if model.preset then
+    local preset = look_up(require('icot.gpt2').presets, model.preset, where, 'model.preset')
+    model.layers, model.heads, model.width = preset.layers, preset.heads, preset.width
+  end
+  for _, name in ipairs { 'layers', 'heads', 'width' } do
+    if not model[name] then errors.raise('%s: model.%s is missing (or give model.preset)', where, name) end
+  end
+  if model.width % model.heads ~= 0 then
+    errors.raise('%s: model.width: got %d, expected a multiple of model.heads (%d)', where, model.width, model.heads)
+  end
+end
+
+local function resolve_schedule(given, where)
+  if type(given) ~= 'table' then return given end
+  local kind = look_up(require('icot.schedule').kinds, given.kind, where, 'schedule.kind')
+  local checked = options.check(kind.options, without(given, 'kind'), where, 'schedule.')
+  for _, group in ipairs(fields.alternatives.schedule) do
+    local required = group.required and kind.options[group[1]] and kind.options[group[2]]
+    check_alternatives(checked, group, where, 'schedule', required)
+  end
+  checked.kind = given.kind
+  return checked
+end
+
+--- Checks the path of a run file or index.
+---@param path any
+---@param where string
+function resolve.output(path, where)
+  if type(path) ~= 'string' or not path:find('[^/]%.h5$') then
+    errors.raise('%s: output: got %s, expected a path that ends in .h5', where, options.show(path))
+  end
+end
+
+--- Resolves one run.
+---@param given table the recipe's fields, with those of the arm and of `--set` laid over them
+---@param where string for errors
+---@return table config see icot.recipe_fields.run; `schedule` is nil where the method does not use it
+function resolve.run(given, where)
+  local config = options.check(fields.run, given, where)
+  config.dataset = resolve_dataset(config.dataset, where)
+  resolve_model(config.model, where)
+  check_alternatives(config.train, fields.alternatives.train[1], where, 'train', true)
+
+  config.schedule = resolve_schedule(config.schedule, where)
+  if config.method ~= 'icot' then
+    config.schedule = nil -- arms without one share a recipe with those that have one
+  elseif not config.schedule then
+    errors.raise("%s: schedule is missing; the method 'icot' needs one", where)
+  end
+  return config
+end
+
+return resolve
