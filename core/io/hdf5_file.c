@@ -86,6 +86,22 @@ static herr_t driver_truncate(H5FD_t *file, hid_t transfer, hbool_t closing)
     return 0;
 }
 
+/*
+ * Locking is done by output_open. These have to exist all the same: only for a driver that locks
+ * does HDF5 mark a file that is being written, and readers ask for that mark.
+ */
+static herr_t driver_lock(H5FD_t *file, hbool_t writing)
+{
+    (void)file, (void)writing;
+    return 0;
+}
+
+static herr_t driver_unlock(H5FD_t *file)
+{
+    (void)file;
+    return 0;
+}
+
 static const H5FD_class_t driver_class = {
 #if H5_VERSION_GE(1, 13, 0)
     .version = H5FD_CLASS_VERSION,
@@ -104,6 +120,8 @@ static const H5FD_class_t driver_class = {
     .read = driver_read,
     .write = driver_write,
     .truncate = driver_truncate,
+    .lock = driver_lock,
+    .unlock = driver_unlock,
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 

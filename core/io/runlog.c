@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { END_BYTES = 240 }; /* end_state and end_time, old and new, with what HDF5 adds to each */
+
 int runlog_check(const icot_runlog *log)
 {
     return *log->failure ? fail("%s", log->failure) : ICOT_OK;
@@ -72,14 +74,28 @@ static void free_log(icot_runlog *log)
     memory_free(log);
 }
 
+/* Takes the room that the texts of set_end will need, so that they fit even if the disk is full. */
+static int reserve_end(icot_runlog *log)
+{
+    char room[END_BYTES + 1];
+    memset(room, ' ', END_BYTES);
+    room[END_BYTES] = '\0';
+    return icot_runlog_set_text(log, "end_state", room);
+}
+
+/* What a reader sees for as long as the run goes on, and ever after if it crashes. */
+static int set_no_end(icot_runlog *log)
+{
+    if (icot_runlog_set_text(log, "end_state", "running")) return ICOT_FAILED;
+    return icot_runlog_set_text(log, "end_time", "");
+}
+
 static int open_new(icot_runlog *log, const char *path, int overwrite)
 {
     if (output_open(&log->output, "run file", path, overwrite)) return ICOT_FAILED;
     log->disk.fd = log->output.fd;
     if (hdf5_open(&log->disk, HDF5_NEW, &log->file)) return fail_within("run file %s", path);
-    /* Until the end is written, a reader of a crashed run sees these. */
-    if (icot_runlog_set_text(log, "end_state", "running")) return ICOT_FAILED;
-    return icot_runlog_set_text(log, "end_time", "");
+    return reserve_end(log);
 }
 
 int icot_runlog_create(const char *path, int overwrite, icot_runlog **out)
@@ -104,6 +120,7 @@ int icot_runlog_live(icot_runlog *log)
 {
     if (runlog_check(log)) return ICOT_FAILED;
     if (log->live) return fail("run file %s: it is live already", log->output.path);
+    if (set_no_end(log)) return ICOT_FAILED;
     if (H5Fstart_swmr_write(log->file) < 0) return runlog_fail(log, "cannot let readers in");
     if (icot_runlog_flush(log)) return ICOT_FAILED;
     if (output_publish(&log->output)) return keep_failure(log);

@@ -48,12 +48,25 @@ static hid_t open_attribute(hid_t file, const char *name, hid_t type)
     return made;
 }
 
+/*
+ * HDF5 puts a text into a block of the file that has room and that it has read before, else into a
+ * new one. Reading the old text makes it use the block that this one is in.
+ */
+static int read_old_text(hid_t attribute, hid_t type)
+{
+    char *text = NULL;
+    if (H5Aread(attribute, type, &text) < 0) return ICOT_FAILED;
+    H5free_memory(text);
+    return ICOT_OK;
+}
+
 static int write_attribute(icot_runlog *log, const runlog_attribute *attribute)
 {
     int status = ICOT_FAILED;
     hid_t type = type_of(attribute->kind), stored = -1;
     if (type < 0) goto done;
     if ((stored = open_attribute(log->file, attribute->name, type)) < 0) goto done;
+    if (attribute->kind == RUNLOG_TEXT && read_old_text(stored, type)) goto done;
     if (H5Awrite(stored, type, value_of(attribute)) < 0) goto done;
     status = ICOT_OK;
 

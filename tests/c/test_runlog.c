@@ -202,8 +202,8 @@ static void test_text_is_cut_between_characters(void **state)
 {
     (void)state;
     const char *given[] = {"ab", "abcde", "abcdef", "abcdé", "ab\xFFz", "\xE2\x82"};
-    const char *expected[] = {"ab\0\0\0", "abcde", "abcde", "abcd\0", "ab\xEF\xBF\xBD",
-                              "\xEF\xBF\xBD\0\0"};
+    const char *expected[] = {"ab\0\0\0", "abcde",          "abcde",
+                              "abcd\0",   "ab\xEF\xBF\xBD", "\xEF\xBF\xBD\0\0"};
     enum { COUNT = sizeof given / sizeof *given };
     char read[COUNT][5];
     int table;
@@ -370,8 +370,12 @@ static int run_child(int (*body)(void), rlim_t limit)
 
 static int begin(icot_runlog **log, int *table)
 {
+    char source[6000] = "";
     expect(!icot_runlog_create(path, 0, log));
     expect(!icot_runlog_set_text(*log, "recipe", "mult_4x4"));
+    memset(source, 'x', sizeof source - 1);
+    expect(!icot_runlog_put_text(*log, "recipe/config", "{}"));
+    expect(!icot_runlog_put_text(*log, "recipe/source", source));
     expect(!icot_runlog_table(*log, "train", columns, 4, table));
     return 0;
 }
