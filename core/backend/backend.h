@@ -43,6 +43,8 @@ typedef struct packed_shape {
     int64_t channels;          /* C */
     int heads;                 /* H */
     const int32_t *cu_seqlens; /* (B+1) */
+    double dropout;            /* share of the attention weights that is dropped */
+    icot_random_key key;       /* decides which; see attention.c */
 } packed_shape;
 
 /* Keys and values of earlier tokens, (slots, capacity, C) each. */

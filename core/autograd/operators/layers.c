@@ -180,12 +180,17 @@ const operator_entry op_layer_norm = {.name = "layer_norm",
 
 static packed_shape attention_shape(const node *n)
 {
-    return packed_shape_of(n->inputs[0], n->inputs[1], (int)n->params.index[0]);
+    packed_shape packed = packed_shape_of(n->inputs[0], n->inputs[1], (int)n->params.index[0]);
+    packed.dropout = n->params.number[0];
+    packed.key = n->params.key;
+    return packed;
 }
 
 static int attention_prepare(node *n)
 {
     if (n->params.n_index != 1) return fail("attention: expected the number of heads");
+    double p = n->params.number[0];
+    if (!(p >= 0.0 && p < 1.0)) return fail("attention: got dropout %g, expected 0 <= p < 1", p);
     const tensor *qkv = n->inputs[0];
     if (packed_check("attention", qkv, n->inputs[1], n->params.index[0])) return ICOT_FAILED;
     if (saved_tensor(n, qkv->shape[0], n->params.index[0])) return ICOT_FAILED;

@@ -9,6 +9,7 @@
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/random.h"
 
 #include <math.h>
 #include <omp.h>
@@ -83,12 +84,32 @@ static float softmax_in_place(int64_t count, float *scores)
     return maximum + logf(sum);
 }
 
+/*
+ * Dropout of one row of attention weights: word j of the row's own sequence decides about key j.
+ * The row (token · H + head) goes to the upper half of the step, which counts updates and stays
+ * small.
+ */
+static void dropout_mask(const packed_shape *shape, int64_t row, int64_t count, float *mask)
+{
+    icot_random_key key = shape->key;
+    key.step |= (uint64_t)row << 32;
+    uint64_t threshold = (uint64_t)(shape->dropout * 0x1p32);
+    float scale = (float)(1.0 / (1.0 - shape->dropout));
+    for (int64_t j = 0; j < count; j += RANDOM_LANES) {
+        uint32_t words[RANDOM_LANES];
+        random_words(key, (uint32_t)(j / RANDOM_LANES), words);
+        for (int64_t k = 0; k < RANDOM_LANES && j + k < count; k++) {
+            mask[j + k] = words[k] < threshold ? 0.0f : scale;
+        }
+    }
+}
+
 int KERNEL(attention)(const packed_shape *shape, const float *qkv, float *y, float *logsumexp)
 {
     int64_t C = shape->channels, H = shape->heads, D = C / H;
     int64_t longest = longest_sequence(shape), stride;
     float scale = 1.0f / sqrtf((float)D), *scratch;
-    if (scratch_new((D + 1) * longest, &stride, &scratch)) return ICOT_FAILED;
+    if (scratch_new((D + 2) * longest, &stride, &scratch)) return ICOT_FAILED;
 
 #pragma omp parallel for schedule(dynamic, 4)
     for (int64_t job = 0; job < shape->sequences * H; job++) {
@@ -103,6 +124,11 @@ int KERNEL(attention)(const packed_shape *shape, const float *qkv, float *y, flo
             float *out = y + (start + i) * C + h * D;
             dot_columns(i + 1, D, length, scale, query + i * 3 * C, keys, scores);
             logsumexp[(start + i) * H + h] = softmax_in_place(i + 1, scores);
+            if (shape->dropout > 0.0) {
+                float *mask = scores + longest;
+                dropout_mask(shape, (start + i) * H + h, i + 1, mask);
+                for (int64_t j = 0; j <= i; j++) scores[j] *= mask[j];
+            }
             memset(out, 0, (size_t)D * sizeof *out);
             add_weighted_rows(i + 1, D, 3 * C, scores, value, out);
         }
@@ -120,12 +146,15 @@ typedef struct head_backward {
     int64_t heads;
     float *dquery, *dkey, *dvalue;
     float *keys, *values; /* transposed (D, length) */
-    float *p, *dp;        /* one row of probabilities and of their gradients */
+    float *p, *dp, *mask; /* one row of probabilities, of their gradients, of dropout */
+    const packed_shape *shape;
+    int64_t first_row; /* token · H + head of the first query */
 } head_backward;
 
 /*
  * With P = softmax(scale·QKᵀ), Y = PV and δ_i = dY_i·Y_i:
  *   dV += Pᵀ dY,  dS = P ∘ (dY Vᵀ - δ),  dQ = scale·dS K,  dK = scale·dSᵀ Q
+ * With dropout, Y = (P∘M)V for a mask M: dV takes P∘M, and dS takes (dY Vᵀ)∘M; δ stays the same.
  */
 static void backward_query(const head_backward *w, int64_t i)
 {
@@ -137,9 +166,15 @@ static void backward_query(const head_backward *w, int64_t i)
     for (int64_t d = 0; d < D; d++) delta += dy[d] * y[d];
     dot_columns(count, D, w->length, w->scale, query, w->keys, w->p);
     dot_columns(count, D, w->length, 1.0f, dy, w->values, w->dp);
+    if (w->shape->dropout > 0.0) {
+        dropout_mask(w->shape, w->first_row + i * w->heads, count, w->mask);
+    } else {
+        for (int64_t j = 0; j < count; j++) w->mask[j] = 1.0f;
+    }
     for (int64_t j = 0; j < count; j++) {
-        w->p[j] = vector_exp(w->p[j] - logsumexp);
-        w->dp[j] = w->scale * w->p[j] * (w->dp[j] - delta);
+        float p = vector_exp(w->p[j] - logsumexp);
+        w->p[j] = p * w->mask[j];
+        w->dp[j] = w->scale * p * (w->dp[j] * w->mask[j] - delta);
     }
     add_weighted_rows(count, D, w->qkv_stride, w->dp, w->key, w->dquery + i * w->qkv_stride);
     for (int64_t j = 0; j < count; j++) {
@@ -158,7 +193,7 @@ int KERNEL(attention_backward)(const packed_shape *shape, const float *qkv, cons
     int64_t longest = longest_sequence(shape), stride;
     int64_t tokens = shape->cu_seqlens[shape->sequences];
     float *scratch;
-    if (scratch_new((2 * D + 2) * longest, &stride, &scratch)) return ICOT_FAILED;
+    if (scratch_new((2 * D + 3) * longest, &stride, &scratch)) return ICOT_FAILED;
     if (!accumulate) memset(dqkv, 0, (size_t)(tokens * 3 * C) * sizeof *dqkv);
 
 #pragma omp parallel for schedule(dynamic, 4)
@@ -187,6 +222,9 @@ int KERNEL(attention_backward)(const packed_shape *shape, const float *qkv, cons
             .values = own + D * longest,
             .p = own + 2 * D * longest,
             .dp = own + (2 * D + 1) * longest,
+            .mask = own + (2 * D + 2) * longest,
+            .shape = shape,
+            .first_row = start * H + h,
         };
         transpose(work.length, D, 3 * C, work.key, work.keys);
         transpose(work.length, D, 3 * C, work.value, work.values);

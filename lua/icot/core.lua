@@ -1,0 +1,106 @@
+--- The way to the C core: the one file with ffi.cdef and ffi.load.
+---
+--- The declarations are the preprocessed core/icot.h, so the header is the single source of truth; ABI number and
+--- struct sizes are compared before anything is called. Every other module goes through the table returned here:
+--- `core.C` is the library, `core.check` turns an error code into a Lua error.
+local ffi = require 'ffi'
+local errors = require 'icot.errors'
+
+local core = {}
+
+--- Where the library and the header lie: told by the launcher, by the environment (ICOT_LIBRARY, ICOT_HEADER),
+--- or found from the place of this file (…/share/icot/lua/icot/core.lua).
+---@return string library, string header
+local function locate()
+  local installation = package.loaded['icot.installation']
+  if installation then return installation.library, installation.header end
+  local own = debug.getinfo(1, 'S').source:match('^@(.*)/lua/icot/core%.lua$')
+  local share = own or '.'
+  local library = os.getenv('ICOT_LIBRARY') or share .. '/../../lib/icot/libicot.so'
+  local header = os.getenv('ICOT_HEADER') or share .. '/icot.ffi.h'
+  return library, header
+end
+
+local function read_header(path)
+  local file, reason = io.open(path, 'r')
+  if not file then
+    errors.raise('the installation is not complete: %s (set ICOT_HEADER, or install icot again)', reason)
+  end
+  local text = file:read('*a')
+  file:close()
+  return text
+end
+
+local structs = {
+  'icot_memory', 'icot_random_key', 'icot_tensor_info', 'icot_op_params', 'icot_adamw_options',
+  'icot_example', 'icot_removal', 'icot_batch', 'icot_column', 'icot_named_tensor',
+}
+
+--- Refuses a library whose header is another one than the one that was read.
+local function check_abi(C, library)
+  local found = C.icot_abi()
+  if found ~= C.ICOT_ABI then
+    errors.raise('%s has ABI %d, its header says %d: they come from different versions, install icot again',
+                 library, found, tonumber(C.ICOT_ABI))
+  end
+  for _, name in ipairs(structs) do
+    local expected, actual = ffi.sizeof(name), tonumber(C.icot_sizeof(name))
+    if expected ~= actual then
+      errors.raise('%s: %s has %d bytes in the library and %d in the header; install icot again',
+                   library, name, actual, expected)
+    end
+  end
+end
+
+local library, header = locate()
+ffi.cdef(read_header(header))
+local loaded, C = pcall(ffi.load, library)
+if not loaded then errors.raise('cannot load the core: %s', tostring(C)) end
+check_abi(C, library)
+
+core.C = C
+
+--- Raises the core's last error as a user error, unless the code is 0.
+---@param code integer what a function of the core returned
+function core.check(code)
+  if code ~= 0 then errors.raise('%s', ffi.string(C.icot_last_error())) end
+end
+
+local engine -- icot_engine*, made when it is first needed
+
+--- The engine on which all tensors of this program live.
+---@param device? string 'cpu' (the default); the first call decides
+---@return ffi.cdata* engine icot_engine*
+function core.engine(device)
+  if not engine then
+    local out = ffi.new('icot_engine *[1]')
+    core.check(C.icot_engine_create(device or 'cpu', out))
+    engine = ffi.gc(out[0], C.icot_engine_free)
+  end
+  return engine
+end
+
+--- Versions of icot and of what it stands on, for run files and `icot --version`.
+---@return table<string, string>
+function core.versions()
+  return {
+    icot = ffi.string(C.icot_version()),
+    luajit = jit.version,
+    openblas = ffi.string(C.icot_blas_version()),
+    hdf5 = ffi.string(C.icot_hdf5_version()),
+    cpu_kernels = ffi.string(C.icot_cpu_kernels()),
+  }
+end
+
+--- Bytes in use now, at most, and kept for reuse.
+---@return { live: number, peak: number, cached: number, allocations: number }
+function core.memory()
+  local counters = ffi.new('icot_memory')
+  C.icot_memory_read(counters)
+  return {
+    live = tonumber(counters.live), peak = tonumber(counters.peak),
+    cached = tonumber(counters.cached), allocations = tonumber(counters.allocations),
+  }
+end
+
+return core

@@ -1,0 +1,148 @@
+--- GPT-2 with a tied output head, over packed sequences. Parameters have Hugging Face's names.
+local errors = require 'icot.errors'
+local nn = require 'icot.nn'
+local random = require 'icot.random'
+local tensor = require 'icot.tensor'
+
+local gpt2 = {}
+
+---@class icot.GPT2Config
+---@field vocab_size integer
+---@field layers integer
+---@field heads integer
+---@field width integer
+---@field context integer most positions
+---@field dropout number 0: none
+---@field initializer_range? number standard deviation of the initial weights, 0.02 by default
+
+--- Sizes by name, as released by OpenAI.
+---@type table<string, { layers: integer, heads: integer, width: integer }>
+gpt2.presets = {
+  small = { layers = 12, heads = 12, width = 768 },
+  medium = { layers = 24, heads = 16, width = 1024 },
+  large = { layers = 36, heads = 20, width = 1280 },
+  xl = { layers = 48, heads = 25, width = 1600 },
+}
+
+---@class icot.GPT2: icot.Module
+---@field config icot.GPT2Config
+local GPT2 = nn.class('GPT2')
+
+--- Initial values as in GPT-2: normal with standard deviation 0.02, the projections that add to the residual stream
+--- scaled by 1/√(2·layers), so that its variance doesn't grow with depth.
+function GPT2:init(config, seed)
+  local generator = random.generator(seed)
+  local std = config.initializer_range or 0.02
+  self.config = config
+  local transformer = {
+    wte = nn.Embedding(config.vocab_size, config.width, { std = std, generator = generator }),
+    wpe = nn.Embedding(config.context, config.width, { std = std, generator = generator }),
+    drop = nn.Dropout(config.dropout, 0),
+    h = {},
+    ln_f = nn.LayerNorm(config.width),
+  }
+  for layer = 1, config.layers do
+    transformer.h[layer] = nn.Block(config.width, config.heads, {
+      layer = layer, std = std, projection_std = std / math.sqrt(2 * config.layers),
+      dropout = config.dropout, generator = generator,
+    })
+  end
+  self.transformer = transformer
+end
+
+--- A new model with random parameters.
+---@param config icot.GPT2Config
+---@param seed integer
+---@return icot.GPT2
+function gpt2.new(config, seed)
+  for _, name in ipairs { 'vocab_size', 'layers', 'heads', 'width', 'context' } do
+    local value = config[name]
+    if type(value) ~= 'number' or value < 1 or value % 1 ~= 0 then
+      errors.raise('gpt2: %s is %s, expected an integer of at least 1', name, tostring(value))
+    end
+  end
+  return GPT2(config, seed)
+end
+
+--- Hidden states after the last layer norm.
+---@param tokens icot.Tensor int32 (T), sequences end to end
+---@param positions icot.Tensor int32 (T)
+---@param context icot.Context
+---@return icot.Tensor (T, width)
+function GPT2:hidden(tokens, positions, context)
+  local transformer = self.transformer
+  local x = tensor.apply('token_position_embedding',
+                         { transformer.wte.weight, transformer.wpe.weight, tokens, positions })
+  x = transformer.drop(x, context)
+  for _, block in ipairs(transformer.h) do x = block(x, context) end
+  return transformer.ln_f(x)
+end
+
+--- Logits of the rows that are asked for, so that the head does no work that nobody looks at.
+---@param hidden icot.Tensor (T, width)
+---@param rows? icot.Tensor int32 (R); all rows if nil
+---@return icot.Tensor (R, vocab_size)
+function GPT2:logits(hidden, rows)
+  local chosen = rows and hidden:embedding(rows) or hidden
+  return chosen:linear(self.transformer.wte.weight)
+end
+
+--- Loss of a packed batch at its target rows, and the logits there.
+---@param batch icot.Batch
+---@param dropout? { seed: integer, step: integer } while training
+---@return icot.Tensor loss scalar
+---@return icot.Tensor logits (R, vocab_size)
+function GPT2:loss(batch, dropout)
+  local inputs = batch:tensors()
+  local hidden = self:hidden(inputs.tokens, inputs.positions,
+                             { cu_seqlens = inputs.cu_seqlens, dropout = dropout })
+  local logits = self:logits(hidden, inputs.target_rows)
+  return logits:cross_entropy(inputs.targets), logits
+end
+
+--- Floating-point operations of one training step (forward and backward): 6 per weight and token in the matrix
+--- products, and for attention 12·width per layer and pair of tokens that see each other, halved since causal.
+---@param n_tokens integer
+---@param n_targets integer rows that reach the head
+---@param pairs number sum over sequences of length²
+---@return number
+function GPT2:training_flops(n_tokens, n_targets, pairs)
+  local c = self.config
+  local block_weights = c.layers * 12 * c.width * c.width
+  local head = c.vocab_size * c.width
+  return 6 * (block_weights * n_tokens + head * n_targets) + 6 * c.layers * c.width * pairs
+end
+
+-- ---- Hugging Face's form ------------------------------------------------------------------------
+
+--- Weights that Hugging Face's Conv1D stores as (in, out), where PyTorch's Linear and ours have (out, in).
+local function is_conv1d(name)
+  return name:match('%.c_attn%.weight$') or name:match('%.c_proj%.weight$') or name:match('%.c_fc%.weight$')
+end
+
+--- Parameters as a Hugging Face GPT-2 checkpoint stores them. Call it inside a scope: some are transposed copies.
+---@return { name: string, tensor: icot.Tensor }[]
+function GPT2:hugging_face_tensors()
+  local list = {}
+  for i, each in ipairs(self:named_parameters()) do
+    local stored = each.tensor:detach()
+    if is_conv1d(each.name) then stored = stored:transpose(0, 1):contiguous() end
+    list[i] = { name = each.name, tensor = stored }
+  end
+  return list
+end
+
+--- The contents of config.json for `GPT2LMHeadModel.from_pretrained`.
+---@return table
+function GPT2:hugging_face_config()
+  local c = self.config
+  return {
+    model_type = 'gpt2', architectures = { 'GPT2LMHeadModel' }, torch_dtype = 'float32',
+    vocab_size = c.vocab_size, n_layer = c.layers, n_head = c.heads, n_embd = c.width,
+    n_positions = c.context, n_ctx = c.context, activation_function = 'gelu_new',
+    layer_norm_epsilon = 1e-5, initializer_range = c.initializer_range or 0.02,
+    embd_pdrop = c.dropout, attn_pdrop = c.dropout, resid_pdrop = c.dropout, tie_word_embeddings = true,
+  }
+end
+
+return gpt2

@@ -1,0 +1,252 @@
+--- Layers, and how to write one's own:
+---
+---     local Gate = nn.class('Gate')
+---     function Gate:init(width) self.gate = nn.Linear(width, width) end
+---     function Gate:forward(x) return x * self.gate(x):sigmoid() end
+---
+--- Layers are made by calling their class and applied by calling them. Parameters are found by walking the fields:
+--- a tensor that requires a gradient is a parameter, a layer or a list of layers is walked into.
+local ffi = require 'ffi'
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local random = require 'icot.random'
+local tensor = require 'icot.tensor'
+
+local nn = {}
+
+-- ---- Classes ------------------------------------------------------------------------------------
+
+---@class icot.Module
+---@field init fun(self, ...) called when a layer is made
+---@field forward fun(self, x: icot.Tensor, ...): icot.Tensor called when a layer is applied
+local Module = {}
+
+--- Named fields in a fixed order: names sorted, lists by index. Lists count from 0 in names, as in PyTorch.
+local function sorted_fields(owner)
+  local names = {}
+  for name in pairs(owner) do names[#names + 1] = name end
+  table.sort(names, function(a, b)
+    if type(a) == type(b) then return a < b end
+    return type(a) == 'number'
+  end)
+  return names
+end
+
+local function walk(owner, prefix, found, seen)
+  if seen[owner] then return end
+  seen[owner] = true
+  for _, name in ipairs(sorted_fields(owner)) do
+    local value = owner[name]
+    local path = prefix .. tostring(type(name) == 'number' and name - 1 or name)
+    if tensor.is_tensor(value) then
+      if not seen[value] and value:requires_grad() then found[#found + 1] = { name = path, tensor = value } end
+      seen[value] = true
+    elseif type(value) == 'table' then
+      walk(value, path .. '.', found, seen)
+    end
+  end
+end
+
+--- All parameters with their names, in a fixed order; one that is used twice (tied) is listed once.
+---@return { name: string, tensor: icot.Tensor }[]
+function Module:named_parameters()
+  local found = {}
+  walk(self, '', found, {})
+  return found
+end
+
+--- All parameters, in the order of `named_parameters`.
+---@return icot.Tensor[]
+function Module:parameters()
+  local list = {}
+  for i, each in ipairs(self:named_parameters()) do list[i] = each.tensor end
+  return list
+end
+
+--- Number of parameters, each element counted.
+---@return integer
+function Module:count_parameters()
+  local count = 0
+  for _, parameter in ipairs(self:parameters()) do count = count + parameter:numel() end
+  return count
+end
+
+--- Frees all parameters.
+function Module:free()
+  for _, parameter in ipairs(self:parameters()) do parameter:free() end
+end
+
+--- A new class of layers.
+---@param name string for messages
+---@return icot.Module class call it to make a layer
+function nn.class(name)
+  local class = setmetatable({ name = name }, {
+    __index = Module,
+    __call = function(class, ...)
+      local made = setmetatable({}, class)
+      made:init(...)
+      return made
+    end,
+  })
+  class.__index = class
+  class.__call = function(self, ...) return self:forward(...) end
+  class.init = function() end
+  class.forward = function() errors.raise("nn: the class '%s' has no forward function", name) end
+  return class
+end
+
+--- A parameter: a tensor of normally distributed numbers that wants a gradient.
+---@param shape integer[]
+---@param options? { std?: number, generator?: icot.Generator }
+---@return icot.Tensor
+function nn.parameter(shape, options)
+  options = options or {}
+  local generator = options.generator or random.default_generator()
+  return tensor.randn(shape, { std = options.std or 0.02, key = generator:next() }):requires_grad_()
+end
+
+-- ---- Layers -------------------------------------------------------------------------------------
+
+--- y = x·weightᵀ + bias; weight (out, in), bias (out).
+--- options: `bias = false` leaves it out; `std` of the initial weights (1/√in by default); `generator`.
+---@class icot.nn.Linear: icot.Module
+---@field weight icot.Tensor (out, in)
+---@field bias icot.Tensor? (out)
+nn.Linear = nn.class('Linear')
+
+function nn.Linear:init(in_features, out_features, options)
+  options = options or {}
+  local std = options.std or 1 / math.sqrt(in_features)
+  self.weight = nn.parameter({ out_features, in_features }, { std = std, generator = options.generator })
+  if options.bias ~= false then self.bias = tensor.zeros({ out_features }):requires_grad_() end
+end
+
+function nn.Linear:forward(x)
+  return x:linear(self.weight, self.bias)
+end
+
+--- Normalization over the last dimension: nn.LayerNorm(width, { eps = 1e-5 }).
+---@class icot.nn.LayerNorm: icot.Module
+---@field weight icot.Tensor (width)
+---@field bias icot.Tensor (width)
+nn.LayerNorm = nn.class('LayerNorm')
+
+function nn.LayerNorm:init(width, options)
+  self.eps = options and options.eps or 1e-5
+  self.weight = tensor.ones({ width }):requires_grad_()
+  self.bias = tensor.zeros({ width }):requires_grad_()
+end
+
+function nn.LayerNorm:forward(x)
+  return x:layer_norm(self.weight, self.bias, self.eps)
+end
+
+--- Rows by index: nn.Embedding(count, width, { std, generator }); ids int32 (…) -> (…, width).
+---@class icot.nn.Embedding: icot.Module
+---@field weight icot.Tensor (count, width)
+nn.Embedding = nn.class('Embedding')
+
+function nn.Embedding:init(count, width, options)
+  self.weight = nn.parameter({ count, width }, options)
+end
+
+function nn.Embedding:forward(ids)
+  return self.weight:embedding(ids)
+end
+
+--- Dropout: nn.Dropout(p, stream). Active only where the context says so, with `context.dropout = { seed, step }`;
+--- each layer draws from a stream of its own, so the same step gives the same mask.
+---@class icot.nn.Dropout: icot.Module
+nn.Dropout = nn.class('Dropout')
+
+function nn.Dropout:init(p, stream)
+  self.p, self.stream = p, random.streams.dropout + (stream or 0)
+end
+
+--- What decides about the elements now, or nil when nothing is dropped.
+---@param context? icot.Context
+---@return { p: number, key: ffi.cdata* }?
+function nn.Dropout:draw(context)
+  if self.p == 0 or not (context and context.dropout) then return nil end
+  return { p = self.p, key = random.key(context.dropout.seed, self.stream, context.dropout.step) }
+end
+
+function nn.Dropout:forward(x, context)
+  local drawn = self:draw(context)
+  return drawn and x:dropout(drawn.p, drawn.key) or x
+end
+
+-- ---- The transformer block of GPT-2 ---------------------------------------------------------------
+
+---@class icot.Context what a forward pass needs beside the tokens
+---@field cu_seqlens icot.Tensor int32 (B+1): where each of the packed sequences begins
+---@field dropout? { seed: integer, step: integer } present while training
+---@field cache? icot.KVCache keys and values of earlier tokens, while decoding
+
+local handle_out = ffi.new('icot_tensor[1]')
+
+--- Causal self-attention: nn.Attention(width, heads, { layer, std, projection_std, dropout, generator }).
+--- x (T, C) of packed sequences -> (T, C).
+---@class icot.nn.Attention: icot.Module
+nn.Attention = nn.class('Attention')
+
+function nn.Attention:init(width, heads, options)
+  options = options or {}
+  if width % heads ~= 0 then errors.raise('attention: a width of %d cannot be shared by %d heads', width, heads) end
+  local generator = options.generator
+  self.heads, self.layer = heads, options.layer or 1
+  self.c_attn = nn.Linear(width, 3 * width, { std = options.std, generator = generator })
+  self.c_proj = nn.Linear(width, width, { std = options.projection_std or options.std, generator = generator })
+  self.attn_dropout = nn.Dropout(options.dropout or 0, 3 * self.layer)
+  self.resid_dropout = nn.Dropout(options.dropout or 0, 3 * self.layer + 1)
+end
+
+local function attend_cached(self, qkv, context)
+  local cache = context.cache
+  core.check(core.C.icot_attention_cached(
+    core.engine(), qkv.handle, context.cu_seqlens.handle, cache.slots.handle, cache.lengths.handle,
+    cache.keys[self.layer].handle, cache.values[self.layer].handle, self.heads, handle_out))
+  return tensor.wrap(handle_out[0])
+end
+
+function nn.Attention:forward(x, context)
+  local qkv = self.c_attn(x)
+  local mixed = context.cache and attend_cached(self, qkv, context)
+    or qkv:attention(context.cu_seqlens, self.heads, self.attn_dropout:draw(context))
+  return self.resid_dropout(self.c_proj(mixed), context)
+end
+
+--- Two linear layers with GELU between: nn.MLP(width, { hidden, std, projection_std, dropout, generator }).
+---@class icot.nn.MLP: icot.Module
+nn.MLP = nn.class('MLP')
+
+function nn.MLP:init(width, options)
+  options = options or {}
+  local hidden, generator = options.hidden or 4 * width, options.generator
+  self.c_fc = nn.Linear(width, hidden, { std = options.std, generator = generator })
+  self.c_proj = nn.Linear(hidden, width, { std = options.projection_std or options.std, generator = generator })
+  self.dropout = nn.Dropout(options.dropout or 0, 3 * (options.layer or 1) + 2)
+end
+
+function nn.MLP:forward(x, context)
+  return self.dropout(self.c_proj(self.c_fc(x):gelu()), context)
+end
+
+--- One block of GPT-2, norms first: nn.Block(width, heads, options of Attention and MLP, eps).
+---@class icot.nn.Block: icot.Module
+nn.Block = nn.class('Block')
+
+function nn.Block:init(width, heads, options)
+  options = options or {}
+  self.ln_1 = nn.LayerNorm(width, options)
+  self.attn = nn.Attention(width, heads, options)
+  self.ln_2 = nn.LayerNorm(width, options)
+  self.mlp = nn.MLP(width, options)
+end
+
+function nn.Block:forward(x, context)
+  x = x + self.attn(self.ln_1(x), context)
+  return x + self.mlp(self.ln_2(x), context)
+end
+
+return nn
