@@ -1,0 +1,224 @@
+/* Files that appear whole or not at all, and files whose changes reach the disk together. */
+#include "base/memory.h"
+#include "icot.h"
+#include "io/file.h"
+#include "io/staged_file.h"
+#include "io/utf8.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[64], path[128];
+
+static int set_up(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/icot_test_files_XXXXXX");
+    if (!mkdtemp(folder)) return -1;
+    snprintf(path, sizeof path, "%s/file", folder);
+    return 0;
+}
+
+/* rmdir fails, and with it the test, if anything but the file is left. */
+static int tear_down(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(folder);
+}
+
+static void assert_contents(const char *expected, size_t bytes)
+{
+    char read[256] = {0};
+    struct stat found;
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0 && fstat(fd, &found) == 0);
+    assert_int_equal(found.st_size, bytes);
+    assert_int_equal(read_fully(fd, read, bytes, 0), 0);
+    assert_memory_equal(read, expected, bytes);
+    close(fd);
+}
+
+static void test_file_write_replaces_a_file(void **state)
+{
+    (void)state;
+    struct stat found;
+    assert_int_equal(icot_file_write(path, "{\"a\": 1}\n", 9), 0);
+    assert_contents("{\"a\": 1}\n", 9);
+    assert_int_equal(icot_file_write(path, "", 0), 0);
+    assert_contents("", 0);
+    mode_t mask = umask(0);
+    umask(mask);
+    assert_int_equal(stat(path, &found), 0);
+    assert_int_equal(found.st_mode & 0777, 0666 & ~mask);
+}
+
+static int write_too_much(void)
+{
+    const struct rlimit size = {100, RLIM_INFINITY};
+    char text[200] = "";
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &size);
+    return icot_file_write(path, text, sizeof text) &&
+           strstr(icot_last_error(), "cannot write: File too large");
+}
+
+static void test_full_disk_leaves_the_old_file(void **state)
+{
+    (void)state;
+    int status;
+    assert_int_equal(icot_file_write(path, "old", 3), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) _exit(write_too_much());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_contents("old", 3);
+}
+
+/* ---- Staged files ------------------------------------------------------------------------------
+ */
+
+static staged_file open_staged(void)
+{
+    staged_file file = {.fd = open(path, O_RDWR | O_CREAT, 0666)};
+    assert_true(file.fd >= 0);
+    return file;
+}
+
+static void test_staged_changes_wait_for_the_commit(void **state)
+{
+    (void)state;
+    char read[12];
+    staged_file file = open_staged();
+    staged_put(&file, 4, "efgh", 4);
+    staged_put(&file, 0, "abcd", 4);
+    staged_put(&file, 3, "DE", 2);
+    assert_contents("", 0);
+    assert_int_equal(staged_get(&file, 1, read, 8), 0);
+    assert_memory_equal(read, "bcDEfgh\0", 8); /* beyond the end is 0 */
+    assert_int_equal(staged_commit(&file), 0);
+    assert_contents("abcDEfgh", 8);
+
+    staged_put(&file, 6, "GHIJ", 4); /* over the end of what is there */
+    staged_put(&file, 0, "A", 1);
+    assert_int_equal(staged_get(&file, 0, read, 10), 0);
+    assert_memory_equal(read, "AbcDEfGHIJ", 10);
+    assert_contents("abcDEfgh", 8);
+    assert_int_equal(staged_commit(&file), 0);
+    assert_contents("AbcDEfGHIJ", 10);
+
+    staged_put(&file, 0, "x", 1);
+    staged_discard(&file);
+    assert_int_equal(staged_commit(&file), 0);
+    assert_contents("AbcDEfGHIJ", 10);
+
+    staged_put(&file, 12, "M", 1);
+    file.end = 14; /* longer than what was written */
+    assert_int_equal(staged_commit(&file), 0);
+    assert_contents("AbcDEfGHIJ\0\0M\0", 14);
+    file.end = 3;
+    assert_int_equal(staged_commit(&file), 0);
+    assert_contents("Abc", 3);
+    close(file.fd);
+}
+
+static int commit_too_much(void)
+{
+    const struct rlimit size = {100, RLIM_INFINITY};
+    char zeros[200] = "";
+    staged_file file = open_staged();
+    file.size = file.end = 3;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &size);
+    staged_put(&file, 0, "new", 3);
+    staged_put(&file, 3, zeros, sizeof zeros);
+    return staged_commit(&file) == EFBIG;
+}
+
+static void test_failed_commit_changes_nothing(void **state)
+{
+    (void)state;
+    int status;
+    assert_int_equal(icot_file_write(path, "old", 3), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) _exit(commit_too_much());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_contents("old", 3);
+}
+
+static void test_staged_write_without_memory(void **state)
+{
+    (void)state;
+    staged_file file = open_staged();
+    icot_memory_fail_at(1);
+    staged_put(&file, 0, "abc", 3);
+    staged_put(&file, 3, "def", 3);
+    assert_int_equal(staged_commit(&file), ENOMEM);
+    assert_contents("", 0);
+    staged_discard(&file);
+    staged_put(&file, 0, "abc", 3);
+    assert_int_equal(staged_commit(&file), 0);
+    assert_contents("abc", 3);
+    close(file.fd);
+}
+
+/* ---- Text --------------------------------------------------------------------------------------
+ */
+
+static void test_utf8(void **state)
+{
+    (void)state;
+#define BAD "\xEF\xBF\xBD"
+    static const struct {
+        const char *text, *expected;
+    } cases[] = {
+        {"", ""},
+        {"plain", "plain"},
+        {"é€😀", "é€😀"},
+        {"\xC3", BAD},                         /* ends too early */
+        {"\xC3(", BAD "("},                    /* the second byte is none */
+        {"\xC0\xAF", BAD BAD},                 /* longer than need be */
+        {"\xE0\x80\xAF", BAD BAD BAD},         /* the same with three bytes */
+        {"\xED\xA0\x80", BAD BAD BAD},         /* a surrogate */
+        {"\xF4\x90\x80\x80", BAD BAD BAD BAD}, /* beyond the last character */
+        {"\xFF z", BAD " z"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *copy;
+        assert_int_equal(utf8_duplicate(cases[i].text, &copy), 0);
+        assert_string_equal(copy, cases[i].expected);
+        memory_free(copy);
+    }
+    char narrow[4];
+    assert_int_equal(utf8_copy("aé€", narrow, sizeof narrow), 3);
+    assert_memory_equal(narrow, "aé\0", 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_file_write_replaces_a_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_full_disk_leaves_the_old_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_staged_changes_wait_for_the_commit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_failed_commit_changes_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_staged_write_without_memory, set_up, tear_down),
+        cmocka_unit_test(test_utf8),
+    };
+    return cmocka_run_group_tests_name("files", tests, NULL, NULL);
+}
