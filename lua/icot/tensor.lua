@@ -159,7 +159,9 @@ end
 function Tensor:size(dim)
   local info = self:describe()
   local index = dim < 0 and dim + info.ndim or dim
-  if index < 0 or index >= info.ndim then errors.raise('size: got dimension %d of a tensor with %d', dim, info.ndim) end
+  if index < 0 or index >= info.ndim then
+    errors.raise('size: got dimension %d of a tensor with %d', dim, info.ndim)
+  end
   return tonumber(info.shape[index])
 end
 
@@ -288,7 +290,9 @@ function tensor.apply(name, tensors, index, number, key)
   for i = 1, number and #number or 0 do params.number[i - 1] = number[i] end
   if key then params.key = key end
   for i, each in ipairs(tensors) do
-    if not tensor.is_tensor(each) then errors.raise('%s: argument %d is a %s, expected a tensor', name, i, type(each)) end
+    if not tensor.is_tensor(each) then
+      errors.raise('%s: argument %d is a %s, expected a tensor', name, i, type(each))
+    end
     inputs[i - 1] = each.handle
   end
   check(C.icot_apply(core.engine(), operators[name], inputs, #tensors, params, handle_out))

@@ -1,0 +1,114 @@
+--- Batches: chosen examples with part of their CoT removed, packed end to end without padding.
+local ffi = require 'ffi'
+local core = require 'icot.core'
+local random = require 'icot.random'
+local tensor = require 'icot.tensor'
+
+local C, check = core.C, core.check
+local batch = {}
+
+---@class icot.Removal how the CoT is cut; the options of a recipe's `removal`
+---@field side 'left'|'right'
+---@field smoothing number|false λ of the extra offset P(o) ∝ exp(-λ·o)
+---@field positions 'closed_up'|'kept'
+---@field remove_all_beyond? integer
+
+local sides = { left = C.ICOT_LEFT, right = C.ICOT_RIGHT }
+local policies = { closed_up = C.ICOT_CLOSED_UP, kept = C.ICOT_KEPT }
+local EVERYTHING = 2 ^ 52 -- more tokens than any CoT has
+
+--- The core's description of a removal.
+---@param removal icot.Removal
+---@param vocabulary icot.Vocabulary for the ids of <eos> and ####
+---@param removed number s, the tokens that the schedule removes now; math.huge: all
+---@param draw? { seed: integer, step: integer } for the offsets; without it none are drawn
+---@return ffi.cdata* icot_removal
+function batch.removal(removal, vocabulary, removed, draw)
+  local cut = ffi.new('icot_removal')
+  cut.removed = math.min(removed, EVERYTHING)
+  cut.smoothing = draw and removal.smoothing or -1
+  cut.remove_all_beyond = removal.remove_all_beyond or -1
+  cut.side, cut.positions = sides[removal.side], policies[removal.positions]
+  cut.eos, cut.separator = vocabulary.eos, vocabulary.separator
+  if draw then cut.key = random.key(draw.seed, 'offset', draw.step) end
+  return cut
+end
+
+---@class icot.Batch
+---@field raw ffi.cdata* icot_batch *; its arrays are overwritten by the next pack
+local Batch = {}
+Batch.__index = Batch
+
+--- An empty batch, to be packed again and again.
+---@return icot.Batch
+function batch.new()
+  local out = ffi.new('icot_batch *[1]')
+  check(C.icot_batch_create(out))
+  return setmetatable({ raw = ffi.gc(out[0], C.icot_batch_free) }, Batch)
+end
+
+--- Packs whole examples, for training or teacher-forced evaluation.
+---@param corpus icot.Corpus
+---@param ids ffi.cdata* int64_t[n], examples of the corpus counted from 0
+---@param n integer
+---@param removal ffi.cdata* from `batch.removal`
+function Batch:pack(corpus, ids, n, removal)
+  check(C.icot_batch_pack(self.raw, corpus.handle, ids, n, removal))
+end
+
+--- Packs `question <eos>` only, for decoding.
+---@param corpus icot.Corpus
+---@param ids ffi.cdata* int64_t[n]
+---@param n integer
+---@param removal ffi.cdata*
+function Batch:prompts(corpus, ids, n, removal)
+  check(C.icot_batch_prompts(self.raw, corpus.handle, ids, n, removal))
+end
+
+--- Tokens in all sequences together.
+---@return integer
+function Batch:tokens() return tonumber(self.raw.n_tokens) end
+
+--- Tokens that have to be predicted.
+---@return integer
+function Batch:targets() return tonumber(self.raw.n_targets) end
+
+--- CoT tokens left in all sequences together.
+---@return integer
+function Batch:cot_left() return tonumber(self.raw.cot_left) end
+
+--- Sum over the sequences of their squared lengths: what attention costs.
+---@return number
+function Batch:squared_lengths()
+  local sum, starts = 0, self.raw.cu_seqlens
+  for b = 0, tonumber(self.raw.n_examples) - 1 do sum = sum + (starts[b + 1] - starts[b]) ^ 2 end
+  return sum
+end
+
+--- The arrays as int32 tensors of the open scope: tokens, positions, cu_seqlens, target_rows, targets.
+---@return table<string, icot.Tensor>
+function Batch:tensors()
+  local raw = self.raw
+  local n_tokens, n_targets = tonumber(raw.n_tokens), tonumber(raw.n_targets)
+  return {
+    tokens = tensor.from_ints(raw.tokens, n_tokens),
+    positions = tensor.from_ints(raw.positions, n_tokens),
+    cu_seqlens = tensor.from_ints(raw.cu_seqlens, tonumber(raw.n_examples) + 1),
+    target_rows = tensor.from_ints(raw.target_rows, n_targets),
+    targets = tensor.from_ints(raw.targets, n_targets),
+  }
+end
+
+--- How many targets the most likely token of each row of logits hits.
+---@param logits icot.Tensor (n_targets, vocab_size)
+---@return integer
+function Batch:count_hits(logits)
+  local best, n = logits:detach():argmax():read()
+  local hits, targets = 0, self.raw.targets
+  for i = 0, n - 1 do
+    if best[i] == targets[i] then hits = hits + 1 end
+  end
+  return hits
+end
+
+return batch

@@ -1,0 +1,153 @@
+--- Evaluation: how well a model answers unseen questions with the CoT that the schedule has left.
+---
+--- Two measurements: greedy decoding from the question alone (accuracy), and one teacher-forced pass (loss,
+--- token accuracy).
+local ffi = require 'ffi'
+local batch = require 'icot.batch'
+local core = require 'icot.core'
+local generate = require 'icot.generate'
+local scope = require 'icot.scope'
+
+local evaluate = {}
+
+---@class icot.Evaluation
+---@field accuracy number share of examples whose decoded answer equals the target exactly
+---@field token_accuracy number share of target tokens hit, teacher-forced
+---@field loss number mean over the target tokens, teacher-forced
+---@field positions number[] accuracy per answer position; NaN where no answer is that long
+---@field examples integer
+---@field examples_per_second number of decoding
+---@field tokens_generated integer
+---@field samples { question: string, target: string, prediction: string }[]
+
+--- Ids start … start+n-1 as the core takes them.
+local function id_range(start, n)
+  local ids = ffi.new('int64_t[?]', n)
+  for i = 0, n - 1 do ids[i] = start + i end
+  return ids
+end
+
+--- Prompts of a packed batch as tables of tokens and positions.
+local function unpack_prompts(packed)
+  local raw, prompts = packed.raw, {}
+  for b = 0, tonumber(raw.n_examples) - 1 do
+    local prompt = { tokens = {}, positions = {} }
+    for r = raw.cu_seqlens[b], raw.cu_seqlens[b + 1] - 1 do
+      prompt.tokens[#prompt.tokens + 1] = raw.tokens[r]
+      prompt.positions[#prompt.positions + 1] = raw.positions[r]
+    end
+    prompts[b + 1] = prompt
+  end
+  return prompts
+end
+
+--- The answer in a written text: what stands between the first #### and the <eos> after it.
+---@param written integer[]
+---@param vocabulary icot.Vocabulary
+---@return integer[]? answer nil if there is no ####
+function evaluate.answer_in(written, vocabulary)
+  local answer
+  for _, token in ipairs(written) do
+    if answer and token == vocabulary.eos then break end
+    if answer then answer[#answer + 1] = token end
+    if not answer and token == vocabulary.separator then answer = {} end
+  end
+  return answer
+end
+
+--- A sequence is complete at the <eos> after its answer. Called once per token, so only the end is looked at,
+--- and the ####, once seen, is remembered in the list itself.
+local function finish_rule(vocabulary)
+  return function(written)
+    local last = written[#written]
+    if last == vocabulary.separator then written.in_answer = true end
+    return written.in_answer == true and last == vocabulary.eos
+  end
+end
+
+local function decode_chunk(model, data, corpus, start, n, removed, removal)
+  local packed = batch.new()
+  packed:prompts(corpus, id_range(start, n), n, batch.removal(removal, data.vocabulary, removed))
+  local cot_left = math.max(0, data.max_cot - removed)
+  return generate.greedy(model, unpack_prompts(packed), {
+    max_new_tokens = cot_left + data.max_answer + 3, -- <eos> #### … <eos>
+    is_finished = finish_rule(data.vocabulary),
+  })
+end
+
+--- Compares one answer with its target, counting position by position.
+---@return boolean exact
+local function score(answer, target, hits, counts)
+  local exact = answer ~= nil and #answer == #target
+  for j = 1, #target do
+    local hit = answer ~= nil and answer[j] == target[j]
+    exact = exact and hit
+    hits[j], counts[j] = (hits[j] or 0) + (hit and 1 or 0), (counts[j] or 0) + 1
+  end
+  return exact
+end
+
+local function sample_of(data, example, answer)
+  local vocabulary = data.vocabulary
+  return {
+    question = vocabulary:decode(example.question), target = vocabulary:decode(example.answer),
+    prediction = answer and vocabulary:decode(answer) or '',
+  }
+end
+
+--- Greedy decoding of the first examples of a split.
+local function decode_all(model, data, corpus, n_examples, removed, removal, options, result)
+  local hits, counts, correct, generated, started = {}, {}, 0, 0, core.C.icot_seconds()
+  for start = 0, n_examples - 1, options.batch do
+    local n = math.min(options.batch, n_examples - start)
+    for i, written in ipairs(decode_chunk(model, data, corpus, start, n, removed, removal)) do
+      local example = corpus:example(start + i - 1)
+      local answer = evaluate.answer_in(written, data.vocabulary)
+      generated = generated + #written
+      if score(answer, example.answer, hits, counts) then correct = correct + 1 end
+      if #result.samples < options.samples then table.insert(result.samples, sample_of(data, example, answer)) end
+    end
+  end
+  result.accuracy, result.tokens_generated = correct / n_examples, generated
+  result.examples_per_second = n_examples / (core.C.icot_seconds() - started)
+  for j = 1, data.max_answer do result.positions[j] = counts[j] and hits[j] / counts[j] or 0 / 0 end
+end
+
+--- Loss and token accuracy of the same examples.
+local function teacher_force(model, data, corpus, n_examples, removed, removal, options, result)
+  local packed, loss, hits, targets = batch.new(), 0, 0, 0
+  for start = 0, n_examples - 1, options.batch do
+    local n = math.min(options.batch, n_examples - start)
+    packed:pack(corpus, id_range(start, n), n, batch.removal(removal, data.vocabulary, removed))
+    scope.run(scope.no_grad, function()
+      local mean, logits = model:loss(packed)
+      loss, targets = loss + mean:item() * packed:targets(), targets + packed:targets()
+      hits = hits + packed:count_hits(logits)
+    end)
+  end
+  result.loss, result.token_accuracy = loss / targets, hits / targets
+end
+
+---@class icot.EvaluateOptions
+---@field examples integer at most this many, the first of the split
+---@field batch integer examples decoded at once
+---@field samples integer predictions to keep
+
+--- Evaluates a model on a split.
+---@param model icot.GPT2
+---@param data icot.Dataset with `max_answer`, the longest answer
+---@param split 'train'|'valid'|'test'
+---@param removed number CoT tokens that the schedule removes now
+---@param removal icot.Removal
+---@param options icot.EvaluateOptions
+---@return icot.Evaluation
+function evaluate.run(model, data, split, removed, removal, options)
+  local corpus = data[split]
+  local n_examples = math.min(options.examples, corpus:size())
+  local result = { examples = n_examples, positions = {}, samples = {} }
+  decode_all(model, data, corpus, n_examples, removed, removal, options, result)
+  teacher_force(model, data, corpus, n_examples, removed, removal, options, result)
+  return result
+end
+
+return evaluate

@@ -1,0 +1,104 @@
+--- Greedy decoding with a KV cache, many ragged prompts at a time; finished sequences leave the batch.
+local ffi = require 'ffi'
+local scope = require 'icot.scope'
+local tensor = require 'icot.tensor'
+
+local generate = {}
+
+---@class icot.KVCache keys and values of all layers, and which rows this forward pass uses
+---@field keys icot.Tensor[] per layer, (slots, capacity, width)
+---@field values icot.Tensor[]
+---@field slots icot.Tensor int32 (B)
+---@field lengths icot.Tensor int32 (B): tokens cached before this pass
+local KVCache = {}
+KVCache.__index = KVCache
+
+--- A cache for `slots` sequences of up to `capacity` tokens; lives until freed.
+---@param config icot.GPT2Config
+---@param slots integer
+---@param capacity integer
+---@return icot.KVCache
+function generate.cache(config, slots, capacity)
+  local self = { keys = {}, values = {} }
+  for layer = 1, config.layers do
+    self.keys[layer] = tensor.zeros { slots, capacity, config.width }
+    self.values[layer] = tensor.zeros { slots, capacity, config.width }
+  end
+  return setmetatable(self, KVCache)
+end
+
+function KVCache:free()
+  for layer = 1, #self.keys do
+    self.keys[layer]:free()
+    self.values[layer]:free()
+  end
+end
+
+local function ints(list)
+  return tensor.from_ints(ffi.new('int32_t[?]', math.max(#list, 1), list), #list)
+end
+
+--- One forward pass over new tokens of the sequences in `active`; the most likely next token of each.
+---@param model icot.GPT2
+---@param cache icot.KVCache
+---@param active { slot: integer, length: integer, tokens: integer[], positions: integer[] }[] tokens: the new ones
+---@return integer[] next
+local function advance(model, cache, active)
+  local tokens, positions, starts, last, slots, lengths = {}, {}, { 0 }, {}, {}, {}
+  for b, sequence in ipairs(active) do
+    for i, token in ipairs(sequence.tokens) do
+      tokens[#tokens + 1], positions[#positions + 1] = token, sequence.positions[i]
+    end
+    starts[b + 1], last[b] = #tokens, #tokens - 1
+    slots[b], lengths[b] = sequence.slot, sequence.length
+  end
+  cache.slots, cache.lengths = ints(slots), ints(lengths)
+  local hidden = model:hidden(ints(tokens), ints(positions), { cu_seqlens = ints(starts), cache = cache })
+  local best = model:logits(hidden, ints(last)):argmax():read()
+  local next_tokens = {}
+  for b = 1, #active do next_tokens[b] = best[b - 1] end
+  return next_tokens
+end
+
+---@class icot.GenerateOptions
+---@field max_new_tokens integer most tokens to write for a prompt
+---@field is_finished fun(written: integer[]): boolean whether a sequence is complete after its last token
+
+--- Continues prompts greedily.
+---@param model icot.GPT2
+---@param prompts { tokens: integer[], positions: integer[] }[] positions count on by one from the last
+---@param options icot.GenerateOptions
+---@return integer[][] written tokens per prompt, without the prompt
+function generate.greedy(model, prompts, options)
+  local written, active, longest = {}, {}, 0
+  for i, prompt in ipairs(prompts) do
+    longest = math.max(longest, #prompt.tokens)
+    written[i] = {}
+    active[i] = { index = i, slot = i - 1, length = 0, tokens = prompt.tokens, positions = prompt.positions }
+  end
+  if #prompts == 0 or options.max_new_tokens < 1 then return written end
+  local cache = generate.cache(model.config, #prompts, longest + options.max_new_tokens)
+
+  local function run()
+    while #active > 0 do
+      local next_tokens = scope.run(advance, model, cache, active)
+      local going_on = {}
+      for b, sequence in ipairs(active) do
+        local text, position = written[sequence.index], sequence.positions[#sequence.positions] + 1
+        text[#text + 1] = next_tokens[b]
+        sequence.length = sequence.length + #sequence.tokens
+        sequence.tokens, sequence.positions = { next_tokens[b] }, { position }
+        local ends = options.is_finished(text) or #text >= options.max_new_tokens
+          or position >= model.config.context
+        if not ends then going_on[#going_on + 1] = sequence end
+      end
+      active = going_on
+    end
+  end
+  local ok, reason = pcall(scope.no_grad, run)
+  cache:free()
+  if not ok then error(reason, 0) end
+  return written
+end
+
+return generate

@@ -1,0 +1,84 @@
+--- Counts what training costs and how it goes: over the interval since the last row, and in total.
+local core = require 'icot.core'
+
+local C = core.C
+local meter = {}
+
+---@class icot.Meter
+local Meter = {}
+Meter.__index = Meter
+
+local function empty_interval()
+  return { updates = 0, loss = 0, targets = 0, hits = 0, grad_norm = 0, optimizer_reset = false }
+end
+
+---@return icot.Meter
+function meter.new()
+  return setmetatable({ tokens = 0, flops = 0, paused = 0, current = empty_interval() }, Meter)
+end
+
+--- Starts the clock.
+function Meter:start()
+  self.started = C.icot_seconds()
+end
+
+--- Leaves out time that was spent on something else than training.
+---@param seconds number
+function Meter:pause(seconds)
+  self.paused = self.paused + seconds
+end
+
+--- Seconds of training since `start`.
+---@return number
+function Meter:seconds()
+  return C.icot_seconds() - self.started - self.paused
+end
+
+--- Adds one update.
+---@param batch icot.Batch
+---@param model icot.GPT2
+---@param measured { loss: number, hits: integer, grad_norm: number }
+---@param lr number
+---@param was_reset boolean
+function Meter:add(batch, model, measured, lr, was_reset)
+  local current, tokens, targets = self.current, batch:tokens(), batch:targets()
+  self.tokens = self.tokens + tokens
+  self.flops = self.flops + model:training_flops(tokens, targets, batch:squared_lengths())
+  current.updates = current.updates + 1
+  current.loss = current.loss + measured.loss * targets
+  current.targets, current.hits = current.targets + targets, current.hits + measured.hits
+  current.grad_norm = current.grad_norm + measured.grad_norm
+  current.lr = lr
+  current.optimizer_reset = current.optimizer_reset or was_reset
+end
+
+--- Means since the last call, and starts the next interval.
+---@return { loss: number, token_accuracy: number, grad_norm: number, lr: number, optimizer_reset: boolean }
+function Meter:interval()
+  local current = self.current
+  self.current = empty_interval()
+  return {
+    loss = current.loss / current.targets, token_accuracy = current.hits / current.targets,
+    grad_norm = current.grad_norm / current.updates, lr = current.lr, optimizer_reset = current.optimizer_reset,
+  }
+end
+
+--- What the whole training has cost so far.
+---@return { tokens: integer, flops: number, seconds: number }
+function Meter:totals()
+  return { tokens = self.tokens, flops = self.flops, seconds = self:seconds() }
+end
+
+--- Mean speed since the last call, or since the start.
+---@return number
+function Meter:tokens_per_second()
+  local seconds = self:seconds()
+  local since = self.speed_mark or { tokens = 0, seconds = 0 }
+  if seconds - since.seconds >= 1 or not self.speed then
+    self.speed = (self.tokens - since.tokens) / math.max(seconds - since.seconds, 1e-9)
+    self.speed_mark = { tokens = self.tokens, seconds = seconds }
+  end
+  return self.speed
+end
+
+return meter

@@ -1,0 +1,249 @@
+--- Training: the loop that removes, packs, updates, evaluates and logs.
+local batch = require 'icot.batch'
+local core = require 'icot.core'
+local dataset = require 'icot.dataset'
+local errors = require 'icot.errors'
+local evaluate = require 'icot.evaluate'
+local gpt2 = require 'icot.gpt2'
+local meter = require 'icot.meter'
+local model_file = require 'icot.model_file'
+local optim = require 'icot.optim'
+local sampler = require 'icot.sampler'
+local schedule = require 'icot.schedule'
+local scope = require 'icot.scope'
+local training_log = require 'icot.training_log'
+
+local C = core.C
+local trainer = {}
+
+---@class icot.Training one run while it goes on
+---@field config table resolved configuration (icot.recipe_fields.run)
+---@field data icot.Dataset
+---@field model icot.GPT2
+---@field optimizer icot.AdamW
+---@field state icot.ScheduleState
+---@field explicit_accuracy number? accuracy with all CoT, measured just before the first removal
+local Training = {}
+Training.__index = Training
+
+-- ---- Setting up ---------------------------------------------------------------------------------
+
+local function model_config(config, data)
+  local given = config.model
+  local size = given.preset and gpt2.presets[given.preset] or given
+  local context = given.context or data.max_length
+  if data.max_length > context then
+    errors.raise('model.context: the longest example has %d tokens, the context only %d; raise model.context',
+                 data.max_length, context)
+  end
+  return {
+    vocab_size = data.vocabulary.size, layers = size.layers, heads = size.heads, width = size.width,
+    context = context, dropout = given.dropout, initializer_range = given.initializer_range,
+  }
+end
+
+--- Everything that a run needs, made from its configuration.
+---@param run icot.Run
+---@return icot.Training
+local function prepare(run)
+  local config = run.config
+  local data = dataset.load(config.dataset)
+  local model = gpt2.new(model_config(config, data), config.seed)
+  local examples = sampler.new(data.train:size(), config.train.batch, config.seed)
+  local total_steps = config.train.steps or config.train.epochs * examples.steps_per_epoch
+  local info = { steps_per_epoch = examples.steps_per_epoch, total_steps = total_steps, max_cot = data.max_cot }
+  return setmetatable({
+    run = run, config = config, data = data, model = model, sampler = examples,
+    optimizer = optim.AdamW(model:parameters(), config.optimizer),
+    learning_rate = optim.learning_rate(config.optimizer, total_steps),
+    schedule = schedule.of(config, info), batch = batch.new(), meter = meter.new(),
+    state = {
+      step = 0, epoch = 0, removed = 0, total_steps = total_steps,
+      steps_per_epoch = info.steps_per_epoch, max_cot = info.max_cot,
+    },
+  }, Training)
+end
+
+function Training:free()
+  self.optimizer:free()
+  self.model:free()
+  self.data:free()
+end
+
+-- ---- One update ---------------------------------------------------------------------------------
+
+--- Removed tokens as they are reported: never more than there are.
+function Training:removed()
+  return math.min(self.state.removed, self.data.max_cot)
+end
+
+--- Moments are reset when more is removed, as long as the batch before still had some CoT (DESIGN: the method).
+local function reset_if_needed(self, grew)
+  local resets = grew and self.config.optimizer.reset == 'all' and self.cot_was_left
+  if resets then
+    self.optimizer:reset()
+    self.last_reset = self.state.step
+  end
+  return resets
+end
+
+local function pack(self)
+  local state, config = self.state, self.config
+  local ids, n = self.sampler:at(state.step)
+  local cut = batch.removal(config.removal, self.data.vocabulary, state.removed,
+                            { seed = config.seed, step = state.step })
+  self.batch:pack(self.data.train, ids, n, cut)
+  self.cot_was_left = self.batch:cot_left() > 0
+end
+
+--- Forward, backward, clip, AdamW. Everything that is made on the way is gone when the scope closes.
+local function compute(self, lr)
+  local config, packed = self.config, self.batch
+  local dropout = config.model.dropout > 0 and { seed = config.seed, step = self.state.step } or nil
+  return scope.run(function()
+    local loss, logits = self.model:loss(packed, dropout)
+    local value, hits = loss:item(), packed:count_hits(logits)
+    if value ~= value or value == math.huge then
+      errors.raise('training: the loss is %g at step %d (lr %g, %d tokens removed); a lower optimizer.lr may help',
+                   value, self.state.step + 1, lr, self:removed())
+    end
+    loss:backward()
+    local norm = self.optimizer:grad_norm()
+    self.optimizer:step { lr = lr, grad_scale = optim.clip_scale(norm, config.optimizer.clip) }
+    self.optimizer:zero_grad()
+    return { loss = value, hits = hits, grad_norm = norm }
+  end)
+end
+
+--- One update with `removed` tokens removed.
+function Training:update(removed)
+  local state = self.state
+  local grew = removed > state.removed and state.step > 0
+  state.removed = removed
+  local was_reset = reset_if_needed(self, grew)
+  pack(self)
+  local lr = self.learning_rate(state.step + 1, self.last_reset and state.step + 1 - self.last_reset)
+  local measured = compute(self, lr)
+  state.step = state.step + 1
+  state.epoch = state.step / state.steps_per_epoch
+  state.loss = measured.loss
+  self.meter:add(self.batch, self.model, measured, lr, was_reset)
+end
+
+-- ---- Evaluation ---------------------------------------------------------------------------------
+
+--- Evaluates a split with the CoT that is left now, logs it and says so.
+---@param split 'valid'|'test'
+---@return icot.Evaluation
+function Training:evaluate(split)
+  local seconds = C.icot_seconds()
+  local result = evaluate.run(self.model, self.data, split, self.state.removed, self.config.removal,
+                              self.config.evaluate)
+  self.meter:pause(C.icot_seconds() - seconds)
+  self.log:evaluation(self, split, result)
+  if split == 'valid' then self.state.accuracy = result.accuracy end
+  self.progress:note(('%s: step %d, removed %d of %d, accuracy %.3f, loss %.4f'):format(
+    split, self.state.step, self:removed(), self.data.max_cot, result.accuracy, result.loss))
+  return result
+end
+
+local function evaluation_is_due(self)
+  local every = self.config.train.evaluate_every
+  if every == 'epoch' then every = self.state.steps_per_epoch end
+  return self.state.step % every == 0 and self.state.step < self.state.total_steps
+end
+
+--- A run may end early once it answers well enough; with `icot` only when no CoT is left.
+local function good_enough(self)
+  local wanted = self.config.train.stop_at_accuracy
+  if not wanted or not self.state.accuracy or self.state.accuracy < wanted then return false end
+  return self.config.method ~= 'icot' or self.state.removed >= self.data.max_cot
+end
+
+-- ---- The loop -----------------------------------------------------------------------------------
+
+local function report(self)
+  local state = self.state
+  if state.step % self.config.train.log_every == 0 or state.step == state.total_steps then
+    self.log:interval(self, self.meter:interval())
+  end
+  self.progress:update {
+    step = state.step, removed = self:removed(), loss = state.loss, accuracy = state.accuracy,
+    tokens_per_second = self.meter:tokens_per_second(),
+  }
+end
+
+--- Trains until all updates are done, the accuracy is good enough, or Ctrl-C.
+---@return 'finished'|'interrupted' status
+local function train(self)
+  local state = self.state
+  local removed = schedule.call(self.schedule, state)
+  while state.step < state.total_steps do
+    if C.icot_interrupted() ~= 0 then return 'interrupted' end
+    if removed > 0 and state.removed == 0 and state.step > 0 then
+      self.explicit_accuracy = self:evaluate('valid').accuracy
+    end
+    self:update(removed)
+    report(self)
+    if evaluation_is_due(self) then
+      self:evaluate('valid')
+      if good_enough(self) then break end
+    end
+    removed = schedule.call(self.schedule, state)
+  end
+  return 'finished'
+end
+
+local function save_model(self)
+  scope.run(function()
+    model_file.save(self.run.model_output, self.model, self.data.vocabulary)
+  end)
+end
+
+---@class icot.RunResult one row of a study's summary
+---@field status 'finished'|'interrupted'|'failed'
+---@field accuracy number on the held-out test examples, with the CoT that is left; NaN if there was no time for it
+---@field explicit_accuracy number? on the validation examples, just before the first removal
+---@field removed integer
+---@field updates integer
+---@field tokens integer trained on, in all batches together
+---@field flops number
+---@field seconds number of training, without evaluation
+---@field model_path string
+
+local function finish(self, status)
+  local accuracy = 0 / 0
+  if status == 'finished' then
+    self:evaluate('valid')
+    accuracy = self:evaluate('test').accuracy
+  end
+  save_model(self)
+  local totals = self.meter:totals()
+  return {
+    status = status, accuracy = accuracy, explicit_accuracy = self.explicit_accuracy, removed = self:removed(),
+    updates = self.state.step, tokens = totals.tokens, flops = totals.flops, seconds = totals.seconds,
+    model_path = self.run.model_output,
+  }
+end
+
+--- Runs one training from beginning to end and writes its run file and its model.
+---@param run icot.Run
+---@param options { progress: icot.Progress|fun(total_steps: integer): icot.Progress, force?: boolean }
+---@return icot.RunResult
+--- Errors: whatever the data, the schedule or the disk have; the run file is closed and marked 'failed' then.
+function trainer.run(run, options)
+  local self = prepare(run)
+  self.progress = options.progress(self.state.total_steps)
+  self.log = training_log.create(self, options.force)
+  local ok, result = xpcall(function()
+    self.meter:start()
+    return finish(self, train(self))
+  end, errors.traced)
+  self.progress:finish()
+  self.log:close(ok and result.status or 'failed', not ok)
+  self:free()
+  if not ok then error(result, 0) end
+  return result
+end
+
+return trainer
