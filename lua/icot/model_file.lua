@@ -1,0 +1,52 @@
+--- Trained models as a folder that Hugging Face opens: model.safetensors, config.json, and our vocabulary.json.
+---
+---     GPT2LMHeadModel.from_pretrained('results/mult-model')
+local ffi = require 'ffi'
+local core = require 'icot.core'
+local json = require 'icot.json'
+local scope = require 'icot.scope'
+
+local C, check = core.C, core.check
+local model_file = {}
+
+--- The folder for the model of a run: results/mult.h5 → results/mult-model.
+---@param run_path string path of the run file
+---@return string
+function model_file.folder_for(run_path)
+  return (run_path:gsub('%.h5$', '')) .. '-model'
+end
+
+local function write_text(path, text)
+  check(C.icot_file_write(path, text, #text))
+end
+
+local function write_tensors(path, model)
+  local tensors = model:hugging_face_tensors()
+  local named = ffi.new('icot_named_tensor[?]', #tensors)
+  for i, each in ipairs(tensors) do
+    named[i - 1].name, named[i - 1].tensor = each.name, each.tensor.handle
+  end
+  check(C.icot_safetensors_save(core.engine(), path, named, #tensors))
+end
+
+local function config_of(model, vocabulary, extra)
+  local config = model:hugging_face_config()
+  config.bos_token_id, config.eos_token_id = vocabulary.eos, vocabulary.eos
+  config.icot = extra
+  return config
+end
+
+--- Saves a model. Each file is replaced as a whole; the weights come last, so they never lack their description.
+---@param folder string is made if it isn't there
+---@param model icot.GPT2
+---@param vocabulary icot.Vocabulary
+---@param extra? table what config.json should say under "icot", for example how the model was trained
+---raises an error when a file cannot be written
+function model_file.save(folder, model, vocabulary, extra)
+  write_text(folder .. '/vocabulary.json',
+             json.encode { tokenizer = vocabulary.tokenizer, symbols = vocabulary.symbols } .. '\n')
+  write_text(folder .. '/config.json', json.encode(config_of(model, vocabulary, extra)) .. '\n')
+  scope.run(function() write_tensors(folder .. '/model.safetensors', model) end)
+end
+
+return model_file

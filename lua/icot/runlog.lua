@@ -1,0 +1,269 @@
+--- Run files: everything that happens in a run, written to HDF5 while it happens.
+---
+---     local log = runlog.create { path = 'results/mult.h5', recipe = 'mult', seed = 1, source = text, config = json,
+---                                 answer_length = 8 }
+---     log:train { step = 100, epoch = 0.1, … }
+---     log:eval({ step = 100, split = 'valid', … }, { 1, 0.98, … })
+---     log:flush() -- from now on readers see the rows, whatever happens to this program
+---     log:close('finished')
+---
+--- A file gets its name when it is complete enough to be read; one that is there is replaced only then. The index of a
+--- study (`runlog.index`) is written in the same way. icot.runlog_format says what the tables hold.
+local ffi = require 'ffi'
+local core = require 'icot.core'
+local format = require 'icot.runlog_format'
+
+local C, check = core.C, core.check
+local runlog = {}
+
+---@class icot.RunLog
+---@field path string
+---@field private handle ffi.cdata* icot_runlog*, nil once closed
+---@field private tables table<string, table>
+local RunLog = {}
+RunLog.__index = RunLog
+
+local kinds = {
+  integer = C.ICOT_COLUMN_INT64, number = C.ICOT_COLUMN_FLOAT64,
+  text = C.ICOT_COLUMN_TEXT, flag = C.ICOT_COLUMN_BOOL,
+}
+
+-- ---- Tables -------------------------------------------------------------------------------------
+
+local number_out = ffi.new('int[1]')
+
+local function add_table(self, name, columns)
+  local n = #columns
+  local described, known = ffi.new('icot_column[?]', n), {}
+  for i, column in ipairs(columns) do
+    described[i - 1] = { name = column[1], kind = kinds[column[2]], width = column[3] or 0 }
+    known[column[1]] = true
+  end
+  check(C.icot_runlog_table(self.handle, name, described, n, number_out))
+  self.tables[name] = {
+    name = name, number = number_out[0], columns = columns, known = known,
+    numbers = ffi.new('double[?]', n), texts = ffi.new('const char *[?]', n),
+  }
+end
+
+local function add_matrix(self, name, width)
+  check(C.icot_runlog_matrix(self.handle, name, width, number_out))
+  self.tables[name] = { name = name, number = number_out[0], width = width, numbers = ffi.new('double[?]', width) }
+end
+
+local lua_types = { integer = 'number', number = 'number', text = 'string', flag = 'boolean' }
+
+-- A row that doesn't fit its table is a bug of the caller, not of the user: hence `error`.
+local function check_row(layout, row)
+  for _, column in ipairs(layout.columns) do
+    local name, expected = column[1], lua_types[column[2]]
+    if type(row[name]) ~= expected then
+      error(('run log: /%s: column %s: got %s, expected a %s'):format(layout.name, name, type(row[name]), expected), 4)
+    end
+  end
+  for name in pairs(row) do
+    if not layout.known[name] then
+      error(('run log: /%s has no column %s'):format(layout.name, tostring(name)), 4)
+    end
+  end
+end
+
+-- To be called by methods directly, so that the level of check_row's errors is their caller's.
+local function append(self, name, row)
+  local layout = self.tables[name]
+  check_row(layout, row)
+  for i, column in ipairs(layout.columns) do
+    local value = row[column[1]]
+    if column[2] == 'text' then
+      layout.texts[i - 1] = value
+    else
+      layout.numbers[i - 1] = value == true and 1 or value or 0
+    end
+  end
+  check(C.icot_runlog_append(self:open_handle(), layout.number, layout.numbers, layout.texts))
+end
+
+-- ---- Making a file ------------------------------------------------------------------------------
+
+local function host_name()
+  local file = io.open('/proc/sys/kernel/hostname')
+  local name = file and file:read('*l')
+  if file then file:close() end
+  return name or os.getenv('HOSTNAME') or 'unknown'
+end
+
+local function set_attribute(self, name, value)
+  if type(value) == 'string' then
+    check(C.icot_runlog_set_text(self.handle, name, value))
+  elseif type(value) ~= 'number' then
+    error(('run log: attribute %s: got %s, expected a string or a number'):format(name, type(value)))
+  elseif value % 1 == 0 and math.abs(value) < 2 ^ 53 then
+    check(C.icot_runlog_set_integer(self.handle, name, value))
+  else
+    check(C.icot_runlog_set_number(self.handle, name, value))
+  end
+end
+
+local function sorted_names(values)
+  local names = {}
+  for name in pairs(values) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function set_attributes(self, kind, options)
+  local attributes = {
+    format_version = format.version, kind = kind, recipe = options.recipe,
+    precision = 'float32', device = 'cpu', threads = C.icot_threads(),
+    host = host_name(), start_time = os.date('!%Y-%m-%dT%H:%M:%SZ'),
+  }
+  for name, version in pairs(core.versions()) do attributes[name .. '_version'] = version end
+  for name, value in pairs(options.attributes or {}) do attributes[name] = value end
+  for _, name in ipairs(sorted_names(attributes)) do set_attribute(self, name, attributes[name]) end
+end
+
+local handle_out = ffi.new('icot_runlog *[1]')
+
+-- Gives a log that was forgotten, or that an error left behind, an end of its own.
+local function give_up(handle)
+  C.icot_runlog_close(handle, nil)
+end
+
+-- Opens a file, lets `fill` add what it holds, and shows it to readers; if anything fails, nothing is left of it.
+local function create(kind, options, fill)
+  check(C.icot_runlog_create(options.path, options.force and 1 or 0, handle_out))
+  local self = setmetatable({ path = options.path, tables = {} }, RunLog)
+  self.handle = ffi.gc(handle_out[0], give_up)
+  local ok, message = pcall(function()
+    set_attributes(self, kind, options)
+    check(C.icot_runlog_put_text(self.handle, 'recipe/source', options.source or ''))
+    check(C.icot_runlog_put_text(self.handle, 'recipe/config', options.config or '{}'))
+    fill(self)
+    check(C.icot_runlog_live(self.handle))
+  end)
+  if not ok then
+    give_up(ffi.gc(self.handle, nil))
+    error(message, 0)
+  end
+  return self
+end
+
+---@class icot.RunLogOptions
+---@field path string folders on the way are made
+---@field force? boolean replace a file that is there
+---@field recipe string name of the recipe
+---@field seed integer
+---@field source? string the recipe's text
+---@field config? string the resolved configuration as JSON
+---@field answer_length integer tokens of the longest answer
+---@field text_width? integer bytes kept of each text in /samples, 256 by default
+---@field attributes? table<string, string|number> more attributes of /, or others than the usual ones
+
+--- Creates a run file. Its end_state is 'running' until it is closed.
+---@param options icot.RunLogOptions
+---@return icot.RunLog
+---raises an error when the file exists (and force is not set), is in use, or cannot be written
+function runlog.create(options)
+  return create('run', options, function(self)
+    set_attribute(self, 'seed', options.seed)
+    add_table(self, 'train', format.train)
+    add_table(self, 'eval', format.eval)
+    add_matrix(self, 'eval_positions', math.max(1, options.answer_length))
+    add_table(self, 'samples', format.samples(options.text_width or 256))
+  end)
+end
+
+-- ---- Writing to it ------------------------------------------------------------------------------
+
+---@private
+function RunLog:open_handle()
+  return self.handle or error(('run log %s is closed'):format(self.path), 3)
+end
+
+--- Adds a row to /train.
+---@param row table<string, number|boolean> all columns of icot.runlog_format's `train`, by name
+function RunLog:train(row)
+  append(self, 'train', row)
+end
+
+--- Adds a row to /eval, and its counterpart to /eval_positions.
+---@param row table<string, number|string> all columns of `eval`, by name
+---@param positions number[] accuracy of the first, second, … token of the answer, over the answers that have one
+function RunLog:eval(row, positions)
+  local matrix = self.tables.eval_positions
+  if #positions > matrix.width then
+    error(('run log: got accuracies of %d answer positions, expected at most %d'):format(#positions, matrix.width), 2)
+  end
+  append(self, 'eval', row)
+  for i = 1, matrix.width do matrix.numbers[i - 1] = positions[i] or 0 / 0 end
+  check(C.icot_runlog_append(self.handle, matrix.number, matrix.numbers, nil))
+end
+
+--- Adds a row to /samples.
+---@param row { step: integer, split: string, question: string, target: string, prediction: string }
+function RunLog:sample(row)
+  append(self, 'samples', row)
+end
+
+--- Sets an attribute of /; it is written when the file is closed.
+---@param name string
+---@param value string|number
+function RunLog:set(name, value)
+  self:open_handle()
+  set_attribute(self, name, value)
+end
+
+--- Brings all rows so far to the disk, where readers see them.
+---raises an error when that fails (a full disk): the file then stays as the last flush left it
+function RunLog:flush()
+  check(C.icot_runlog_flush(self:open_handle()))
+end
+
+--- Writes how the run ended, and closes the file. Closing it a second time does nothing.
+---@param end_state 'finished'|'interrupted'|'failed'|string
+---raises an error when that fails; the file is closed nevertheless
+function RunLog:close(end_state)
+  local handle = self.handle
+  if not handle then return end
+  self.handle = nil
+  check(C.icot_runlog_close(ffi.gc(handle, nil), end_state))
+end
+
+-- ---- The index of a study -----------------------------------------------------------------------
+
+--- The path of `file` as seen from the folder of `index`, so that both can be moved together.
+local function relative_to(index, file)
+  local folder = index:match('^(.*/)[^/]*$') or ''
+  return file:sub(1, #folder) == folder and file:sub(#folder + 1) or file
+end
+
+---@class icot.StudyIndexOptions
+---@field path string
+---@field force? boolean
+---@field recipe string
+---@field source? string
+---@field config? string
+---@field runs { arm: string, seed: integer, path: string }[] all runs of the study; their files need not be there yet
+---@field attributes? table<string, string|number>
+
+--- Creates the index of a study: links /runs/<arm>-<seed> to its run files, and an empty table /summary.
+---@param options icot.StudyIndexOptions
+---@return icot.RunLog
+function runlog.index(options)
+  return create('study', options, function(self)
+    for _, run in ipairs(options.runs) do
+      local name = ('runs/%s-%d'):format(run.arm, run.seed)
+      check(C.icot_runlog_link(self.handle, name, relative_to(options.path, run.path), '/'))
+    end
+    add_table(self, 'summary', format.summary)
+  end)
+end
+
+--- Adds the row of a run that has ended to the /summary of an index, and flushes.
+---@param row table<string, number|string> all columns of `summary`, by name
+function RunLog:summary(row)
+  append(self, 'summary', row)
+  self:flush()
+end
+
+return runlog

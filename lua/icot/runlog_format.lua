@@ -1,0 +1,61 @@
+--- What stands in a run file and in a study's index: the one place that knows their tables and columns.
+---
+--- A column is { name, kind, width }. Kinds: `integer` (int64), `number` (float64), `flag` (bool), `text` (UTF-8,
+--- cut after `width` bytes). Raise `version` whenever a reader of older files would go wrong.
+local format = { version = 1 }
+
+--- One row per logging interval; the numbers are of the interval that ends at `step` unless they say otherwise.
+format.train = {
+  { 'step', 'integer' }, -- updates so far
+  { 'epoch', 'number' }, -- passes over the training examples so far
+  { 'removed', 'integer' }, -- s: CoT tokens that the schedule removes
+  { 'loss', 'number' }, -- mean over target tokens, nats
+  { 'token_accuracy', 'number' }, -- share of target tokens that were the most probable
+  { 'grad_norm', 'number' }, -- before clipping
+  { 'lr', 'number' },
+  { 'tokens', 'integer' }, -- trained on so far
+  { 'seconds', 'number' }, -- since training began
+  { 'flops', 'number' }, -- so far
+  { 'optimizer_reset', 'flag' }, -- the moments were reset in this interval
+}
+
+--- One row per evaluation of a split.
+format.eval = {
+  { 'step', 'integer' },
+  { 'epoch', 'number' },
+  { 'removed', 'integer' },
+  { 'split', 'text', 16 },
+  { 'accuracy', 'number' }, -- share of examples whose decoded answer is exactly right
+  { 'token_accuracy', 'number' }, -- share of answer tokens that are right
+  { 'loss', 'number' }, -- teacher-forced, mean over target tokens, nats
+  { 'examples_per_second', 'number' }, -- while decoding
+  { 'tokens_generated', 'integer' },
+}
+
+--- Some examples of each evaluation.
+---@param width integer bytes kept of each text
+function format.samples(width)
+  return {
+    { 'step', 'integer' },
+    { 'split', 'text', 16 },
+    { 'question', 'text', width },
+    { 'target', 'text', width },
+    { 'prediction', 'text', width },
+  }
+end
+
+--- One row per run of a study.
+format.summary = {
+  { 'arm', 'text', 64 },
+  { 'seed', 'integer' },
+  { 'method', 'text', 16 },
+  { 'removed', 'integer' }, -- at the end
+  { 'accuracy', 'number' }, -- final, on held-out examples
+  { 'updates', 'integer' },
+  { 'tokens', 'integer' },
+  { 'flops', 'number' },
+  { 'seconds', 'number' },
+  { 'status', 'text', 16 }, -- end_state of the run
+}
+
+return format
