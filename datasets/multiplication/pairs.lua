@@ -1,0 +1,184 @@
+--- Pairs of operands for the multiplication task: drawn at random, none twice, none in two splits.
+---
+--- A pair is four numbers, since 20 digits don't fit in one: of each operand the lower ten digits and
+--- those above. The pairs lie in C arrays with an open-addressing hash table over them; memory stays
+--- at 40 bytes a pair, and a million of them take well under a second.
+local bit = require 'bit'
+local ffi = require 'ffi'
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+
+local bxor, lshift, rshift, tobit = bit.bxor, bit.lshift, bit.rshift, bit.tobit
+local floor, min = math.floor, math.min
+
+local pairs_of = {}
+
+local LOW_DIGITS = 10 -- an operand is high * 10^LOW_DIGITS + low
+local BLOCK = 4096    -- pairs drawn per call into the core
+local FIELDS = 4      -- of a pair: high and low of a, high and low of b
+
+local counters = ffi.typeof('double[?]')
+local slots_of = ffi.typeof('int32_t[?]')
+
+---@class icot.multiplication.Pairs
+---@field ranges table<string, { first: integer, last: integer }> pairs first … last-1 of a split
+---@field count integer
+local Pairs = {}
+Pairs.__index = Pairs
+
+-- ---- The set of pairs ---------------------------------------------------------------------------
+
+local function new_set(capacity)
+  local slot_count = 64
+  while slot_count < 2 * capacity do slot_count = 2 * slot_count end
+  return setmetatable({
+    count = 0,
+    fields = counters(FIELDS * capacity),
+    slots = slots_of(slot_count), -- number of a pair + 1; 0: free
+    mask = slot_count - 1,
+    ranges = {},
+  }, Pairs)
+end
+
+-- Bob Jenkins' one-at-a-time hash over 32-bit words.
+local function mix(hash, word)
+  hash = tobit(hash + tobit(word))
+  hash = tobit(hash + lshift(hash, 10))
+  return bxor(hash, rshift(hash, 6))
+end
+
+local function hash_of(a_high, a_low, b_high, b_low)
+  local hash = mix(mix(mix(mix(0, a_high), a_low), b_high), b_low)
+  hash = tobit(hash + lshift(hash, 3))
+  hash = bxor(hash, rshift(hash, 11))
+  return tobit(hash + lshift(hash, 15))
+end
+
+-- The slot of a pair: where it is, or the free one where it would go.
+function Pairs:slot(a_high, a_low, b_high, b_low)
+  local fields, slots, mask = self.fields, self.slots, self.mask
+  local slot = bit.band(hash_of(a_high, a_low, b_high, b_low), mask)
+  while slots[slot] ~= 0 do
+    local at = FIELDS * (slots[slot] - 1)
+    if fields[at + 1] == a_low and fields[at + 3] == b_low and fields[at] == a_high and fields[at + 2] == b_high then
+      break
+    end
+    slot = bit.band(slot + 1, mask)
+  end
+  return slot
+end
+
+-- Adds a pair and returns true, or returns false when it is there already.
+function Pairs:add(a_high, a_low, b_high, b_low)
+  local slot = self:slot(a_high, a_low, b_high, b_low)
+  if self.slots[slot] ~= 0 then return false end
+  local fields, at = self.fields, FIELDS * self.count
+  fields[at], fields[at + 1], fields[at + 2], fields[at + 3] = a_high, a_low, b_high, b_low
+  self.count = self.count + 1
+  self.slots[slot] = self.count
+  return true
+end
+
+function Pairs:has(a_high, a_low, b_high, b_low)
+  return self.slots[self:slot(a_high, a_low, b_high, b_low)] ~= 0
+end
+
+--- The operands of a pair, as high * 10^10 + low.
+---@param index integer 0-based
+---@return number a_high, number a_low, number b_high, number b_low
+function Pairs:operands(index)
+  local fields, at = self.fields, FIELDS * index
+  return fields[at], fields[at + 1], fields[at + 2], fields[at + 3]
+end
+
+-- ---- Drawing ------------------------------------------------------------------------------------
+
+-- Number of the split in the key of its random numbers. These never change: they are part of what a
+-- seed means.
+local split_numbers = { test = 1, valid = 2, train = 3 }
+
+-- An operand of exactly `digits` digits from two uniform numbers in [0, 1).
+local function operand(digits, u, v)
+  local top = digits - LOW_DIGITS
+  if top <= 0 then
+    local least = 10 ^ (digits - 1)
+    return 0, least + floor(u * 9 * least)
+  end
+  local least = 10 ^ (top - 1)
+  return least + floor(u * 9 * least), floor(v * 10 ^ LOW_DIGITS)
+end
+
+-- Draws pairs and offers them to `accept` until it has taken `count` of them.
+local function draw_split(digits, seed, split, count, accept)
+  local uniform = counters(FIELDS * BLOCK)
+  local key = ffi.new('icot_random_key', { seed = seed, stream = core.C.ICOT_STREAM_DATA })
+  local accepted, block = 0, 0
+  while accepted < count do
+    key.step = split_numbers[split] * 2 ^ 32 + block
+    core.C.icot_random_uniform(key, FIELDS * BLOCK, uniform)
+    block = block + 1
+    for at = 0, FIELDS * (BLOCK - 1), FIELDS do
+      local a_high, a_low = operand(digits, uniform[at], uniform[at + 1])
+      local b_high, b_low = operand(digits, uniform[at + 2], uniform[at + 3])
+      if accepted < count and accept(a_high, a_low, b_high, b_low) then accepted = accepted + 1 end
+    end
+  end
+end
+
+-- ---- The three splits ---------------------------------------------------------------------------
+
+local function operand_count(digits)
+  return 9 * 10 ^ (digits - 1) -- the first digit is not zero
+end
+
+local function check_held_out(digits, counts)
+  local operands, asked = operand_count(digits), counts.test + counts.valid
+  local there = operands * (operands + 1) / 2
+  if asked > there then
+    errors.raise('multiplication: digits=%d: test=%d and valid=%d are %.0f pairs, only %.0f exist'
+      .. ' (held out, a*b and b*a count as one)', digits, counts.test, counts.valid, asked, there)
+  end
+end
+
+local function check_train(digits, counts, taken)
+  local left = operand_count(digits) ^ 2 - taken
+  if counts.train > left then
+    errors.raise('multiplication: digits=%d: train=%d, but only %.0f pairs are left beside test=%d and valid=%d'
+      .. ' (a*b is not trained on when b*a is held out)', digits, counts.train, left, counts.test, counts.valid)
+  end
+end
+
+--- Draws the pairs of all splits.
+---@param digits integer of each operand
+---@param seed integer
+---@param counts table<'test'|'valid'|'train', integer> pairs in each split
+---@return icot.multiplication.Pairs
+---raises an error when there are not that many
+function pairs_of.draw(digits, seed, counts)
+  check_held_out(digits, counts)
+  local held_out = counts.test + counts.valid
+  local drawn = new_set(held_out + min(counts.train, operand_count(digits) ^ 2))
+  local mirrored = new_set(held_out) -- b, a for every a, b that is held out, unless a = b
+
+  local function accept_train(a_high, a_low, b_high, b_low)
+    return not mirrored:has(a_high, a_low, b_high, b_low) and drawn:add(a_high, a_low, b_high, b_low)
+  end
+  local function accept_held_out(a_high, a_low, b_high, b_low)
+    if not accept_train(a_high, a_low, b_high, b_low) then return false end
+    if a_low ~= b_low or a_high ~= b_high then mirrored:add(b_high, b_low, a_high, a_low) end
+    return true
+  end
+  local function fill(split, accept)
+    local first = drawn.count
+    draw_split(digits, seed, split, counts[split], accept)
+    drawn.ranges[split] = { first = first, last = drawn.count }
+  end
+
+  fill('test', accept_held_out)
+  fill('valid', accept_held_out)
+  check_train(digits, counts, drawn.count + mirrored.count)
+  fill('train', accept_train)
+  return drawn
+end
+
+return pairs_of

@@ -1,0 +1,130 @@
+--- Writes out a multiplication as token ids: schoolbook arithmetic on digit arrays, so that products
+--- of 20 x 20 digits are exact.
+local ffi = require 'ffi'
+
+local floor = math.floor
+
+local writer = {}
+
+local ids_of = ffi.typeof('int32_t[?]')
+
+local LOW_DIGITS = 10 -- operands come as high * 10^LOW_DIGITS + low
+
+-- Digit and carry of every sum that comes up: at most 9 * 9 + 8.
+local LARGEST_SUM = 89
+local ones, tens = ids_of(LARGEST_SUM + 1), ids_of(LARGEST_SUM + 1)
+for sum = 0, LARGEST_SUM do
+  ones[sum], tens[sum] = sum % 10, floor(sum / 10)
+end
+
+---@class icot.multiplication.Writer
+---@field question ffi.cdata* int32, (n_question) ids of `a * b`
+---@field cot ffi.cdata* int32, (n_cot) ids of partial products and running sums
+---@field answer ffi.cdata* int32, (n_answer) ids of the product
+---@field n_question integer
+---@field n_cot integer
+---@field n_answer integer
+local Writer = {}
+Writer.__index = Writer
+
+-- Tokens of the CoT: partial product i has n+1+i digits; a `+` before each but the first; a running
+-- sum of as many digits, in parentheses, after each but the first and the last.
+local function cot_length(n)
+  local length = n - 1
+  for i = 0, n - 1 do
+    length = length + n + 1 + i
+    if i > 0 and i < n - 1 then length = length + n + 1 + i + 2 end
+  end
+  return length
+end
+
+--- A writer for operands of n digits. Its arrays are overwritten by each `write`.
+---@param vocabulary icot.Vocabulary with the ten digits in a row, and * + ( )
+---@param n integer digits of each operand
+---@return icot.multiplication.Writer
+function writer.new(vocabulary, n)
+  local n_question, n_cot, n_answer = 2 * n + 1, cot_length(n), 2 * n
+  local ids = vocabulary.ids
+  return setmetatable({
+    n = n,
+    zero = ids['0'], times = ids['*'], plus = ids['+'], open = ids['('], close = ids[')'],
+    n_question = n_question, n_cot = n_cot, n_answer = n_answer,
+    question = ids_of(n_question), cot = ids_of(n_cot), answer = ids_of(n_answer),
+    a = ids_of(n), b = ids_of(n),                       -- digits, least first
+    partial = ids_of(2 * n + 1), sum = ids_of(2 * n + 1), -- of the current step
+  }, Writer)
+end
+
+-- The n digits of high * 10^LOW_DIGITS + low, least first.
+local function split_digits(high, low, n, digits)
+  local rest = low
+  for i = 0, n - 1 do
+    if i == LOW_DIGITS then rest = high end
+    local tenth = floor(rest / 10)
+    digits[i] = rest - 10 * tenth
+    rest = tenth
+  end
+end
+
+-- a * digit, shifted by i places: n+1+i digits.
+local function multiply(a, n, digit, i, partial)
+  local carry = 0
+  for k = 0, i - 1 do partial[k] = 0 end
+  for k = 0, n - 1 do
+    local sum = a[k] * digit + carry
+    partial[i + k], carry = ones[sum], tens[sum]
+  end
+  partial[i + n] = carry
+end
+
+-- Adds a number to a sum that so far has no digit at `length - 1`. Below place i it adds zeros.
+local function add(sum, partial, i, length)
+  local carry = 0
+  sum[length - 1] = 0
+  for k = i, length - 1 do
+    local digit = sum[k] + partial[k] + carry
+    sum[k], carry = ones[digit], tens[digit]
+  end
+end
+
+-- Ids of digits from place `at` of `out` on; gives the place after them.
+local function put_digits(out, at, digits, length, zero)
+  for k = 0, length - 1 do out[at + k] = digits[k] + zero end
+  return at + length
+end
+
+--- Writes question, CoT and answer of a multiplication.
+---@param a_high number
+---@param a_low number the first operand is a_high * 10^10 + a_low
+---@param b_high number
+---@param b_low number
+function Writer:write(a_high, a_low, b_high, b_low)
+  local n, zero, cot, partial, sum = self.n, self.zero, self.cot, self.partial, self.sum
+  split_digits(a_high, a_low, n, self.a)
+  split_digits(b_high, b_low, n, self.b)
+  local at = put_digits(self.question, 0, self.a, n, zero)
+  self.question[at] = self.times
+  put_digits(self.question, at + 1, self.b, n, zero)
+
+  at = 0
+  for k = 0, n do sum[k] = 0 end
+  for i = 0, n - 1 do
+    local length = n + 1 + i
+    multiply(self.a, n, self.b[i], i, partial)
+    add(sum, partial, i, length)
+    if i > 0 then
+      cot[at] = self.plus
+      at = at + 1
+    end
+    at = put_digits(cot, at, partial, length, zero)
+    if i > 0 and i < n - 1 then
+      cot[at] = self.open
+      at = put_digits(cot, at + 1, sum, length, zero)
+      cot[at] = self.close
+      at = at + 1
+    end
+  end
+  put_digits(self.answer, 0, sum, 2 * n, zero)
+end
+
+return writer

@@ -1,0 +1,134 @@
+--- `icot data`: checks files of examples, and prints the examples of a dataset.
+---
+---   icot data check FILE [--task multiplication]
+---   icot data multiplication --set digits=4 --split test --count 5
+local dataset = require 'icot.dataset'
+local errors = require 'icot.errors'
+local example_check = require 'icot.example_check'
+local overrides = require 'icot.overrides'
+
+local data = {}
+
+local WHERE = 'icot data' -- begins every message
+
+local function whole_number(least)
+  return function(text)
+    local number = tonumber(text)
+    if number and number >= least and number % 1 == 0 and number <= 2 ^ 53 then return number end
+    return nil, ("got '%s', expected an integer of at least %d"):format(text, least)
+  end
+end
+
+--- Describes the command to the argument parser.
+---@param command table a command of lua-argparse
+function data.configure(command)
+  command:argument('what', "'check', or the name of a task: multiplication, text, …")
+  command:argument('file', 'with check: the file to look through'):args('?')
+  command:option('--task', 'with check: recompute every CoT and answer of this task')
+  command:option('--tokenizer', "with check: what lengths are counted in, 'word' or 'character'")
+    :choices { 'word', 'character' }
+  command:option('--set', 'option of the task, KEY=VALUE; may be repeated'):count('*'):argname('KEY=VALUE')
+  command:option('--split', 'which split to print: test (default), valid or train'):choices(dataset.splits)
+  command:option('--count', 'how many examples to print (default 10)'):convert(whole_number(1))
+  command:option('--seed', "of the task's examples; the same as --set seed=N"):convert(whole_number(0))
+end
+
+local function put(...)
+  local ok, problem = io.stdout:write(...)
+  if not ok then errors.raise('%s: cannot write: %s', WHERE, problem) end
+end
+
+local function finish_output()
+  local ok, problem = io.stdout:flush()
+  if not ok then errors.raise('%s: cannot write: %s', WHERE, problem) end
+end
+
+-- Options that the other form of the command takes are a mistake, not something to pass over.
+local function refuse(args, form, ...)
+  for _, name in ipairs { ... } do
+    local given = args[name]
+    if given ~= nil and not (type(given) == 'table' and #given == 0) then
+      local shown = name == 'file' and ("'%s'"):format(given) or '--' .. name
+      errors.raise("%s: `%s` doesn't take %s", WHERE, form, shown)
+    end
+  end
+end
+
+-- ---- icot data check ----------------------------------------------------------------------------
+
+local function count_of(number, singular, plural)
+  return ('%d %s'):format(number, number == 1 and singular or plural)
+end
+
+local function print_lengths(report)
+  put(('%-10s %7s %7s %7s\n'):format('tokens', 'min', 'median', 'max'))
+  for _, part in ipairs(example_check.parts) do
+    local min, median, max = report.lengths[part]:summary()
+    put(('%-10s %7d %7.6g %7d\n'):format(part, min, median, max))
+  end
+end
+
+local function check_of_task(name)
+  if not name then return nil end
+  local task = dataset.task(name, WHERE, '--')
+  if not task.check then errors.raise("%s: the task '%s' cannot recompute its examples", WHERE, name) end
+  return task.check
+end
+
+local function verdict(report)
+  if report.malformed + report.wrong > 0 then
+    return count_of(report.malformed, 'malformed line', 'malformed lines') .. ', '
+      .. count_of(report.wrong, 'wrong example', 'wrong examples')
+  end
+  return report.examples > 0 and 'nothing wrong' or 'the file is empty'
+end
+
+local function check_file(args)
+  refuse(args, 'icot data check', 'set', 'split', 'count', 'seed')
+  local path = args.file or errors.raise('%s: no file given: icot data check FILE', WHERE)
+  local report = example_check.file(path, args.tokenizer or 'word', check_of_task(args.task), function(number, problem)
+    put(('%s: line %d: %s\n'):format(path, number, problem))
+  end)
+
+  put(('%s: %s\n'):format(path, count_of(report.examples, 'example', 'examples')))
+  if report.examples > 0 then print_lengths(report) end
+  put(verdict(report), '\n')
+  return report.examples > 0 and report.malformed + report.wrong == 0 and 0 or 1
+end
+
+-- ---- icot data TASK -----------------------------------------------------------------------------
+
+local function options_from(args)
+  local given = {}
+  for _, text in ipairs(args.set or {}) do
+    local setting = overrides.parse(text) or errors.raise('%s: %s', WHERE, select(2, overrides.parse(text)))
+    given = overrides.merge(given, overrides.changes(setting, 1))
+  end
+  if args.seed then given.seed = args.seed end
+  given.task = args.what
+  return dataset.check(given, WHERE .. ' ' .. args.what)
+end
+
+local function print_examples(args)
+  refuse(args, 'icot data ' .. args.what, 'file', 'task', 'tokenizer')
+  dataset.task(args.what, WHERE)
+  local split = args.split or 'test'
+  local loaded = dataset.load(options_from(args), split)
+  local corpus = loaded[split]
+  if corpus:size() == 0 then errors.raise('%s %s: the %s split has no examples', WHERE, args.what, split) end
+  for i = 0, math.min(args.count or 10, corpus:size()) - 1 do put(corpus:text(i), '\n') end
+  loaded:free()
+  return 0
+end
+
+--- Runs the command.
+---@param args table what the argument parser gave
+---@return integer exit_code 0 when all is well, 1 when `check` found something wrong
+---raises an error for bad options and files that cannot be read
+function data.run(args)
+  local exit_code = args.what == 'check' and check_file(args) or print_examples(args)
+  finish_output()
+  return exit_code
+end
+
+return data

@@ -1,0 +1,123 @@
+--- A corpus: the examples of one split as token ids in C arrays (core/text).
+---
+--- Examples are numbered from 0, as in the batches of the core. The memory isn't the collector's:
+--- `free` gives it back; the collector is only the net below for a corpus that was forgotten.
+local ffi = require 'ffi'
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local example_file = require 'icot.example_file'
+
+local C = core.C
+
+local corpus = {}
+
+---@class icot.Corpus
+---@field vocabulary icot.Vocabulary
+---@field handle ffi.cdata*|nil icot_corpus *; nil once the corpus was freed
+local Corpus = {}
+Corpus.__index = Corpus
+
+--- An empty corpus.
+---@param vocabulary icot.Vocabulary
+---@param examples? integer make room for this many examples …
+---@param tokens? integer … of this many tokens together, separators not counted
+---@return icot.Corpus
+function corpus.new(vocabulary, examples, tokens)
+  local out = ffi.new('icot_corpus *[1]')
+  core.check(C.icot_corpus_create(vocabulary.size, out))
+  local handle = ffi.gc(out[0], C.icot_corpus_free)
+  core.check(C.icot_corpus_reserve(handle, examples or 0, tokens or 0))
+  return setmetatable({ vocabulary = vocabulary, handle = handle }, Corpus)
+end
+
+--- Gives the memory back; the corpus can't be used any more. May be called again.
+function Corpus:free()
+  if self.handle then C.icot_corpus_free(ffi.gc(self.handle, nil)) end
+  self.handle = nil
+end
+
+local function live(self)
+  return self.handle or errors.raise('corpus: it was freed and cannot be used any more')
+end
+
+--- Number of examples.
+---@return integer
+function Corpus:size()
+  return tonumber(C.icot_corpus_size(live(self)))
+end
+
+--- Memory it holds, in bytes.
+---@return integer
+function Corpus:bytes()
+  return tonumber(C.icot_corpus_bytes(live(self)))
+end
+
+-- ---- Adding examples ----------------------------------------------------------------------------
+
+--- Adds an example given as C arrays of int32.
+---@param question ffi.cdata* ids, (n_question)
+---@param n_question integer at least 1
+---@param cot ffi.cdata* ids, (n_cot)
+---@param n_cot integer
+---@param answer ffi.cdata* ids, (n_answer)
+---@param n_answer integer at least 1
+function Corpus:append_arrays(question, n_question, cot, n_cot, answer, n_answer)
+  core.check(C.icot_corpus_append(live(self), question, n_question, cot, n_cot, answer, n_answer))
+end
+
+--- Adds an example given as Lua arrays.
+---@param question integer[] ids, at least one
+---@param cot integer[] ids
+---@param answer integer[] ids, at least one
+function Corpus:append(question, cot, answer)
+  local function array(ids)
+    return ffi.new('int32_t[?]', #ids, ids), #ids
+  end
+  local q, n_question = array(question)
+  local c, n_cot = array(cot)
+  local a, n_answer = array(answer)
+  self:append_arrays(q, n_question, c, n_cot, a, n_answer)
+end
+
+-- ---- Reading them -------------------------------------------------------------------------------
+
+local lengths_out = ffi.new('icot_example')
+
+--- Lengths of the parts of an example, in tokens without separators.
+---@param index integer 0 … size-1
+---@return integer question, integer cot, integer answer
+function Corpus:lengths(index)
+  core.check(C.icot_corpus_lengths(live(self), index, lengths_out))
+  return tonumber(lengths_out.question), tonumber(lengths_out.cot), tonumber(lengths_out.answer)
+end
+
+--- The ids of an example.
+---@param index integer 0 … size-1
+---@return { question: integer[], cot: integer[], answer: integer[] }
+function Corpus:example(index)
+  local n_question, n_cot, n_answer = self:lengths(index)
+  local total = n_question + n_cot + n_answer
+  local tokens = ffi.new('int32_t[?]', total)
+  core.check(C.icot_corpus_read(self.handle, index, tokens, total))
+  local function part(first, count)
+    local ids = {}
+    for i = 1, count do ids[i] = tokens[first + i - 1] end
+    return ids
+  end
+  return {
+    question = part(0, n_question),
+    cot = part(n_question, n_cot),
+    answer = part(n_question + n_cot, n_answer),
+  }
+end
+
+--- An example as a line `question||cot #### answer`.
+---@param index integer 0 … size-1
+---@return string
+function Corpus:text(index)
+  local example, vocabulary = self:example(index), self.vocabulary
+  return example_file.format(vocabulary:decode(example.question), vocabulary:decode(example.cot),
+    vocabulary:decode(example.answer))
+end
+
+return corpus

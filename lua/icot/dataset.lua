@@ -1,0 +1,122 @@
+--- Datasets: finds the file datasets/TASK.lua of a task, checks the options and loads its examples.
+---
+--- A task's file returns { options = …, load = …, check = … }:
+---   options   which options it takes, as icot.options describes them
+---   load      function(options, wanted) -> icot.Dataset. `wanted`, if given, names the one split
+---             that is needed; the others may stay empty.
+---   check     optional: function(question, cot, answer) -> nil, or what is wrong with an example
+local lfs = require 'lfs'
+local errors = require 'icot.errors'
+local names = require 'icot.names'
+local options = require 'icot.options'
+
+local dataset = {}
+
+---@class icot.Task
+---@field options table<string, table>
+---@field load fun(options: table, wanted?: string): icot.Dataset
+---@field check? fun(question: string, cot: string, answer: string): string?
+
+---@class icot.Dataset
+---@field task string
+---@field vocabulary icot.Vocabulary
+---@field train icot.Corpus a split that wasn't asked for is an empty corpus
+---@field valid icot.Corpus
+---@field test icot.Corpus
+---@field max_cot integer longest CoT, in tokens
+---@field max_answer integer longest answer, in tokens
+---@field max_length integer longest sequence, in tokens with its four separators
+local Dataset = {}
+Dataset.__index = Dataset
+
+dataset.splits = { 'train', 'valid', 'test' }
+
+--- Separators in the sequence of an example: `question <eos> cot <eos> #### answer <eos>`.
+dataset.SEPARATORS = 4
+
+--- Puts a dataset together from its three corpora and measures it.
+---@param parts { task: string, vocabulary: icot.Vocabulary, train: icot.Corpus, valid: icot.Corpus, test: icot.Corpus }
+---@return icot.Dataset
+function dataset.assemble(parts)
+  local max_cot, max_answer, max_length = 0, 0, 0
+  for _, split in ipairs(dataset.splits) do
+    local corpus = parts[split]
+    for i = 0, corpus:size() - 1 do
+      local question, cot, answer = corpus:lengths(i)
+      max_cot, max_answer = math.max(max_cot, cot), math.max(max_answer, answer)
+      max_length = math.max(max_length, question + cot + answer + dataset.SEPARATORS)
+    end
+  end
+  parts.max_cot, parts.max_answer, parts.max_length = max_cot, max_answer, max_length
+  return setmetatable(parts, Dataset)
+end
+
+--- Frees the three corpora.
+function Dataset:free()
+  for _, split in ipairs(dataset.splits) do self[split]:free() end
+end
+
+--- Names of the tasks there are: files datasets/TASK.lua on Lua's search path.
+---@return string[] sorted
+function dataset.tasks()
+  local found = {}
+  for folder in package.path:gmatch('([^;]*)%?%.lua') do
+    local datasets = folder .. 'datasets'
+    if lfs.attributes(datasets, 'mode') == 'directory' then
+      for file in lfs.dir(datasets) do
+        local name = file:match('^([%w_]+)%.lua$')
+        if name then found[name] = true end
+      end
+    end
+  end
+  return names.of(found)
+end
+
+--- The file of a task.
+---@param name string
+---@param where? string what is being read, named at the start of an error: 'recipe mult.lua'
+---@param path? string the table that the name was given in, with a dot at its end: 'dataset.'
+---@return icot.Task
+---raises an error when there is no such task, or its file is broken
+function dataset.task(name, where, path)
+  local place = (where or 'dataset') .. ': ' .. (path or '') .. 'task'
+  if type(name) ~= 'string' or not name:find('^[%w_]+$') then
+    errors.raise('%s: got %s, expected the name of a file in datasets/', place, options.show(name))
+  end
+  local module = 'datasets.' .. name
+  if not package.loaded[module] and not package.searchpath(module, package.path) then
+    errors.raise('%s: there is no datasets/%s.lua; %s', place, name, names.hint(name, dataset.tasks()))
+  end
+  local found = require(module)
+  if type(found) ~= 'table' or type(found.options) ~= 'table' or type(found.load) ~= 'function' then
+    errors.raise('%s: datasets/%s.lua must return { options = …, load = … }', place, name)
+  end
+  return found
+end
+
+--- Checks the description of a dataset and fills in what its task takes by default.
+---@param given table `task` and the options of that task
+---@param where? string what is being read, named at the start of an error: 'recipe mult.lua'
+---@param path? string the table that `given` lies in, with a dot at its end: 'dataset.'
+---@return table checked a copy
+---raises an error for an unknown task, an unknown option or a value out of range
+function dataset.check(given, where, path)
+  local task, fields = dataset.task(given.task, where, path), {}
+  for name, value in pairs(given) do
+    if name ~= 'task' then fields[name] = value end
+  end
+  local checked = options.check(task.options, fields, where or 'dataset', path)
+  checked.task = given.task
+  return checked
+end
+
+--- Loads a dataset.
+---@param given table `task` and the options of that task, as in a recipe's `dataset`
+---@param wanted? 'train'|'valid'|'test' the only split that is needed; all by default
+---@return icot.Dataset
+---raises an error as `check` does, or when the data cannot be had
+function dataset.load(given, wanted)
+  return dataset.task(given.task).load(dataset.check(given), wanted)
+end
+
+return dataset
