@@ -25,4 +25,13 @@ function errors.is_user_error(value)
   return getmetatable(value) == UserError
 end
 
+--- One line about anything that was raised: what a user error says; of a bug, its first line.
+---@param raised any
+---@return string
+function errors.describe(raised)
+  local message = tostring(raised):gsub('\n.*', '')
+  if errors.is_user_error(raised) then return message end
+  return message .. ' (this looks like a bug in icot; --traceback shows more)'
+end
+
 return errors

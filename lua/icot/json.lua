@@ -20,15 +20,20 @@ function json.describe_function(value)
   return ('function at %s:%d'):format(info.short_src, info.linedefined)
 end
 
+-- cjson writes every / as \/, which is allowed but hard to read in a path.
+local function text_of(value)
+  return (cjson.encode(value):gsub('\\/', '/'))
+end
+
 local encode_table
 
 local function encode(value, indent)
   local kind = type(value)
   if kind == 'table' then return encode_table(value, indent) end
   if kind == 'number' then return number_text(value) end
-  if kind == 'function' then return cjson.encode(json.describe_function(value)) end
+  if kind == 'function' then return text_of(json.describe_function(value)) end
   if kind == 'userdata' or kind == 'nil' then return 'null' end
-  return cjson.encode(kind == 'boolean' and value or tostring(value))
+  return kind == 'boolean' and tostring(value) or text_of(tostring(value))
 end
 
 local function sorted_keys(object)
@@ -47,7 +52,7 @@ function encode_table(value, indent)
   end
   local lines = {}
   for i, key in ipairs(sorted_keys(value)) do
-    lines[i] = ('%s%s: %s'):format(inner, cjson.encode(tostring(key)), encode(value[key], inner))
+    lines[i] = ('%s%s: %s'):format(inner, text_of(tostring(key)), encode(value[key], inner))
   end
   if #lines == 0 then return '{}' end
   return '{\n' .. table.concat(lines, ',\n') .. '\n' .. indent .. '}'

@@ -100,30 +100,36 @@ local article = {
   table = 'a table', list = 'a list', ['function'] = 'a function',
 }
 
-local function describe_range(field)
+-- A bound that is only there because everything has one is not worth a word, unless it was passed.
+local generous = 1e6
+
+local function describe_range(field, value)
   local show = options.show
-  if field.min and field.max then return (' from %s to %s'):format(show(field.min), show(field.max)) end
+  local over = type(value) == 'number' and field.max and value > field.max
+  local max = field.max and (field.max < generous or over) and field.max
+  if field.min and max then return (' from %s to %s'):format(show(field.min), show(max)) end
   local lower = field.min and ' of at least ' .. show(field.min) or field.above and ' above ' .. show(field.above)
-  local upper = field.max and 'at most ' .. show(field.max) or field.below and 'below ' .. show(field.below)
+  local upper = max and 'at most ' .. show(max) or field.below and 'below ' .. show(field.below)
   if lower and upper then return lower .. ' and ' .. upper end
   return lower or (upper and ' ' .. upper) or ''
 end
 
 --- What a field accepts, in words: "an integer of at least 1, or 'epoch'".
 ---@param field icot.Field
+---@param value? any the one that was refused
 ---@return string
-function options.describe(field)
+function options.describe(field, value)
   local parts = {}
   for _, name in ipairs(types_of(field)) do
     if name == 'string' and field.one_of then
       for _, allowed in ipairs(field.one_of) do parts[#parts + 1] = options.show(allowed) end
     elseif name == 'number' or name == 'integer' then
-      parts[#parts + 1] = article[name] .. describe_range(field)
+      parts[#parts + 1] = article[name] .. describe_range(field, value)
     else
       parts[#parts + 1] = article[name]
     end
   end
-  for _, value in ipairs(field.also or {}) do parts[#parts + 1] = options.show(value) end
+  for _, allowed in ipairs(field.also or {}) do parts[#parts + 1] = options.show(allowed) end
   if #parts == 1 then return parts[1] end
   return table.concat(parts, ', ', 1, #parts - 1) .. ' or ' .. parts[#parts]
 end
@@ -164,7 +170,8 @@ local check_table
 
 local function check_value(field, value, where, path)
   if not is_allowed(field, value) then
-    errors.raise('%s: %s: got %s, expected %s', where, path, options.show(value), options.describe(field))
+    errors.raise('%s: %s: got %s, expected %s', where, path, options.show(value),
+      options.describe(field, value))
   end
   if type(value) ~= 'table' then return value end
   if field.fields then return check_table(field.fields, value, where, path .. '.') end

@@ -25,6 +25,7 @@ local recipe = {}
 ---@field source string the recipe's text
 ---@field is_study boolean several runs, with an index at `output`
 ---@field output string
+---@field config_json string the configuration as JSON; of a study, the list of all of them
 ---@field runs icot.Run[]
 
 local function read_file(path)
@@ -181,6 +182,9 @@ local function expand(path, source, given, all_settings)
       add_run(self, config, arm.name or config.method)
     end
   end
+  local configs = {}
+  for i, run in ipairs(self.runs) do configs[i] = run.config end
+  self.config_json = self.is_study and json.encode(configs) or self.runs[1].config_json
   return self
 end
 

@@ -1,5 +1,6 @@
 --- Works out one run's configuration: defaults, options of its dataset and schedule, and what depends
 --- on several fields at once.
+local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
 local names = require 'icot.names'
@@ -30,50 +31,6 @@ local function without(given, name)
     if key ~= name then rest[key] = value end
   end
   return rest
-end
-
-local function load_dataset(task, where)
-  if type(task) ~= 'string' or not task:find('^[%w_]+$') then
-    errors.raise('%s: dataset.task: got %s, expected the name of a file in datasets/', where, options.show(task))
-  end
-  local module = 'datasets.' .. task
-  if not package.loaded[module] and not package.searchpath(module, package.path) then
-    errors.raise('%s: dataset.task: there is no datasets/%s.lua; %s', where, task,
-      names.hint(task, resolve.known_datasets()))
-  end
-  local ok, dataset = pcall(require, module)
-  if not ok then
-    if errors.is_user_error(dataset) then error(dataset, 0) end
-    errors.raise('%s: dataset.task: %s', where, (tostring(dataset):gsub('\n.*', '')))
-  end
-  if type(dataset) ~= 'table' or type(dataset.options) ~= 'table' or type(dataset.load) ~= 'function' then
-    errors.raise('%s: dataset.task: datasets/%s.lua must return { options = …, load = … }', where, task)
-  end
-  return dataset
-end
-
---- Names of the datasets that can be found: files datasets/NAME.lua on Lua's search path.
----@return string[]
-function resolve.known_datasets()
-  local lfs = require 'lfs'
-  local found = {}
-  for folder in package.path:gmatch('([^;]*)%?%.lua') do
-    local datasets = folder .. 'datasets'
-    if lfs.attributes(datasets, 'mode') == 'directory' then
-      for file in lfs.dir(datasets) do
-        local name = file:match('^([%w_]+)%.lua$')
-        if name then found[name] = true end
-      end
-    end
-  end
-  return names.of(found)
-end
-
-local function resolve_dataset(given, where)
-  local dataset = load_dataset(given.task, where)
-  local checked = options.check(dataset.options, without(given, 'task'), where, 'dataset.')
-  checked.task = given.task
-  return checked
 end
 
 local function resolve_model(model, where)
@@ -117,7 +74,7 @@ end
 ---@return table config see icot.recipe_fields.run; `schedule` is nil where the method does not use it
 function resolve.run(given, where)
   local config = options.check(fields.run, given, where)
-  config.dataset = resolve_dataset(config.dataset, where)
+  config.dataset = dataset.check(config.dataset, where, 'dataset.')
   resolve_model(config.model, where)
   check_alternatives(config.train, fields.alternatives.train[1], where, 'train', true)
 

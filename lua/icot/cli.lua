@@ -1,0 +1,108 @@
+--- The command line: `icot RECIPE.lua …` runs a recipe, `icot COMMAND …` one of the commands below.
+---
+--- Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 128 + N ended by signal N.
+local argparse = require 'argparse'
+local errors = require 'icot.errors'
+local files = require 'icot.files'
+local names = require 'icot.names'
+
+local cli = {}
+
+local FAILED, WRONG_USAGE = 1, 2
+
+--- Each command is a module { configure = function(parser), run = function(arguments) -> exit code }.
+local commands = { data = 'icot.cli.data' }
+
+local recipe_help = [[
+Trains what a recipe describes and writes what happened to an HDF5 run file.]]
+
+local recipe_epilog = [[
+commands:
+   icot data check FILE        look through a file of examples
+   icot data TASK              print examples of a dataset
+   icot data --help            more about these
+
+examples:
+   icot recipes/quickstart.lua
+   icot recipes/mult_4x4.lua --seed 7 --out results/seed7.h5
+   icot recipes/mult_9x9.lua --set optimizer.lr=1e-4 --set train.epochs=20]]
+
+local function print_versions()
+  local versions = require('icot.core').versions()
+  for _, line in ipairs {
+    { 'icot', versions.icot }, { 'LuaJIT', versions.luajit:gsub('^LuaJIT ', '') }, { 'OpenBLAS', versions.openblas },
+    { 'HDF5', versions.hdf5 }, { 'CPU kernels', versions.cpu_kernels },
+  } do
+    print(('%-12s %s'):format(line[1], line[2]))
+  end
+end
+
+-- Tells of an error, below whatever the output has so far.
+local function report(message)
+  io.stdout:flush()
+  io.stderr:write('icot: ', message, '\n')
+end
+
+local function add_common(parser)
+  parser:flag('--traceback', 'after an error, show where in the code it was raised')
+end
+
+local function recipe_parser()
+  local parser = argparse('icot', recipe_help, recipe_epilog)
+  parser:flag('--version', 'versions of icot and of what it stands on'):action(function()
+    print_versions()
+    os.exit(0)
+  end)
+  require('icot.cli.run').configure(parser)
+  add_common(parser)
+  return parser
+end
+
+local function command_parser(name)
+  local parser = argparse('icot ' .. name)
+  require(commands[name]).configure(parser)
+  add_common(parser)
+  return parser
+end
+
+-- A plain word that is neither a command nor a file: what may have been meant?
+local function is_unknown_command(first)
+  return first:find('^[%w_-]+$') and not first:find('^%-') and not files.kind(first)
+end
+
+local function usage_error(message, name)
+  report(('%s (see %s --help)'):format(message, name and 'icot ' .. name or 'icot'))
+  return WRONG_USAGE
+end
+
+local function dispatch(argv)
+  local first = argv[1]
+  if not first then return usage_error('which recipe?') end
+  local name = commands[first] and first
+  if not name and is_unknown_command(first) then
+    local hint = names.hint(first, names.of(commands))
+    return usage_error(('%s: neither a recipe file nor a command; %s'):format(first, hint))
+  end
+  local parser = name and command_parser(name) or recipe_parser()
+  local ok, arguments = parser:pparse({ unpack(argv, name and 2 or 1) })
+  if not ok then return usage_error(arguments, name) end
+  return require(name and commands[name] or 'icot.cli.run').run(arguments) or 0
+end
+
+--- Runs the program.
+---@param argv string[] the arguments, from 1
+---@return integer exit_code
+function cli.main(argv)
+  local wants_traceback = false
+  for _, argument in ipairs(argv) do wants_traceback = wants_traceback or argument == '--traceback' end
+
+  local ok, result = xpcall(dispatch, function(raised)
+    local trace = wants_traceback and debug.traceback('', 2) or ''
+    return errors.describe(raised) .. trace
+  end, argv)
+  if ok then return result end
+  report(result)
+  return FAILED
+end
+
+return cli

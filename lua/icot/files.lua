@@ -1,0 +1,60 @@
+--- Files and folders where results go: looked at before a training starts, not after it has run.
+local errors = require 'icot.errors'
+local lfs = require 'lfs'
+
+local files = {}
+
+--- What a path names.
+---@param path string
+---@return 'file'|'directory'|nil|string kind nil: nothing is there
+function files.kind(path)
+  return (lfs.attributes(path, 'mode'))
+end
+
+--- The folder that a path lies in.
+---@param path string
+---@return string folder
+function files.folder_of(path)
+  local folder = path:match('^(.*)/[^/]*$')
+  if folder == '' then return '/' end
+  return folder or '.'
+end
+
+--- Makes a folder and those above it.
+---@param path string
+--- Errors: a file is in the way, or the folder cannot be made.
+function files.make_folder(path)
+  local kind = files.kind(path)
+  if kind == 'directory' then return end
+  if kind then errors.raise('%s: is a file, expected a folder', path) end
+  local above = files.folder_of(path)
+  if above ~= path then files.make_folder(above) end
+  local made, message = lfs.mkdir(path)
+  if not made and files.kind(path) ~= 'directory' then
+    errors.raise('%s: cannot make this folder: %s', path, message)
+  end
+end
+
+--- Makes sure that files can be made in a folder, by making one.
+---@param folder string made if it is not there
+function files.require_writable(folder)
+  files.make_folder(folder)
+  local probe = ('%s/.icot-%d-%d'):format(folder, os.time(), math.random(0, 2 ^ 30))
+  local file, message = io.open(probe, 'w')
+  if not file then errors.raise('%s: cannot write there: %s', folder, message:match(': ([^:]*)$') or message) end
+  file:close()
+  os.remove(probe)
+end
+
+--- Refuses a path that is taken.
+---@param path string
+---@param overwrite boolean a file that is there may be replaced
+function files.require_free(path, overwrite)
+  local kind = files.kind(path)
+  if kind == 'directory' then errors.raise('%s: is a folder, expected the path of a file', path) end
+  if kind and not overwrite then
+    errors.raise('%s: exists already; --force overwrites it, --out chooses another path', path)
+  end
+end
+
+return files

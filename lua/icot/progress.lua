@@ -1,0 +1,154 @@
+--- Shows how a run is going: one line that is rewritten in place on a terminal, plain lines elsewhere.
+local terminal = require 'icot.terminal'
+
+---@class icot.Progress
+local Progress = {}
+Progress.__index = Progress
+
+local progress = {}
+
+local REDRAW = 0.2                       -- least seconds between two drawings of the line on a terminal
+local FIRST_GAP, LARGEST_GAP = 5, 300    -- seconds between two plain lines; the gap grows with the run
+local GAP_SHARE = 1 / 20                 -- of the time that has gone by
+
+--- A number of seconds for people: 42s, 3m05s, 2h07m, 3d04h.
+---@param seconds number
+---@return string
+function progress.duration(seconds)
+  local whole = math.floor(seconds + 0.5)
+  if whole < 60 then return ('%ds'):format(whole) end
+  if whole < 3600 then return ('%dm%02ds'):format(whole / 60, whole % 60) end
+  if whole < 86400 then return ('%dh%02dm'):format(whole / 3600, whole % 3600 / 60) end
+  return ('%dd%02dh'):format(whole / 86400, whole % 86400 / 3600)
+end
+
+--- A count for people: 950, 12.3k, 4.56M, 7.89G.
+---@param count number
+---@return string
+function progress.count(count)
+  local divisor, unit = 1, ''
+  for _, step in ipairs { { 1e3, 'k' }, { 1e6, 'M' }, { 1e9, 'G' }, { 1e12, 'T' }, { 1e15, 'P' }, { 1e18, 'E' } } do
+    if count >= step[1] * 0.9995 then divisor, unit = step[1], step[2] end
+  end
+  if divisor == 1 then return ('%d'):format(count) end
+  local scaled = count / divisor
+  return ('%.' .. (scaled < 9.995 and 2 or scaled < 99.95 and 1 or 0) .. 'f%s'):format(scaled, unit)
+end
+
+local function seconds_now()
+  return require('icot.core').C.icot_seconds()
+end
+
+---@class icot.ProgressOptions
+---@field total_steps integer updates that the run will take at most
+---@field label string what is running: 'icot seed 1'
+---@field stream? file* default: io.stderr
+---@field quiet? boolean shows nothing at all
+---@field columns? fun(stream: any): integer? for tests; default: terminal.columns
+---@field clock? fun(): number seconds, for tests
+
+--- Starts to show a run.
+---@param options icot.ProgressOptions
+---@return icot.Progress
+function progress.new(options)
+  local stream = options.stream or io.stderr
+  local clock = options.clock or seconds_now
+  return setmetatable({
+    total_steps = options.total_steps, label = options.label, stream = stream, quiet = options.quiet,
+    columns = options.columns or terminal.columns, color = terminal.has_color(stream),
+    clock = clock, started = clock(), last_shown = nil, state = {}, drawn = false,
+  }, Progress)
+end
+
+-- Time left, from the pace so far; nil as long as there is none.
+function Progress:time_left()
+  local done = self.state.step - self.first_step
+  if done < 1 then return nil end
+  return (self.clock() - self.started) / done * (self.total_steps - self.state.step)
+end
+
+-- The parts of the line, most important first; a narrow terminal drops the last ones.
+function Progress:parts()
+  local state = self.state
+  local parts = { self.label, ('step %d/%d'):format(state.step, self.total_steps) }
+  local function add(value, text) if value then parts[#parts + 1] = text(value) end end
+  add(state.accuracy, function(value) return ('accuracy %.3f'):format(value) end)
+  add(state.removed, function(value) return ('removed %d'):format(value) end)
+  add(state.loss, function(value) return ('loss %.4f'):format(value) end)
+  add(self:time_left(), function(value) return progress.duration(value) .. ' left' end)
+  add(state.tokens_per_second, function(value) return progress.count(value) .. ' tokens/s' end)
+  return parts
+end
+
+-- The line, of at most `columns` characters.
+function Progress:line(columns)
+  local parts = self:parts()
+  local text = table.concat(parts, '  ')
+  while columns and #text > columns and #parts > 1 do
+    parts[#parts] = nil
+    text = table.concat(parts, '  ')
+  end
+  return columns and text:sub(1, columns) or text
+end
+
+function Progress:draw(columns)
+  local text = self:line(columns - 1) -- the last column would wrap on some terminals
+  if self.color and text:sub(1, #self.label) == self.label then
+    text = terminal.style(self.label, 'bold', true) .. text:sub(#self.label + 1)
+  end
+  self.stream:write('\r', text, '\27[K')
+  self.stream:flush()
+  self.drawn = true
+end
+
+function Progress:erase()
+  if self.drawn then self.stream:write('\r\27[K') end
+  self.drawn = false
+end
+
+function Progress:is_due(now, on_terminal)
+  if not self.last_shown then return true end
+  local gap = on_terminal and REDRAW
+    or math.min(math.max((now - self.started) * GAP_SHARE, FIRST_GAP), LARGEST_GAP)
+  return now - self.last_shown >= gap
+end
+
+function Progress:show()
+  local columns = self.columns(self.stream)
+  self.last_shown = self.clock()
+  if columns then return self:draw(columns) end
+  self.stream:write(self:line(), '\n')
+  self.stream:flush()
+end
+
+--- Takes in where the run is; what is not given stays as it was.
+---@param state { step: integer, removed?: integer, loss?: number, accuracy?: number, tokens_per_second?: number }
+function Progress:update(state)
+  for name, value in pairs(state) do self.state[name] = value end
+  self.first_step = self.first_step or self.state.step
+  if not self.quiet and self:is_due(self.clock(), self.columns(self.stream) ~= nil) then self:show() end
+end
+
+--- Writes a line that stays, such as the result of an evaluation.
+---@param text string
+function Progress:note(text)
+  if self.quiet then return end
+  local was_drawn = self.drawn
+  self:erase()
+  self.stream:write(self.label, '  ', text, '\n')
+  self.stream:flush()
+  if was_drawn then self:show() end
+end
+
+--- Ends the display; the last state stays to be read.
+function Progress:finish()
+  if self.quiet or not self.state.step then return end
+  self:show()
+  if self.drawn then
+    self.stream:write('\n')
+    self.stream:flush()
+  end
+  self.drawn = false
+end
+
+return progress

@@ -1,0 +1,125 @@
+--- Runs all that a recipe stands for, one run after another, and compares the results.
+local errors = require 'icot.errors'
+local files = require 'icot.files'
+local progress = require 'icot.progress'
+local result_table = require 'icot.result_table'
+
+local study = {}
+
+---@class icot.StudyOptions
+---@field overwrite? boolean replace results that are there
+---@field quiet? boolean no progress
+---@field traceback? boolean show where in the code a run failed
+---@field train? fun(run: icot.Run, options: table): icot.Result default: icot.trainer.run
+---@field out? file* where the table goes; default: io.stdout
+---@field err? file* where progress and errors go; default: io.stderr
+
+---@class icot.Result what a run came to
+---@field status 'finished'|'interrupted'|'failed'
+---@field accuracy? number on held-out examples, at the end
+---@field accuracies? { explicit?: number } the accuracy when removal began
+---@field removed? integer CoT tokens removed at the end
+---@field updates? integer
+---@field tokens? integer that were trained on
+---@field flops? number
+---@field seconds? number
+
+local function check_run(run, overwrite)
+  files.require_free(run.output, overwrite)
+  files.require_writable(files.folder_of(run.output))
+  local kind = files.kind(run.model_output)
+  if not kind then return end
+  if kind ~= 'directory' then errors.raise('%s: is a file, expected the folder of the model', run.model_output) end
+  files.require_writable(run.model_output)
+  for _, name in ipairs { 'model.safetensors', 'config.json' } do
+    files.require_free(run.model_output .. '/' .. name, overwrite)
+  end
+end
+
+--- Makes sure that every result can be written, before the first run starts.
+---@param recipe icot.Recipe
+---@param overwrite? boolean
+--- Errors: a result is there already; a folder cannot be made or written to.
+function study.check_outputs(recipe, overwrite)
+  if recipe.is_study then
+    files.require_free(recipe.output, overwrite)
+    files.require_writable(files.folder_of(recipe.output))
+  end
+  for _, run in ipairs(recipe.runs) do check_run(run, overwrite) end
+end
+
+local function label_of(recipe, run)
+  return recipe.is_study and ('%s seed %d'):format(run.arm, run.seed) or recipe.name
+end
+
+-- Trains one run; what it raises becomes the message of a failed result.
+local function train_one(recipe, run, options)
+  local train = options.train or require('icot.trainer').run
+  local shown = progress.new { label = label_of(recipe, run), stream = options.err, quiet = options.quiet }
+  local ok, result = xpcall(function()
+    return train(run, { progress = shown, overwrite = options.overwrite })
+  end, function(raised)
+    local trace = options.traceback and debug.traceback('', 2) or ''
+    return { status = 'failed', message = errors.describe(raised) .. trace }
+  end)
+  shown:finish()
+  if not ok and recipe.is_study then
+    options.err:write(('icot: %s: %s\n'):format(label_of(recipe, run), result.message))
+  elseif not ok then
+    options.err:write(('icot: %s\n'):format(result.message))
+  end
+  return result
+end
+
+local function create_index(recipe, overwrite)
+  local runs = {}
+  for i, run in ipairs(recipe.runs) do runs[i] = { arm = run.arm, seed = run.seed, path = run.output } end
+  return require('icot.runlog').index {
+    path = recipe.output, force = overwrite, recipe = recipe.name, source = recipe.source, runs = runs,
+    config = recipe.config_json,
+  }
+end
+
+local function add_to_index(index, run, result)
+  index:summary {
+    arm = run.arm, seed = run.seed, method = run.config.method, status = result.status,
+    removed = result.removed or 0, accuracy = result.accuracy or 0 / 0, updates = result.updates or 0,
+    tokens = result.tokens or 0, flops = result.flops or 0, seconds = result.seconds or 0,
+  }
+end
+
+local function print_paths(recipe, results, stream)
+  if recipe.is_study then return stream:write(('\nstudy     %s\n'):format(recipe.output)) end
+  stream:write(('\nrun file  %s\n'):format(recipe.output))
+  if results[1].model_path then stream:write(('model     %s\n'):format(results[1].model_path)) end
+end
+
+--- Runs a recipe: every run, the index file of a study, and the table of results.
+---@param recipe icot.Recipe
+---@param options icot.StudyOptions
+---@return boolean finished false: a run failed, or the user ended it
+---@return icot.Result[] results of the runs that were started
+--- Errors: results that are there already, folders that cannot be written to. A run that fails is
+--- reported, and the others go on.
+function study.run(recipe, options)
+  options.out, options.err = options.out or io.stdout, options.err or io.stderr
+  study.check_outputs(recipe, options.overwrite)
+  local index = recipe.is_study and create_index(recipe, options.overwrite)
+
+  local results, end_state = {}, 'finished'
+  for i, run in ipairs(recipe.runs) do
+    local result = train_one(recipe, run, options)
+    results[i] = result
+    if index then add_to_index(index, run, result) end
+    if result.status ~= 'finished' then end_state = result.status end
+    if result.status == 'interrupted' then break end
+  end
+  if index then index:close(end_state) end
+  if recipe.is_study or end_state ~= 'failed' then
+    result_table.print(options.out, recipe.runs, results)
+    print_paths(recipe, results, options.out)
+  end
+  return end_state == 'finished', results
+end
+
+return study

@@ -1,0 +1,33 @@
+--- What there is to know about the terminal: how wide it is, and whether it may be coloured.
+local terminal = {}
+
+local STDOUT, STDERR = 1, 2
+local codes = { bold = 1, dim = 2, red = 31, green = 32, yellow = 33 }
+
+--- Columns of the terminal that a stream goes to.
+---@param stream file* io.stdout or io.stderr
+---@return integer? columns nil: it goes to a file or pipe (or nobody can tell)
+function terminal.columns(stream)
+  local installation = package.loaded['icot.installation']
+  if not installation or os.getenv('TERM') == 'dumb' then return nil end
+  return installation.terminal_columns(stream == io.stdout and STDOUT or STDERR)
+end
+
+--- Whether a stream may be coloured: a terminal, and NO_COLOR (no-color.org) is not set.
+---@param stream file*
+---@return boolean
+function terminal.has_color(stream)
+  local forbidden = os.getenv('NO_COLOR')
+  return (forbidden == nil or forbidden == '') and terminal.columns(stream) ~= nil
+end
+
+--- Wraps a text in a style, if there is colour.
+---@param text string
+---@param style 'bold'|'dim'|'red'|'green'|'yellow'
+---@param color boolean see `terminal.has_color`
+---@return string
+function terminal.style(text, style, color)
+  return color and ('\27[%dm%s\27[0m'):format(codes[style], text) or text
+end
+
+return terminal
