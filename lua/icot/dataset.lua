@@ -87,7 +87,11 @@ function dataset.task(name, where, path)
   if not package.loaded[module] and not package.searchpath(module, package.path) then
     errors.raise('%s: there is no datasets/%s.lua; %s', place, name, names.hint(name, dataset.tasks()))
   end
-  local found = require(module)
+  local ok, found = pcall(require, module)
+  if not ok then
+    if errors.is_user_error(found) then error(found, 0) end
+    errors.raise('%s: %s', place, (tostring(found):gsub('\n.*', '')))
+  end
   if type(found) ~= 'table' or type(found.options) ~= 'table' or type(found.load) ~= 'function' then
     errors.raise('%s: datasets/%s.lua must return { options = …, load = … }', place, name)
   end

@@ -1,0 +1,218 @@
+--- The dataset `multiplication`: exact, seeded, splits kept apart; and the checker.
+local dataset = require 'icot.dataset'
+local example_file = require 'icot.example_file'
+local multiplication = require 'datasets.multiplication'
+local vocabulary = require 'icot.vocabulary'
+local expect = require 'tests.lua.support.expect'
+
+local message_of, assert_mentions = expect.user_error, expect.mentions
+
+describe('multiplication', function()
+  local function load(given, wanted)
+    given.task = 'multiplication'
+    return dataset.load(given, wanted)
+  end
+
+  local function lines_of(examples)
+    local lines = {}
+    for i = 0, examples:size() - 1 do lines[i + 1] = examples:text(i) end
+    return lines
+  end
+
+  local function operands_of(line)
+    return line:match('^([%d ]+) %* ([%d ]+)||')
+  end
+
+  local function write(digits, a, b)
+    local writer = require 'datasets.multiplication.writer'
+    local symbols = vocabulary.new('word', { '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '+', '(', ')' })
+    local page = writer.new(symbols, digits)
+    page:write(a[1], a[2], b[1], b[2])
+    return example_file.format(symbols:decode(page.question, page.n_question), symbols:decode(page.cot, page.n_cot),
+      symbols:decode(page.answer, page.n_answer))
+  end
+
+  it('writes what one gets by hand', function()
+    assert.equal('9 1 * 4 3||6 7 0 + 0 7 5 0 #### 6 4 6 0', write(2, { 0, 19 }, { 0, 34 }))
+    assert.equal('0 1 * 0 1||0 0 0 + 0 0 1 0 #### 0 0 1 0', write(2, { 0, 10 }, { 0, 10 }))
+    assert.equal('3 2 1 * 6 5 4||8 3 7 0 + 0 5 1 6 0 ( 8 8 8 6 0 ) + 0 0 2 9 4 0 #### 8 8 0 6 5 0',
+      write(3, { 0, 123 }, { 0, 456 }))
+    assert.equal('7 3 1 4 * 9 0 0 2||3 3 2 7 3 + 0 0 0 0 0 0 ( 3 3 2 7 3 0 ) + 0 0 0 0 0 0 0 ( 3 3 2 7 3 0 0 )'
+      .. ' + 0 0 0 4 7 2 8 0 #### 3 3 2 1 1 3 8 0', write(4, { 0, 4137 }, { 0, 2009 }))
+  end)
+
+  it('is exact where a double is not', function()
+    local nines = { 10 ^ 10 - 1, 10 ^ 10 - 1 } -- (10^20 - 1)^2 = 10^40 - 2 * 10^20 + 1
+    local expected = '1' .. (' 0'):rep(19) .. ' 8' .. (' 9'):rep(19)
+    assert.equal(expected, write(20, nines, nines):match('#### (.*)'))
+    local ten_to_10 = { 1, 1 } -- (10^10 + 1)^2 = 10^20 + 2 * 10^10 + 1
+    expected = '1' .. (' 0'):rep(9) .. ' 2' .. (' 0'):rep(9) .. ' 1 0'
+    assert.equal(expected, write(11, ten_to_10, ten_to_10):match('#### (.*)'))
+  end)
+
+  it('makes right examples of every size', function()
+    for digits = 2, 20 do
+      local made = load { digits = digits, train = 50, valid = 10, test = 10 }
+      local longest = 0
+      for _, split in ipairs(dataset.splits) do
+        assert.equal(split == 'train' and 50 or 10, made[split]:size())
+        for i, line in ipairs(lines_of(made[split])) do
+          local question, cot, answer = example_file.parse(line)
+          assert.is_nil(multiplication.check(question, cot, answer))
+          assert.equal(4 * digits + 1, #question)
+          assert.equal(4 * digits - 1, #answer)
+          local n_question, n_cot, n_answer = made[split]:lengths(i - 1)
+          assert.equal(made.max_cot, n_cot)
+          longest = math.max(longest, n_question + n_cot + n_answer + 4)
+        end
+      end
+      assert.equal(longest, made.max_length)
+      made:free()
+    end
+  end)
+
+  it('has the lengths of the paper', function()
+    for digits, n_cot in pairs { [4] = 46, [9] = 246, [11] = 368 } do
+      local made = load { digits = digits, train = 1, valid = 0, test = 0 }
+      assert.equal(n_cot, made.max_cot)
+      assert.equal(16, made.vocabulary.size)
+      made:free()
+    end
+  end)
+
+  it('shares no pair between splits, in either order, and repeats none', function()
+    for _, given in ipairs {
+      { digits = 2, train = 5910, valid = 100, test = 1000 }, -- all pairs but those held out, or mirrored
+      { digits = 3, train = 20000, valid = 2000, test = 2000 },
+      { digits = 4, train = 20000, valid = 1000, test = 1000 },
+    } do
+      local made = load(given)
+      local held_out, seen = {}, {}
+      for _, split in ipairs { 'test', 'valid' } do
+        for _, line in ipairs(lines_of(made[split])) do
+          local a, b = operands_of(line)
+          assert.is_nil(held_out[a .. '*' .. b])
+          held_out[a .. '*' .. b], held_out[b .. '*' .. a] = true, true
+        end
+      end
+      for _, line in ipairs(lines_of(made.train)) do
+        local a, b = operands_of(line)
+        local key = a .. '*' .. b
+        assert.is_nil(held_out[key])
+        assert.is_nil(seen[key])
+        seen[key] = true
+      end
+      made:free()
+    end
+  end)
+
+  it('draws every digit about equally often', function()
+    local made = load { digits = 12, train = 4000, valid = 0, test = 0 }
+    local counts = {}
+    for _, line in ipairs(lines_of(made.train)) do
+      local a, b = operands_of(line)
+      for _, operand in ipairs { a, b } do
+        for place = 1, 12 do
+          local key = operand:sub(2 * place - 1, 2 * place - 1) .. '@' .. place
+          counts[key] = (counts[key] or 0) + 1
+        end
+      end
+    end
+    for place = 1, 12 do
+      local first = place == 12 and 1 or 0 -- the highest digit is never 0
+      local expected = 8000 / (10 - first)
+      if first == 1 then assert.is_nil(counts['0@12']) end
+      for digit = first, 9 do
+        local sigmas = math.abs(counts[digit .. '@' .. place] - expected) / math.sqrt(expected)
+        assert(sigmas < 5, ('digit %d at place %d: %.1f sigma'):format(digit, place, sigmas))
+      end
+    end
+    made:free()
+  end)
+
+  it('is the same for the same seed, and other for another', function()
+    local one = load { digits = 5, train = 300, valid = 20, test = 20, seed = 3 }
+    local same = load { digits = 5, train = 300, valid = 20, test = 20, seed = 3 }
+    local other = load { digits = 5, train = 300, valid = 20, test = 20, seed = 4 }
+    for _, split in ipairs(dataset.splits) do
+      assert.same(lines_of(one[split]), lines_of(same[split]))
+      assert.is_not.same(lines_of(one[split]), lines_of(other[split]))
+    end
+    -- on any machine, in any version
+    assert.equal('9 0 1 5 * 0 5 5 4', (load { digits = 4, train = 0 }.test:text(0):match('^(.-)||')))
+  end)
+
+  it('holds out the same pairs however many are trained on', function()
+    local small = load { digits = 3, train = 100, valid = 50, test = 50 }
+    local large = load { digits = 3, train = 30000, valid = 50, test = 50 }
+    assert.same(lines_of(small.test), lines_of(large.test))
+    assert.same(lines_of(small.valid), lines_of(large.valid))
+    for i = 0, 99 do assert.equal(small.train:text(i), large.train:text(i)) end
+  end)
+
+  it('loads one split alone as it is beside the others', function()
+    local given = { digits = 3, train = 200, valid = 60, test = 50 }
+    local whole = load(given)
+    for _, split in ipairs(dataset.splits) do
+      local alone = load(given, split)
+      assert.same(lines_of(whole[split]), lines_of(alone[split]))
+      for _, other in ipairs(dataset.splits) do
+        if other ~= split then assert.equal(0, alone[other]:size()) end
+      end
+    end
+  end)
+
+  it('says how many pairs there are when asked for more', function()
+    assert_mentions(message_of(load, { digits = 2, train = 0, valid = 96, test = 4000 }), '4096 pairs', 'only 4095')
+    local held_out = { digits = 2, train = 0, valid = 95, test = 4000 }
+    local all = load(held_out)
+    assert.same({ 4000, 95 }, { all.test:size(), all.valid:size() })
+    held_out.train = 1
+    assert_mentions(message_of(load, held_out), 'only 0 pairs are left')
+    assert_mentions(message_of(load, { digits = 2, train = 8101, valid = 0, test = 0 }), 'train=8101', 'only 8100')
+    assert.equal(8100, load({ digits = 2, train = 8100, valid = 0, test = 0 }).train:size())
+  end)
+
+  it('is ready quickly, and small', function()
+    local started = os.clock()
+    local made = load { digits = 9, train = 80800 }
+    assert.is_true(os.clock() - started < 6) -- a tenth of what must take less than a minute
+    assert.is_true(made.train:bytes() < 80800 * 320)
+    made:free()
+  end)
+
+  it('finds every single change of a line', function()
+    local line = write(3, { 0, 307 }, { 0, 586 })
+    assert.is_nil(multiplication.check(example_file.parse(line)))
+    local function assert_found(changed)
+      local question, cot, answer = example_file.parse(changed)
+      assert(not question or multiplication.check(question, cot, answer), 'not found: ' .. changed)
+    end
+    for at = 1, #line do
+      local before, byte, after = line:sub(1, at - 1), line:sub(at, at), line:sub(at + 1)
+      assert_found(before .. after)
+      for other in ('0123456789 *+()|#x\0\r\t'):gmatch('.') do
+        if other ~= byte then assert_found(before .. other .. after) end
+        local inserted = before .. other .. byte .. after
+        if inserted ~= line then assert_found(inserted) end
+      end
+    end
+  end)
+
+  it('says what is wrong with an example', function()
+    local check = multiplication.check
+    local cot, answer = '6 7 0 + 0 7 5 0', '6 4 6 0'
+    assert.is_nil(check('9 1 * 4 3', cot, answer))
+    assert.equal("CoT: word 2 is '8', expected '7'", check('9 1 * 4 3', '6 8 0 + 0 7 5 0', answer))
+    assert.equal("CoT: has 7 words, expected 8", check('9 1 * 4 3', '6 7 0 + 0 7 5', answer))
+    assert.equal("answer: word 4 is '1', expected '0'", check('9 1 * 4 3', cot, '6 4 6 1'))
+    assert.equal("answer: has 5 words, expected 4", check('9 1 * 4 3', cot, '6 4 6 0 0'))
+    assert_mentions(check('9 1 * 4 4', cot, answer), 'CoT: word', '; answer: word')
+    assert_mentions(check('9 1 4 3', cot, answer), "no '*'")
+    assert_mentions(check('9 1 * 4', cot, answer), '2 and 1 digits')
+    assert_mentions(check('9 x * 4 3', cot, answer), "word 2 is 'x'")
+    assert_mentions(check('9 1 * 4 0', cot, answer), 'highest, is 0')
+    assert_mentions(check('9 * 4', '6 3', '6 3'), '1 digits, expected 2 to 20')
+    assert_mentions(check('How many?', '', '3'), "no '*'")
+  end)
+end)
