@@ -242,7 +242,7 @@ describe('icot data TASK', function()
     write_file('1||2 #### 3\n')
     for _, case in ipairs {
       { { 'multiplicatoin' }, 'did you mean multiplication?' },
-      { { 'multiplication', '--set', 'digit=4' }, 'icot data multiplication: digit is not a known field' },
+      { { 'multiplication', '--set', 'digit=4' }, 'data multiplication: digit is not a known field' },
       { { 'multiplication', '--set', 'digits=1' }, 'digits: got 1, expected an integer from 2 to 20' },
       { { 'multiplication', '--set', 'digits=four' }, "digits: got 'four'" },
       { { 'multiplication', '--set', 'digits' }, 'expected KEY=VALUE' },

@@ -9,7 +9,7 @@ local overrides = require 'icot.overrides'
 
 local data = {}
 
-local WHERE = 'icot data' -- begins every message
+local WHERE = 'data' -- begins a message, after the program's name
 
 local function whole_number(least)
   return function(text)
