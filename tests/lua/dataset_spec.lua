@@ -114,7 +114,7 @@ describe('text', function()
     local read = load { train = file_with(train) }
     assert.same({ '<eos>', '####', '*', '1', '2', '3', '4', '5', 'a', 'b', 'x' }, read.vocabulary.symbols)
     assert.same({ 4, 2, 2 }, { read.train:lengths(0) })
-    assert.same({ 2, 4 + 2 + 2 + 4 }, { read.max_cot, read.max_length })
+    assert.same({ 2, 2, 4 + 2 + 2 + 4 }, { read.max_cot, read.max_answer, read.max_length })
     assert.same({ 0, 0 }, { read.valid:size(), read.test:size() })
   end)
 
