@@ -226,21 +226,30 @@ local function finish(self, status)
   }
 end
 
+--- A bug keeps the place where it was raised; a user error is shown as it is.
+local function with_trace(raised)
+  return errors.is_user_error(raised) and raised or debug.traceback(tostring(raised), 2)
+end
+
 --- Runs one training from beginning to end and writes its run file and its model.
 ---@param run icot.Run
----@param options { progress: icot.Progress|fun(total_steps: integer): icot.Progress, force?: boolean }
+---@param options { progress: icot.Progress, overwrite?: boolean }
 ---@return icot.RunResult
 --- Errors: whatever the data, the schedule or the disk have; the run file is closed and marked 'failed' then.
 function trainer.run(run, options)
   local self = prepare(run)
-  self.progress = options.progress(self.state.total_steps)
-  self.log = training_log.create(self, options.force)
+  self.progress = options.progress
+  self.progress.total_steps = self.state.total_steps
+  self.log = training_log.create(self, options.overwrite)
   local ok, result = xpcall(function()
     self.meter:start()
     return finish(self, train(self))
-  end, errors.traced)
-  self.progress:finish()
-  self.log:close(ok and result.status or 'failed', not ok)
+  end, with_trace)
+  if ok then
+    self.log:close(result.status)
+  else
+    pcall(self.log.close, self.log, 'failed') -- the first error is the one to tell
+  end
   self:free()
   if not ok then error(result, 0) end
   return result

@@ -1,0 +1,69 @@
+--- What a training writes to its run file (icot.runlog), in terms of the training.
+local runlog = require 'icot.runlog'
+
+local training_log = {}
+
+---@class icot.TrainingLog
+---@field file icot.RunLog
+local TrainingLog = {}
+TrainingLog.__index = TrainingLog
+
+--- Creates the run file of a training.
+---@param training icot.Training
+---@param overwrite? boolean
+---@return icot.TrainingLog
+function training_log.create(training, overwrite)
+  local run, data, model = training.run, training.data, training.model
+  local file = runlog.create {
+    path = run.output, force = overwrite, recipe = run.recipe, seed = run.seed,
+    source = run.source, config = run.config_json, answer_length = data.max_answer,
+    attributes = {
+      arm = run.arm, method = training.config.method, max_cot = data.max_cot,
+      parameters = model:count_parameters(), steps_per_epoch = training.state.steps_per_epoch,
+      total_steps = training.state.total_steps,
+    },
+  }
+  return setmetatable({ file = file }, TrainingLog)
+end
+
+--- A row of /train: means over the interval that ends now, totals so far.
+---@param training icot.Training
+---@param interval table from `Meter:interval`
+function TrainingLog:interval(training, interval)
+  local state, totals = training.state, training.meter:totals()
+  self.file:train {
+    step = state.step, epoch = state.epoch, removed = training:removed(), loss = interval.loss,
+    token_accuracy = interval.token_accuracy, grad_norm = interval.grad_norm, lr = interval.lr,
+    tokens = totals.tokens, seconds = totals.seconds, flops = totals.flops,
+    optimizer_reset = interval.optimizer_reset,
+  }
+  self.file:flush()
+end
+
+--- A row of /eval and /eval_positions, and some of /samples.
+---@param training icot.Training
+---@param split string
+---@param result icot.Evaluation
+function TrainingLog:evaluation(training, split, result)
+  local state = training.state
+  self.file:eval({
+    step = state.step, epoch = state.epoch, removed = training:removed(), split = split,
+    accuracy = result.accuracy, token_accuracy = result.token_accuracy, loss = result.loss,
+    examples_per_second = result.examples_per_second, tokens_generated = result.tokens_generated,
+  }, result.positions)
+  for _, sample in ipairs(result.samples) do
+    self.file:sample {
+      step = state.step, split = split, question = sample.question, target = sample.target,
+      prediction = sample.prediction,
+    }
+  end
+  self.file:flush()
+end
+
+--- Closes the run file.
+---@param end_state 'finished'|'interrupted'|'failed'
+function TrainingLog:close(end_state)
+  self.file:close(end_state)
+end
+
+return training_log
