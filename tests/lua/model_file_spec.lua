@@ -26,7 +26,7 @@ end
 describe('a model folder', function()
   local folder
   before_each(function() folder = temporary.folder() end)
-  after_each(function() temporary.remove(folder) end)
+  after_each(temporary.clean)
 
   it('lies beside the run file', function()
     assert.equal('results/mult-model', model_file.folder_for('results/mult.h5'))

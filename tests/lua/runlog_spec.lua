@@ -1,11 +1,12 @@
 -- Run files as the trainer writes them and as a notebook reads them (h5py and pandas, in a process of their own).
 local cjson = require 'cjson'
+local python = require 'tests.lua.support.python'
 local runlog = require 'icot.runlog'
 local sample_run = require 'tests.lua.support.sample_run'
 local temporary = require 'tests.lua.support.temporary'
 
 local function dump(path, ...)
-  return temporary.json_of(table.concat({ temporary.python, 'tests/notebooks/dump_run.py', path, ... }, ' '))
+  return python.json_of('tests/notebooks/dump_run.py', path, ...)
 end
 
 local function columns_of(dumped, name)
@@ -49,12 +50,11 @@ end
 
 describe('a run file', function()
   local folder, path
-
   before_each(function()
     folder = temporary.folder()
     path = folder .. '/run.h5'
   end)
-  after_each(function() temporary.remove(folder) end)
+  after_each(temporary.clean)
 
   local function create(changes)
     return runlog.create(with({ path = path, recipe = 'mult', seed = 7, answer_length = 3 }, changes or {}))
@@ -105,7 +105,7 @@ describe('a run file', function()
     end
     add(1, 10)
     local follower = assert(io.popen(('%s tests/notebooks/follow_run.py %s 10 1000 1001'):format(
-      temporary.python, path)))
+      python.program, path)))
     assert.equal('10 2.5 running', follower:read('*l'))
     add(11, 1000)
     assert.equal('1000 250.0 running', follower:read('*l'))
@@ -196,7 +196,7 @@ end)
 describe('the index of a study', function()
   local folder
   before_each(function() folder = temporary.folder() end)
-  after_each(function() temporary.remove(folder) end)
+  after_each(temporary.clean)
 
   it('links its runs and sums them up, also after it was moved', function()
     local path, summary = sample_run.write_study(folder .. '/results')

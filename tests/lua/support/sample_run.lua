@@ -20,7 +20,7 @@ local function skill(method, step)
   local learned = 1 / (1 + math.exp((600 - step) / 120))
   local since = (step - EXPLICIT) % STEPS_PER_TOKEN
   local removing = method == methods.icot and step > EXPLICIT and method.removed(step) < COT
-  return learned * (removing and 1 - 0.3 * math.exp(-since / 25) or 1)
+  return learned * (removing and 1 - 0.1 * math.exp(-since / 25) or 1)
 end
 
 local function train_row(method, step, random)
