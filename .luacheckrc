@@ -1,4 +1,4 @@
 -- luacheck: what `make lint` holds the Lua files to.
 std = 'luajit'
 max_line_length = 120
-files['tests/lua'] = { std = '+busted' }
+files['tests'] = { std = '+busted' }

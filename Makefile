@@ -32,7 +32,7 @@ packages-%:
 # ---- Compiling ---------------------------------------------------------------------------------
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes
-NUMBERS  := -ffp-contract=fast -fno-math-errno
+NUMBERS  := -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi
 COMPILE   = $(CC) -std=c11 -D_GNU_SOURCE -Icore $(WARNINGS) $(NUMBERS) -fPIC -fvisibility=hidden \
             $(CPPFLAGS) $(CFLAGS) -MMD
 LIBS      = $(LDFLAGS) $(BLAS_RPATH) $(BLAS_LIBS) $(HDF5_LIBS) -lm
@@ -60,10 +60,11 @@ SHARED  := $(addprefix $(BUILD)/share/icot/,lua datasets recipes)
 
 build: $(LIBRARY) $(HEADER) $(PROGRAM) $(SHARED)
 
+# nodelete: LuaJIT unloads a library before it frees what lies in it, and OpenMP's threads live in it.
 $(LIBRARY): $(OBJECTS)
 	@mkdir -p $(@D)
 	@echo "link     $@"
-	$(Q)$(CC) $(CFLAGS) -fopenmp -shared -o $@ $(filter %.o,$^) $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -fopenmp -shared -Wl,-z,nodelete -o $@ $(filter %.o,$^) $(LIBS)
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -49,10 +49,7 @@ end
 
 local function recipe_parser()
   local parser = argparse('icot', recipe_help, recipe_epilog)
-  parser:flag('--version', 'versions of icot and of what it stands on'):action(function()
-    print_versions()
-    os.exit(0)
-  end)
+  parser:flag('--version', 'versions of icot and of what it stands on')
   require('icot.cli.run').configure(parser)
   add_common(parser)
   return parser
@@ -71,13 +68,25 @@ local function is_unknown_command(first)
 end
 
 local function usage_error(message, name)
+  message = message:gsub('\n(%u)', function(letter) return '; ' .. letter:lower() end)
   report(('%s (see %s --help)'):format(message, name and 'icot ' .. name or 'icot'))
   return WRONG_USAGE
+end
+
+local function has(argv, flag)
+  for _, argument in ipairs(argv) do
+    if argument == flag then return true end
+  end
+  return false
 end
 
 local function dispatch(argv)
   local first = argv[1]
   if not first then return usage_error('which recipe?') end
+  if has(argv, '--version') then
+    print_versions()
+    return 0
+  end
   local name = commands[first] and first
   if not name and is_unknown_command(first) then
     local hint = names.hint(first, names.of(commands))
@@ -93,12 +102,8 @@ end
 ---@param argv string[] the arguments, from 1
 ---@return integer exit_code
 function cli.main(argv)
-  local wants_traceback = false
-  for _, argument in ipairs(argv) do wants_traceback = wants_traceback or argument == '--traceback' end
-
   local ok, result = xpcall(dispatch, function(raised)
-    local trace = wants_traceback and debug.traceback('', 2) or ''
-    return errors.describe(raised) .. trace
+    return errors.describe(raised, has(argv, '--traceback'))
   end, argv)
   if ok then return result end
   report(result)

@@ -25,13 +25,15 @@ function errors.is_user_error(value)
   return getmetatable(value) == UserError
 end
 
---- One line about anything that was raised: what a user error says; of a bug, its first line.
+--- What to tell about anything that was raised: of a user error its message, of a bug its first line.
 ---@param raised any
+---@param with_traceback? boolean everything there is; to be called from a handler of xpcall then
 ---@return string
-function errors.describe(raised)
-  local message = tostring(raised):gsub('\n.*', '')
+function errors.describe(raised, with_traceback)
+  local message = tostring(raised)
+  if with_traceback then return debug.traceback(message, 2) end
   if errors.is_user_error(raised) then return message end
-  return message .. ' (this looks like a bug in icot; --traceback shows more)'
+  return message:gsub('\n.*', '') .. ' (this looks like a bug in icot; --traceback shows more)'
 end
 
 return errors

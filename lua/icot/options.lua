@@ -152,7 +152,7 @@ end
 ---@param path string '' or the tables it lies in, such as 'optimizer.'
 function options.raise_unknown(fields, name, where, path)
   local known = names.of(fields)
-  local given = path .. (type(name) == 'string' and name or ('[%s]'):format(options.show(name)))
+  local given = type(name) == 'string' and path .. name or ('%s[%s]'):format(path:gsub('%.$', ''), options.show(name))
   local nearest = names.nearest(tostring(name), known)
   if nearest then
     errors.raise('%s: %s is not a known field; did you mean %s?', where, given, path .. nearest)

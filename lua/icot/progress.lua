@@ -56,39 +56,50 @@ function progress.new(options)
   return setmetatable({
     total_steps = options.total_steps, label = options.label, stream = stream, quiet = options.quiet,
     columns = options.columns or terminal.columns, color = terminal.has_color(stream),
-    clock = clock, started = clock(), last_shown = nil, state = {}, drawn = false,
+    clock = clock, started = clock(), state = {}, drawn = false,
   }, Progress)
 end
 
 -- Time left, from the pace so far; nil as long as there is none.
 function Progress:time_left()
   local done = self.state.step - self.first_step
-  if done < 1 then return nil end
+  if done < 1 or self.state.step >= self.total_steps then return nil end
   return (self.clock() - self.started) / done * (self.total_steps - self.state.step)
 end
 
--- The parts of the line, most important first; a narrow terminal drops the last ones.
+-- The parts of the line in their order, each with its rank: on a narrow terminal the highest ranks go first.
 function Progress:parts()
-  local state = self.state
-  local parts = { self.label, ('step %d/%d'):format(state.step, self.total_steps) }
-  local function add(value, text) if value then parts[#parts + 1] = text(value) end end
-  add(state.accuracy, function(value) return ('accuracy %.3f'):format(value) end)
-  add(state.removed, function(value) return ('removed %d'):format(value) end)
-  add(state.loss, function(value) return ('loss %.4f'):format(value) end)
-  add(self:time_left(), function(value) return progress.duration(value) .. ' left' end)
-  add(state.tokens_per_second, function(value) return progress.count(value) .. ' tokens/s' end)
+  local state, parts = self.state, {}
+  local function add(rank, format, value)
+    if value then parts[#parts + 1] = { rank = rank, text = format:format(value) } end
+  end
+  add(1, '%s', self.label)
+  add(2, 'step %d/' .. self.total_steps, state.step)
+  add(4, 'removed %d', state.removed)
+  add(6, 'loss %.4f', state.loss)
+  add(3, 'accuracy %.3f', state.accuracy)
+  add(7, '%s tokens/s', state.tokens_per_second and progress.count(state.tokens_per_second))
+  local left = self:time_left()
+  add(5, '%s left', left and progress.duration(left))
   return parts
+end
+
+local function join(parts, highest_rank)
+  local texts = {}
+  for _, part in ipairs(parts) do
+    if part.rank <= highest_rank then texts[#texts + 1] = part.text end
+  end
+  return table.concat(texts, '  ')
 end
 
 -- The line, of at most `columns` characters.
 function Progress:line(columns)
   local parts = self:parts()
-  local text = table.concat(parts, '  ')
-  while columns and #text > columns and #parts > 1 do
-    parts[#parts] = nil
-    text = table.concat(parts, '  ')
+  for rank = 7, 1, -1 do
+    local text = join(parts, rank)
+    if not columns or #text <= columns then return text end
   end
-  return columns and text:sub(1, columns) or text
+  return self.label:sub(1, columns)
 end
 
 function Progress:draw(columns)
@@ -106,11 +117,11 @@ function Progress:erase()
   self.drawn = false
 end
 
-function Progress:is_due(now, on_terminal)
-  if not self.last_shown then return true end
-  local gap = on_terminal and REDRAW
-    or math.min(math.max((now - self.started) * GAP_SHARE, FIRST_GAP), LARGEST_GAP)
-  return now - self.last_shown >= gap
+function Progress:is_due(on_terminal)
+  local now = self.clock()
+  if on_terminal then return not self.last_shown or now - self.last_shown >= REDRAW end
+  local gap = math.min(math.max((now - self.started) * GAP_SHARE, FIRST_GAP), LARGEST_GAP)
+  return now - (self.last_shown or self.started) >= gap
 end
 
 function Progress:show()
@@ -126,7 +137,7 @@ end
 function Progress:update(state)
   for name, value in pairs(state) do self.state[name] = value end
   self.first_step = self.first_step or self.state.step
-  if not self.quiet and self:is_due(self.clock(), self.columns(self.stream) ~= nil) then self:show() end
+  if not self.quiet and self:is_due(self.columns(self.stream) ~= nil) then self:show() end
 end
 
 --- Writes a line that stays, such as the result of an evaluation.

@@ -5,13 +5,13 @@ local terminal = require 'icot.terminal'
 local result_table = {}
 
 local function shown_or_dash(format, value)
-  return value and format(value) or '-'
+  return value and value == value and format(value) or '-' -- neither nil nor NaN
 end
 
 local function fixed(value) return ('%.3f'):format(value) end
 local function integer(value) return ('%d'):format(value) end
 
-local function explicit_accuracy(result) return result.accuracies and result.accuracies.explicit end
+local function explicit_accuracy(result) return result.explicit_accuracy end
 local function is_unusual(result) return result.status ~= 'finished' end
 
 -- Name, how a result is shown in it, whether it is text (aligned left), and when the column is wanted: if a

@@ -16,8 +16,8 @@ local study = {}
 
 ---@class icot.Result what a run came to
 ---@field status 'finished'|'interrupted'|'failed'
----@field accuracy? number on held-out examples, at the end
----@field accuracies? { explicit?: number } the accuracy when removal began
+---@field accuracy? number on held-out examples, at the end; NaN: there was no time for it
+---@field explicit_accuracy? number with all CoT, just before the first removal
 ---@field removed? integer CoT tokens removed at the end
 ---@field updates? integer
 ---@field tokens? integer that were trained on
@@ -59,8 +59,7 @@ local function train_one(recipe, run, options)
   local ok, result = xpcall(function()
     return train(run, { progress = shown, overwrite = options.overwrite })
   end, function(raised)
-    local trace = options.traceback and debug.traceback('', 2) or ''
-    return { status = 'failed', message = errors.describe(raised) .. trace }
+    return { status = 'failed', message = errors.describe(raised, options.traceback) }
   end)
   shown:finish()
   if not ok and recipe.is_study then

@@ -1,34 +1,47 @@
---- Folders and processes that tests need.
-local json = require 'icot.json'
+--- Folders for one test, gone after it.
+local lfs = require 'lfs'
 
 local temporary = {}
 
---- The Python that has h5py, pandas and the rest.
-temporary.python = os.getenv('ICOT_PYTHON') or '/usr/bin/python3'
-
-local function output_of(command)
-  local pipe = assert(io.popen(command))
-  local text = pipe:read('*a')
-  pipe:close()
-  return text
-end
+local folders = {}
 
 --- Makes an empty folder.
 ---@return string path
 function temporary.folder()
-  return (output_of('mktemp -d'):gsub('%s+$', ''))
+  local path = os.tmpname()
+  os.remove(path)
+  assert(lfs.mkdir(path))
+  folders[#folders + 1] = path
+  return path
 end
 
-function temporary.remove(folder)
-  os.execute(("rm -rf '%s'"):format(folder))
+--- Writes a file, with the folders on the way.
+---@param path string
+---@param text string
+---@return string path
+function temporary.write(path, text)
+  os.execute(("mkdir -p '%s'"):format(path:match('^(.*)/')))
+  local file = assert(io.open(path, 'wb'))
+  assert(file:write(text))
+  file:close()
+  return path
 end
 
---- Runs a command and decodes the JSON that it prints.
----@param command string
----@return table
-function temporary.json_of(command)
-  local text = output_of(command)
-  return json.decode(text) or error('no JSON from ' .. command .. ': ' .. text)
+--- Reads a whole file.
+---@param path string
+---@return string? text nil: there is no such file
+function temporary.read(path)
+  local file = io.open(path, 'rb')
+  if not file then return nil end
+  local text = file:read('*a')
+  file:close()
+  return text
+end
+
+--- Removes all folders; to be called after each test.
+function temporary.clean()
+  for _, path in ipairs(folders) do os.execute(("chmod -R u+w '%s' && rm -rf '%s'"):format(path, path)) end
+  folders = {}
 end
 
 return temporary
