@@ -14,7 +14,7 @@ local function run_over(lua, c)
     temporary.write(('%s/tests/c/test_%s.c'):format(folder, name), '')
     temporary.write(('%s/build/tests/test_%s'):format(folder, name), '#!/bin/sh\n' .. text)
   end
-  local result = program.shell(('cd %s && chmod +x build/tests/* && bash tests/run build 2>/dev/null'):format(folder))
+  local result = program.shell(('cd %s && chmod -R +x build/tests && bash tests/run build 2>/dev/null'):format(folder))
   return result.code, result.out:match('([^\n]*)\n$'), result.out
 end
 
@@ -28,20 +28,22 @@ describe('tests/run', function()
   end)
 
   it('fails with a failing Lua test', function()
-    local code, last, out = run_over { a = passing, b = "describe('y', function() it('c', function() assert(false, 'why') end) end)" }
+    local failing = "describe('y', function() it('c', function() assert(false, 'why') end) end)"
+    local code, last, out = run_over { a = passing, b = failing }
     assert.same({ 1, '1 passed, 1 failed, 0 skipped' }, { code, last })
     assert.matches('why', out, 1, true)
   end)
 
   it('fails with a failing C test, and skips as cmocka does', function()
-    local code, last = run_over({}, { c = 'echo 1..3; echo "ok 1 - p"; echo "not ok 2 - q"; echo "not ok 3 # SKIP r"; exit 1' })
+    local program_text = 'echo 1..3; echo "ok 1 - p"; echo "not ok 2 - q"; echo "not ok 3 # SKIP r"; exit 1'
+    local code, last = run_over({}, { c = program_text })
     assert.same({ 1, '1 passed, 1 failed, 1 skipped' }, { code, last })
   end)
 
   local broken = {
     ['dies midway'] = { {}, { c = 'echo 1..3; echo "ok 1 - p"; kill -SEGV $$' }, '1 passed, 1 failed, 0 skipped' },
     ['runs fewer tests than it said'] = { {}, { c = 'echo 1..3; echo "ok 1 - p"' }, '1 passed, 1 failed, 0 skipped' },
-    ['fails after its last test'] = { {}, { c = 'echo 1..1; echo "ok 1 - p"; exit 7' }, '1 passed, 1 failed, 0 skipped' },
+    ['fails at its end'] = { {}, { c = 'echo 1..1; echo "ok 1 - p"; exit 7' }, '1 passed, 1 failed, 0 skipped' },
     ['runs nothing'] = { {}, { c = 'exit 0' }, '0 passed, 1 failed, 0 skipped' },
     ['has a syntax error'] = { { a = 'describe(' }, {}, '0 passed, 1 failed, 0 skipped' },
     ['leaves early'] = { { a = "describe('x', function() it('a', function() os.exit(0) end) end)" }, {},
