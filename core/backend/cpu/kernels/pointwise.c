@@ -11,22 +11,29 @@
  */
 typedef void unary_loop(int64_t n, const float *x, float *y);
 typedef void unary_backward_loop(int64_t n, const float *x, const float *y, const float *dy,
-                                 float *dx);
+                                 bool accumulate, float *dx);
 
-/* GELU(x) = x/2 · (1 + tanh(u)), u = √(2/π)·(x + 0.044715 x³), as in GPT-2. */
-static const float gelu_scale = 0.79788456f, gelu_cubic = 0.044715f;
+/*
+ * GELU(x) = x/2 · (1 + tanh(u)), u = √(2/π)·(x + 0.044715 x³), as in GPT-2. Since
+ * (1 + tanh(u))/2 = sigmoid(2u), that is x · sigmoid(2u): one exp, and no cancellation.
+ */
+static const float gelu_scale = 1.59576912f /* 2√(2/π) */, gelu_cubic = 0.044715f;
+
+static float sigmoid(float x)
+{
+    return 1.0f / (1.0f + vector_exp(-x));
+}
 
 static float gelu(float x)
 {
-    float u = gelu_scale * (x + gelu_cubic * x * x * x);
-    return 0.5f * x * (1.0f + vector_tanh(u));
+    return x * sigmoid(gelu_scale * (x + gelu_cubic * x * x * x));
 }
 
 static float gelu_slope(float x)
 {
-    float t = vector_tanh(gelu_scale * (x + gelu_cubic * x * x * x));
+    float s = sigmoid(gelu_scale * (x + gelu_cubic * x * x * x));
     float du = gelu_scale * (1.0f + 3.0f * gelu_cubic * x * x);
-    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * du;
+    return s + x * s * (1.0f - s) * du;
 }
 
 #define UNARY(name, value, slope)                                                                  \
@@ -39,12 +46,17 @@ static float gelu_slope(float x)
     }                                                                                              \
     static void name##_backward_loop(int64_t n, const float *restrict xs,                          \
                                      const float *restrict ys, const float *restrict dys,          \
-                                     float *restrict dxs)                                          \
+                                     bool accumulate, float *restrict dxs)                         \
     {                                                                                              \
-        for (int64_t i = 0; i < n; i++) {                                                          \
+        for (int64_t i = 0; accumulate && i < n; i++) {                                            \
             float x = xs[i], y = ys[i];                                                            \
             (void)x, (void)y;                                                                      \
             dxs[i] += dys[i] * (slope);                                                            \
+        }                                                                                          \
+        for (int64_t i = 0; !accumulate && i < n; i++) {                                           \
+            float x = xs[i], y = ys[i];                                                            \
+            (void)x, (void)y;                                                                      \
+            dxs[i] = dys[i] * (slope);                                                             \
         }                                                                                          \
     }
 
@@ -53,7 +65,7 @@ UNARY(exp, vector_exp(x), y)
 UNARY(log, logf(x), 1.0f / x)
 UNARY(sqrt, sqrtf(x), 0.5f / y)
 UNARY(tanh, vector_tanh(x), 1.0f - y * y)
-UNARY(sigmoid, 1.0f / (1.0f + vector_exp(-x)), y *(1.0f - y))
+UNARY(sigmoid, sigmoid(x), y *(1.0f - y))
 UNARY(relu, x > 0.0f ? x : 0.0f, x > 0.0f ? 1.0f : 0.0f)
 UNARY(gelu, gelu(x), gelu_slope(x))
 
@@ -76,11 +88,6 @@ static int64_t block_length(int64_t n, int64_t start)
     return n - start < BLOCK ? n - start : BLOCK;
 }
 
-static void clear(int64_t n, float *x)
-{
-    for (int64_t i = 0; i < n; i++) x[i] = 0.0f;
-}
-
 void KERNEL(unary)(unary_kind kind, int64_t n, const float *x, float *y)
 {
 #pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
@@ -92,9 +99,7 @@ void KERNEL(unary_backward)(unary_kind kind, int64_t n, const float *x, const fl
 {
 #pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
     for (int64_t i = 0; i < n; i += BLOCK) {
-        int64_t length = block_length(n, i);
-        if (!accumulate) clear(length, dx + i);
-        backward_loops[kind](length, x + i, y + i, dy + i, dx + i);
+        backward_loops[kind](block_length(n, i), x + i, y + i, dy + i, accumulate, dx + i);
     }
 }
 
