@@ -268,9 +268,12 @@ typedef struct icot_column {
     int width; /* bytes of a text column */
 } icot_column;
 
-/* Creates the file; one that exists is an error unless overwrite is set. */
+/*
+ * Creates the file; one that exists is an error unless overwrite is set. Until the log is live or
+ * closed the file has a temporary name, and one that it is to replace stays as it is.
+ */
 ICOT_API int icot_runlog_create(const char *path, int overwrite, icot_runlog **out);
-/* Attributes of /. Those set before icot_runlog_live may be changed until the file is closed. */
+/* Attributes of /. Those set after icot_runlog_live are written when the file is closed. */
 ICOT_API int icot_runlog_set_text(icot_runlog *log, const char *name, const char *value);
 ICOT_API int icot_runlog_set_integer(icot_runlog *log, const char *name, int64_t value);
 ICOT_API int icot_runlog_set_number(icot_runlog *log, const char *name, double value);
@@ -289,7 +292,11 @@ ICOT_API int icot_runlog_live(icot_runlog *log);
 ICOT_API int icot_runlog_append(icot_runlog *log, int table, const double *numbers,
                                 const char *const *texts);
 ICOT_API int icot_runlog_flush(icot_runlog *log);
-/* Writes the attribute end_state (with end_time) and closes; the log is freed even on failure. */
+/*
+ * Writes the attribute end_state (with end_time) and closes; the log is freed even on failure.
+ * After a failure end_state is "failed", if it can be written at all. NULL gives up a log: of one
+ * that is not live nothing is left, one that is live has failed.
+ */
 ICOT_API int icot_runlog_close(icot_runlog *log, const char *end_state);
 
 typedef struct icot_named_tensor {

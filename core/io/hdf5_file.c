@@ -150,14 +150,18 @@ static int set_creation(hid_t creation)
     return H5Pset_attr_phase_change(creation, 64, 32) < 0 ? ICOT_FAILED : ICOT_OK;
 }
 
+static void prepare_library(void)
+{
+    H5dont_atexit(); /* every file is closed by its owner; nothing is left for HDF5 to do at exit */
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* messages go where ours go, not to stderr */
+}
+
 int hdf5_open(staged_file *staged, hdf5_opening opening, hid_t *out)
 {
     int status = ICOT_FAILED;
     hid_t driver = -1, access = -1, creation = -1, file = -1;
 
-    H5dont_atexit(); /* every file is closed by its owner; nothing is left for HDF5 to do at exit */
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* messages go where ours go, not to stderr */
-
+    prepare_library();
     if ((driver = H5FDregister(&driver_class)) < 0) goto done;
     if ((access = H5Pcreate(H5P_FILE_ACCESS)) < 0) goto done;
     if ((creation = H5Pcreate(H5P_FILE_CREATE)) < 0) goto done;
@@ -200,6 +204,7 @@ const char *icot_hdf5_version(void)
 {
     static _Thread_local char version[32];
     unsigned major, minor, release;
+    prepare_library();
     if (H5get_libversion(&major, &minor, &release) < 0) return "unknown";
     snprintf(version, sizeof version, "%u.%u.%u", major, minor, release);
     return version;
