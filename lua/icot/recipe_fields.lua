@@ -14,12 +14,13 @@ local model = {
   heads = { type = 'integer', min = 1, max = 1000, doc = 'attention heads per block' },
   width = { type = 'integer', min = 1, max = 100000, doc = 'size of the hidden states' },
   context = { type = 'integer', min = 1, max = 1000000, doc = 'most tokens; default: the longest example' },
+  initializer_range = { type = 'number', above = 0, max = 10, default = 0.02, doc = 'standard deviation of initial weights' },
   dropout = { type = 'number', min = 0, below = 1, default = 0, doc = 'of embeddings, attention and residuals' },
 }
 
 local removal = {
   side = { type = 'string', one_of = { 'left', 'right' }, default = 'left', doc = 'where CoT is removed from' },
-  smoothing = { type = 'number', min = 0, also = { false }, default = 4, doc = 'λ of the random offset; or false' },
+  smoothing = { type = 'number', above = 0, also = { false }, default = 4, doc = 'λ of the random offset; or false' },
   positions = { type = 'string', one_of = { 'closed_up', 'kept' }, default = 'closed_up', doc = 'after removal' },
   remove_all_beyond = { type = 'integer', min = 0, max = MOST, doc = 'removing this many or more removes all' },
 }
