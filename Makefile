@@ -7,7 +7,7 @@ RECIPE  ?= recipes/quickstart.lua
 CFLAGS  ?= -O3 -g
 Q       := $(if $(V),,@) # make V=1 shows the commands
 
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0) # as many jobs as cores, unless the caller says otherwise
 MAKEFLAGS += -j$(shell nproc)
 endif
 
