@@ -47,7 +47,7 @@ $(BUILD)/flags: always
 # The CPU kernels are compiled once per instruction set; the best one is chosen at run time.
 KERNELS    := $(sort $(wildcard core/backend/cpu/kernels/*.c))
 SOURCES    := $(filter-out $(KERNELS),$(sort $(shell find core -name '*.c')))
-ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),avx2 avx512)
+ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)
 ISA_avx2   := -march=x86-64-v3
 ISA_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 
@@ -111,13 +111,15 @@ run: build # builds, then runs RECIPE (recipes/quickstart.lua) with ARGS
 
 # ---- Tests and checks --------------------------------------------------------------------------
 
-C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/c/test_*.c)))
+C_TESTS   := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/c/test_*.c)))
+C_SUPPORT := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out tests/c/test_%,$(sort $(wildcard tests/c/*.c))))
+$(C_SUPPORT): | packages-test
 
 # Linked against the objects, not the library, so that a test reaches what the library hides.
-$(BUILD)/tests/%: tests/c/%.c $(OBJECTS) $(BUILD)/flags | packages-test
+$(BUILD)/tests/%: tests/c/%.c $(C_SUPPORT) $(OBJECTS) $(BUILD)/flags | packages-test
 	@mkdir -p $(@D)
 	@echo "link     $@"
-	$(Q)$(COMPILE) -fopenmp -Itests/c $(BLAS_CFLAGS) $(HDF5_CFLAGS) -MT $@ -MF $@.d -o $@ $< $(OBJECTS) $(LIBS) -lcmocka
+	$(Q)$(COMPILE) -fopenmp -Itests/c $(BLAS_CFLAGS) $(HDF5_CFLAGS) -MT $@ -MF $@.d -o $@ $< $(C_SUPPORT) $(OBJECTS) $(LIBS) -lcmocka
 
 test: build $(C_TESTS) packages-test # builds, then runs all tests
 	@tests/run $(BUILD)
@@ -142,7 +144,7 @@ tests-built: $(C_TESTS)
 clean: # removes everything that was built
 	rm -rf $(BUILD)
 
--include $(OBJECTS:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d
+-include $(OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d
 
 .PHONY: build help install run test sanitize lint format tests-built clean always
 .DELETE_ON_ERROR:

@@ -30,14 +30,17 @@ static int find_prefix(char prefix[PATH_MAX])
 }
 
 /*
- * OpenMP reads these when libicot.so brings it in, so they are set before that. Threads are not
- * bound to cores and do not spin for long: several runs may share a machine.
+ * OpenMP reads these when libicot.so brings it in, so they are set before that. A thread that waits
+ * looks for work for some tens of microseconds, about the gap between two kernels, and then
+ * sleeps: spinning on, as libgomp would, halves the speed when several runs share the cores. For
+ * the same reason threads are not bound to cores. What the user has set stays.
  */
 static void set_thread_defaults(void)
 {
-    const int keep_what_the_user_set = 0;
-    setenv("OMP_DYNAMIC", "false", keep_what_the_user_set);
-    setenv("OMP_MAX_ACTIVE_LEVELS", "1", keep_what_the_user_set);
+    const int replace = 0;
+    if (!getenv("OMP_WAIT_POLICY")) setenv("GOMP_SPINCOUNT", "10000", replace);
+    setenv("OMP_PROC_BIND", "false", replace);
+    setenv("OMP_DYNAMIC", "false", replace);
 }
 
 /* terminal_columns(fd) -> width of the terminal that the descriptor is; nil: it is none. */
