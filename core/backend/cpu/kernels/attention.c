@@ -48,6 +48,12 @@ static int64_t longest_sequence(const packed_shape *shape)
     return longest;
 }
 
+/* Whether there is enough to do to wake the other threads. */
+static bool worth_threads(const packed_shape *shape)
+{
+    return shape->cu_seqlens[shape->sequences] * shape->channels > PARALLEL_ELEMENTS / 4;
+}
+
 /* Memory for each thread, in whole blocks of LANES so that no two threads share a cache line. */
 static int scratch_new(int64_t floats_per_thread, int64_t *stride, float **out)
 {
@@ -181,7 +187,7 @@ int KERNEL(attention)(const packed_shape *shape, const float *qkv, float *y, flo
     float scale = 1.0f / sqrtf((float)D), *scratch;
     if (scratch_new((D + 2) * longest, &stride, &scratch)) return ICOT_FAILED;
 
-#pragma omp parallel for schedule(dynamic, 4)
+#pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
     for (int64_t job = 0; job < shape->sequences * H; job++) {
         int64_t b = job / H, h = job % H, start = shape->cu_seqlens[b];
         int64_t length = shape->cu_seqlens[b + 1] - start;
@@ -284,7 +290,7 @@ int KERNEL(attention_backward)(const packed_shape *shape, const float *qkv, cons
     if (scratch_new((2 * D + 2 * longest + 1) * longest, &stride, &scratch)) return ICOT_FAILED;
     if (!accumulate) memset(dqkv, 0, (size_t)(tokens * 3 * C) * sizeof *dqkv);
 
-#pragma omp parallel for schedule(dynamic, 4)
+#pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
     for (int64_t job = 0; job < shape->sequences * H; job++) {
         int64_t b = job / H, h = job % H, start = shape->cu_seqlens[b];
         int64_t length = shape->cu_seqlens[b + 1] - start;
@@ -347,10 +353,10 @@ int KERNEL(attention_cached)(const packed_shape *shape, const float *qkv, const 
     float scale = 1.0f / sqrtf((float)D), *scratch;
     if (scratch_new(padded(cache->capacity), &stride, &scratch)) return ICOT_FAILED;
 
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (worth_threads(shape))
     for (int64_t b = 0; b < shape->sequences; b++) append_to_cache(shape, cache, b, qkv);
 
-#pragma omp parallel for schedule(dynamic, 4)
+#pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
     for (int64_t job = 0; job < shape->sequences * H; job++) {
         int64_t b = job / H, h = job % H, start = shape->cu_seqlens[b];
         const float *keys = cache->keys + cache->slots[b] * cache->capacity * C + h * D;

@@ -1,0 +1,130 @@
+--- Trainings from beginning to end, small enough to take a second: what the run file says of them.
+local errors = require 'icot.errors'
+local expect = require 'tests.lua.support.expect'
+local python = require 'tests.lua.support.python'
+local recipe = require 'icot.recipe'
+local temporary = require 'tests.lua.support.temporary'
+local trainer = require 'icot.trainer'
+
+local small = [[
+return {
+  method = 'icot', seed = 3,
+  dataset = { task = 'multiplication', digits = 2, train = 500, valid = 40, test = 30 },
+  model = { layers = 1, heads = 2, width = 16%s },
+  schedule = %s,
+  removal = { positions = 'kept' },
+  optimizer = { lr = 1e-3%s },
+  train = { batch = 20, steps = 40, log_every = 10, evaluate_every = 15 },
+  evaluate = { examples = 25, batch = 10, samples = 2 },
+}]]
+local linear = "{ kind = 'linear', steps_per_token = 2, explicit_steps = 12 }"
+
+local silent = { update = function() end, note = function() end, finish = function() end }
+
+--- Runs the small recipe with some changes; gives the result and the path of its run file.
+local function train(changes)
+  local folder = temporary.folder()
+  local text = small:format(changes.model or '', changes.schedule or linear, changes.optimizer or '')
+  local loaded = recipe.load(temporary.write(folder .. '/small.lua', text), {
+    settings = changes.settings, output = folder .. '/small.h5',
+  })
+  local ok, result = pcall(trainer.run, loaded.runs[1], { progress = silent })
+  return ok, result, folder .. '/small.h5'
+end
+
+local function read(path)
+  return python.json_of('tests/notebooks/dump_run.py', path)
+end
+
+local function column(file_table, name)
+  for i, each in ipairs(file_table.columns) do
+    if each == name then
+      local values = {}
+      for row, cells in ipairs(file_table.rows) do values[row] = cells[i] end
+      return values
+    end
+  end
+end
+
+describe('a training', function()
+  after_each(temporary.clean)
+
+  it('logs every interval, and what the schedule removed', function()
+    local ok, result, path = train {}
+    assert.is_true(ok, tostring(result))
+    local file = read(path)
+    assert.equal('finished', file.attributes.end_state)
+    assert.same({ 10, 20, 30, 40 }, column(file.tables.train, 'step'))
+    -- two digits have a CoT of 3 + 1 + 4 = 8 tokens; update t (from 1) is made with floor((t - 13)/2) removed
+    assert.same({ 0, 3, 8, 8 }, column(file.tables.train, 'removed'))
+    assert.same({ false, true, true, false }, column(file.tables.train, 'optimizer_reset'))
+    assert.equal(40, result.updates)
+    assert.equal(8, result.removed)
+    assert.equal(result.tokens, column(file.tables.train, 'tokens')[4])
+  end)
+
+  it('evaluates on time, just before the first removal, and at the end on the test examples', function()
+    local ok, result, path = train {}
+    assert.is_true(ok, tostring(result))
+    local eval = read(path).tables.eval
+    assert.same({ 14, 15, 30, 40, 40 }, column(eval, 'step'))
+    assert.same({ 'valid', 'valid', 'valid', 'valid', 'test' }, column(eval, 'split'))
+    assert.equal(result.accuracy, column(eval, 'accuracy')[5])
+    assert.equal(result.explicit_accuracy, column(eval, 'accuracy')[1])
+  end)
+
+  it('gives the same bits for the same seed, dropout included, and others for another', function()
+    local settings = function(text) return { require('icot.overrides').parse(text) } end
+    local runs = {}
+    for i, seed in ipairs { 3, 3, 4 } do
+      local ok, result, path = train { model = ', dropout = 0.1', settings = settings('seed=' .. seed) }
+      assert.is_true(ok, tostring(result))
+      runs[i] = column(read(path).tables.train, 'loss')
+    end
+    assert.same(runs[1], runs[2])
+    assert.is_not.same(runs[1], runs[3])
+  end)
+
+  it('keeps the moments where the recipe says so', function()
+    local ok, result, path = train { optimizer = ", reset = 'keep'" }
+    assert.is_true(ok, tostring(result))
+    assert.same({ false, false, false, false }, column(read(path).tables.train, 'optimizer_reset'))
+  end)
+
+  it('marks its run file failed when the schedule misbehaves, and says why', function()
+    for body, message in pairs {
+      ['state.step < 20 and 1 or nil'] = 'returned nil', ['0/0'] = 'NaN', ['-1'] = '-1',
+      ['"two"'] = 'a string', ['state.step == 20 and 1 or 2'] = 'must not fall', ['nil + 1'] = 'raised',
+    } do
+      local ok, problem, path = train { schedule = ('function(state) return %s end'):format(body) }
+      assert.is_false(ok)
+      assert.is_true(errors.is_user_error(problem), tostring(problem))
+      expect.mentions(problem.message, 'schedule: at step', message)
+      assert.equal('failed', read(path).attributes.end_state)
+    end
+  end)
+
+  it('refuses a context that the examples do not fit in', function()
+    local ok, problem = train { model = ', context = 12' }
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'model.context', '12')
+  end)
+
+  it('stops at a loss that is not a number', function()
+    -- a decay that is far too strong overflows the parameters in the first update
+    local ok, problem, path = train { optimizer = ', weight_decay = 1e38, warmup_steps = 0' }
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'training: the loss is', 'at step 2')
+    assert.equal('failed', read(path).attributes.end_state)
+  end)
+end)
+
+describe('the recipes that come with icot', function()
+  for _, name in ipairs { 'quickstart', 'mult_4x4', 'mult_9x9', 'custom_schedule' } do
+    it(name .. ' is valid', function()
+      local loaded = recipe.load(('recipes/%s.lua'):format(name))
+      assert.is_true(#loaded.runs >= 1)
+      assert.equal(('results/%s.h5'):format(name), loaded.output)
+    end)
+  end
+end)
