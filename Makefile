@@ -111,6 +111,7 @@ run: build # builds, then runs RECIPE (recipes/quickstart.lua) with ARGS
 
 # ---- Tests and checks --------------------------------------------------------------------------
 
+# Each tests/c/test_NAME.c is a program; the other files there are what they share.
 C_TESTS   := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/c/test_*.c)))
 C_SUPPORT := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out tests/c/test_%,$(sort $(wildcard tests/c/*.c))))
 $(C_SUPPORT): | packages-test
@@ -119,7 +120,8 @@ $(C_SUPPORT): | packages-test
 $(BUILD)/tests/%: tests/c/%.c $(C_SUPPORT) $(OBJECTS) $(BUILD)/flags | packages-test
 	@mkdir -p $(@D)
 	@echo "link     $@"
-	$(Q)$(COMPILE) -fopenmp -Itests/c $(BLAS_CFLAGS) $(HDF5_CFLAGS) -MT $@ -MF $@.d -o $@ $< $(C_SUPPORT) $(OBJECTS) $(LIBS) -lcmocka
+	$(Q)$(COMPILE) -fopenmp -Itests/c $(BLAS_CFLAGS) $(HDF5_CFLAGS) -MT $@ -MF $@.d \
+	    -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka
 
 test: build $(C_TESTS) packages-test # builds, then runs all tests
 	@tests/run $(BUILD)
