@@ -9,6 +9,7 @@ static int make_grad(icot_engine *engine, tensor *t)
     if (t->grad) return ICOT_OK;
     shape size = tensor_shape(t);
     if (tensor_new(engine, ICOT_FLOAT32, &size, &t->grad)) return ICOT_FAILED;
+    t->grad->grad_of = t;
     tensor_move_beside(t->grad, t);
     return ICOT_OK;
 }

@@ -161,6 +161,10 @@ int tensor_new_view(icot_engine *engine, const tensor *base, const shape *size,
 void tensor_release(icot_engine *engine, tensor *released)
 {
     if (!released) return;
+    if (released->grad_of) { /* a scope frees gradients before the older tensors they belong to */
+        released->grad_of->grad = NULL;
+        released->grad_of->grad_is_set = false;
+    }
     tensor_release(engine, released->grad);
     unlink_from_scope(released);
     give_back_slot(engine, released->handle);

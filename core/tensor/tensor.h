@@ -33,6 +33,7 @@ struct tensor {
     bool requires_grad;
     bool grad_is_set; /* false: .grad holds nothing yet (its memory may be there for reuse) */
     tensor *grad;     /* contiguous, same shape; NULL until first needed */
+    tensor *grad_of;  /* the tensor whose gradient this is; NULL for all others */
     int64_t node;     /* entry of the tape that made it; -1 for a leaf */
     int readers;      /* entries of the tape that read it */
 
