@@ -1,0 +1,115 @@
+#include "support.h"
+
+#include "tensor/engine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- Kernels and engines -----------------------------------------------------------------------
+ */
+
+void cpu_table_generic(backend *table);
+#ifdef __x86_64__
+void cpu_table_avx2(backend *table);
+void cpu_table_avx512(backend *table);
+#endif
+
+static void add_set(kernel_set *set, const char *name, void (*fill)(backend *))
+{
+    set->name = name;
+    set->table = *cpu_backend();
+    fill(&set->table);
+}
+
+int kernel_sets(const kernel_set **out)
+{
+    static kernel_set sets[3];
+    int count = 0;
+    add_set(&sets[count++], "generic", cpu_table_generic);
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        add_set(&sets[count++], "avx2", cpu_table_avx2);
+    }
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
+        add_set(&sets[count++], "avx512", cpu_table_avx512);
+    }
+#endif
+    *out = sets;
+    return count;
+}
+
+icot_engine *engine_on(const backend *table)
+{
+    icot_engine *engine;
+    assert_ok(icot_engine_create("cpu", &engine));
+    engine->backend = table;
+    return engine;
+}
+
+/* ---- Checks ------------------------------------------------------------------------------------
+ */
+
+void assert_ok(int rc)
+{
+    if (rc) fail_msg("failed: %s", icot_last_error());
+}
+
+void assert_refused(int rc, const char *message)
+{
+    if (!rc) fail_msg("was not refused; expected an error with '%s'", message);
+    if (!strstr(icot_last_error(), message)) {
+        fail_msg("got the error '%s', expected one with '%s'", icot_last_error(), message);
+    }
+}
+
+int64_t live_bytes(void)
+{
+    icot_memory counters;
+    icot_memory_read(&counters);
+    return counters.live;
+}
+
+/* ---- Tensors -----------------------------------------------------------------------------------
+ */
+
+icot_tensor tensor_of(icot_engine *engine, int ndim, const int64_t *size, const float *values)
+{
+    icot_tensor made;
+    int64_t numel = 1;
+    for (int d = 0; d < ndim; d++) numel *= size[d];
+    assert_ok(icot_tensor_create(engine, ICOT_FLOAT32, ndim, size, &made));
+    if (values) assert_ok(icot_tensor_write(engine, made, values, numel));
+    return made;
+}
+
+icot_tensor ids_of(icot_engine *engine, int64_t n, const int32_t *ids)
+{
+    icot_tensor made;
+    assert_ok(icot_tensor_create(engine, ICOT_INT32, 1, &n, &made));
+    assert_ok(icot_tensor_write(engine, made, ids, n));
+    return made;
+}
+
+icot_tensor apply_with(icot_engine *engine, const char *name, const icot_tensor *inputs,
+                       int n_inputs, icot_op_params params)
+{
+    icot_tensor out;
+    assert_ok(icot_apply(engine, icot_operator_find(name), inputs, n_inputs, &params, &out));
+    return out;
+}
+
+icot_tensor apply_one(icot_engine *engine, const char *name, icot_tensor x)
+{
+    return apply_with(engine, name, &x, 1, (icot_op_params){0});
+}
+
+icot_tensor apply_two(icot_engine *engine, const char *name, icot_tensor a, icot_tensor b)
+{
+    return apply_with(engine, name, (const icot_tensor[]){a, b}, 2, (icot_op_params){0});
+}

@@ -1,0 +1,34 @@
+/* What several C tests need: checks of return codes, engines on chosen kernels, small tensors. */
+#ifndef ICOT_TESTS_SUPPORT_H
+#define ICOT_TESTS_SUPPORT_H
+
+#include "backend/backend.h"
+#include "icot.h"
+
+#include <stdint.h>
+
+/* The sets of kernels that were compiled and that this CPU can run: generic, avx2, avx512. */
+typedef struct kernel_set {
+    const char *name;
+    backend table;
+} kernel_set;
+
+int kernel_sets(const kernel_set **out); /* how many there are */
+
+/* An engine whose kernels are those of the table, which must outlive it. */
+icot_engine *engine_on(const backend *table);
+
+void assert_ok(int rc);                           /* shows the message of the error */
+void assert_refused(int rc, const char *message); /* must have failed, with this in its message */
+
+int64_t live_bytes(void);
+
+/* A tensor of given numbers; floats are read from `values`, which may be NULL: zeros. */
+icot_tensor tensor_of(icot_engine *engine, int ndim, const int64_t *size, const float *values);
+icot_tensor ids_of(icot_engine *engine, int64_t n, const int32_t *ids);
+icot_tensor apply_one(icot_engine *engine, const char *name, icot_tensor x);
+icot_tensor apply_two(icot_engine *engine, const char *name, icot_tensor a, icot_tensor b);
+icot_tensor apply_with(icot_engine *engine, const char *name, const icot_tensor *inputs,
+                       int n_inputs, icot_op_params params);
+
+#endif
