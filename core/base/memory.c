@@ -76,8 +76,8 @@ static block *take_block(int size_class)
 
 int memory_alloc(size_t bytes, void **out)
 {
-    if (bytes > (size_t)PTRDIFF_MAX / 2) {
-        return fail("out of memory: a block of %zu bytes is larger than the address space", bytes);
+    if (bytes > class_bytes(CLASS_COUNT - 1)) { /* 56 TiB */
+        return fail("out of memory: a block of %zu bytes is larger than any memory", bytes);
     }
     pthread_mutex_lock(&memory.lock);
     memory.counters.allocations++;
