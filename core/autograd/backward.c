@@ -69,7 +69,7 @@ int icot_backward(icot_engine *engine, icot_tensor handle)
         if (!status && n->output->grad_is_set) status = n->op->backward(n, n->output->grad);
         drop_grad(engine, n->output);
     }
-    tape_truncate(recorded, 0);
+    tape_empty(engine);
     return status;
 }
 

@@ -30,3 +30,9 @@ void tape_truncate(tape *t, int64_t mark)
         last->output->node = -1;
     }
 }
+
+void tape_empty(icot_engine *engine)
+{
+    tape_truncate(engine->tape, 0);
+    for (scope *open = engine->innermost; open; open = open->outer) open->tape_mark = 0;
+}

@@ -16,4 +16,7 @@ void tape_record(tape *t, const node *n);
 /* Forgets all nodes from `mark` on; the tensors that they made become leaves. */
 void tape_truncate(tape *t, int64_t mark);
 
+/* Forgets all nodes; what open scopes record from now on is theirs to forget. */
+void tape_empty(icot_engine *engine);
+
 #endif
