@@ -21,6 +21,23 @@ int64_t shape_numel(const shape *size)
     return numel;
 }
 
+/*
+ * Also for views, which need no memory of their own, and for shapes without elements: products and
+ * sums of sizes must never overflow.
+ */
+int shape_check(const shape *size)
+{
+    const int64_t most = INT64_C(1) << 44; /* 64 TiB of float32 */
+    int64_t numel = 1;
+    for (int d = 0; d < size->ndim; d++) {
+        if (__builtin_mul_overflow(numel, size->size[d] ? size->size[d] : 1, &numel) ||
+            numel > most) {
+            return fail("tensor: a shape of %s does not fit in memory", shape_text(size));
+        }
+    }
+    return ICOT_OK;
+}
+
 bool shape_equal(const shape *a, const shape *b)
 {
     if (a->ndim != b->ndim) return false;

@@ -136,12 +136,8 @@ failed:
 
 int tensor_new(icot_engine *engine, icot_dtype dtype, const shape *size, tensor **out)
 {
-    size_t bytes = dtype_bytes(dtype);
-    for (int d = 0; d < size->ndim; d++) {
-        if (__builtin_mul_overflow(bytes, (size_t)size->size[d], &bytes)) {
-            return fail("tensor: a shape of %s does not fit in memory", shape_text(size));
-        }
-    }
+    if (shape_check(size)) return ICOT_FAILED;
+    size_t bytes = (size_t)shape_numel(size) * dtype_bytes(dtype);
     int64_t strides[ICOT_MAX_DIMS] = {0};
     shape_contiguous_strides(size, strides);
     storage *held;

@@ -76,6 +76,7 @@ bool tensor_is_contiguous(const tensor *t);
 shape tensor_shape(const tensor *t);
 
 int64_t shape_numel(const shape *size);
+int shape_check(const shape *size); /* fails if there cannot be that many elements */
 bool shape_equal(const shape *a, const shape *b);
 void shape_contiguous_strides(const shape *size, int64_t strides[ICOT_MAX_DIMS]);
 

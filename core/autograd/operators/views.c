@@ -81,7 +81,9 @@ static int infer_size(const node *n, shape *size)
 static int reshape_prepare(node *n)
 {
     shape size;
-    if (shape_from_params(n, &size) || infer_size(n, &size)) return ICOT_FAILED;
+    if (shape_from_params(n, &size) || infer_size(n, &size) || shape_check(&size)) {
+        return ICOT_FAILED;
+    }
     int64_t strides[ICOT_MAX_DIMS];
     shape_contiguous_strides(&size, strides);
     return tensor_new_view(n->engine, n->inputs[0], &size, strides, n->inputs[0]->offset,
@@ -206,7 +208,9 @@ static int expand_prepare(node *n)
         return fail("expand: %s has fewer dimensions than %s", shape_text(&size),
                     tensor_shape_text(n->inputs[0]));
     }
-    if (expand_strides(n, &size, n->inputs[0]->strides, strides)) return ICOT_FAILED;
+    if (expand_strides(n, &size, n->inputs[0]->strides, strides) || shape_check(&size)) {
+        return ICOT_FAILED;
+    }
     return tensor_new_view(n->engine, n->inputs[0], &size, strides, n->inputs[0]->offset,
                            &n->output);
 }
