@@ -26,7 +26,18 @@ static int make_contiguous(icot_engine *engine, tensor **input)
     if (tensor_is_contiguous(*input)) return ICOT_OK;
     if ((*input)->dtype != ICOT_FLOAT32) return fail("int32 tensors must be contiguous here");
     const icot_op_params none = {0};
-    return operator_apply(engine, &op_contiguous, input, 1, &none, input);
+    if (operator_apply(engine, &op_contiguous, input, 1, &none, input)) return ICOT_FAILED;
+    (*input)->hidden = true;
+    return ICOT_OK;
+}
+
+/* Frees the copies that make_contiguous made, if the tape doesn't need them. */
+static void release_copies(node *n, tensor *const *inputs)
+{
+    for (int i = 0; i < n->n_inputs; i++) {
+        tensor *copy = n->inputs[i];
+        if (copy && copy != inputs[i] && copy->node < 0) tensor_release(n->engine, copy);
+    }
 }
 
 static bool wants_grad(const icot_engine *engine, const node *n)
@@ -45,9 +56,9 @@ int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const 
     node n = {.op = op, .engine = engine, .n_inputs = n_inputs, .params = *params};
     for (int i = 0; i < n_inputs; i++) {
         n.inputs[i] = inputs[i];
-        if (!op->strided && make_contiguous(engine, &n.inputs[i])) return ICOT_FAILED;
+        if (!op->strided && make_contiguous(engine, &n.inputs[i])) goto failed;
     }
-    if (tape_reserve(engine->tape)) return ICOT_FAILED;
+    if (tape_reserve(engine->tape)) goto failed;
     if (op->prepare(&n)) goto failed;
     if (op->forward && op->forward(&n)) goto failed;
 
@@ -55,6 +66,7 @@ int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const 
         tape_record(engine->tape, &n);
     } else {
         for (int k = 0; k < OPERATOR_SAVED; k++) tensor_release(engine, n.saved[k]);
+        release_copies(&n, inputs);
     }
     *out = n.output;
     return ICOT_OK;
@@ -62,6 +74,7 @@ int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const 
 failed:
     for (int k = 0; k < OPERATOR_SAVED; k++) tensor_release(engine, n.saved[k]);
     tensor_release(engine, n.output);
+    release_copies(&n, inputs);
     return ICOT_FAILED;
 }
 
