@@ -48,6 +48,10 @@ function study.check_outputs(recipe, overwrite)
   for _, run in ipairs(recipe.runs) do check_run(run, overwrite) end
 end
 
+local function was_interrupted()
+  return require('icot.core').C.icot_interrupted() ~= 0
+end
+
 local function label_of(recipe, run)
   return recipe.is_study and ('%s seed %d'):format(run.arm, run.seed) or recipe.name
 end
@@ -107,6 +111,10 @@ function study.run(recipe, options)
 
   local results, end_state = {}, 'finished'
   for i, run in ipairs(recipe.runs) do
+    if was_interrupted() then -- between two runs
+      end_state = 'interrupted'
+      break
+    end
     local result = train_one(recipe, run, options)
     results[i] = result
     if index then add_to_index(index, run, result) end

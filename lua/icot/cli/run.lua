@@ -41,9 +41,9 @@ function run.run(arguments)
   local finished = require('icot.study').run(recipe, {
     overwrite = arguments.force, quiet = arguments.quiet, traceback = arguments.traceback,
   })
+  if finished then return 0 end
   local signal = core.C.icot_interrupted()
-  if signal ~= 0 then return SIGNALLED + signal end
-  return finished and 0 or 1
+  return signal ~= 0 and SIGNALLED + signal or 1
 end
 
 return run
