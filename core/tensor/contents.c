@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "tensor/engine.h"
 
+#include <math.h>
 #include <string.h>
 
 int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim, const int64_t *sizes,
@@ -203,12 +204,14 @@ static void make_normal(int64_t n, void *buffer, const void *how)
     random_normal(d->key, n, (float)d->a, (float)d->b, buffer);
 }
 
+/* In [low, high): rounding to float32 must not reach high. */
 static void make_uniform(int64_t n, void *buffer, const void *how)
 {
     const distribution *d = how;
+    float low = (float)d->a, high = (float)d->b;
     for (int64_t i = 0; i < n; i++) {
-        ((float *)buffer)[i] =
-            (float)(d->a + (d->b - d->a) * random_uniform_at(d->key, (uint64_t)i));
+        float u = (float)(d->a + (d->b - d->a) * random_uniform_at(d->key, (uint64_t)i));
+        ((float *)buffer)[i] = u >= high && low < high ? nextafterf(high, low) : u;
     }
 }
 

@@ -66,7 +66,7 @@ UNARY(log, logf(x), 1.0f / x)
 UNARY(sqrt, sqrtf(x), 0.5f / y)
 UNARY(tanh, vector_tanh(x), 1.0f - y * y)
 UNARY(sigmoid, sigmoid(x), y *(1.0f - y))
-UNARY(relu, x > 0.0f ? x : 0.0f, x > 0.0f ? 1.0f : 0.0f)
+UNARY(relu, x<0.0f ? 0.0f : x /* NaN stays */, x> 0.0f ? 1.0f : 0.0f)
 UNARY(gelu, gelu(x), gelu_slope(x))
 
 static unary_loop *const forward_loops[UNARY_COUNT] = {

@@ -71,13 +71,13 @@ static float row_maximum(int64_t n, const float *x)
     return maximum;
 }
 
-/* log Σ exp(x): the maximum is taken out first, so that nothing overflows. */
-static float row_logsumexp(int64_t n, const float *x)
+/* log Σ exp(x - maximum): the maximum is taken out first, so that nothing overflows. */
+static float row_log_sum(int64_t n, const float *x, float maximum)
 {
-    float maximum = row_maximum(n, x), sum = 0.0f;
+    float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < n; i++) sum += vector_exp(x[i] - maximum);
-    return maximum + logf(sum);
+    return logf(sum);
 }
 
 void KERNEL(softmax)(int64_t rows, int64_t columns, bool logarithm, const float *x, float *y)
@@ -86,8 +86,9 @@ void KERNEL(softmax)(int64_t rows, int64_t columns, bool logarithm, const float 
     for (int64_t r = 0; r < rows; r++) {
         const float *in = x + r * columns;
         float *out = y + r * columns;
-        float logsumexp = row_logsumexp(columns, in);
-        for (int64_t c = 0; c < columns; c++) out[c] = in[c] - logsumexp;
+        float maximum = row_maximum(columns, in), log_sum = row_log_sum(columns, in, maximum);
+        /* not in - (maximum + log_sum): that sum loses digits when the maximum is large */
+        for (int64_t c = 0; c < columns; c++) out[c] = (in[c] - maximum) - log_sum;
         if (logarithm) continue;
         for (int64_t c = 0; c < columns; c++) out[c] = vector_exp(out[c]);
     }
@@ -164,7 +165,8 @@ int KERNEL(cross_entropy)(int64_t rows, int64_t vocabulary, const float *logits,
 {
 #pragma omp parallel for schedule(static) if (rows * vocabulary > PARALLEL_ELEMENTS)
     for (int64_t r = 0; r < rows; r++) {
-        logsumexp[r] = row_logsumexp(vocabulary, logits + r * vocabulary);
+        float maximum = row_maximum(vocabulary, logits + r * vocabulary);
+        logsumexp[r] = maximum + row_log_sum(vocabulary, logits + r * vocabulary, maximum);
     }
     double total = 0.0;
     for (int64_t r = 0; r < rows; r++) {
