@@ -59,17 +59,47 @@ static int planned_failure(void)
     return memory.fail_countdown > 0 && --memory.fail_countdown == 0;
 }
 
-/* Takes a block of the class from the cache, or from the system. Called with the lock held. */
+/*
+ * A kept block of this class, or of one up to twice as large: sequences that get shorter while CoT
+ * is removed then use the blocks of the longer ones, rather than adding smaller ones beside them.
+ */
+static block *take_kept(int size_class)
+{
+    enum { OCTAVE = 4 };
+    for (int c = size_class; c <= size_class + OCTAVE && c < CLASS_COUNT; c++) {
+        block *kept = memory.free_blocks[c];
+        if (!kept) continue;
+        memory.free_blocks[c] = kept->next_free;
+        memory.counters.cached -= (int64_t)kept->capacity;
+        return kept;
+    }
+    return NULL;
+}
+
+/* Gives all kept blocks back to the system. Called with the lock held. */
+static void release_kept(void)
+{
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        while (memory.free_blocks[c]) {
+            block *released = memory.free_blocks[c];
+            memory.free_blocks[c] = released->next_free;
+            memory.counters.cached -= (int64_t)released->capacity;
+            free(released);
+        }
+    }
+}
+
+/* Takes a block for the class from the cache, or from the system. Called with the lock held. */
 static block *take_block(int size_class)
 {
-    block *found = memory.free_blocks[size_class];
-    if (found) {
-        memory.free_blocks[size_class] = found->next_free;
-        memory.counters.cached -= (int64_t)found->capacity;
-        return found;
-    }
+    block *found = take_kept(size_class);
+    if (found) return found;
     size_t capacity = (class_bytes(size_class) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     found = aligned_alloc(ALIGNMENT, capacity + ALIGNMENT);
+    if (!found) { /* kept blocks of other sizes may be what is missing */
+        release_kept();
+        found = aligned_alloc(ALIGNMENT, capacity + ALIGNMENT);
+    }
     if (found) *found = (block){.capacity = capacity, .size_class = size_class};
     return found;
 }
@@ -166,14 +196,7 @@ void icot_memory_reset_peak(void)
 void icot_memory_release_cache(void)
 {
     pthread_mutex_lock(&memory.lock);
-    for (int c = 0; c < CLASS_COUNT; c++) {
-        while (memory.free_blocks[c]) {
-            block *released = memory.free_blocks[c];
-            memory.free_blocks[c] = released->next_free;
-            memory.counters.cached -= (int64_t)released->capacity;
-            free(released);
-        }
-    }
+    release_kept();
     pthread_mutex_unlock(&memory.lock);
 }
 
