@@ -29,6 +29,8 @@ endif
 packages-%:
 	@third_party/install.sh $*
 
+packages-lint: packages-test # one after the other: apt-get takes no second caller
+
 # ---- Compiling ---------------------------------------------------------------------------------
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes
