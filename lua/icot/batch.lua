@@ -34,6 +34,19 @@ function batch.removal(removal, vocabulary, removed, draw)
   return cut
 end
 
+--- Where the <eos> after the CoT that is left has to stand, if that isn't right after the token before it: with
+--- positions kept and removal from the right, it keeps the place that it had behind the whole CoT.
+---@param cut ffi.cdata* icot_removal, from `batch.removal`
+---@param question integer tokens
+---@param cot integer tokens, before the cut
+---@return integer? position nil: positions just count on by one
+function batch.cot_end_position(cut, question, cot)
+  local removed, beyond = tonumber(cut.removed), tonumber(cut.remove_all_beyond)
+  local some_left = removed < cot and not (beyond >= 0 and removed >= beyond)
+  local cut_before_eos = cut.side == C.ICOT_RIGHT and removed > 0 and some_left
+  return cut_before_eos and cut.positions == C.ICOT_KEPT and question + cot + 1 or nil
+end
+
 ---@class icot.Batch
 ---@field raw ffi.cdata* icot_batch *; its arrays are overwritten by the next pack
 local Batch = {}

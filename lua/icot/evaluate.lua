@@ -27,8 +27,20 @@ local function id_range(start, n)
   return ids
 end
 
---- Prompts of a packed batch as tables of tokens and positions.
-local function unpack_prompts(packed)
+--- Puts the first <eos> that is written, which ends the CoT, at a position of its own (or further on, if more CoT
+--- was written than there should be).
+local function cot_ends_at(cot_end, eos)
+  local ended = false
+  return function(written, position)
+    if ended or written[#written] ~= eos then return position end
+    ended = true
+    return math.max(position, cot_end)
+  end
+end
+
+--- Prompts of a packed batch, which begins with example `start` of the corpus.
+---@return icot.Prompt[]
+local function unpack_prompts(packed, corpus, start, cut)
   local raw, prompts = packed.raw, {}
   for b = 0, tonumber(raw.n_examples) - 1 do
     local prompt = { tokens = {}, positions = {} }
@@ -36,6 +48,9 @@ local function unpack_prompts(packed)
       prompt.tokens[#prompt.tokens + 1] = raw.tokens[r]
       prompt.positions[#prompt.positions + 1] = raw.positions[r]
     end
+    local question, cot = corpus:lengths(start + b)
+    local cot_end = batch.cot_end_position(cut, question, cot)
+    prompt.place = cot_end and cot_ends_at(cot_end, cut.eos)
     prompts[b + 1] = prompt
   end
   return prompts
@@ -66,10 +81,11 @@ local function finish_rule(vocabulary)
 end
 
 local function decode_chunk(model, data, corpus, start, n, removed, removal)
-  local packed = batch.new()
-  packed:prompts(corpus, id_range(start, n), n, batch.removal(removal, data.vocabulary, removed))
+  local packed, cut = batch.new(), batch.removal(removal, data.vocabulary, removed)
+  packed:prompts(corpus, id_range(start, n), n, cut)
+  local prompts = unpack_prompts(packed, corpus, start, cut)
   local cot_left = math.max(0, data.max_cot - removed)
-  return generate.greedy(model, unpack_prompts(packed), {
+  return generate.greedy(model, prompts, {
     max_new_tokens = cot_left + data.max_answer + 3, -- <eos> #### … <eos>
     is_finished = finish_rule(data.vocabulary),
   })

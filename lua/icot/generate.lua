@@ -64,9 +64,15 @@ end
 ---@field max_new_tokens integer most tokens to write for a prompt
 ---@field is_finished fun(written: integer[]): boolean whether a sequence is complete after its last token
 
+---@class icot.Prompt
+---@field tokens integer[]
+---@field positions integer[]
+---@field place? fun(written: integer[], position: integer): integer position of the token written last; `position` is
+---   the one after the token before it, which it gets if there is no such function
+
 --- Continues prompts greedily.
 ---@param model icot.GPT2
----@param prompts { tokens: integer[], positions: integer[] }[] positions count on by one from the last
+---@param prompts icot.Prompt[]
 ---@param options icot.GenerateOptions
 ---@return integer[][] written tokens per prompt, without the prompt
 function generate.greedy(model, prompts, options)
@@ -74,7 +80,9 @@ function generate.greedy(model, prompts, options)
   for i, prompt in ipairs(prompts) do
     longest = math.max(longest, #prompt.tokens)
     written[i] = {}
-    active[i] = { index = i, slot = i - 1, length = 0, tokens = prompt.tokens, positions = prompt.positions }
+    active[i] = {
+      index = i, slot = i - 1, length = 0, tokens = prompt.tokens, positions = prompt.positions, place = prompt.place,
+    }
   end
   if #prompts == 0 or options.max_new_tokens < 1 then return written end
   local cache = generate.cache(model.config, #prompts, longest + options.max_new_tokens)
@@ -86,6 +94,7 @@ function generate.greedy(model, prompts, options)
       for b, sequence in ipairs(active) do
         local text, position = written[sequence.index], sequence.positions[#sequence.positions] + 1
         text[#text + 1] = next_tokens[b]
+        if sequence.place then position = sequence.place(text, position) end
         sequence.length = sequence.length + #sequence.tokens
         sequence.tokens, sequence.positions = { next_tokens[b] }, { position }
         local ends = options.is_finished(text) or #text >= options.max_new_tokens
