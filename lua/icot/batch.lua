@@ -60,6 +60,12 @@ function batch.new()
   return setmetatable({ raw = ffi.gc(out[0], C.icot_batch_free) }, Batch)
 end
 
+--- Gives its arrays back; the batch can't be used any more. The collector is only the net below.
+function Batch:free()
+  C.icot_batch_free(ffi.gc(self.raw, nil))
+  self.raw = nil
+end
+
 --- Packs whole examples, for training or teacher-forced evaluation.
 ---@param corpus icot.Corpus
 ---@param ids ffi.cdata* int64_t[n], examples of the corpus counted from 0

@@ -84,6 +84,7 @@ local function decode_chunk(model, data, corpus, start, n, removed, removal)
   local packed, cut = batch.new(), batch.removal(removal, data.vocabulary, removed)
   packed:prompts(corpus, id_range(start, n), n, cut)
   local prompts = unpack_prompts(packed, corpus, start, cut)
+  packed:free()
   local cot_left = math.max(0, data.max_cot - removed)
   return generate.greedy(model, prompts, {
     max_new_tokens = cot_left + data.max_answer + 3, -- <eos> #### … <eos>
@@ -141,6 +142,7 @@ local function teacher_force(model, data, corpus, n_examples, removed, removal, 
       hits = hits + packed:count_hits(logits)
     end)
   end
+  packed:free()
   result.loss, result.token_accuracy = loss / targets, hits / targets
 end
 

@@ -65,6 +65,7 @@ local function prepare(run)
 end
 
 function Training:free()
+  self.batch:free()
   self.optimizer:free()
   self.model:free()
   self.data:free()
