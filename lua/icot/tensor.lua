@@ -378,6 +378,9 @@ function Tensor:transpose(a, b)
   local order, ndim = {}, self:describe().ndim
   for d = 1, ndim do order[d] = d - 1 end
   a, b = a < 0 and a + ndim or a, b < 0 and b + ndim or b
+  if not (order[a + 1] and order[b + 1]) then
+    errors.raise('transpose: got dimensions %d and %d of a tensor with %d', a, b, ndim)
+  end
   order[a + 1], order[b + 1] = b, a
   return apply('permute', { self }, order)
 end
