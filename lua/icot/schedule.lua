@@ -104,7 +104,7 @@ function schedule.call(fn, state)
   local ok, removed = pcall(fn, state)
   if not ok then
     if errors.is_user_error(removed) then error(removed, 0) end
-    errors.raise('schedule: at step %d the function raised: %s', state.step, tostring(removed))
+    errors.raise('schedule: at step %d the function raised: %s', state.step, (tostring(removed):gsub('\n', ' ')))
   end
   if type(removed) ~= 'number' then
     errors.raise('schedule: at step %d it returned %s, expected a number of tokens', state.step,
