@@ -1,0 +1,152 @@
+--- Evaluation: which answer counts as right, and at which positions a model is asked for it.
+local batch = require 'icot.batch'
+local core = require 'icot.core'
+local evaluate = require 'icot.evaluate'
+local ffi = require 'ffi'
+local scripted = require 'tests.lua.support.scripted'
+local tiny = require 'tests.lua.support.tiny'
+
+local EOS, SEPARATOR = 0, 1
+
+describe('the answer in a text', function()
+  local function answer_in(...) return evaluate.answer_in({ ... }, { eos = EOS, separator = SEPARATOR }) end
+
+  it('stands between #### and <eos>', function()
+    assert.same({ 5, 6 }, answer_in(7, 8, EOS, SEPARATOR, 5, 6, EOS))
+    assert.same({ 5 }, answer_in(EOS, SEPARATOR, 5, EOS))
+    assert.same({ 5, 6 }, answer_in(SEPARATOR, 5, 6)) -- the end is missing
+    assert.same({ 5 }, answer_in(SEPARATOR, 5, EOS, 6, SEPARATOR, 7))
+    assert.same({ 5, SEPARATOR, 7 }, answer_in(SEPARATOR, 5, SEPARATOR, 7, EOS))
+    assert.same({}, answer_in(SEPARATOR, EOS))
+    assert.is_nil(answer_in(5, 6, EOS))
+    assert.is_nil(answer_in())
+  end)
+end)
+
+-- The text that a perfect model writes for an example, and the positions of the whole in training.
+local function training_text(data, id, cut)
+  local packed = batch.new()
+  packed:pack(data.valid, ffi.new('int64_t[1]', id), 1, cut)
+  local raw, question = packed.raw, data.valid:lengths(id)
+  local text, positions = {}, {}
+  for r = 0, tonumber(raw.n_tokens) - 1 do
+    if r > question then text[#text + 1] = raw.tokens[r] end
+    positions[r + 1] = raw.positions[r]
+  end
+  packed:free()
+  return text, positions
+end
+
+local options = { examples = 100, batch = 4, samples = 2 }
+
+-- Evaluates a model that writes these texts. Batches of `batch` prompts begin their slots anew.
+local function evaluate_texts(data, texts, removed, removal, changes)
+  local config = { vocab_size = data.vocabulary.size, layers = 1, heads = 1, width = 1, context = data.max_length }
+  local model = scripted.new(config, texts)
+  local all = { examples = #texts, batch = #texts, samples = 2 }
+  for name, value in pairs(changes or {}) do all[name] = value end
+  return evaluate.run(model, data, 'valid', removed, removal, all), model
+end
+
+describe('an evaluation', function()
+  local data = tiny.dataset()
+  local n = data.valid:size()
+
+  it('asks at the positions of training, for both sides and policies, with no, some and all CoT removed', function()
+    for _, side in ipairs { 'left', 'right' } do
+      for _, policy in ipairs { 'closed_up', 'kept' } do
+        for _, removed in ipairs { 0, 1, 2, 5, 6, math.huge } do
+          for _, beyond in ipairs { false, 4 } do
+            local removal = { side = side, positions = policy, smoothing = 4, remove_all_beyond = beyond or nil }
+            local cut = batch.removal(removal, data.vocabulary, removed)
+            local texts, positions = {}, {}
+            for id = 0, n - 1 do texts[id + 1], positions[id + 1] = training_text(data, id, cut) end
+            local result, model = evaluate_texts(data, texts, removed, removal)
+            assert.equal(1, result.accuracy)
+            for i = 1, n do
+              table.remove(positions[i]) -- the last token is written, not read
+              assert.same(positions[i], model.positions[i])
+            end
+          end
+        end
+      end
+    end
+  end)
+
+  local removal = { side = 'left', positions = 'closed_up', smoothing = false }
+
+  local function perfect_texts()
+    local texts = {}
+    for id = 0, n - 1 do texts[id + 1] = training_text(data, id, batch.removal(removal, data.vocabulary, 0)) end
+    return texts
+  end
+
+  it('counts exact answers, and hits per answer position', function()
+    -- answers have 1, 3, 1, 2, 2 and 1 tokens
+    local texts, generated = perfect_texts(), 0
+    local function change(i, place, token) texts[i][#texts[i] - place] = token end
+    change(2, 2, texts[2][#texts[2] - 2] == 2 and 3 or 2) -- the second of three is wrong
+    table.insert(texts[4], #texts[4], 4) -- one too many
+    texts[6] = { EOS, EOS, EOS, EOS, EOS, EOS, EOS, EOS, EOS, EOS, EOS, EOS } -- no answer at all
+    local result = evaluate_texts(data, texts, 0, removal)
+    assert.near(3 / 6, result.accuracy, 1e-12)
+    assert.same({ 5 / 6, 2 / 3, 1 }, result.positions)
+    assert.equal(6, result.examples)
+    for i = 1, 5 do generated = generated + #texts[i] end
+    assert.equal(generated + 12, result.tokens_generated) -- 6 CoT tokens and 3 of an answer at most, and 3 separators
+    assert.near(0.25, result.loss, 1e-12)
+    assert.equal(1, result.token_accuracy)
+    assert(result.examples_per_second > 0)
+  end)
+
+  it('shows some predictions', function()
+    local texts = perfect_texts()
+    texts[2] = { EOS, SEPARATOR, 3, EOS }
+    texts[1] = { 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2 }
+    local samples = evaluate_texts(data, texts, 0, removal).samples
+    local example = data.valid:example(1)
+    assert.equal(2, #samples)
+    assert.equal('', samples[1].prediction)
+    assert.same({ question = data.vocabulary:decode(example.question), prediction = 'b',
+                  target = data.vocabulary:decode(example.answer) }, samples[2])
+  end)
+
+  it('takes as many examples as it may, in batches of any size', function()
+    local model = tiny.model(data)
+    local whole = evaluate.run(model, data, 'valid', 2, removal, { examples = 6, batch = 6, samples = 6 })
+    for _, size in ipairs { 1, 4, 100 } do
+      local parts = evaluate.run(model, data, 'valid', 2, removal, { examples = 99, batch = size, samples = 6 })
+      assert.same({ whole.accuracy, whole.tokens_generated, whole.token_accuracy, whole.positions, whole.samples },
+        { parts.accuracy, parts.tokens_generated, parts.token_accuracy, parts.positions, parts.samples })
+      assert.near(whole.loss, parts.loss, 1e-5)
+    end
+    assert.equal(2, evaluate.run(model, data, 'valid', 2, removal, { examples = 2, batch = 5, samples = 0 }).examples)
+    model:free()
+  end)
+
+  it('knows that no answer is that long', function()
+    local short = tiny.dataset { { 2, 1, 1 }, { 2, 1, 3 } }
+    local model = tiny.model(short)
+    local result = evaluate.run(model, short, 'valid', 0, removal, { examples = 1, batch = 1, samples = 0 })
+    assert.equal(3, #result.positions)
+    assert(result.positions[1] == result.positions[1])
+    assert(result.positions[2] ~= result.positions[2] and result.positions[3] ~= result.positions[3])
+    model:free()
+    short:free()
+  end)
+
+  it('needs no more memory the second time, with the collector stopped', function()
+    local model = tiny.model(data)
+    local function run() evaluate.run(model, data, 'valid', 1, removal, options) end
+    run()
+    for _ = 1, 2 do collectgarbage() end
+    collectgarbage('stop')
+    local before = core.memory().live
+    local ok, problem = pcall(run)
+    local after = core.memory().live
+    collectgarbage('restart')
+    assert(ok, problem)
+    assert.equal(before, after)
+    model:free()
+  end)
+end)

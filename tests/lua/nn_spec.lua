@@ -1,0 +1,128 @@
+--- Layers: parameters, names, a layer of one's own.
+local expect = require 'tests.lua.support.expect'
+local nn = require 'icot.nn'
+local optim = require 'icot.optim'
+local random = require 'icot.random'
+local scope = require 'icot.scope'
+local tensor = require 'icot.tensor'
+
+local function names(module)
+  local list = {}
+  for i, each in ipairs(module:named_parameters()) do list[i] = each.name end
+  return list
+end
+
+describe('a layer of one\'s own', function()
+  -- Ten lines: a network whose output is gated.
+  local Gated = nn.class('Gated')
+  function Gated:init(width, hidden)
+    self.inner = nn.Linear(width, hidden)
+    self.gate = nn.Linear(width, hidden)
+    self.out = nn.Linear(hidden, 1)
+  end
+  function Gated:forward(x)
+    return self.out(self.inner(x):tanh() * self.gate(x):sigmoid())
+  end
+
+  it('trains', function()
+    random.manual_seed(1)
+    local layer = Gated(2, 16)
+    local optimizer = optim.AdamW(layer:parameters(), { lr = 0.02, weight_decay = 0 })
+    local first, last
+    for step = 1, 150 do -- y = x1·x2
+      scope.run(function()
+        local x = tensor.rand({ 64, 2 }, { low = -1, high = 1, key = random.key(7, 'data', step) })
+        local y = x:narrow(1, 0, 1) * x:narrow(1, 1, 1)
+        local loss = ((layer(x) - y) ^ 2):mean()
+        loss:backward()
+        optimizer:step()
+        optimizer:zero_grad()
+        first, last = first or loss:item(), loss:item()
+      end)
+    end
+    assert(last < first / 20, ('the loss went from %g to %g'):format(first, last))
+    optimizer:free()
+    layer:free()
+  end)
+
+  it('says when it has no forward function', function()
+    local Nothing = nn.class('Nothing')
+    expect.mentions(expect.user_error(Nothing(), tensor), "the class 'Nothing' has no forward function")
+  end)
+end)
+
+describe('parameters', function()
+  it('are found in fields, layers and lists, each once, in a fixed order', function()
+    scope.run(function()
+      local module = setmetatable({}, getmetatable(nn.Linear(1, 1)))
+      module.b = nn.Linear(2, 3)
+      module.a = { nn.LayerNorm(4), nn.Linear(4, 4, { bias = false }) }
+      module.tied = module.b.weight
+      module.not_trained = tensor.ones { 5 }
+      module.itself = module
+      assert.same({ 'a.0.bias', 'a.0.weight', 'a.1.weight', 'b.bias', 'b.weight' }, names(module))
+      assert.equal(4 + 4 + 16 + 3 + 6, module:count_parameters())
+    end)
+  end)
+
+  it('of the layers have PyTorch\'s names and shapes', function()
+    scope.run(function()
+      local block = nn.Block(6, 2, {})
+      local shapes = {}
+      for _, each in ipairs(block:named_parameters()) do
+        shapes[each.name] = table.concat(each.tensor:shape(), 'x')
+      end
+      assert.same({
+        ['ln_1.weight'] = '6', ['ln_1.bias'] = '6', ['ln_2.weight'] = '6', ['ln_2.bias'] = '6',
+        ['attn.c_attn.weight'] = '18x6', ['attn.c_attn.bias'] = '18',
+        ['attn.c_proj.weight'] = '6x6', ['attn.c_proj.bias'] = '6',
+        ['mlp.c_fc.weight'] = '24x6', ['mlp.c_fc.bias'] = '24',
+        ['mlp.c_proj.weight'] = '6x24', ['mlp.c_proj.bias'] = '6',
+      }, shapes)
+      assert.same({ 7, 3 }, nn.Embedding(7, 3).weight:shape())
+    end)
+  end)
+
+  it('begin as asked for, by seed', function()
+    scope.run(function()
+      local one = nn.Linear(200, 100, { std = 0.1, generator = random.generator(3) })
+      local same = nn.Linear(200, 100, { std = 0.1, generator = random.generator(3) })
+      assert.same(one.weight:totable(), same.weight:totable())
+      assert.near(0.01, (one.weight:detach() ^ 2):mean():item(), 0.0005)
+      assert.equal(0, (one.bias:detach() ^ 2):sum():item())
+      assert.near(1 / 200, (nn.Linear(200, 100).weight:detach() ^ 2):mean():item(), 0.0005)
+      local norm = nn.LayerNorm(4)
+      assert.same({ { 1, 1, 1, 1 }, { 0, 0, 0, 0 } }, { norm.weight:totable(), norm.bias:totable() })
+    end)
+  end)
+
+  it('are gone after free', function()
+    local layer = nn.Linear(2, 2)
+    local weight = layer.weight
+    layer:free()
+    expect.mentions(expect.user_error(weight.shape, weight), 'this tensor is gone')
+  end)
+end)
+
+describe('dropout', function()
+  it('works only where the context says so, from a stream of its own', function()
+    scope.run(function()
+      local x, context = tensor.ones { 1000 }, { dropout = { seed = 1, step = 5 } }
+      local drop, other = nn.Dropout(0.5, 1), nn.Dropout(0.5, 2)
+      assert.same(x:totable(), drop(x):totable())
+      assert.same(x:totable(), drop(x, {}):totable())
+      assert.same(x:totable(), nn.Dropout(0)(x, context):totable())
+      local dropped = drop(x, context):totable()
+      assert.not_same(x:totable(), dropped)
+      assert.same(dropped, drop(x, context):totable())
+      assert.not_same(dropped, other(x, context):totable())
+      assert.not_same(dropped, drop(x, { dropout = { seed = 1, step = 6 } }):totable())
+    end)
+  end)
+end)
+
+describe('attention', function()
+  it('refuses heads that do not fit', function()
+    expect.mentions(expect.user_error(nn.Attention, 10, 3), 'a width of 10 cannot be shared by 3 heads')
+  end)
+end)

@@ -1,0 +1,133 @@
+--- Removal schedules: their formulas, and what is said to a schedule that misbehaves.
+local errors = require 'icot.errors'
+local expect = require 'tests.lua.support.expect'
+local schedule = require 'icot.schedule'
+
+local info = { steps_per_epoch = 100, total_steps = 5000, max_cot = 20 }
+
+local function of(fields, method)
+  fields.power = fields.power or 2
+  return schedule.of({ method = method or 'icot', schedule = fields }, info)
+end
+
+local function at(fn, step) return fn { step = step, removed = 0 } end
+
+-- s at each of these steps
+local function values(fn, steps)
+  local list = {}
+  for i, step in ipairs(steps) do list[i] = at(fn, step) end
+  return list
+end
+
+describe('the linear schedule', function()
+  it('is s(t) = floor(Δ·t/T)', function()
+    for _, delta in ipairs { 1, 8, 16, 0.5, 7 } do
+      local fn = of { kind = 'linear', tokens_per_epoch = delta }
+      for step = 0, 1000 do assert.equal(math.floor(delta * step / 100 + 1e-9), at(fn, step)) end
+    end
+  end)
+
+  it('removes a token exactly when its time has come, whatever the rounding', function()
+    for _, steps in ipairs { 3, 7, 49, 80 } do
+      local fn = of { kind = 'linear', steps_per_token = steps }
+      for token = 1, 200 do
+        assert.same({ token - 1, token }, values(fn, { steps * token - 1, steps * token }))
+      end
+    end
+  end)
+
+  it('begins after the explicit phase', function()
+    local fn = of { kind = 'linear', steps_per_token = 10, explicit_steps = 55 }
+    assert.same({ 0, 0, 0, 0, 1, 2 }, values(fn, { 0, 10, 55, 64, 65, 75 }))
+    fn = of { kind = 'linear', tokens_per_epoch = 10, explicit_epochs = 1.5 }
+    assert.same({ 0, 0, 0, 1, 5 }, values(fn, { 0, 150, 159, 160, 200 }))
+  end)
+end)
+
+describe('curved schedules', function()
+  it('remove everything in the time they are given', function()
+    for _, kind in ipairs { 'front_loaded', 'back_loaded' } do
+      for _, time in ipairs { { duration_steps = 300 }, { duration_epochs = 3 } } do
+        local fn = of { kind = kind, duration_steps = time.duration_steps, duration_epochs = time.duration_epochs }
+        assert.same({ 0, 20, 20 }, values(fn, { 0, 300, 4000 }))
+        assert(at(fn, 299) < 20 or kind == 'front_loaded')
+      end
+    end
+  end)
+
+  it('follow their formulas', function()
+    local front = of { kind = 'front_loaded', duration_steps = 200, power = 3 }
+    local back = of { kind = 'back_loaded', duration_steps = 200, power = 3 }
+    for step = 0, 200 do
+      local t = step / 200
+      assert.equal(math.floor(20 * (1 - (1 - t) ^ 3) + 1e-9), at(front, step))
+      assert.equal(math.floor(20 * t ^ 3 + 1e-9), at(back, step))
+      assert(at(front, step) >= at(back, step))
+    end
+    assert.same({ 17, 2 }, { at(front, 100), at(back, 100) })
+  end)
+
+  it('are linear with power 1, never fall, and wait for the explicit phase', function()
+    local straight = of { kind = 'back_loaded', duration_steps = 200, power = 1 }
+    assert.same({ 0, 5, 10, 15, 20 }, values(straight, { 0, 50, 100, 150, 200 }))
+    for _, kind in ipairs { 'front_loaded', 'back_loaded' } do
+      local fn, before = of { kind = kind, duration_steps = 70, explicit_steps = 30 }, 0
+      for step = 0, 120 do
+        assert(at(fn, step) >= before and (step > 30 or at(fn, step) == 0))
+        before = at(fn, step)
+      end
+      assert.equal(20, before)
+    end
+  end)
+end)
+
+describe('the method', function()
+  it('decides where it must', function()
+    assert.equal(math.huge, at(of({ kind = 'linear', steps_per_token = 1 }, 'no_cot'), 0))
+    assert.equal(0, at(of({ kind = 'linear', steps_per_token = 1 }, 'explicit_cot'), 1000))
+    local own = function() return 3 end
+    assert.equal(own, schedule.of({ method = 'icot', schedule = own }, info))
+  end)
+end)
+
+describe('a schedule of one\'s own', function()
+  local function call(returned, before)
+    return schedule.call(function() return returned end, { step = 7, removed = before or 0 })
+  end
+
+  it('is rounded down, and may remove everything', function()
+    assert.equal(3, call(3.99))
+    assert.equal(0, call(0))
+    assert.equal(math.huge, call(math.huge))
+    assert.equal(3, call(3, 3))
+  end)
+
+  it('sees the state of training', function()
+    local state = { step = 12, removed = 2, accuracy = 0.9 }
+    assert.equal(4, schedule.call(function(seen) return seen.accuracy > 0.8 and seen.removed + 2 or 0 end, state))
+  end)
+
+  it('is told what is wrong with it, and when', function()
+    local cases = {
+      { nil, 'schedule: at step 7 it returned nil, expected a number of tokens' },
+      { 0 / 0, 'schedule: at step 7 it returned NaN, expected a number' },
+      { -1, 'schedule: at step 7 it returned -1, expected 0 or more' },
+      { -math.huge, 'schedule: at step 7 it returned -inf, expected 0 or more' },
+      { '5', 'schedule: at step 7 it returned a string, expected a number of tokens' },
+      { {}, 'schedule: at step 7 it returned a table, expected a number of tokens' },
+      { true, 'schedule: at step 7 it returned a boolean, expected a number of tokens' },
+      { 2, 'schedule: at step 7 it returned 2 after 5; it must not fall', 5 },
+    }
+    for _, case in ipairs(cases) do assert.equal(case[2], expect.user_error(call, case[1], case[3])) end
+  end)
+
+  it('that raises is named, with its reason on one line', function()
+    local function raising() error('no such\nthing') end
+    local message = expect.user_error(schedule.call, raising, { step = 7, removed = 0 })
+    expect.mentions(message, 'schedule: at step 7 the function raised: ', 'no such')
+    local function index_nil(state) return state.nothing.at_all end
+    expect.mentions(expect.user_error(schedule.call, index_nil, { step = 0, removed = 0 }), 'nothing', 'schedule_spec')
+    local function user_error() errors.raise('a message of its own') end
+    assert.equal('a message of its own', expect.user_error(schedule.call, user_error, { step = 7, removed = 0 }))
+  end)
+end)
