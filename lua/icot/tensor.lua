@@ -40,6 +40,18 @@ function tensor.is_tensor(value)
   return getmetatable(value) == Tensor
 end
 
+--- Copies numbers that the user gave into a C array.
+local function fill_in(array, values, who, whole)
+  for i = 1, #values do
+    local value = values[i]
+    if type(value) ~= 'number' or (whole and value % 1 ~= 0) then
+      local got = type(value) == 'number' and tostring(value) or 'a ' .. type(value)
+      errors.raise('%s: got %s, expected a %s', who, got, whole and 'whole number' or 'number')
+    end
+    array[i - 1] = value
+  end
+end
+
 -- ---- Making tensors -----------------------------------------------------------------------------
 
 --- A tensor of zeros.
@@ -47,8 +59,10 @@ end
 ---@param dtype? 'float32'|'int32' float32 by default
 ---@return icot.Tensor
 function tensor.zeros(shape, dtype)
+  if type(shape) ~= 'table' then errors.raise('tensor: the shape is a %s, expected a table of sizes', type(shape)) end
   local code = dtypes[dtype or 'float32'] or errors.raise("tensor: '%s' is not a dtype", tostring(dtype))
-  local sizes = ffi.new('int64_t[?]', #shape + 1, shape)
+  local sizes = ffi.new('int64_t[?]', #shape + 1)
+  fill_in(sizes, shape, 'tensor', true)
   check(C.icot_tensor_create(core.engine(), code, #shape, sizes, handle_out))
   return tensor.wrap(handle_out[0])
 end
@@ -281,13 +295,14 @@ end
 ---@param key? ffi.cdata* of random numbers
 ---@return icot.Tensor
 function tensor.apply(name, tensors, index, number, key)
+  local operator = operators[name] or errors.raise("there is no operator '%s'", tostring(name))
   ffi.fill(params, ffi.sizeof('icot_op_params'))
   params.n_index = index and #index or 0
   if params.n_index > C.ICOT_MAX_INDICES or #tensors > C.ICOT_MAX_INPUTS then
     errors.raise('%s: got %d tensors and %d indices, more than can be given', name, #tensors, params.n_index)
   end
-  for i = 1, params.n_index do params.index[i - 1] = index[i] end
-  for i = 1, number and #number or 0 do params.number[i - 1] = number[i] end
+  if index then fill_in(params.index, index, name, true) end
+  if number then fill_in(params.number, number, name) end
   if key then params.key = key end
   for i, each in ipairs(tensors) do
     if not tensor.is_tensor(each) then
@@ -295,7 +310,7 @@ function tensor.apply(name, tensors, index, number, key)
     end
     inputs[i - 1] = each.handle
   end
-  check(C.icot_apply(core.engine(), operators[name], inputs, #tensors, params, handle_out))
+  check(C.icot_apply(core.engine(), operator, inputs, #tensors, params, handle_out))
   return tensor.wrap(handle_out[0])
 end
 
