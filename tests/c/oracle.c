@@ -273,7 +273,7 @@ static array sum_over(const oracle_call *call, int64_t *count)
     const array *x = &call->inputs[0];
     int all = call->params->n_index == 0, ndim = 0;
     int along = all ? -1 : dimension(call->params->index[0], x->ndim);
-    int64_t size[ICOT_MAX_DIMS], in_x[ICOT_MAX_DIMS];
+    int64_t size[ICOT_MAX_DIMS] = {0}, in_x[ICOT_MAX_DIMS];
     for (int d = 0; d < x->ndim && !all; d++) {
         if (d != along || call->params->index[1]) size[ndim++] = d == along ? 1 : x->size[d];
     }

@@ -325,6 +325,33 @@ static void test_cached_attention_refuses(void **state)
     icot_engine_free(engine);
 }
 
+/*
+ * Equal scores and values of 1: a row gives the mean of its mask, which is 1 but for chance; each
+ * row and head has a mask of its own.
+ */
+static void test_dropout_of_attention(void **state)
+{
+    (void)state;
+    enum { T = 400, C = 2 };
+    const int32_t starts[] = {0, T};
+    const packed_shape packed = {
+        .sequences = 1, .channels = C, .heads = 2, .cu_seqlens = starts, .dropout = 0.25};
+    float qkv[T * 3 * C] = {0}, y[T * C], statistics[T * 2];
+    for (int t = 0; t < T; t++) qkv[t * 3 * C + 4] = qkv[t * 3 * C + 5] = 1.0f;
+    for (int s = 0; s < n_sets; s++) {
+        double sum = 0.0, variance = 0.0;
+        int alike = 0;
+        assert_ok(sets[s].table.attention(&packed, qkv, y, statistics));
+        for (int t = 0; t < T; t++) { /* of (t + 1) factors of variance p / (1 - p) */
+            sum += (double)y[t * C] + (double)y[t * C + 1] - 2.0;
+            variance += 2.0 / 3.0 / (t + 1);
+            alike += fabsf(y[t * C] - y[t * C + 1]) < 1e-6f;
+        }
+        assert_true(fabs(sum) < 5.0 * sqrt(variance));
+        assert_true(alike < T / 4);
+    }
+}
+
 /* ---- Same bits ---------------------------------------------------------------------------------
  */
 
@@ -400,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_long_sums),
         cmocka_unit_test(test_cached_attention),
         cmocka_unit_test(test_cached_attention_refuses),
+        cmocka_unit_test(test_dropout_of_attention),
         cmocka_unit_test(test_same_bits),
     };
     return cmocka_run_group_tests_name("kernels", tests, use_three_threads, NULL);

@@ -125,7 +125,7 @@ static void test_shapes_that_cannot_be(void **state)
     icot_tensor x = 99;
     const int64_t negative[] = {3, -1}, huge[] = {INT64_MAX},
                   product[] = {1 << 30, 1 << 30, 1 << 30};
-    const int64_t large[] = {INT64_C(1) << 43}, empty[] = {0, INT64_MAX, INT64_MAX};
+    const int64_t large[] = {INT64_C(1) << 44}, empty[] = {0, INT64_MAX, INT64_MAX};
     const int64_t seven[7] = {1, 1, 1, 1, 1, 1, 1};
     int64_t before = live_bytes();
     assert_refused(icot_tensor_create(engine, ICOT_FLOAT32, 2, negative, &x),
