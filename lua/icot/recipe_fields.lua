@@ -14,7 +14,7 @@ local model = {
   heads = { type = 'integer', min = 1, max = 1000, doc = 'attention heads per block' },
   width = { type = 'integer', min = 1, max = 100000, doc = 'size of the hidden states' },
   context = { type = 'integer', min = 1, max = 1000000, doc = 'most tokens; default: the longest example' },
-  initializer_range = { type = 'number', above = 0, max = 10, default = 0.02, doc = 'standard deviation of initial weights' },
+  initializer_range = { type = 'number', above = 0, max = 10, default = 0.02, doc = 'std of initial weights' },
   dropout = { type = 'number', min = 0, below = 1, default = 0, doc = 'of embeddings, attention and residuals' },
 }
 
