@@ -1,25 +1,12 @@
 /*
  * The slow oracle: what every operator of the core means, in float64 and without any trick.
  *
- * Arrays are row-major and contiguous; ids and sequence starts are kept as float64 too, which holds
- * every int32 exactly. Nothing here is shared with the core but the meaning of the parameters.
+ * Nothing is shared with the core but the meaning of the parameters.
  */
 #ifndef ICOT_TESTS_ORACLE_H
 #define ICOT_TESTS_ORACLE_H
 
-#include "icot.h"
-
-#include <stdint.h>
-
-typedef struct array {
-    int ndim;
-    int64_t size[ICOT_MAX_DIMS];
-    double *at;
-} array;
-
-int64_t array_numel(const array *x);
-array array_zeros(int ndim, const int64_t *size);
-void array_free(array *x);
+#include "array.h"
 
 /* One application of an operator. */
 typedef struct oracle_call {
@@ -33,6 +20,11 @@ typedef struct oracle_call {
 typedef array oracle(const oracle_call *call);
 
 oracle *oracle_find(const char *operator_name); /* NULL: there is none */
+
+/* In oracle_layers.c. */
+oracle oracle_softmax, oracle_log_softmax, oracle_matmul, oracle_linear;
+oracle oracle_embedding, oracle_token_position_embedding, oracle_layer_norm;
+oracle oracle_attention, oracle_cross_entropy;
 
 /* Tokens of the longest sequence; starts (B+1) as in cu_seqlens. */
 int64_t longest_of(const array *starts);

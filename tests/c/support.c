@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -75,6 +76,17 @@ int64_t live_bytes(void)
     return counters.live;
 }
 
+float *random_floats(int64_t n, uint64_t seed)
+{
+    double *u = calloc((size_t)n + 1, sizeof *u);
+    float *x = calloc((size_t)n + 1, sizeof *x);
+    assert_true(u && x);
+    icot_random_uniform((icot_random_key){.seed = seed}, n, u);
+    for (int64_t i = 0; i < n; i++) x[i] = (float)(4.0 * u[i] - 2.0);
+    free(u);
+    return x;
+}
+
 /* ---- Tensors -----------------------------------------------------------------------------------
  */
 
@@ -112,4 +124,25 @@ icot_tensor apply_one(icot_engine *engine, const char *name, icot_tensor x)
 icot_tensor apply_two(icot_engine *engine, const char *name, icot_tensor a, icot_tensor b)
 {
     return apply_with(engine, name, (const icot_tensor[]){a, b}, 2, (icot_op_params){0});
+}
+
+icot_tensor view_of(icot_engine *engine, icot_tensor x, const char *name, int n_index,
+                    const int64_t *index)
+{
+    icot_op_params params = {.n_index = n_index};
+    memcpy(params.index, index, (size_t)n_index * sizeof *index);
+    return apply_with(engine, name, &x, 1, params);
+}
+
+void assert_values(icot_engine *engine, icot_tensor x, int64_t n, const float *expected)
+{
+    float values[64];
+    assert_true(n <= 64);
+    assert_ok(icot_tensor_read(engine, x, values, n));
+    for (int64_t i = 0; i < n; i++) {
+        if (values[i] != expected[i]) {
+            fail_msg("element %d is %g, expected %g", (int)i, (double)values[i],
+                     (double)expected[i]);
+        }
+    }
 }

@@ -23,6 +23,8 @@ void assert_refused(int rc, const char *message); /* must have failed, with this
 
 int64_t live_bytes(void);
 
+float *random_floats(int64_t n, uint64_t seed); /* in [-2, 2); for free() */
+
 /* A tensor of given numbers; floats are read from `values`, which may be NULL: zeros. */
 icot_tensor tensor_of(icot_engine *engine, int ndim, const int64_t *size, const float *values);
 icot_tensor ids_of(icot_engine *engine, int64_t n, const int32_t *ids);
@@ -30,5 +32,18 @@ icot_tensor apply_one(icot_engine *engine, const char *name, icot_tensor x);
 icot_tensor apply_two(icot_engine *engine, const char *name, icot_tensor a, icot_tensor b);
 icot_tensor apply_with(icot_engine *engine, const char *name, const icot_tensor *inputs,
                        int n_inputs, icot_op_params params);
+
+/* The view that an operator of views gives, its indices listed. */
+#define VIEW(engine, x, name, ...)                                                                 \
+    view_of(engine, x, name, sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t),             \
+            (const int64_t[]){__VA_ARGS__})
+icot_tensor view_of(icot_engine *engine, icot_tensor x, const char *name, int n_index,
+                    const int64_t *index);
+
+/* All elements, in row-major order. */
+#define ASSERT_VALUES(engine, x, ...)                                                              \
+    assert_values(engine, x, sizeof((const float[]){__VA_ARGS__}) / sizeof(float),                 \
+                  (const float[]){__VA_ARGS__})
+void assert_values(icot_engine *engine, icot_tensor x, int64_t n, const float *expected);
 
 #endif

@@ -32,33 +32,6 @@ static icot_tensor matrix_3_4(void)
     return tensor_of(engine, 2, (const int64_t[]){3, 4}, counting);
 }
 
-static icot_tensor view(icot_tensor x, const char *name, int n_index, const int64_t *index)
-{
-    icot_op_params params = {.n_index = n_index};
-    memcpy(params.index, index, (size_t)n_index * sizeof *index);
-    return apply_with(engine, name, &x, 1, params);
-}
-
-#define VIEW(x, name, ...)                                                                         \
-    view(x, name, sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t),                        \
-         (const int64_t[]){__VA_ARGS__})
-
-static void assert_values(icot_tensor x, int64_t n, const float *expected)
-{
-    float values[64];
-    assert_ok(icot_tensor_read(engine, x, values, n));
-    for (int64_t i = 0; i < n; i++) {
-        if (values[i] != expected[i]) {
-            fail_msg("element %d is %g, expected %g", (int)i, (double)values[i],
-                     (double)expected[i]);
-        }
-    }
-}
-
-#define ASSERT_VALUES(x, ...)                                                                      \
-    assert_values(x, sizeof((const float[]){__VA_ARGS__}) / sizeof(float),                         \
-                  (const float[]){__VA_ARGS__})
-
 static icot_tensor_info describe(icot_tensor x)
 {
     icot_tensor_info info;
@@ -105,13 +78,14 @@ static void test_new_tensors_are_zero(void **state)
     assert_int_equal(info.numel, 12);
     assert_true(info.contiguous && !info.requires_grad);
     assert_int_equal((uintptr_t)info.data % 64, 0);
-    ASSERT_VALUES(x, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    ASSERT_VALUES(engine, x, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     assert_ok(icot_tensor_fill(engine, x, -1.5));
-    ASSERT_VALUES(x, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5);
+    ASSERT_VALUES(engine, x, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5, -1.5,
+                  -1.5);
 
     icot_tensor scalar = tensor_of(engine, 0, NULL, NULL);
     assert_int_equal(describe(scalar).numel, 1);
-    ASSERT_VALUES(scalar, 0);
+    ASSERT_VALUES(engine, scalar, 0);
     icot_tensor empty = tensor_of(engine, 3, (const int64_t[]){3, 0, 4}, NULL);
     assert_int_equal(describe(empty).numel, 0);
     assert_ok(icot_tensor_read(engine, empty, NULL, 0));
@@ -153,21 +127,23 @@ static void test_views_read_and_write_in_row_major_order(void **state)
 {
     (void)state;
     icot_tensor x = matrix_3_4();
-    icot_tensor turned = VIEW(x, "permute", 1, 0), middle = VIEW(x, "slice", 1, 1, 2);
-    icot_tensor row = VIEW(x, "slice", 0, 2, 1), repeated = VIEW(row, "expand", 2, 2, 4);
-    ASSERT_VALUES(turned, 0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11);
-    ASSERT_VALUES(middle, 1, 2, 5, 6, 9, 10);
-    ASSERT_VALUES(row, 8, 9, 10, 11);
-    ASSERT_VALUES(repeated, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11);
+    icot_tensor turned = VIEW(engine, x, "permute", 1, 0),
+                middle = VIEW(engine, x, "slice", 1, 1, 2);
+    icot_tensor row = VIEW(engine, x, "slice", 0, 2, 1),
+                repeated = VIEW(engine, row, "expand", 2, 2, 4);
+    ASSERT_VALUES(engine, turned, 0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11);
+    ASSERT_VALUES(engine, middle, 1, 2, 5, 6, 9, 10);
+    ASSERT_VALUES(engine, row, 8, 9, 10, 11);
+    ASSERT_VALUES(engine, repeated, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11);
     assert_false(describe(turned).contiguous || describe(middle).contiguous);
     assert_true(describe(row).contiguous);
     assert_ptr_equal((float *)describe(middle).data, (float *)describe(x).data + 1);
 
     const float six[] = {-1, -2, -3, -4, -5, -6};
     assert_ok(icot_tensor_write(engine, middle, six, 6)); /* and so what it is a view of */
-    ASSERT_VALUES(x, 0, -1, -2, 3, 4, -3, -4, 7, 8, -5, -6, 11);
-    assert_ok(icot_tensor_fill(engine, VIEW(turned, "slice", 0, 0, 1), 5.0));
-    ASSERT_VALUES(x, 5, -1, -2, 3, 5, -3, -4, 7, 5, -5, -6, 11);
+    ASSERT_VALUES(engine, x, 0, -1, -2, 3, 4, -3, -4, 7, 8, -5, -6, 11);
+    assert_ok(icot_tensor_fill(engine, VIEW(engine, turned, "slice", 0, 0, 1), 5.0));
+    ASSERT_VALUES(engine, x, 5, -1, -2, 3, 5, -3, -4, 7, 5, -5, -6, 11);
     assert_refused(icot_tensor_read(engine, middle, NULL, 5), "got 5 elements for a tensor of 6");
     assert_refused(icot_tensor_write(engine, middle, six, 7), "got 7 elements for a tensor of 6");
 }
@@ -238,14 +214,14 @@ static void test_keep(void **state)
     assert_ok(icot_scope_open(engine));
     assert_ok(icot_scope_open(engine));
     assert_refused(icot_tensor_keep(engine, outside), "innermost open scope");
-    icot_tensor base = matrix_3_4(), part = VIEW(base, "slice", 0, 1, 1);
+    icot_tensor base = matrix_3_4(), part = VIEW(engine, base, "slice", 0, 1, 1);
     assert_ok(icot_tensor_keep(engine, part)); /* a view of something that goes */
     assert_ok(icot_scope_close(engine));
     assert_gone(base);
-    ASSERT_VALUES(part, 4, 5, 6, 7);
+    ASSERT_VALUES(engine, part, 4, 5, 6, 7);
     assert_ok(icot_tensor_keep(engine, part));
     assert_ok(icot_scope_close(engine));
-    ASSERT_VALUES(part, 4, 5, 6, 7);
+    ASSERT_VALUES(engine, part, 4, 5, 6, 7);
 }
 
 static void test_many_tensors(void **state)
@@ -271,152 +247,6 @@ static void test_many_tensors(void **state)
     assert_ok(icot_scope_close(engine));
 }
 
-/* ---- Gradients: who has one, and how long ------------------------------------------------------
- */
-
-static icot_tensor parameter(void)
-{
-    icot_tensor p = matrix_3_4();
-    assert_ok(icot_requires_grad(engine, p, 1));
-    return p;
-}
-
-static icot_tensor sum_of_squares(icot_tensor x)
-{
-    return apply_one(engine, "sum", apply_two(engine, "mul", x, x));
-}
-
-static icot_tensor grad_of(icot_tensor x)
-{
-    icot_tensor grad;
-    assert_ok(icot_grad(engine, x, &grad));
-    return grad;
-}
-
-static void test_leaves_in_a_scope_take_their_gradients_along(void **state)
-{
-    (void)state;
-    int64_t before = live_bytes();
-    for (int round = 0; round < 3; round++) {
-        assert_ok(icot_scope_open(engine));
-        icot_tensor p = parameter(), q = parameter();
-        assert_ok(icot_backward(engine, sum_of_squares(apply_two(engine, "add", p, q))));
-        icot_tensor grad = grad_of(p);
-        ASSERT_VALUES(grad, 0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44);
-        assert_ok(icot_scope_close(engine));
-        assert_gone(grad);
-        if (round == 0) before = live_bytes(); /* tape and handles have grown to what they need */
-    }
-    assert_int_equal(live_bytes(), before);
-}
-
-static void test_a_gradient_can_be_freed(void **state)
-{
-    (void)state;
-    icot_tensor p = parameter();
-    assert_ok(icot_backward(engine, sum_of_squares(p)));
-    icot_tensor grad = grad_of(p);
-    assert_ok(icot_tensor_free(engine, grad));
-    assert_int_equal(grad_of(p), 0);
-    assert_ok(icot_backward(engine, sum_of_squares(p)));
-    ASSERT_VALUES(grad_of(p), 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22);
-    assert_ok(icot_tensor_free(engine, p));
-    assert_gone(p);
-}
-
-static void test_what_the_tape_needs_is_not_freed(void **state)
-{
-    (void)state;
-    icot_tensor p = parameter(), x = matrix_3_4();
-    icot_tensor y = apply_two(engine, "mul", p, x), loss = apply_one(engine, "sum", y);
-    assert_refused(icot_tensor_free(engine, p), "the tape still needs this tensor");
-    assert_refused(icot_tensor_free(engine, x), "the tape still needs this tensor");
-    assert_refused(icot_tensor_free(engine, y), "the tape still needs this tensor");
-    assert_refused(icot_requires_grad(engine, y, 0), "only a leaf");
-    assert_ok(icot_backward(engine, loss));
-
-    apply_two(engine, "mul", p, grad_of(p)); /* reads the gradient, which goes with p */
-    icot_tensor other = parameter();
-    apply_two(engine, "mul", other, grad_of(p));
-    assert_refused(icot_tensor_free(engine, p), "the tape still needs this tensor");
-    assert_ok(icot_backward(engine, sum_of_squares(other)));
-    assert_ok(icot_tensor_free(engine, p));
-    assert_ok(icot_tensor_free(engine, y));
-    assert_ok(icot_tensor_free(engine, x));
-}
-
-static void test_backward_refuses(void **state)
-{
-    (void)state;
-    icot_tensor p = parameter(), x = matrix_3_4();
-    assert_refused(icot_backward(engine, apply_two(engine, "mul", p, p)),
-                   "shape (3,4), expected a single float32 number");
-    assert_refused(icot_backward(engine, apply_one(engine, "sum", x)), "nothing was recorded");
-    icot_set_grad_enabled(engine, 0);
-    assert_false(icot_grad_enabled(engine));
-    assert_refused(icot_backward(engine, sum_of_squares(p)), "nothing was recorded");
-    icot_set_grad_enabled(engine, 1);
-    icot_tensor loss = sum_of_squares(p), detached;
-    assert_ok(icot_tensor_detach(engine, loss, &detached));
-    assert_refused(icot_backward(engine, detached), "nothing was recorded");
-    assert_int_equal(grad_of(p), 0);
-    assert_ok(icot_backward(engine, loss));
-    assert_refused(icot_backward(engine, loss), "backward was called before");
-    assert_int_equal(grad_of(loss), 0); /* only leaves keep theirs */
-    ASSERT_VALUES(grad_of(p), 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22);
-}
-
-/* Backward empties the tape; what an open scope records after that is still forgotten with it. */
-static void test_backward_inside_of_a_scope(void **state)
-{
-    (void)state;
-    icot_tensor p = parameter();
-    for (int i = 0; i < 5; i++) apply_two(engine, "mul", p, p); /* on the tape, outside */
-    assert_ok(icot_scope_open(engine));
-    assert_ok(icot_backward(engine, sum_of_squares(p)));
-    icot_tensor inside = parameter();
-    apply_two(engine, "mul", p, inside);
-    assert_ok(icot_scope_close(engine));
-    assert_ok(icot_zero_grad(engine, &p, 1));
-    assert_ok(icot_backward(engine, sum_of_squares(p)));
-    ASSERT_VALUES(grad_of(p), 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22);
-    assert_ok(icot_tensor_free(engine, p));
-}
-
-/* What operators make for themselves goes, also where no scope is open. */
-static void test_nothing_hidden_stays(void **state)
-{
-    (void)state;
-    const float ones[4] = {1, 1, 1, 1};
-    icot_tensor p = parameter(), turned = VIEW(matrix_3_4(), "permute", 1, 0);
-    icot_tensor weight = tensor_of(engine, 1, (const int64_t[]){4}, ones);
-    icot_tensor square = VIEW(VIEW(turned, "slice", 0, 1, 3), "permute", 1, 0);
-    int64_t live = 0;
-    for (int round = 0; round < 4; round++) {
-        icot_set_grad_enabled(engine, 0);
-        icot_tensor y = apply_one(engine, "exp", turned); /* a contiguous copy */
-        icot_tensor inputs[] = {p, weight, weight}, out;
-        const icot_op_params eps = {.number = {1e-5}}, wrong = {.number = {-1.0}};
-        icot_tensor norm = apply_with(engine, "layer_norm", inputs, 3, eps); /* statistics */
-        assert_refused(
-            icot_apply(engine, icot_operator_find("layer_norm"), inputs, 3, &wrong, &out), "eps");
-        icot_set_grad_enabled(engine, 1);
-        icot_tensor recorded = apply_with(engine, "layer_norm", inputs, 3, eps);
-        icot_tensor p_turned = VIEW(p, "permute", 1, 0);
-        icot_tensor products = apply_two(engine, "matmul", p_turned, square);
-        icot_tensor sum = apply_one(engine, "sum", products);
-        icot_tensor other = apply_one(engine, "sum", recorded);
-        icot_tensor loss = apply_two(engine, "add", sum, other);
-        assert_ok(icot_backward(engine, loss));
-        const icot_tensor made[] = {y, norm, recorded, p_turned, products, sum, other, loss};
-        for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
-            assert_ok(icot_tensor_free(engine, made[i]));
-        }
-        if (round == 1) live = live_bytes();
-        if (round > 1) assert_int_equal(live_bytes(), live);
-    }
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_engine, close_engine)
@@ -429,12 +259,6 @@ int main(void)
         TEST(test_scopes_free_what_is_made_in_them),
         TEST(test_keep),
         TEST(test_many_tensors),
-        TEST(test_leaves_in_a_scope_take_their_gradients_along),
-        TEST(test_a_gradient_can_be_freed),
-        TEST(test_what_the_tape_needs_is_not_freed),
-        TEST(test_backward_refuses),
-        TEST(test_backward_inside_of_a_scope),
-        TEST(test_nothing_hidden_stays),
     };
     return cmocka_run_group_tests_name("tensor", tests, NULL, NULL);
 }

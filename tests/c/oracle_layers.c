@@ -1,0 +1,197 @@
+/* Softmax, products, and what a GPT-2 is made of. */
+#include "oracle.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Softmax ------------------------------------------------------------------------------------
+ */
+
+/* log Σ_c exp(x_c) */
+static double log_sum_exp(int64_t n, const double *x)
+{
+    double largest = x[0], sum = 0.0;
+    for (int64_t c = 1; c < n; c++) largest = x[c] > largest ? x[c] : largest;
+    for (int64_t c = 0; c < n; c++) sum += exp(x[c] - largest);
+    return largest + log(sum);
+}
+
+array oracle_log_softmax(const oracle_call *call)
+{
+    array y = array_zeros_like(&call->inputs[0]);
+    int64_t columns = array_columns(&y);
+    for (int64_t r = 0; r < array_rows(&y); r++) {
+        const double *x = call->inputs[0].at + r * columns;
+        double total = log_sum_exp(columns, x);
+        for (int64_t c = 0; c < columns; c++) y.at[r * columns + c] = x[c] - total;
+    }
+    return y;
+}
+
+array oracle_softmax(const oracle_call *call)
+{
+    array y = oracle_log_softmax(call);
+    for (int64_t i = 0, n = array_numel(&y); i < n; i++) y.at[i] = exp(y.at[i]);
+    return y;
+}
+
+/* ---- Products ----------------------------------------------------------------------------------
+ */
+
+/* a (…, m, k) x b (…, k, n) or (k, n) -> (…, m, n) */
+array oracle_matmul(const oracle_call *call)
+{
+    const array *a = &call->inputs[0], *b = &call->inputs[1];
+    int64_t m = a->size[a->ndim - 2], k = array_columns(a), n = array_columns(b),
+            size[ICOT_MAX_DIMS];
+    memcpy(size, a->size, sizeof size);
+    size[a->ndim - 1] = n;
+    array y = array_zeros(a->ndim, size);
+    for (int64_t row = 0; row < array_rows(a); row++) {
+        const double *matrix = b->at + (b->ndim == 2 ? 0 : row / m * k * n);
+        for (int64_t i = 0; i < k; i++) {
+            for (int64_t c = 0; c < n; c++) {
+                y.at[row * n + c] += a->at[row * k + i] * matrix[i * n + c];
+            }
+        }
+    }
+    return y;
+}
+
+/* x (…, in), weight (out, in), bias (out) or none -> (…, out) */
+array oracle_linear(const oracle_call *call)
+{
+    const array *x = &call->inputs[0], *weight = &call->inputs[1];
+    int64_t in = array_columns(x), out = weight->size[0], size[ICOT_MAX_DIMS];
+    memcpy(size, x->size, sizeof size);
+    size[x->ndim - 1] = out;
+    array y = array_zeros(x->ndim, size);
+    for (int64_t r = 0; r < array_rows(x); r++) {
+        for (int64_t c = 0; c < out; c++) {
+            double sum = call->n_inputs == 3 ? call->inputs[2].at[c] : 0.0;
+            for (int64_t i = 0; i < in; i++) sum += x->at[r * in + i] * weight->at[c * in + i];
+            y.at[r * out + c] = sum;
+        }
+    }
+    return y;
+}
+
+/* ---- GPT-2 -------------------------------------------------------------------------------------
+ */
+
+/* weight (V,C), ids (…) -> (…,C) */
+array oracle_embedding(const oracle_call *call)
+{
+    const array *weight = &call->inputs[0], *ids = &call->inputs[1];
+    int64_t columns = weight->size[1], size[ICOT_MAX_DIMS];
+    memcpy(size, ids->size, sizeof size);
+    size[ids->ndim] = columns;
+    array y = array_zeros(ids->ndim + 1, size);
+    for (int64_t r = 0; r < array_numel(ids); r++) {
+        const double *row = weight->at + (int64_t)ids->at[r] * columns;
+        for (int64_t c = 0; c < columns; c++) y.at[r * columns + c] = row[c];
+    }
+    return y;
+}
+
+/* wte (V,C), wpe (P,C), tokens (T), positions (T) -> (T,C) */
+array oracle_token_position_embedding(const oracle_call *call)
+{
+    const array tokens[] = {call->inputs[0], call->inputs[2]};
+    const array positions[] = {call->inputs[1], call->inputs[3]};
+    array y = oracle_embedding(&(oracle_call){.inputs = tokens, .n_inputs = 2});
+    array added = oracle_embedding(&(oracle_call){.inputs = positions, .n_inputs = 2});
+    for (int64_t i = 0, n = array_numel(&y); i < n; i++) y.at[i] += added.at[i];
+    array_free(&added);
+    return y;
+}
+
+/* x (…,C), weight (C), bias (C): (x - mean) / √(variance + eps) · weight + bias */
+array oracle_layer_norm(const oracle_call *call)
+{
+    array y = array_zeros_like(&call->inputs[0]);
+    int64_t columns = array_columns(&y);
+    for (int64_t r = 0; r < array_rows(&y); r++) {
+        const double *x = call->inputs[0].at + r * columns;
+        double mean = 0.0, variance = 0.0;
+        for (int64_t c = 0; c < columns; c++) mean += x[c] / (double)columns;
+        for (int64_t c = 0; c < columns; c++) {
+            variance += (x[c] - mean) * (x[c] - mean) / (double)columns;
+        }
+        double deviation = sqrt(variance + call->params->number[0]);
+        for (int64_t c = 0; c < columns; c++) {
+            y.at[r * columns + c] =
+                (x[c] - mean) / deviation * call->inputs[1].at[c] + call->inputs[2].at[c];
+        }
+    }
+    return y;
+}
+
+int64_t longest_of(const array *starts)
+{
+    int64_t longest = 0;
+    for (int64_t b = 0; b + 1 < starts->size[0]; b++) {
+        int64_t length = (int64_t)(starts->at[b + 1] - starts->at[b]);
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+/*
+ * One query: weights softmax(q·k_j / √D) of the tokens j before and at it, times the values.
+ * qkv (T,3C); channels h·D … h·D+D-1 of each third belong to head h; mask (longest) or NULL.
+ */
+static void attend(const array *qkv, int64_t start, int64_t query, int64_t head, int64_t D,
+                   const double *mask, double *y)
+{
+    int64_t C = qkv->size[1] / 3, count = query - start + 1;
+    const double *q = qkv->at + query * 3 * C + head * D;
+    double *scores = calloc((size_t)count, sizeof *scores);
+    if (!scores) abort();
+    for (int64_t j = 0; j < count; j++) {
+        const double *k = qkv->at + (start + j) * 3 * C + C + head * D;
+        for (int64_t d = 0; d < D; d++) scores[j] += q[d] * k[d] / sqrt((double)D);
+    }
+    double total = log_sum_exp(count, scores);
+    for (int64_t j = 0; j < count; j++) {
+        const double *v = qkv->at + (start + j) * 3 * C + 2 * C + head * D;
+        double weight = exp(scores[j] - total) * (mask ? mask[j] : 1.0);
+        for (int64_t d = 0; d < D; d++) y[head * D + d] += weight * v[d];
+    }
+    free(scores);
+}
+
+/*
+ * qkv (T,3C), cu_seqlens (B+1) -> (T,C). The mask, if any, is (T, heads, longest): the factor on
+ * the weight that a token's head gives to token j of its sequence.
+ */
+array oracle_attention(const oracle_call *call)
+{
+    const array *qkv = &call->inputs[0], *starts = &call->inputs[1];
+    int64_t C = qkv->size[1] / 3, H = call->params->index[0], longest = longest_of(starts);
+    array y = array_zeros(2, (const int64_t[]){qkv->size[0], C});
+    for (int64_t b = 0; b + 1 < starts->size[0]; b++) {
+        int64_t start = (int64_t)starts->at[b], end = (int64_t)starts->at[b + 1];
+        for (int64_t t = start; t < end; t++) {
+            for (int64_t h = 0; h < H; h++) {
+                const double *mask = call->mask ? call->mask + (t * H + h) * longest : NULL;
+                attend(qkv, start, t, h, C / H, mask, y.at + t * C);
+            }
+        }
+    }
+    return y;
+}
+
+/* logits (R,V), targets (R) -> mean of log Σ exp(logits) - logit of the target */
+array oracle_cross_entropy(const oracle_call *call)
+{
+    const array *logits = &call->inputs[0], *targets = &call->inputs[1];
+    int64_t rows = logits->size[0], V = logits->size[1];
+    array y = array_zeros(0, NULL);
+    for (int64_t r = 0; r < rows; r++) {
+        const double *row = logits->at + r * V;
+        y.at[0] += (log_sum_exp(V, row) - row[(int64_t)targets->at[r]]) / (double)rows;
+    }
+    return y;
+}

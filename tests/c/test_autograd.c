@@ -1,0 +1,194 @@
+/* Who has a gradient and for how long, what the tape holds, and that nothing stays behind. */
+#include "support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static icot_engine *engine;
+
+static int open_engine(void **state)
+{
+    (void)state;
+    engine = engine_on(cpu_backend());
+    return 0;
+}
+
+static int close_engine(void **state)
+{
+    (void)state;
+    icot_engine_free(engine);
+    return 0;
+}
+
+static const float counting[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+
+static icot_tensor matrix_3_4(void)
+{
+    return tensor_of(engine, 2, (const int64_t[]){3, 4}, counting);
+}
+
+static void assert_gone(icot_tensor x)
+{
+    icot_tensor_info info;
+    assert_refused(icot_tensor_describe(engine, x, &info), "this tensor is gone");
+}
+
+static icot_tensor parameter(void)
+{
+    icot_tensor p = matrix_3_4();
+    assert_ok(icot_requires_grad(engine, p, 1));
+    return p;
+}
+
+static icot_tensor sum_of_squares(icot_tensor x)
+{
+    return apply_one(engine, "sum", apply_two(engine, "mul", x, x));
+}
+
+static icot_tensor grad_of(icot_tensor x)
+{
+    icot_tensor grad;
+    assert_ok(icot_grad(engine, x, &grad));
+    return grad;
+}
+
+static void test_leaves_in_a_scope_take_their_gradients_along(void **state)
+{
+    (void)state;
+    int64_t before = live_bytes();
+    for (int round = 0; round < 3; round++) {
+        assert_ok(icot_scope_open(engine));
+        icot_tensor p = parameter(), q = parameter();
+        assert_ok(icot_backward(engine, sum_of_squares(apply_two(engine, "add", p, q))));
+        icot_tensor grad = grad_of(p);
+        ASSERT_VALUES(engine, grad, 0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44);
+        assert_ok(icot_scope_close(engine));
+        assert_gone(grad);
+        if (round == 0) before = live_bytes(); /* tape and handles have grown to what they need */
+    }
+    assert_int_equal(live_bytes(), before);
+}
+
+static void test_a_gradient_can_be_freed(void **state)
+{
+    (void)state;
+    icot_tensor p = parameter();
+    assert_ok(icot_backward(engine, sum_of_squares(p)));
+    icot_tensor grad = grad_of(p);
+    assert_ok(icot_tensor_free(engine, grad));
+    assert_int_equal(grad_of(p), 0);
+    assert_ok(icot_backward(engine, sum_of_squares(p)));
+    ASSERT_VALUES(engine, grad_of(p), 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22);
+    assert_ok(icot_tensor_free(engine, p));
+    assert_gone(p);
+}
+
+static void test_what_the_tape_needs_is_not_freed(void **state)
+{
+    (void)state;
+    icot_tensor p = parameter(), x = matrix_3_4();
+    icot_tensor y = apply_two(engine, "mul", p, x), loss = apply_one(engine, "sum", y);
+    assert_refused(icot_tensor_free(engine, p), "the tape still needs this tensor");
+    assert_refused(icot_tensor_free(engine, x), "the tape still needs this tensor");
+    assert_refused(icot_tensor_free(engine, y), "the tape still needs this tensor");
+    assert_refused(icot_requires_grad(engine, y, 0), "only a leaf");
+    assert_ok(icot_backward(engine, loss));
+
+    apply_two(engine, "mul", p, grad_of(p)); /* reads the gradient, which goes with p */
+    icot_tensor other = parameter();
+    apply_two(engine, "mul", other, grad_of(p));
+    assert_refused(icot_tensor_free(engine, p), "the tape still needs this tensor");
+    assert_ok(icot_backward(engine, sum_of_squares(other)));
+    assert_ok(icot_tensor_free(engine, p));
+    assert_ok(icot_tensor_free(engine, y));
+    assert_ok(icot_tensor_free(engine, x));
+}
+
+static void test_backward_refuses(void **state)
+{
+    (void)state;
+    icot_tensor p = parameter(), x = matrix_3_4();
+    assert_refused(icot_backward(engine, apply_two(engine, "mul", p, p)),
+                   "shape (3,4), expected a single float32 number");
+    assert_refused(icot_backward(engine, apply_one(engine, "sum", x)), "nothing was recorded");
+    icot_set_grad_enabled(engine, 0);
+    assert_false(icot_grad_enabled(engine));
+    assert_refused(icot_backward(engine, sum_of_squares(p)), "nothing was recorded");
+    icot_set_grad_enabled(engine, 1);
+    icot_tensor loss = sum_of_squares(p), detached;
+    assert_ok(icot_tensor_detach(engine, loss, &detached));
+    assert_refused(icot_backward(engine, detached), "nothing was recorded");
+    assert_int_equal(grad_of(p), 0);
+    assert_ok(icot_backward(engine, loss));
+    assert_refused(icot_backward(engine, loss), "backward was called before");
+    assert_int_equal(grad_of(loss), 0); /* only leaves keep theirs */
+    ASSERT_VALUES(engine, grad_of(p), 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22);
+}
+
+/* Backward empties the tape; what an open scope records after that is still forgotten with it. */
+static void test_backward_inside_of_a_scope(void **state)
+{
+    (void)state;
+    icot_tensor p = parameter();
+    for (int i = 0; i < 5; i++) apply_two(engine, "mul", p, p); /* on the tape, outside */
+    assert_ok(icot_scope_open(engine));
+    assert_ok(icot_backward(engine, sum_of_squares(p)));
+    icot_tensor inside = parameter();
+    apply_two(engine, "mul", p, inside);
+    assert_ok(icot_scope_close(engine));
+    assert_ok(icot_zero_grad(engine, &p, 1));
+    assert_ok(icot_backward(engine, sum_of_squares(p)));
+    ASSERT_VALUES(engine, grad_of(p), 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22);
+    assert_ok(icot_tensor_free(engine, p));
+}
+
+/* What operators make for themselves goes, also where no scope is open. */
+static void test_nothing_hidden_stays(void **state)
+{
+    (void)state;
+    const float ones[4] = {1, 1, 1, 1};
+    icot_tensor p = parameter(), turned = VIEW(engine, matrix_3_4(), "permute", 1, 0);
+    icot_tensor weight = tensor_of(engine, 1, (const int64_t[]){4}, ones);
+    icot_tensor square = VIEW(engine, VIEW(engine, turned, "slice", 0, 1, 3), "permute", 1, 0);
+    int64_t live = 0;
+    for (int round = 0; round < 4; round++) {
+        icot_set_grad_enabled(engine, 0);
+        icot_tensor y = apply_one(engine, "exp", turned); /* a contiguous copy */
+        icot_tensor inputs[] = {p, weight, weight}, out;
+        const icot_op_params eps = {.number = {1e-5}}, wrong = {.number = {-1.0}};
+        icot_tensor norm = apply_with(engine, "layer_norm", inputs, 3, eps); /* statistics */
+        assert_refused(
+            icot_apply(engine, icot_operator_find("layer_norm"), inputs, 3, &wrong, &out), "eps");
+        icot_set_grad_enabled(engine, 1);
+        icot_tensor recorded = apply_with(engine, "layer_norm", inputs, 3, eps);
+        icot_tensor p_turned = VIEW(engine, p, "permute", 1, 0);
+        icot_tensor products = apply_two(engine, "matmul", p_turned, square);
+        icot_tensor sum = apply_one(engine, "sum", products);
+        icot_tensor other = apply_one(engine, "sum", recorded);
+        icot_tensor loss = apply_two(engine, "add", sum, other);
+        assert_ok(icot_backward(engine, loss));
+        const icot_tensor made[] = {y, norm, recorded, p_turned, products, sum, other, loss};
+        for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+            assert_ok(icot_tensor_free(engine, made[i]));
+        }
+        if (round == 1) live = live_bytes();
+        if (round > 1) assert_int_equal(live_bytes(), live);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_engine, close_engine)
+    const struct CMUnitTest tests[] = {
+        TEST(test_leaves_in_a_scope_take_their_gradients_along),
+        TEST(test_a_gradient_can_be_freed),
+        TEST(test_what_the_tape_needs_is_not_freed),
+        TEST(test_backward_refuses),
+        TEST(test_backward_inside_of_a_scope),
+        TEST(test_nothing_hidden_stays),
+    };
+    return cmocka_run_group_tests_name("autograd", tests, NULL, NULL);
+}

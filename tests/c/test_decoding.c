@@ -1,0 +1,138 @@
+/* Attention over a cache of keys and values, against attention over whole sequences. */
+#include "support.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { HEADS = 2, WIDTH = 22, SLOTS = 5, CAPACITY = 40, SEQUENCES = 3 };
+
+/* A chunk of each sequence: what attention over the cache must give is in `full` (T, WIDTH). */
+typedef struct chunk {
+    int32_t starts[SEQUENCES + 1], lengths[SEQUENCES];
+} chunk;
+
+static void decode_chunk(icot_engine *engine, const float *qkv, const int32_t *whole, chunk c,
+                         icot_tensor keys, icot_tensor values, const float *full)
+{
+    const int32_t slots[SEQUENCES] = {4, 0, 2};
+    int32_t tokens = c.starts[SEQUENCES];
+    icot_tensor x = tensor_of(engine, 2, (const int64_t[]){tokens, 3 * WIDTH}, NULL), y;
+    icot_tensor_info info;
+    assert_ok(icot_tensor_describe(engine, x, &info));
+    for (int b = 0; b < SEQUENCES; b++) {
+        memcpy((float *)info.data + c.starts[b] * 3 * WIDTH,
+               qkv + (whole[b] + c.lengths[b]) * 3 * WIDTH,
+               (size_t)(c.starts[b + 1] - c.starts[b]) * 3 * WIDTH * sizeof *qkv);
+    }
+    assert_ok(icot_attention_cached(engine, x, ids_of(engine, SEQUENCES + 1, c.starts),
+                                    ids_of(engine, SEQUENCES, slots),
+                                    ids_of(engine, SEQUENCES, c.lengths), keys, values, HEADS, &y));
+    float *got = calloc((size_t)tokens * WIDTH + 1, sizeof *got);
+    assert_non_null(got);
+    assert_ok(icot_tensor_read(engine, y, got, tokens * WIDTH));
+    for (int b = 0; b < SEQUENCES; b++) {
+        for (int32_t i = 0; i < (c.starts[b + 1] - c.starts[b]) * WIDTH; i++) {
+            float expected = full[(whole[b] + c.lengths[b]) * WIDTH + i];
+            assert_true(fabsf(got[c.starts[b] * WIDTH + i] - expected) < 2e-6f);
+        }
+    }
+    free(got);
+}
+
+/* Sequences of 9, 1 and 38 tokens, taken in ragged chunks, against attention over the whole. */
+static void test_cached_attention(void **state)
+{
+    (void)state;
+    const int32_t whole[SEQUENCES + 1] = {0, 9, 10, 48};
+    const chunk chunks[] = {{{0, 4, 5, 22}, {0, 0, 0}},
+                            {{0, 1, 1, 2}, {4, 1, 17}},
+                            {{0, 0, 0, 3}, {5, 1, 18}},
+                            {{0, 4, 4, 21}, {5, 1, 21}}};
+    float *qkv = random_floats(48 * 3 * WIDTH, 21), full[48 * WIDTH];
+    const kernel_set *sets;
+    int n_sets = kernel_sets(&sets);
+    assert_ok(icot_set_threads(3));
+    for (int s = 0; s < n_sets; s++) {
+        icot_engine *engine = engine_on(&sets[s].table);
+        const icot_op_params heads = {.n_index = 1, .index = {HEADS}};
+        icot_tensor inputs[] = {tensor_of(engine, 2, (const int64_t[]){48, 3 * WIDTH}, qkv),
+                                ids_of(engine, SEQUENCES + 1, whole)};
+        icot_tensor y = apply_with(engine, "attention", inputs, 2, heads);
+        assert_ok(icot_tensor_read(engine, y, full, 48 * WIDTH));
+
+        const int64_t size[] = {SLOTS, CAPACITY, WIDTH};
+        icot_tensor keys = tensor_of(engine, 3, size, NULL),
+                    values = tensor_of(engine, 3, size, NULL);
+        assert_ok(icot_tensor_fill(engine, keys, NAN)); /* what is not there must not be read */
+        assert_ok(icot_tensor_fill(engine, values, NAN));
+        for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
+            decode_chunk(engine, qkv, whole, chunks[c], keys, values, full);
+        }
+        icot_engine_free(engine);
+    }
+    free(qkv);
+}
+
+static void test_cached_attention_refuses(void **state)
+{
+    (void)state;
+    icot_engine *engine = engine_on(cpu_backend());
+    const int64_t size[] = {2, 8, 4}, other_size[] = {2, 8, 6};
+    icot_tensor qkv = tensor_of(engine, 2, (const int64_t[]){3, 12}, NULL), y = 77;
+    icot_tensor keys = tensor_of(engine, 3, size, NULL), values = tensor_of(engine, 3, size, NULL);
+    icot_tensor other = tensor_of(engine, 3, other_size, NULL);
+    icot_tensor starts = ids_of(engine, 3, (const int32_t[]){0, 1, 3});
+    icot_tensor slots = ids_of(engine, 2, (const int32_t[]){1, 0});
+    icot_tensor lengths = ids_of(engine, 2, (const int32_t[]){7, 6});
+    const struct {
+        icot_tensor qkv, starts, slots, lengths, keys, values;
+        int heads;
+        const char *message;
+    } refused[] = {
+        {qkv, starts, slots, lengths, keys, values, 3, "4 channels cannot be shared by 3 heads"},
+        {qkv, starts, slots, lengths, keys, values, 0, "by 0 heads"},
+        {qkv, starts, slots, lengths, keys, other, 2, "values (2,8,6)"},
+        {qkv, starts, slots, lengths, other, other, 2, "keys (2,8,6)"},
+        {qkv, starts, starts, lengths, keys, values, 2, "3 slots"},
+        {qkv, starts, slots, starts, keys, values, 2, "3 lengths"},
+        {qkv, starts, ids_of(engine, 2, (const int32_t[]){1, 2}), lengths, keys, values, 2,
+         "slot 2 of 2"},
+        {qkv, starts, ids_of(engine, 2, (const int32_t[]){-1, 0}), lengths, keys, values, 2,
+         "slot -1"},
+        {qkv, starts, slots, ids_of(engine, 2, (const int32_t[]){0, 7}), keys, values, 2,
+         "sequence 1 has 7 tokens and gets 2"},
+        {qkv, starts, slots, ids_of(engine, 2, (const int32_t[]){-1, 0}), keys, values, 2,
+         "sequence 0 has -1 tokens"},
+        {qkv, ids_of(engine, 3, (const int32_t[]){0, 1, 4}), slots, lengths, keys, values, 2,
+         "from 0 to 4, expected 0 to 3"},
+        {qkv, ids_of(engine, 3, (const int32_t[]){0, 5, 3}), slots, lengths, keys, values, 2,
+         "falls from 5 to 3"},
+        {slots, starts, slots, lengths, keys, values, 2, "tensor 1 is int32"},
+        {qkv, qkv, slots, lengths, keys, values, 2, "tensor 2 is float32"},
+        {0, starts, slots, lengths, keys, values, 2, "tensor 1: this tensor is gone"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        assert_refused(icot_attention_cached(engine, refused[i].qkv, refused[i].starts,
+                                             refused[i].slots, refused[i].lengths, refused[i].keys,
+                                             refused[i].values, refused[i].heads, &y),
+                       refused[i].message);
+    }
+    assert_int_equal(y, 77);
+    assert_ok(icot_attention_cached(engine, qkv, starts, slots, lengths, keys, values, 2, &y));
+    icot_engine_free(engine);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cached_attention),
+        cmocka_unit_test(test_cached_attention_refuses),
+    };
+    return cmocka_run_group_tests_name("decoding", tests, NULL, NULL);
+}
