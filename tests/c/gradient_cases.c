@@ -8,8 +8,9 @@
  * Sizes: a few elements; sizes that are no multiple of the 16 lanes of the kernels; dimensions of
  * size 1 and 0; and more than 16384 elements, where work is shared among threads.
  */
-#define SHAPE(...)                                                                                 \
-    .ndim = sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t), .size = {__VA_ARGS__}
+/* clang-format off (it takes braces in macros for blocks) */
+#define COUNT(...) (sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+#define SHAPE(...) .ndim = COUNT(__VA_ARGS__), .size = {__VA_ARGS__}
 #define X(...)                                                                                     \
     {                                                                                              \
         .values = NORMAL, SHAPE(__VA_ARGS__)                                                       \
@@ -32,17 +33,14 @@
     }
 #define LENGTHS(...)                                                                               \
     {                                                                                              \
-        .values = STARTS, .ndim = 1,                                                               \
-        .size = {1 + sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)},                    \
+        .values = STARTS, .ndim = 1, .size = {1 + COUNT(__VA_ARGS__)},                             \
         .lengths = (const int64_t[])                                                               \
         {                                                                                          \
             __VA_ARGS__                                                                            \
         }                                                                                          \
     }
-#define INPUTS(...) .inputs = {__VA_ARGS__}
-#define INDICES(...)                                                                               \
-    .params.n_index = sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t),                    \
-    .params.index = {__VA_ARGS__}
+#define INPUTS(...)  .inputs = {__VA_ARGS__}
+#define INDICES(...) .params.n_index = COUNT(__VA_ARGS__), .params.index = {__VA_ARGS__}
 #define NUMBERS(...) .params.number = {__VA_ARGS__}
 #define DROPPED(p)   .params.number = {p}, .params.key = {.seed = 5, .stream = 70, .step = 9}
 
@@ -97,6 +95,7 @@
     {                                                                                              \
         name, INPUTS(X(3, 6001))                                                                   \
     }
+/* clang-format on */
 
 static const gradient_case cases[] = {
     BINARY("add", NORMAL),
