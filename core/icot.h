@@ -78,8 +78,14 @@ enum {
 ICOT_API void icot_random_uniform(icot_random_key key, int64_t n, double *out);      /* in [0, 1) */
 ICOT_API void icot_random_permutation(icot_random_key key, int32_t n, int32_t *out); /* of 0..n-1 */
 
-/* Ctrl-C and SIGTERM only raise a flag; the program looks at it between two steps. */
+/*
+ * Ctrl-C, SIGTERM and SIGHUP only raise a flag; the program looks at it between two steps. A second
+ * Ctrl-C or SIGTERM ends the program at once. Signals that tell of a failed write (SIGPIPE and
+ * SIGXFSZ) are ignored from then on: the write itself returns the error.
+ */
 ICOT_API int icot_interrupts_catch(void);
+/* What the first signal writes to stderr, at most 127 bytes; NULL: nothing. */
+ICOT_API void icot_interrupts_notice(const char *line);
 ICOT_API int icot_interrupted(void); /* signal number that arrived, or 0 */
 ICOT_API void icot_interrupts_clear(void);
 

@@ -5,6 +5,7 @@
  * place in the build tree:
  *   PREFIX/bin/icot   PREFIX/lib/icot/libicot.so   PREFIX/share/icot/{icot.ffi.h, lua, datasets, …}
  */
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
@@ -14,6 +15,20 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+/*
+ * A standard stream that is closed would lend its number to the next file that is opened, such as a
+ * run file, and messages would be written there. /dev/null takes its place, opened for reading only,
+ * so that lost output is noticed as before.
+ */
+static void fill_standard_streams(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDONLY); /* gives the lowest number that is free */
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) close(fd);
+}
 
 /* Writes the folder above the one that this program lies in; false if that cannot be found out. */
 static int find_prefix(char prefix[PATH_MAX])
@@ -127,6 +142,7 @@ static void print_failure(const char *message)
 int main(int argc, char **argv)
 {
     program self = {.argc = argc, .argv = argv, .exit_code = 1};
+    fill_standard_streams();
     set_thread_defaults();
 
     lua_State *L = luaL_newstate();
@@ -142,7 +158,7 @@ int main(int argc, char **argv)
 
     if (fflush(stdout) != 0 || ferror(stdout)) { /* a full disk, say, behind `icot … > file` */
         print_failure("cannot write to the standard output");
-        return 1;
+        return self.exit_code ? self.exit_code : 1;
     }
     return self.exit_code;
 }

@@ -1,5 +1,6 @@
 --- The program `icot` as a user meets it: usage, exit codes, a whole small run, signals, the terminal.
 local program = require 'tests.lua.support.program'
+local python = require 'tests.lua.support.python'
 local temporary = require 'tests.lua.support.temporary'
 
 local tiny = [[return {
@@ -128,22 +129,81 @@ describe('icot', function()
     assert.matches('\nicot [^\n]* finished\n', result.out)
   end)
 
-  for name, code in pairs { INT = 130, TERM = 143 } do
+  -- Starts a long study, does something to it ($icot is its process) once it trains, and waits for its end.
+  local function while_it_trains(folder, action, start)
+    return program.shell(([[cd %s
+      %s %s mine.lua --set train.steps=1000000 --set arms.no_cot.train.log_every=1 &
+      icot=$!
+      for wait in $(seq 100); do [ -e results/mine/no_cot-42.h5 ] && break; sleep 0.1; done
+      sleep 0.3
+      %s
+      wait $icot]]):format(folder, start or '', program.icot, action))
+  end
+
+  for name, code in pairs { INT = 130, TERM = 143, HUP = 129 } do
     it(('ends cleanly on SIG%s'):format(name), function()
       local folder = folder_with()
-      local result = program.shell(([[cd %s
-        %s mine.lua --set train.steps=1000000 --set arms.no_cot.train.log_every=1 &
-        icot=$!
-        for wait in $(seq 100); do [ -e results/mine/no_cot-42.h5 ] && break; sleep 0.1; done
-        sleep 0.3
-        kill -%s $icot
-        wait $icot]]):format(folder, program.icot, name))
+      local result = while_it_trains(folder, ('kill -%s $icot'):format(name))
       assert.equal(code, result.code, result.err)
+      assert.matches('\nicot: stopping after this step; a second signal stops at once\n', result.err, 1, true)
       assert.matches('\nno_cot [^\n]* interrupted\n', result.out)
       assert.is_nil(result.out:find('\nicot'))
       assert.equal('\137HDF', temporary.read(folder .. '/results/mine/no_cot-42.h5'):sub(1, 4))
     end)
   end
+
+  it('ends at once on a second signal', function()
+    local endless = tiny:gsub("schedule = %b{}", 'schedule = function() while true do end end')
+      :gsub("{ name = 'no_cot', method = 'no_cot' }", "{ name = 'no_cot' }")
+    local result = while_it_trains(folder_with(endless), 'kill -INT $icot; sleep 0.2; kill -TERM $icot')
+    assert.same({ 143, '' }, { result.code, result.out })
+    assert.matches('icot: stopping after this step', result.err, 1, true)
+  end)
+
+  it('goes on when nohup says so', function()
+    local result = while_it_trains(folder_with(), 'kill -HUP $icot; sleep 0.3; kill -TERM $icot', 'nohup')
+    assert.equal(143, result.code, result.err)
+  end)
+
+  it('goes on when nobody reads its progress any more', function()
+    local folder = folder_with()
+    local result = program.shell(('cd %s; (%s mine.lua; echo $? > code) 2>&1 >out | true'):format(folder, program.icot))
+    assert.same({ code = 0, out = '', err = '' }, result)
+    assert.equal('0\n', temporary.read(folder .. '/code'))
+    assert.matches('\nicot +42 [^\n]*', temporary.read(folder .. '/out'))
+  end)
+
+  it('ends quietly when nobody reads its examples any more', function()
+    local folder = temporary.folder()
+    local result = program.shell(('cd %s; (%s data multiplication --set train=0 --set test=1000 --count 1000; '
+      .. 'echo $? > code) | head -1'):format(folder, program.icot))
+    assert.same({ 0, '', '141\n' }, { result.code, result.err, temporary.read(folder .. '/code') })
+    assert.matches('^[%d ]+%*[^\n]+\n$', result.out)
+  end)
+
+  it('says which file a limit of the system is too small for', function()
+    local folder = folder_with()
+    local result = program.shell(('cd %s; ulimit -f 20; %s mine.lua --quiet --set model.width=128')
+      :format(folder, program.icot))
+    assert.equal(1, result.code, result.err)
+    assert.matches('icot: no_cot seed 42: run file results/mine/no_cot-42.h5: cannot write: File too large\n',
+      result.err, 1, true)
+  end)
+
+  it('writes no message into a file when a standard stream is closed', function()
+    local folder = folder_with()
+    local function run(redirections, path)
+      return program.shell(('cd %s; %s mine.lua --out %s.h5 %s'):format(folder, program.icot, path, redirections)).code
+    end
+    local function end_state(path)
+      return python.json_of('tests/notebooks/dump_run.py', folder .. '/' .. path).attributes.end_state
+    end
+    assert.equal(0, run('2>&-', 'a'))
+    assert.equal(1, run('<&- >&- 2>&-', 'b')) -- the table of results is lost
+    for _, path in ipairs { 'a/no_cot-42.h5', 'a/icot-42.h5', 'b/no_cot-42.h5', 'b/icot-42.h5' } do
+      assert.equal('finished', end_state(path))
+    end
+  end)
 
   it('works from anywhere, and through a link', function()
     local folder = temporary.folder()

@@ -1,5 +1,6 @@
 --- `icot RECIPE.lua`: reads the recipe, runs it, and tells by the exit code how that went.
 local overrides = require 'icot.overrides'
+local terminal = require 'icot.terminal'
 
 local run = {}
 
@@ -27,6 +28,14 @@ function run.configure(parser)
   parser:flag('--quiet', 'no progress, only results and errors')
 end
 
+-- From here on signals end the run in order, and the first one says so.
+local function catch_signals(core, quiet)
+  local line_break = terminal.columns(io.stderr) and '\n' or '' -- ends the line of progress, and the ^C in it
+  core.C.icot_interrupts_notice(
+    not quiet and line_break .. 'icot: stopping after this step; a second signal stops at once\n' or nil)
+  core.check(core.C.icot_interrupts_catch())
+end
+
 --- Runs a recipe.
 ---@param arguments table see `configure`
 ---@return integer exit_code 0: all runs finished; 1: one failed; 128 + N: signal N came
@@ -36,7 +45,7 @@ function run.run(arguments)
     settings = arguments.set, seed = arguments.seed, output = arguments.out,
   })
   if arguments.threads then core.check(core.C.icot_set_threads(arguments.threads)) end
-  core.check(core.C.icot_interrupts_catch())
+  catch_signals(core, arguments.quiet)
 
   local finished = require('icot.study').run(recipe, {
     overwrite = arguments.force, quiet = arguments.quiet, traceback = arguments.traceback,
