@@ -18,8 +18,8 @@
 
 /*
  * A standard stream that is closed would lend its number to the next file that is opened, such as a
- * run file, and messages would be written there. /dev/null takes its place, opened for reading only,
- * so that lost output is noticed as before.
+ * run file, and messages would be written there. /dev/null takes its place, opened for reading
+ * only, so that lost output is noticed as before.
  */
 static void fill_standard_streams(void)
 {
