@@ -37,14 +37,19 @@ local function read_file(path)
   return text
 end
 
+-- LuaJIT's messages go on with all the places where a module was looked for, or quote text of several lines.
+local function first_line(message)
+  return (message:match('^[^\n]*'):gsub(':$', ''))
+end
+
 -- Runs a recipe's file; what goes wrong in it is the user's to mend, so it is a user error.
 local function evaluate(path, source)
   local chunk, syntax_message = loadstring(source, '@' .. path)
-  if not chunk then errors.raise('%s', syntax_message) end
+  if not chunk then errors.raise('%s', first_line(syntax_message)) end
   local ok, result = pcall(chunk)
   if not ok then
     if errors.is_user_error(result) then error(result, 0) end
-    local message = type(result) == 'string' and result or 'raised ' .. options.show(result)
+    local message = type(result) == 'string' and first_line(result) or 'raised ' .. options.show(result)
     errors.raise('%s', message:find(path, 1, true) and message or ('recipe %s: %s'):format(path, message))
   end
   if type(result) ~= 'table' then
@@ -73,12 +78,16 @@ local function check_seeds(seeds, where)
   end
 end
 
+local function is_name(value)
+  return type(value) == 'string' and value:find('^[%w_.-]+$') ~= nil
+end
+
 -- An arm may change whatever describes a run but its seed, output and the recipe's name.
 local function check_arms(arms, where)
   local by_name = {}
   for i, arm in ipairs(arms) do
     local name = arm.name
-    if type(name) ~= 'string' or not name:find('^[%w_.-]+$') then
+    if not is_name(name) then
       errors.raise('%s: arms[%d].name: got %s, expected a name of letters, digits, - _ .', where, i, options.show(name))
     end
     if by_name[name] then errors.raise('%s: arms[%d].name: there are two arms named %s', where, i, name) end
@@ -153,8 +162,12 @@ end
 
 -- Fills in the name and output that follow from where the recipe lies.
 local function name_base(base, path, where)
-  if base.name == nil then base.name = path:match('[^/]*$'):gsub('%.lua$', '') end
-  if base.output == nil then base.output = ('results/%s.h5'):format(tostring(base.name)) end
+  if base.name == nil then
+    base.name = path:match('[^/]*$'):gsub('%.lua$', '')
+  elseif not is_name(base.name) then -- a path is made of it
+    errors.raise('%s: name: got %s, expected a name of letters, digits, - _ .', where, options.show(base.name))
+  end
+  if base.output == nil then base.output = ('results/%s.h5'):format(base.name) end
   resolve.output(base.output, where)
 end
 

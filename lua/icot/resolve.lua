@@ -65,6 +65,8 @@ end
 function resolve.output(path, where)
   if type(path) ~= 'string' or not path:find('[^/]%.h5$') then
     errors.raise('%s: output: got %s, expected a path that ends in .h5', where, options.show(path))
+  elseif path:find('%c') then
+    errors.raise('%s: output: got %s, expected a path without control characters', where, options.show(path))
   end
 end
 

@@ -176,6 +176,13 @@ describe('recipe', function()
       { 'an unknown preset', "model = { preset = 'smal' },", "recipe: model.preset: got 'smal'; did you mean small?" },
       { 'an output that is no .h5', "output = 'results/',",
         "recipe: output: got 'results/', expected a path that ends in .h5" },
+      { 'an output with a line break', "output = 'a\\nb.h5',",
+        "recipe: output: got 'a?b.h5', expected a path without control characters" },
+      { 'an output with a NUL', "output = 'a.h5\\0b.h5',",
+        "recipe: output: got 'a.h5?b.h5', expected a path without control characters" },
+      { 'a name that is a path', "name = '../mine',",
+        "recipe: name: got '../mine', expected a name of letters, digits, - _ ." },
+      { 'a name that is no text', 'name = 3,', 'recipe: name: got 3, expected a name of letters, digits, - _ .' },
       { 'a seed twice', 'seeds = { 1, 1 },', 'recipe: seeds: 1 is there twice' },
       { 'seed and seeds', 'seed = 1, seeds = { 1 },', 'recipe: give either seed or seeds, not both' },
       { 'no arms', 'arms = {},', 'recipe: arms and seeds must not be empty' },
@@ -195,6 +202,11 @@ describe('recipe', function()
     it('icot without a schedule', function()
       assert.equal("recipe with --set schedule=nil: schedule is missing; the method 'icot' needs one",
         message('', 'schedule=nil'))
+    end)
+
+    it('a name that is empty, and not the output made of it', function()
+      assert.equal("recipe with --set name=: name: got '', expected a name of letters, digits, - _ .",
+        message('', 'name='))
     end)
 
     it('settings of unknown fields and arms', function()
@@ -217,6 +229,15 @@ describe('recipe', function()
 
     it('something was raised', function()
       assert.matches('^mine%.lua:2: attempt to index', (load_text('local a\nreturn a.b')))
+    end)
+
+    it('a module was not found, without all the places where it is not', function()
+      assert.equal("mine.lua:1: module 'nope' not found", (load_text("require('nope')")))
+    end)
+
+    it('something of several lines went wrong', function()
+      assert.equal('mine.lua:1: first', (load_text("error('first\\nsecond')")))
+      assert.equal("mine.lua:2: unexpected symbol near '[[a", (load_text('x = 1 [[a\nb]]')))
     end)
 
     it('a value was raised that is no text', function()
