@@ -23,10 +23,10 @@ text.options = {
     doc = 'longest sequence allowed, in tokens with the four separators; any length by default' },
 }
 
--- First pass over a file: its symbols go to the collector, its size comes back.
-local function measure(path, collector, max_length)
-  local size = { examples = 0, tokens = 0 }
-  for number, question, cot, answer in example_file.examples(path) do
+-- First pass over the file of a split: its symbols go to the collector, its size comes back.
+local function measure(split, path, collector, max_length)
+  local where, size = 'dataset.' .. split, { examples = 0, tokens = 0 }
+  for number, question, cot, answer in example_file.examples(path, where) do
     local tokens = collector:add(question) + collector:add(cot) + collector:add(answer)
     local length = tokens + dataset.SEPARATORS
     if max_length and length > max_length then
@@ -34,7 +34,9 @@ local function measure(path, collector, max_length)
     end
     size.examples, size.tokens = size.examples + 1, size.tokens + tokens
   end
-  if size.examples == 0 then errors.raise('%s: the file is empty, expected lines `question||cot #### answer`', path) end
+  if size.examples == 0 then
+    errors.raise('%s: %s is empty, expected lines `question||cot #### answer`', where, path)
+  end
   return size
 end
 
@@ -71,7 +73,7 @@ end
 function text.load(options, wanted)
   local collector, sizes = vocabulary.collector(options.tokenizer), {}
   for _, split in ipairs(dataset.splits) do
-    if options[split] then sizes[split] = measure(options[split], collector, options.max_length) end
+    if options[split] then sizes[split] = measure(split, options[split], collector, options.max_length) end
   end
   if not next(sizes) then errors.raise('text: no file given, expected at least one of train, valid and test') end
 

@@ -20,11 +20,13 @@ local BYTE_ORDER_MARK = '\239\187\191'
 --- Goes over the lines of a file, without their ends: `for number, line in example_file.lines(path)`.
 --- Unlike io.lines it sees NUL bytes and tells a read error from the end of the file.
 ---@param path string
+---@param where? string what named the file, at the start of an error: 'dataset.train'
 ---@return fun(): integer?, string?
 ---raises an error when the file can't be read or has a line of more than 16 MiB
-function example_file.lines(path)
+function example_file.lines(path, where)
+  local prefix = where and where .. ': ' or ''
   local file, problem = io.open(path, 'rb')
-  if not file then errors.raise('cannot open %s', problem) end
+  if not file then errors.raise("%scannot open '%s': %s", prefix, path, problem:match(': ([^:]*)$') or problem) end
   local buffer, position, number, has_cr = '', 1, 0, false
 
   -- Whether the file's lines end in CRLF: the first one does, and so does the second if it is there.
@@ -45,7 +47,7 @@ function example_file.lines(path)
 
   local function read_more()
     local chunk, read_problem = file:read(CHUNK)
-    if read_problem then errors.raise('cannot read %s: %s', path, read_problem) end
+    if read_problem then errors.raise("%scannot read '%s': %s", prefix, path, read_problem) end
     buffer, position = sub(buffer, position) .. (chunk or ''), 1
     if #buffer > LONGEST then
       errors.raise('%s: line %d is longer than %d MiB; is this a text file?', path, number + 1, LONGEST / 2 ^ 20)
@@ -160,10 +162,11 @@ end
 
 --- Goes over the examples of a file: `for number, question, cot, answer in …`.
 ---@param path string
+---@param where? string what named the file, at the start of an error: 'dataset.train'
 ---@return fun(): integer?, string?, string?, string?
 ---raises an error at the first malformed line, with its number
-function example_file.examples(path)
-  local next_line = example_file.lines(path)
+function example_file.examples(path, where)
+  local next_line = example_file.lines(path, where)
   return function()
     local number, line = next_line()
     if not number then return nil end

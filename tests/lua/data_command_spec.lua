@@ -196,7 +196,7 @@ describe('icot data check', function()
 
   it('answers mistakes', function()
     expect.mentions(message_of('check'), 'no file given')
-    expect.mentions(message_of('check', '/nowhere/x.txt'), '/nowhere/x.txt: No such file')
+    expect.mentions(message_of('check', '/nowhere/x.txt'), "cannot open '/nowhere/x.txt': No such file")
     expect.mentions(message_of('check', '/'), 'directory')
     expect.mentions(message_of('check', path, '--task', 'multiplicatio'), 'did you mean multiplication?')
     expect.mentions(message_of('check', path, '--task', 'text'), "'text' cannot recompute")

@@ -155,8 +155,12 @@ describe('text', function()
     path = file_with(train .. '\0\1\2\255junk')
     assert_mentions(message_of(load, { train = path }), path, 'line 3', 'control character 0x00')
     path = file_with ''
-    assert_mentions(message_of(load, { train = path }), path, 'empty')
-    assert_mentions(message_of(load, { valid = '/nowhere/v.txt' }), '/nowhere/v.txt', 'No such file')
+    assert.equal('dataset.train: ' .. path .. ' is empty, expected lines `question||cot #### answer`',
+      message_of(load, { train = path }))
+    assert.equal("dataset.valid: cannot open '/nowhere/v.txt': No such file or directory",
+      message_of(load, { valid = '/nowhere/v.txt' }))
+    assert.equal("dataset.test: cannot open '': No such file or directory", message_of(load, { test = '' }))
+    assert.equal("dataset.train: cannot read '/': Is a directory", message_of(load, { train = '/' }))
     assert_mentions(message_of(load, {}), 'at least one of train, valid and test')
     assert_mentions(message_of(load, { train = 7 }), 'train: got 7, expected a string')
   end)
