@@ -26,7 +26,7 @@ multiplication.options = {
   train = { type = 'integer', min = 0, max = MOST, default = 808000, doc = 'training examples' },
   valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'validation examples' },
   test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'test examples' },
-  seed = { type = 'integer', min = 0, max = 2 ^ 53, default = 1, doc = 'of the operands' },
+  seed = { type = 'integer', min = 0, default = 1, doc = 'of the operands' },
 }
 
 multiplication.check = checker.check

@@ -9,7 +9,7 @@
 ---   fields    description of the fields of a table; one that is not given is filled with their defaults
 ---   each      description of the items of a list
 ---   doc       what it is, for people
---- Numbers must be finite; an integer lies within ±2^53.
+--- Numbers must be finite; an integer lies within ±(2^53 - 1).
 local errors = require 'icot.errors'
 local names = require 'icot.names'
 
@@ -31,7 +31,8 @@ local options = {}
 
 ---@alias icot.Fields table<string, icot.Field>
 
-local largest_integer = 2 ^ 53
+--- The largest integer that a field takes. The next double, 2^53, is also what 2^53 + 1 is read as.
+options.largest_integer = 2 ^ 53 - 1
 
 --- A value as it is shown in a message: short, and on one line.
 ---@param value any
@@ -41,7 +42,9 @@ function options.show(value)
     local text = value:gsub('%c', '?')
     return #text > 60 and ("'%s…'"):format(text:sub(1, 57)) or ("'%s'"):format(text)
   end
-  if type(value) == 'number' then return ('%.14g'):format(value) end
+  if type(value) == 'number' then
+    return (value % 1 == 0 and math.abs(value) <= 2 ^ 53 and '%.0f' or '%.14g'):format(value)
+  end
   if type(value) == 'table' or type(value) == 'function' then return 'a ' .. type(value) end
   return tostring(value)
 end
@@ -57,7 +60,7 @@ end
 local has_type = {
   number = function(value) return type(value) == 'number' and is_finite(value) end,
   integer = function(value)
-    return type(value) == 'number' and value % 1 == 0 and math.abs(value) <= largest_integer
+    return type(value) == 'number' and value % 1 == 0 and math.abs(value) <= options.largest_integer
   end,
   string = function(value) return type(value) == 'string' end,
   boolean = function(value) return type(value) == 'boolean' end,
@@ -103,10 +106,11 @@ local article = {
 -- A bound that is only there because everything has one is not worth a word, unless it was passed.
 local generous = 1e6
 
-local function describe_range(field, value)
+local function describe_range(field, value, type_max)
   local show = options.show
-  local over = type(value) == 'number' and field.max and value > field.max
-  local max = field.max and (field.max < generous or over) and field.max
+  local max = field.max or type_max
+  local over = type(value) == 'number' and max and value > max
+  max = max and (max < generous or over) and max
   if field.min and max then return (' from %s to %s'):format(show(field.min), show(max)) end
   local lower = field.min and ' of at least ' .. show(field.min) or field.above and ' above ' .. show(field.above)
   local upper = max and 'at most ' .. show(max) or field.below and 'below ' .. show(field.below)
@@ -123,8 +127,11 @@ function options.describe(field, value)
   for _, name in ipairs(types_of(field)) do
     if name == 'string' and field.one_of then
       for _, allowed in ipairs(field.one_of) do parts[#parts + 1] = options.show(allowed) end
-    elseif name == 'number' or name == 'integer' then
-      parts[#parts + 1] = article[name] .. describe_range(field, value)
+    elseif name == 'integer' then
+      parts[#parts + 1] = article.integer .. describe_range(field, value, options.largest_integer)
+    elseif name == 'number' then
+      local infinite = type(value) == 'number' and not is_finite(value)
+      parts[#parts + 1] = (infinite and 'a finite number' or article.number) .. describe_range(field, value)
     else
       parts[#parts + 1] = article[name]
     end

@@ -52,8 +52,9 @@ local function parse_value(text)
   if tonumber(text) then return tonumber(text) end
   if not text:find('^[%[{"]') then return text end
   local value, message = json.decode(text)
-  if value == nil then return nil, message end
-  return value
+  if value ~= nil then return value end
+  if text:find('^{%s*[^%s"}]') then message = 'lists are written [1,2], tables {"key":1}' end -- not as in Lua
+  return nil, message
 end
 
 ---@class icot.Setting

@@ -54,8 +54,12 @@ describe('icot', function()
     assert_fails(2, 'which recipe? (see icot --help)', icot {})
     assert_fails(2, "unknown option '--sed'; did you mean one of these: '--seed' '--set'? (see icot --help)",
       icot { 'x.lua', '--sed', '3' })
-    assert_fails(2, "--seed: got '1.5', expected an integer from 0 to 9007199254740992 (see icot --help)",
+    assert_fails(2, "--seed: got '1.5', expected an integer from 0 to 9007199254740991 (see icot --help)",
       icot { 'x.lua', '--seed', '1.5' })
+    assert_fails(2, "--seed: got '9007199254740993', expected an integer from 0 to 9007199254740991 (see icot --help)",
+      icot { 'x.lua', '--seed', '9007199254740993' })
+    assert_fails(2, "--count: got '0', expected an integer from 1 to 9007199254740991 (see icot data --help)",
+      icot { 'data', 'multiplication', '--count', '0' })
     assert_fails(2, "--threads: got '0', expected an integer from 1 to 1024 (see icot --help)",
       icot { 'x.lua', '--threads', '0' })
     assert_fails(2, '--set digits: expected KEY=VALUE (see icot --help)', icot { 'x.lua', '--set', 'digits' })

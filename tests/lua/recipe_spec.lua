@@ -135,6 +135,19 @@ describe('recipe', function()
       assert.equal('elsewhere/x/plain-7.h5', loaded.runs[1].output)
     end)
 
+    it('have lists as in JSON, and say so', function()
+      for _, value in ipairs { '{1,2}', '{ a = 1 }', '{lr=1}' } do
+        local _, why = overrides.parse('seeds=' .. value)
+        assert.equal(('--set seeds=%s: lists are written [1,2], tables {"key":1}'):format(value), why)
+      end
+      assert.same({ a = { 1, 2 } }, overrides.parse('x={ "a": [1,2]}').value)
+    end)
+
+    it('take no seed that would silently be another', function()
+      assert.equal('recipe with --set seed=9007199254740993: seed: got 9007199254740992, '
+        .. 'expected an integer from 0 to 9007199254740991', message('', 'seed=9007199254740993'))
+    end)
+
     local wrong = { 'lr', '=3', 'a..b=3', '.a=3', 'a.=1', 'seeds=[1,', 'a b=1' }
     for _, text in ipairs(wrong) do
       it(('refuse %q'):format(text), function()

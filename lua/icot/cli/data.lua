@@ -3,21 +3,15 @@
 ---   icot data check FILE [--task multiplication]
 ---   icot data multiplication --set digits=4 --split test --count 5
 local dataset = require 'icot.dataset'
+local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
 local example_check = require 'icot.example_check'
+local options = require 'icot.options'
 local overrides = require 'icot.overrides'
 
 local data = {}
 
 local WHERE = 'data' -- begins a message, after the program's name
-
-local function whole_number(least)
-  return function(text)
-    local number = tonumber(text)
-    if number and number >= least and number % 1 == 0 and number <= 2 ^ 53 then return number end
-    return nil, ("got '%s', expected an integer of at least %d"):format(text, least)
-  end
-end
 
 --- Describes the command to the argument parser.
 ---@param command table a command of lua-argparse
@@ -29,8 +23,8 @@ function data.configure(command)
     :choices { 'word', 'character' }
   command:option('--set', 'option of the task, KEY=VALUE; may be repeated'):count('*'):argname('KEY=VALUE')
   command:option('--split', 'which split to print: test (default), valid or train'):choices(dataset.splits)
-  command:option('--count', 'how many examples to print (default 10)'):convert(whole_number(1))
-  command:option('--seed', "of the task's examples; the same as --set seed=N"):convert(whole_number(0))
+  declare.integer(command, '--count', 'how many examples to print (default 10)', 1, options.largest_integer)
+  declare.integer(command, '--seed', "of the task's examples; the same as --set seed=N", 0, options.largest_integer)
 end
 
 local function put(...)

@@ -1,4 +1,6 @@
 --- `icot RECIPE.lua`: reads the recipe, runs it, and tells by the exit code how that went.
+local declare = require 'icot.cli.declare'
+local options = require 'icot.options'
 local overrides = require 'icot.overrides'
 local terminal = require 'icot.terminal'
 
@@ -6,24 +8,15 @@ local run = {}
 
 local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the signal's number
 
--- Declares an option that takes an integer.
-local function integer_option(parser, name, doc, least, most)
-  parser:option(name, doc):argname('N'):convert(function(text)
-    local number = tonumber(text)
-    if number and number % 1 == 0 and number >= least and number <= most then return number end
-    return nil, ("%s: got '%s', expected an integer from %d to %.0f"):format(name, text, least, most)
-  end)
-end
-
 --- Describes the arguments to the parser.
 ---@param parser table of lua-argparse
 function run.configure(parser)
   parser:argument('recipe', 'the recipe, a Lua file')
   parser:option('--set', 'changes a field of the recipe: --set optimizer.lr=1e-4; may be repeated')
     :argname('KEY=VALUE'):count('*'):convert(overrides.parse)
-  integer_option(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, 2 ^ 53)
+  declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
   parser:option('--out', 'where the run file goes; of a study, its index'):argname('PATH')
-  integer_option(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
+  declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
   parser:flag('--force', 'overwrite results that are there')
   parser:flag('--quiet', 'no progress, only results and errors')
 end
