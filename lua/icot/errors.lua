@@ -25,6 +25,25 @@ function errors.is_user_error(value)
   return getmetatable(value) == UserError
 end
 
+--- Calls a function; if memory runs out in it, the error says in what, and what to do.
+---@generic T
+---@param what string what needed the memory: 'model'
+---@param advice string 'a smaller model.width or model.layers needs less'
+---@param body fun(...): T
+---@param ... any passed on to `body`
+---@return T ...
+function errors.explain_memory(what, advice, body, ...)
+  local function finish(ok, ...)
+    if ok then return ... end
+    local raised = ...
+    if errors.is_user_error(raised) and raised.message:find('^out of memory') then
+      errors.raise('%s: %s; %s', what, raised.message, advice)
+    end
+    error(raised, 0)
+  end
+  return finish(pcall(body, ...))
+end
+
 --- What to tell about anything that was raised: of a user error its message, of a bug its first line.
 ---@param raised any
 ---@param with_traceback? boolean everything there is; to be called from a handler of xpcall then

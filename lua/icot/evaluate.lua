@@ -6,6 +6,7 @@ local ffi = require 'ffi'
 local batch = require 'icot.batch'
 local core = require 'icot.core'
 local generate = require 'icot.generate'
+local interrupt = require 'icot.interrupt'
 local scope = require 'icot.scope'
 
 local evaluate = {}
@@ -134,6 +135,7 @@ end
 local function teacher_force(model, data, corpus, n_examples, removed, removal, options, result)
   local packed, loss, hits, targets = batch.new(), 0, 0, 0
   for start = 0, n_examples - 1, options.batch do
+    interrupt.check()
     local n = math.min(options.batch, n_examples - start)
     packed:pack(corpus, id_range(start, n), n, batch.removal(removal, data.vocabulary, removed))
     scope.run(scope.no_grad, function()

@@ -1,5 +1,6 @@
 --- Greedy decoding with a KV cache, many ragged prompts at a time; finished sequences leave the batch.
 local ffi = require 'ffi'
+local interrupt = require 'icot.interrupt'
 local scope = require 'icot.scope'
 local tensor = require 'icot.tensor'
 
@@ -75,6 +76,7 @@ end
 ---@param prompts icot.Prompt[]
 ---@param options icot.GenerateOptions
 ---@return integer[][] written tokens per prompt, without the prompt
+--- Raises what icot.interrupt does when the user ends the program.
 function generate.greedy(model, prompts, options)
   local written, active, longest = {}, {}, 0
   for i, prompt in ipairs(prompts) do
@@ -89,6 +91,7 @@ function generate.greedy(model, prompts, options)
 
   local function run()
     while #active > 0 do
+      interrupt.check()
       local next_tokens = scope.run(advance, model, cache, active)
       local going_on = {}
       for b, sequence in ipairs(active) do

@@ -52,6 +52,12 @@ function Meter:add(batch, model, measured, lr, was_reset)
   current.optimizer_reset = current.optimizer_reset or was_reset
 end
 
+--- Whether there was no update since the last interval.
+---@return boolean
+function Meter:is_empty()
+  return self.current.updates == 0
+end
+
 --- Means since the last call, and starts the next interval.
 ---@return { loss: number, token_accuracy: number, grad_norm: number, lr: number, optimizer_reset: boolean }
 function Meter:interval()

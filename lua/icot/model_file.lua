@@ -36,6 +36,14 @@ local function config_of(model, vocabulary, extra)
   return config
 end
 
+--- Removes the model that a folder holds, so that it isn't taken for that of the run that begins now.
+---@param folder string need not be there
+function model_file.remove(folder)
+  for _, name in ipairs { 'model.safetensors', 'config.json', 'vocabulary.json' } do
+    os.remove(folder .. '/' .. name)
+  end
+end
+
 --- Saves a model. Each file is replaced as a whole; the weights come last, so they never lack their description.
 ---@param folder string is made if it isn't there
 ---@param model icot.GPT2

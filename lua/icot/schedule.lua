@@ -96,12 +96,19 @@ function schedule.of(config, info)
   return schedule.kinds[config.schedule.kind].build(config.schedule, info)
 end
 
+--- What a schedule sees: a copy, so that it can change nothing.
+local function view_of(state)
+  local view = {}
+  for name, value in pairs(state) do view[name] = value end
+  return view
+end
+
 --- Calls a schedule and checks what it says: a number, not negative, not less than before.
 ---@param fn icot.Schedule
 ---@param state icot.ScheduleState
 ---@return number removed rounded down; math.huge means all
 function schedule.call(fn, state)
-  local ok, removed = pcall(fn, state)
+  local ok, removed = pcall(fn, view_of(state))
   if not ok then
     if errors.is_user_error(removed) then error(removed, 0) end
     errors.raise('schedule: at step %d the function raised: %s', state.step, (tostring(removed):gsub('\n', ' ')))

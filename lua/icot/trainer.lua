@@ -5,6 +5,7 @@ local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
 local gpt2 = require 'icot.gpt2'
+local interrupt = require 'icot.interrupt'
 local meter = require 'icot.meter'
 local model_file = require 'icot.model_file'
 local optim = require 'icot.optim'
@@ -47,14 +48,17 @@ end
 ---@return icot.Training
 local function prepare(run)
   local config = run.config
-  local data = dataset.load(config.dataset)
-  local model = gpt2.new(model_config(config, data), config.seed)
+  local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.load, config.dataset)
+  local model, optimizer = errors.explain_memory('model', 'a smaller model.width or model.layers needs less', function()
+    local made = gpt2.new(model_config(config, data), config.seed)
+    return made, optim.AdamW(made:parameters(), config.optimizer)
+  end)
   local examples = sampler.new(data.train:size(), config.train.batch, config.seed)
   local total_steps = config.train.steps or config.train.epochs * examples.steps_per_epoch
   local info = { steps_per_epoch = examples.steps_per_epoch, total_steps = total_steps, max_cot = data.max_cot }
   return setmetatable({
     run = run, config = config, data = data, model = model, sampler = examples,
-    optimizer = optim.AdamW(model:parameters(), config.optimizer),
+    optimizer = optimizer,
     learning_rate = optim.learning_rate(config.optimizer, total_steps),
     schedule = schedule.of(config, info), batch = batch.new(), meter = meter.new(),
     state = {
@@ -124,7 +128,7 @@ function Training:update(removed)
   local was_reset = reset_if_needed(self, grew)
   pack(self)
   local lr = self.learning_rate(state.step + 1, self.last_reset and state.step + 1 - self.last_reset)
-  local measured = compute(self, lr)
+  local measured = errors.explain_memory('training', 'a smaller train.batch needs less', compute, self, lr)
   state.step = state.step + 1
   state.epoch = state.step / state.steps_per_epoch
   state.loss = measured.loss
@@ -163,24 +167,26 @@ end
 
 -- ---- The loop -----------------------------------------------------------------------------------
 
+--- Writes the row of the interval that ends now, if anything happened in it.
+function Training:log_interval()
+  if not self.meter:is_empty() then self.log:interval(self, self.meter:interval()) end
+end
+
 local function report(self)
   local state = self.state
-  if state.step % self.config.train.log_every == 0 or state.step == state.total_steps then
-    self.log:interval(self, self.meter:interval())
-  end
+  if state.step % self.config.train.log_every == 0 then self:log_interval() end
   self.progress:update {
     step = state.step, removed = self:removed(), loss = state.loss, accuracy = state.accuracy,
     tokens_per_second = self.meter:tokens_per_second(),
   }
 end
 
---- Trains until all updates are done, the accuracy is good enough, or Ctrl-C.
----@return 'finished'|'interrupted' status
+--- Trains until all updates are done or the accuracy is good enough.
 local function train(self)
   local state = self.state
   local removed = schedule.call(self.schedule, state)
   while state.step < state.total_steps do
-    if C.icot_interrupted() ~= 0 then return 'interrupted' end
+    interrupt.check()
     if removed > 0 and state.removed == 0 and state.step > 0 then
       self.explicit_accuracy = self:evaluate('valid').accuracy
     end
@@ -192,13 +198,25 @@ local function train(self)
     end
     removed = schedule.call(self.schedule, state)
   end
-  return 'finished'
+end
+
+-- ---- The end ------------------------------------------------------------------------------------
+
+--- Whether all parameters are numbers; after a loss that is none they may not be.
+local function is_finite(model)
+  for _, parameter in ipairs(model:parameters()) do
+    local values, n = parameter:read()
+    local sum = 0
+    for i = 0, n - 1 do sum = sum + values[i] * 0 end
+    if sum ~= 0 then return false end
+  end
+  return true
 end
 
 local function save_model(self)
-  scope.run(function()
-    model_file.save(self.run.model_output, self.model, self.data.vocabulary)
-  end)
+  if not is_finite(self.model) then return end
+  scope.run(model_file.save, self.run.model_output, self.model, self.data.vocabulary)
+  self.model_path = self.run.model_output
 end
 
 ---@class icot.RunResult one row of a study's summary
@@ -212,47 +230,59 @@ end
 ---@field seconds number of training, without evaluation
 ---@field model_path string
 
-local function finish(self, status)
-  local accuracy = 0 / 0
-  if status == 'finished' then
-    self:evaluate('valid')
-    accuracy = self:evaluate('test').accuracy
-  end
-  save_model(self)
+local function result_of(self, status, accuracy)
   local totals = self.meter:totals()
   return {
-    status = status, accuracy = accuracy, explicit_accuracy = self.explicit_accuracy, removed = self:removed(),
-    updates = self.state.step, tokens = totals.tokens, flops = totals.flops, seconds = totals.seconds,
-    model_path = self.run.model_output,
+    status = status, accuracy = accuracy or 0 / 0, explicit_accuracy = self.explicit_accuracy,
+    removed = self:removed(), updates = self.state.step, tokens = totals.tokens, flops = totals.flops,
+    seconds = totals.seconds, model_path = self.model_path,
   }
 end
 
---- A bug keeps the place where it was raised; a user error is shown as it is.
+--- A bug keeps the place where it was raised; what is raised on purpose stays as it is.
 local function with_trace(raised)
-  return errors.is_user_error(raised) and raised or debug.traceback(tostring(raised), 2)
+  local on_purpose = errors.is_user_error(raised) or interrupt.is_interrupt(raised)
+  return on_purpose and raised or debug.traceback(tostring(raised), 2)
+end
+
+--- Trains and evaluates; gives the accuracy on the test examples.
+local function run_whole(self)
+  self.meter:start()
+  train(self)
+  self:log_interval()
+  self:evaluate('valid')
+  return self:evaluate('test').accuracy
+end
+
+--- Keeps what there is: the last rows, the model, and how the run ended.
+local function wind_up(self, status)
+  self:log_interval()
+  save_model(self)
+  self.log:close(status)
 end
 
 --- Runs one training from beginning to end and writes its run file and its model.
 ---@param run icot.Run
 ---@param options { progress: icot.Progress, overwrite?: boolean }
 ---@return icot.RunResult
---- Errors: whatever the data, the schedule or the disk have; the run file is closed and marked 'failed' then.
+--- Errors: whatever the data, the schedule or the disk have. Rows and model are saved as far as that goes, and the run
+--- file is marked 'failed'.
 function trainer.run(run, options)
   local self = prepare(run)
   self.progress = options.progress
   self.progress.total_steps = self.state.total_steps
   self.log = training_log.create(self, options.overwrite)
-  local ok, result = xpcall(function()
-    self.meter:start()
-    return finish(self, train(self))
-  end, with_trace)
-  if ok then
-    self.log:close(result.status)
-  else
-    pcall(self.log.close, self.log, 'failed') -- the first error is the one to tell
-  end
+  model_file.remove(run.model_output)
+
+  local ok, outcome = xpcall(run_whole, with_trace, self)
+  local status = ok and 'finished' or interrupt.is_interrupt(outcome) and 'interrupted' or 'failed'
+  self.progress:finish()
+  local saved, trouble = pcall(wind_up, self, status)
+  if not saved then pcall(self.log.close, self.log, 'failed') end
+  local result = result_of(self, status, ok and outcome or nil)
   self:free()
-  if not ok then error(result, 0) end
+  if status == 'failed' then error(outcome, 0) end -- the first error is the one to tell
+  if not saved then error(trouble, 0) end
   return result
 end
 

@@ -1,6 +1,7 @@
 --- Trainings from beginning to end, small enough to take a second: what the run file says of them.
 local errors = require 'icot.errors'
 local expect = require 'tests.lua.support.expect'
+local lfs = require 'lfs'
 local python = require 'tests.lua.support.python'
 local recipe = require 'icot.recipe'
 local temporary = require 'tests.lua.support.temporary'
@@ -28,7 +29,7 @@ local function train(changes)
   local loaded = recipe.load(temporary.write(folder .. '/small.lua', text), {
     settings = changes.settings, output = folder .. '/small.h5',
   })
-  local ok, result = pcall(trainer.run, loaded.runs[1], { progress = silent })
+  local ok, result = pcall(trainer.run, loaded.runs[1], { progress = changes.progress or silent })
   return ok, result, folder .. '/small.h5'
 end
 
@@ -102,6 +103,41 @@ describe('a training', function()
       expect.mentions(problem.message, 'schedule: at step', message)
       assert.equal('failed', read(path).attributes.end_state)
     end
+  end)
+
+  it('keeps what it has when it fails: the last rows and the model', function()
+    local ok, _, path = train { schedule = 'function(state) return state.step < 27 and 0 or error("late") end' }
+    assert.is_false(ok)
+    local steps = column(read(path).tables.train, 'step')
+    assert.same({ 10, 20, 27 }, steps)
+    assert.is_truthy(temporary.read(path:gsub('%.h5$', '') .. '/model.safetensors'))
+  end)
+
+  it('ends in order when the user ends the program during an evaluation', function()
+    local core = require 'icot.core'
+    core.check(core.C.icot_interrupts_catch())
+    local loud = setmetatable({ note = function() os.execute('kill -TERM $PPID') end }, { __index = silent })
+    local ok, result, path = train { progress = loud }
+    core.C.icot_interrupts_clear()
+    assert.is_true(ok, tostring(result))
+    assert.equal('interrupted', result.status)
+    -- the signal comes after the evaluation at step 14; the one at step 15 is not finished any more
+    assert.equal(15, result.updates)
+    local file = read(path)
+    assert.equal('interrupted', file.attributes.end_state)
+    assert.same({ 14 }, column(file.tables.eval, 'step'))
+  end)
+
+  it('shows the schedule a copy of its state', function()
+    local ok, result = train { schedule = 'function(state) state.step, state.removed = 1e9, nil return 0 end' }
+    assert.is_true(ok, tostring(result))
+    assert.equal(40, result.updates)
+  end)
+
+  it('saves no model whose parameters are no numbers', function()
+    local ok, _, path = train { optimizer = ', weight_decay = 1e42' }
+    assert.is_false(ok)
+    assert.is_nil(lfs.attributes(path:gsub('%.h5$', '') .. '/model.safetensors', 'mode'))
   end)
 
   it('refuses a context that the examples do not fit in', function()
