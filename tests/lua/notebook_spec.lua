@@ -1,5 +1,6 @@
 -- Executes the notebook on runs that were made up, and compares what it read with what was written.
 local json = require 'icot.json'
+local lfs = require 'lfs'
 local python = require 'tests.lua.support.python'
 local runlog = require 'icot.runlog'
 local sample_run = require 'tests.lua.support.sample_run'
@@ -64,6 +65,14 @@ describe('the notebook', function()
     local found = execute(log.path, 'runs["new"]["attributes"]["end_state"]')
     assert.equal('running', found.value)
     assert.equal(2, found.images) -- no evaluation, no picture of positions
+    log:close('finished')
+  end)
+
+  it('finds a run by its path from the root of the repository', function()
+    local log = runlog.create { path = folder .. '/new.h5', recipe = 'new', seed = 1, answer_length = 4 }
+    local _, depth = lfs.currentdir():gsub('/[^/]+', '')
+    local found = execute(('../'):rep(depth) .. log.path:sub(2), 'runs["new"]["attributes"]["end_state"]')
+    assert.same({ nil, 'running' }, { found.error, found.value })
     log:close('finished')
   end)
 

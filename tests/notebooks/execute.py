@@ -6,13 +6,14 @@ execute.py NOTEBOOK RUN EXPRESSION [FOLDER]
  "value": EXPRESSION, evaluated in the notebook after its last cell}
 or, when a cell fails, {"error": what it raised}
 
-RUN is the file that the notebook reads. With FOLDER the images are written there, to be looked at.
+RUN is the file that the notebook reads. The kernel runs in the notebook's folder, as Jupyter does it. With FOLDER the images are written there, to be looked at.
 """
 
 import base64
 import json
 import os
 import sys
+from pathlib import Path
 
 import nbclient
 import nbformat
@@ -27,8 +28,9 @@ assert not stored, "the notebook is stored with outputs"
 os.environ["ICOT_RUN"] = sys.argv[2]
 question = f"import json; print(json.dumps({sys.argv[3]}))"
 notebook.cells.append(nbformat.v4.new_code_cell(question))
+place = {"metadata": {"path": str(Path(sys.argv[1]).parent)}}
 try:
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=place).execute()
 except nbclient.exceptions.CellExecutionError as error:
     json.dump({"error": f"{error.ename}: {error.evalue}"}, sys.stdout)
     sys.exit()
