@@ -33,8 +33,7 @@ enum {
     ICOT_MAX_INDICES = 16
 };
 
-/* ---- Base: errors, versions, memory, threads, random numbers, interrupts ----------------------
- */
+/* ---- Base: errors, versions, memory, threads, random numbers, interrupts --------------------- */
 
 ICOT_API const char *icot_last_error(void);    /* message of this thread's last error */
 ICOT_API int icot_abi(void);                   /* ICOT_ABI of the library that was loaded */
@@ -91,8 +90,7 @@ ICOT_API void icot_interrupts_clear(void);
 
 ICOT_API double icot_seconds(void); /* monotonic clock, in seconds */
 
-/* ---- Tensors ----------------------------------------------------------------------------------
- */
+/* ---- Tensors --------------------------------------------------------------------------------- */
 
 typedef enum icot_dtype { ICOT_FLOAT32 = 0, ICOT_INT32 = 1 } icot_dtype;
 
@@ -135,8 +133,7 @@ ICOT_API int icot_tensor_uniform(icot_engine *engine, icot_tensor tensor, double
 /* Index of the largest value of each row: x (R, C) -> out (R), int32. */
 ICOT_API int icot_tensor_argmax(icot_engine *engine, icot_tensor x, icot_tensor *out);
 
-/* ---- Scopes, operators and gradients ----------------------------------------------------------
- */
+/* ---- Scopes, operators and gradients --------------------------------------------------------- */
 
 ICOT_API int icot_scope_open(icot_engine *engine);
 ICOT_API int icot_scope_close(icot_engine *engine); /* frees its tensors and its tape */
@@ -165,8 +162,7 @@ ICOT_API int icot_apply(icot_engine *engine, int operator_index, const icot_tens
 /* Gradients of a scalar, added into the .grad of every leaf that requires one; empties the tape. */
 ICOT_API int icot_backward(icot_engine *engine, icot_tensor loss);
 
-/* ---- Decoding: attention over a cache of keys and values ---------------------------------------
- */
+/* ---- Decoding: attention over a cache of keys and values ------------------------------------- */
 
 /*
  * Appends the keys and values of new tokens to the cache and attends over all that is there.
@@ -179,8 +175,7 @@ ICOT_API int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_te
                                    icot_tensor slots, icot_tensor lengths, icot_tensor keys,
                                    icot_tensor values, int heads, icot_tensor *out);
 
-/* ---- Optimizer ---------------------------------------------------------------------------------
- */
+/* ---- Optimizer ------------------------------------------------------------------------------- */
 
 typedef struct icot_adamw_options {
     double lr, beta1, beta2, eps, weight_decay;
@@ -195,8 +190,7 @@ ICOT_API int icot_grad_norm(icot_engine *engine, const icot_tensor *tensors, int
 ICOT_API int icot_adamw_step(icot_engine *engine, icot_tensor parameter, icot_tensor exp_avg,
                              icot_tensor exp_avg_sq, const icot_adamw_options *options);
 
-/* ---- Text: corpus, removal, batches ------------------------------------------------------------
- */
+/* ---- Text: corpus, removal, batches ---------------------------------------------------------- */
 
 typedef struct icot_corpus icot_corpus; /* examples: question, cot, answer as token ids */
 
@@ -257,8 +251,7 @@ ICOT_API int icot_batch_pack(icot_batch *batch, const icot_corpus *corpus, const
 ICOT_API int icot_batch_prompts(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids,
                                 int64_t n, const icot_removal *removal);
 
-/* ---- Files: run log (HDF5), safetensors --------------------------------------------------------
- */
+/* ---- Files: run log (HDF5), safetensors ------------------------------------------------------ */
 
 typedef struct icot_runlog icot_runlog;
 typedef enum icot_column_kind {

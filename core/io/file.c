@@ -45,8 +45,7 @@ int read_fully(int fd, void *data, size_t bytes, int64_t offset)
     return 0;
 }
 
-/* ---- Folders -----------------------------------------------------------------------------------
- */
+/* ---- Folders --------------------------------------------------------------------------------- */
 
 static int is_folder(const char *path)
 {
@@ -94,8 +93,7 @@ static void sync_folder_of(const char *path)
     memory_free(folder);
 }
 
-/* ---- Output files ------------------------------------------------------------------------------
- */
+/* ---- Output files ---------------------------------------------------------------------------- */
 
 static int refuse_existing(const output_file *file)
 {

@@ -9,8 +9,7 @@
 #include <H5FDdevelop.h>
 #endif
 
-/* ---- The file driver: HDF5's table of functions for I/O ----------------------------------------
- */
+/* ---- The file driver: HDF5's table of functions for I/O -------------------------------------- */
 
 typedef struct driver_file {
     H5FD_t base; /* HDF5's own part, has to come first */
@@ -125,8 +124,7 @@ static const H5FD_class_t driver_class = {
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 
-/* ---- Opening -----------------------------------------------------------------------------------
- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 /*
  * File format of HDF5 1.10: the first with SWMR, and read by everything since. Files that a writer
@@ -182,8 +180,7 @@ done:
     return status;
 }
 
-/* ---- Messages ----------------------------------------------------------------------------------
- */
+/* ---- Messages -------------------------------------------------------------------------------- */
 
 /* Called from the innermost error outwards; the innermost says what really happened. */
 static herr_t note_reason(unsigned depth, const H5E_error2_t *error, void *reason)

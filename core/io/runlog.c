@@ -60,8 +60,7 @@ static int commit(icot_runlog *log)
     return reason ? fail_writing(log, reason) : ICOT_OK;
 }
 
-/* ---- New ---------------------------------------------------------------------------------------
- */
+/* ---- New ------------------------------------------------------------------------------------- */
 
 static void free_log(icot_runlog *log)
 {
@@ -113,8 +112,7 @@ int icot_runlog_create(const char *path, int overwrite, icot_runlog **out)
     return ICOT_OK;
 }
 
-/* ---- Live --------------------------------------------------------------------------------------
- */
+/* ---- Live ------------------------------------------------------------------------------------ */
 
 int icot_runlog_live(icot_runlog *log)
 {
@@ -135,8 +133,7 @@ int icot_runlog_flush(icot_runlog *log)
     return commit(log);
 }
 
-/* ---- Closed ------------------------------------------------------------------------------------
- */
+/* ---- Closed ---------------------------------------------------------------------------------- */
 
 static int set_end(icot_runlog *log, const char *end_state)
 {

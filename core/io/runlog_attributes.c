@@ -14,8 +14,7 @@ static hid_t text_type(void)
     return -1;
 }
 
-/* ---- Attributes --------------------------------------------------------------------------------
- */
+/* ---- Attributes ------------------------------------------------------------------------------ */
 
 static hid_t type_of(runlog_kind kind)
 {
@@ -156,8 +155,7 @@ void runlog_forget_waiting(icot_runlog *log)
     }
 }
 
-/* ---- Texts and links ---------------------------------------------------------------------------
- */
+/* ---- Texts and links ------------------------------------------------------------------------- */
 
 static int check_new(const icot_runlog *log, const char *path)
 {

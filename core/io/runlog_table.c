@@ -13,8 +13,7 @@
 /* A chunk is what is read and written at once, and what even a table of one row takes on disk. */
 enum { CHUNK_BYTES = 8192, MOST_ROWS_PER_CHUNK = 256, MOST_TEXT_BYTES = 65536 };
 
-/* ---- Types -------------------------------------------------------------------------------------
- */
+/* ---- Types ----------------------------------------------------------------------------------- */
 
 static size_t column_bytes(const icot_column *column)
 {
@@ -81,8 +80,7 @@ static hid_t table_type(const runlog_table *table)
     return type;
 }
 
-/* ---- Making a table ----------------------------------------------------------------------------
- */
+/* ---- Making a table -------------------------------------------------------------------------- */
 
 static int check_columns(const char *path, const icot_column *columns, int n)
 {
@@ -231,8 +229,7 @@ void runlog_free_tables(icot_runlog *log)
     log->n_tables = 0;
 }
 
-/* ---- Rows --------------------------------------------------------------------------------------
- */
+/* ---- Rows ------------------------------------------------------------------------------------ */
 
 static int put_integer(const char *path, const icot_column *column, double number, char *out)
 {

@@ -15,8 +15,7 @@
 
 enum { ELEMENT_BYTES = 4, HEADER_ALIGNMENT = 8 }; /* both dtypes take 4 bytes */
 
-/* ---- The header --------------------------------------------------------------------------------
- */
+/* ---- The header ------------------------------------------------------------------------------ */
 
 typedef struct text_buffer {
     char *data;
@@ -124,8 +123,7 @@ static int build_header(icot_engine *engine, const char *path, const icot_named_
     return ICOT_OK;
 }
 
-/* ---- The tensors -------------------------------------------------------------------------------
- */
+/* ---- The tensors ----------------------------------------------------------------------------- */
 
 /* Writes one tensor's bytes by way of `buffer`, which is kept for the next one. */
 static int write_tensor(icot_engine *engine, output_file *file, const icot_named_tensor *tensor,

@@ -86,8 +86,7 @@ int icot_tensor_detach(icot_engine *engine, icot_tensor handle, icot_tensor *out
     return ICOT_OK;
 }
 
-/* ---- Copying in and out ------------------------------------------------------------------------
- */
+/* ---- Copying in and out ---------------------------------------------------------------------- */
 
 /* Steps a row-major index; returns the change in element offset, wrapping around at the end. */
 static int64_t next_offset(const tensor *t, int64_t index[ICOT_MAX_DIMS], int64_t offset)
@@ -150,8 +149,7 @@ int icot_tensor_write(icot_engine *engine, icot_tensor handle, const void *in, i
     return ICOT_OK;
 }
 
-/* ---- Filling -----------------------------------------------------------------------------------
- */
+/* ---- Filling --------------------------------------------------------------------------------- */
 
 /* Fills through a buffer on the host, whatever device the tensor lies on. */
 static int fill_from(icot_engine *engine, tensor *t,

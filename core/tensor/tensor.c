@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-/* ---- Handles: slot number + 1 in the low half, generation in the high half ---------------------
- */
+/* ---- Handles: slot number + 1 in the low half, generation in the high half ------------------- */
 
 static int grow_slots(icot_engine *engine)
 {
@@ -56,8 +55,7 @@ tensor *tensor_find(icot_engine *engine, icot_tensor handle)
     return NULL;
 }
 
-/* ---- Scopes: lists of tensors ------------------------------------------------------------------
- */
+/* ---- Scopes: lists of tensors ---------------------------------------------------------------- */
 
 static void link_into(scope *target, tensor *t)
 {
@@ -88,8 +86,7 @@ void scope_release_tensors(icot_engine *engine, scope *closed)
     while (closed->first) tensor_release(engine, closed->first);
 }
 
-/* ---- Making and freeing ------------------------------------------------------------------------
- */
+/* ---- Making and freeing ---------------------------------------------------------------------- */
 
 static void drop_storage(storage *dropped)
 {
@@ -168,8 +165,7 @@ void tensor_release(icot_engine *engine, tensor *released)
     memory_free(released);
 }
 
-/* ---- Looking at tensors ------------------------------------------------------------------------
- */
+/* ---- Looking at tensors ---------------------------------------------------------------------- */
 
 void *tensor_data(const tensor *t)
 {

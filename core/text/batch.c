@@ -35,8 +35,7 @@ void icot_batch_free(icot_batch *batch)
     memory_free(batch);
 }
 
-/* ---- Room -------------------------------------------------------------------------------------
- */
+/* ---- Room ------------------------------------------------------------------------------------ */
 
 static int resize(int32_t **array, int64_t count)
 {
@@ -65,8 +64,7 @@ static int make_room(icot_batch *batch, int64_t examples, int64_t tokens)
     return ICOT_OK;
 }
 
-/* ---- First pass: what the batch will hold -----------------------------------------------------
- */
+/* ---- First pass: what the batch will hold ---------------------------------------------------- */
 
 typedef enum batch_kind { SEQUENCES, PROMPTS } batch_kind;
 
@@ -118,8 +116,7 @@ static int measure(const icot_corpus *corpus, const int64_t *ids, int64_t n,
     return ICOT_OK;
 }
 
-/* ---- Second pass: writing ---------------------------------------------------------------------
- */
+/* ---- Second pass: writing -------------------------------------------------------------------- */
 
 static void count_up(int32_t *out, int32_t first, int64_t n)
 {

@@ -52,8 +52,7 @@ void icot_corpus_free(icot_corpus *corpus)
     memory_free(corpus);
 }
 
-/* ---- Growth -----------------------------------------------------------------------------------
- */
+/* ---- Growth ---------------------------------------------------------------------------------- */
 
 /* Makes *block hold count elements of the given size; the capacity follows only on success. */
 static int grow_to(void **block, int64_t *capacity, int64_t count, int64_t size)
@@ -112,8 +111,7 @@ static int make_room(icot_corpus *corpus, int64_t tokens)
     return ICOT_OK;
 }
 
-/* ---- Writing ----------------------------------------------------------------------------------
- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 static int check_ids(const icot_corpus *corpus, const char *part, const int32_t *ids, int64_t n)
 {
@@ -177,8 +175,7 @@ int icot_corpus_append(icot_corpus *corpus, const int32_t *question, int64_t n_q
     return ICOT_OK;
 }
 
-/* ---- Reading ----------------------------------------------------------------------------------
- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 int64_t icot_corpus_size(const icot_corpus *corpus)
 {

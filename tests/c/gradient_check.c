@@ -46,8 +46,7 @@ static float *as_floats(const array *x)
     return values;
 }
 
-/* ---- Inputs ------------------------------------------------------------------------------------
- */
+/* ---- Inputs ---------------------------------------------------------------------------------- */
 
 /* A view of the wanted shape, with strides, into a tensor that is NaN elsewhere. */
 static icot_tensor make_view(icot_engine *engine, input_layout layout, const array *x)
@@ -116,8 +115,7 @@ static void open_trial(trial *t, const backend *kernels)
     free(weights);
 }
 
-/* ---- Running it --------------------------------------------------------------------------------
- */
+/* ---- Running it ------------------------------------------------------------------------------ */
 
 static bool apply(trial *t, icot_tensor *y)
 {
@@ -144,8 +142,7 @@ static bool forward_and_backward(trial *t, int times)
     return true;
 }
 
-/* ---- Comparing ---------------------------------------------------------------------------------
- */
+/* ---- Comparing ------------------------------------------------------------------------------- */
 
 /* got[at[k]] against times · expected[k]; at may be NULL: all of them */
 static bool compare(trial *t, const char *what, int64_t n, const float *got, const int64_t *at,

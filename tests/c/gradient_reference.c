@@ -67,8 +67,7 @@ static int count_inputs(const gradient_case *c)
     return count;
 }
 
-/* ---- Masks of dropout: from the forward pass itself, which must then be consistent with them ---
- */
+/* ---- Masks of dropout: from the forward pass itself, which must then be consistent with them - */
 
 static double *dropout_mask(const gradient_case *c, const reference *r)
 {
@@ -141,8 +140,7 @@ static double *make_mask(const gradient_case *c, const reference *r)
     return attention && c->params.number[0] > 0.0 ? attention_mask(c, r) : NULL;
 }
 
-/* ---- Gradients by differences ------------------------------------------------------------------
- */
+/* ---- Gradients by differences ---------------------------------------------------------------- */
 
 static array evaluate(const gradient_case *c, const reference *r)
 {

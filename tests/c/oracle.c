@@ -3,8 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Pointwise: y_i = f(x_i) -------------------------------------------------------------------
- */
+/* ---- Pointwise: y_i = f(x_i) ----------------------------------------------------------------- */
 
 static array map(const oracle_call *call, double (*f)(double))
 {
@@ -75,8 +74,7 @@ static array oracle_dropout(const oracle_call *call)
     return y;
 }
 
-/* ---- Pointwise with broadcasting ---------------------------------------------------------------
- */
+/* ---- Pointwise with broadcasting ------------------------------------------------------------- */
 
 static array broadcast_shape(const array *a, const array *b)
 {
@@ -106,8 +104,7 @@ COMBINE(sub, -)
 COMBINE(mul, *)
 COMBINE(div, /)
 
-/* ---- Rearranging -------------------------------------------------------------------------------
- */
+/* ---- Rearranging ----------------------------------------------------------------------------- */
 
 static array oracle_contiguous(const oracle_call *call)
 {
@@ -190,8 +187,7 @@ static array oracle_concat(const oracle_call *call)
     return y;
 }
 
-/* ---- Sums --------------------------------------------------------------------------------------
- */
+/* ---- Sums ------------------------------------------------------------------------------------ */
 
 /* Sums a dimension (all of them if none is named), and counts what each sum has. */
 static array sum_over(const oracle_call *call, int64_t *count)
@@ -230,8 +226,7 @@ static array oracle_mean(const oracle_call *call)
     return y;
 }
 
-/* ---- All of them -------------------------------------------------------------------------------
- */
+/* ---- All of them ----------------------------------------------------------------------------- */
 
 oracle *oracle_find(const char *operator_name)
 {

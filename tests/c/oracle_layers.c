@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Softmax ------------------------------------------------------------------------------------
- */
+/* ---- Softmax --------------------------------------------------------------------------------- */
 
 /* log Σ_c exp(x_c) */
 static double log_sum_exp(int64_t n, const double *x)
@@ -36,8 +35,7 @@ array oracle_softmax(const oracle_call *call)
     return y;
 }
 
-/* ---- Products ----------------------------------------------------------------------------------
- */
+/* ---- Products -------------------------------------------------------------------------------- */
 
 /* a (…, m, k) x b (…, k, n) or (k, n) -> (…, m, n) */
 array oracle_matmul(const oracle_call *call)
@@ -77,8 +75,7 @@ array oracle_linear(const oracle_call *call)
     return y;
 }
 
-/* ---- GPT-2 -------------------------------------------------------------------------------------
- */
+/* ---- GPT-2 ----------------------------------------------------------------------------------- */
 
 /* weight (V,C), ids (…) -> (…,C) */
 array oracle_embedding(const oracle_call *call)

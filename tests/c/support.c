@@ -10,8 +10,7 @@
 
 #include <cmocka.h>
 
-/* ---- Kernels and engines -----------------------------------------------------------------------
- */
+/* ---- Kernels and engines --------------------------------------------------------------------- */
 
 void cpu_table_generic(backend *table);
 #ifdef __x86_64__
@@ -53,8 +52,7 @@ icot_engine *engine_on(const backend *table)
     return engine;
 }
 
-/* ---- Checks ------------------------------------------------------------------------------------
- */
+/* ---- Checks ---------------------------------------------------------------------------------- */
 
 void assert_ok(int rc)
 {
@@ -87,8 +85,7 @@ float *random_floats(int64_t n, uint64_t seed)
     return x;
 }
 
-/* ---- Tensors -----------------------------------------------------------------------------------
- */
+/* ---- Tensors --------------------------------------------------------------------------------- */
 
 icot_tensor tensor_of(icot_engine *engine, int ndim, const int64_t *size, const float *values)
 {

@@ -81,8 +81,7 @@ static void check_one(int64_t id, icot_removal removal, int64_t n, const int32_t
         __VA_ARGS__                                                                                \
     }
 
-/* ---- Removal and positions --------------------------------------------------------------------
- */
+/* ---- Removal and positions ------------------------------------------------------------------- */
 
 static void test_whole_sequence(void **state)
 {
@@ -179,8 +178,7 @@ static void test_remove_all_beyond(void **state)
     assert_int_equal(batch->cot_left, 0);
 }
 
-/* ---- Offsets ----------------------------------------------------------------------------------
- */
+/* ---- Offsets --------------------------------------------------------------------------------- */
 
 /* Shares of o = 0 … 4 among many draws, against P(o) = (1 - exp(-λ)) exp(-λ·o). */
 static void test_offsets_follow_their_distribution(void **state)
@@ -262,8 +260,7 @@ static void test_extreme_smoothing(void **state)
     }
 }
 
-/* ---- Packing and targets ----------------------------------------------------------------------
- */
+/* ---- Packing and targets --------------------------------------------------------------------- */
 
 static void test_packed_end_to_end(void **state)
 {
@@ -343,8 +340,7 @@ static void test_prompts_agree_with_training(void **state)
     icot_batch_free(prompts);
 }
 
-/* ---- Memory and errors ------------------------------------------------------------------------
- */
+/* ---- Memory and errors ----------------------------------------------------------------------- */
 
 static void test_arrays_are_reused(void **state)
 {

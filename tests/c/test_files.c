@@ -89,8 +89,7 @@ static void test_full_disk_leaves_the_old_file(void **state)
     assert_contents("old", 3);
 }
 
-/* ---- Staged files ------------------------------------------------------------------------------
- */
+/* ---- Staged files ---------------------------------------------------------------------------- */
 
 static staged_file open_staged(void)
 {
@@ -178,8 +177,7 @@ static void test_staged_write_without_memory(void **state)
     close(file.fd);
 }
 
-/* ---- Text --------------------------------------------------------------------------------------
- */
+/* ---- Text ------------------------------------------------------------------------------------ */
 
 static void test_utf8(void **state)
 {

@@ -50,8 +50,7 @@ static void test_every_operator_has_a_case(void **state)
     if (missing) fail_msg("the operator '%s' has no case in tests/c/gradient_cases.c", missing);
 }
 
-/* ---- The harness itself ------------------------------------------------------------------------
- */
+/* ---- The harness itself ---------------------------------------------------------------------- */
 
 static void test_a_missing_case_is_noticed(void **state)
 {

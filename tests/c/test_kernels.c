@@ -21,8 +21,7 @@ static int use_three_threads(void **state)
     return icot_set_threads(3);
 }
 
-/* ---- Elementary functions ----------------------------------------------------------------------
- */
+/* ---- Elementary functions -------------------------------------------------------------------- */
 
 static float from_bits(uint32_t bits)
 {
@@ -130,8 +129,7 @@ static void test_extremes(void **state)
     }
 }
 
-/* ---- Rows --------------------------------------------------------------------------------------
- */
+/* ---- Rows ------------------------------------------------------------------------------------ */
 
 /* softmax(x + 10000) = softmax(x); entries of -∞ get no weight. */
 static void test_softmax_of_extremes(void **state)
@@ -196,8 +194,7 @@ static void test_long_sums(void **state)
     free(x);
 }
 
-/* ---- Dropout --------------------------------------------------------------------------------
- */
+/* ---- Dropout --------------------------------------------------------------------------------- */
 
 /*
  * Equal scores and values of 1: a row gives the mean of its mask, which is 1 but for chance; each
@@ -226,8 +223,7 @@ static void test_dropout_of_attention(void **state)
     }
 }
 
-/* ---- Same bits ---------------------------------------------------------------------------------
- */
+/* ---- Same bits ------------------------------------------------------------------------------- */
 
 enum { ROWS = 700, COLUMNS = 130 };
 

@@ -39,8 +39,7 @@ static void test_known_answers(void **state)
                 (uint32_t[]){0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
 
-/* ---- Distributions -----------------------------------------------------------------------------
- */
+/* ---- Distributions --------------------------------------------------------------------------- */
 
 enum { DRAWS = 200000 };
 
@@ -147,8 +146,7 @@ static void test_keys_are_independent(void **state)
     free(x);
 }
 
-/* ---- Permutations ------------------------------------------------------------------------------
- */
+/* ---- Permutations ---------------------------------------------------------------------------- */
 
 static void check_permutation(int32_t n)
 {
@@ -194,8 +192,7 @@ static void test_permutation_is_fair(void **state)
     assert_int_equal(orders, 24);
 }
 
-/* ---- Tensors of random numbers -----------------------------------------------------------------
- */
+/* ---- Tensors of random numbers --------------------------------------------------------------- */
 
 static void test_tensors(void **state)
 {

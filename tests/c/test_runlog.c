@@ -73,8 +73,7 @@ static int tear_down(void **state)
     return rmdir(folder);
 }
 
-/* ---- Helpers that write ------------------------------------------------------------------------
- */
+/* ---- Helpers that write ---------------------------------------------------------------------- */
 
 static int append(icot_runlog *log, int table, int step)
 {
@@ -101,8 +100,7 @@ static void write_run(int rows)
     assert_ok(icot_runlog_close(log, "finished"));
 }
 
-/* ---- Helpers that read, with HDF5's own I/O ----------------------------------------------------
- */
+/* ---- Helpers that read, with HDF5's own I/O -------------------------------------------------- */
 
 static hid_t open_for_reading(unsigned flags)
 {
@@ -162,8 +160,7 @@ static void assert_run(unsigned flags, int64_t rows, const char *end_state)
     assert_true(H5Fclose(file) >= 0);
 }
 
-/* ---- What is in the file -----------------------------------------------------------------------
- */
+/* ---- What is in the file --------------------------------------------------------------------- */
 
 static void test_rows_and_attributes(void **state)
 {
@@ -275,8 +272,7 @@ static void test_wrong_rows_are_refused(void **state)
     assert_run(0, 2, "finished");
 }
 
-/* ---- Files that are there already, and places where none can be --------------------------------
- */
+/* ---- Files that are there already, and places where none can be ------------------------------ */
 
 static void test_existing_file_is_kept(void **state)
 {
@@ -337,8 +333,7 @@ static void test_places(void **state)
     assert_int_equal(unlink(made[2]) || rmdir(made[1]) || rmdir(made[0]), 0);
 }
 
-/* ---- Crashes and full disks: in a process of their own ----------------------------------------
- */
+/* ---- Crashes and full disks: in a process of their own --------------------------------------- */
 
 /* Runs `body` in a child that cannot make a file longer than `limit`; its result is the status. */
 static int run_child(int (*body)(void), rlim_t limit)
@@ -451,8 +446,7 @@ static void test_full_disk_leaves_nothing_new(void **state)
     }
 }
 
-/* ---- Memory ------------------------------------------------------------------------------------
- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 /* Writes a whole run, giving up at the first error. */
 static int try_run(void)

@@ -61,8 +61,7 @@ static void assert_gone(icot_tensor x)
     assert_refused(icot_apply(engine, icot_operator_find("exp"), &x, 1, &none, &out), message);
 }
 
-/* ---- Making and describing ---------------------------------------------------------------------
- */
+/* ---- Making and describing ------------------------------------------------------------------- */
 
 static void test_new_tensors_are_zero(void **state)
 {
@@ -120,8 +119,7 @@ static void test_shapes_that_cannot_be(void **state)
     assert_null(other);
 }
 
-/* ---- Copying in and out ------------------------------------------------------------------------
- */
+/* ---- Copying in and out ---------------------------------------------------------------------- */
 
 static void test_views_read_and_write_in_row_major_order(void **state)
 {
@@ -167,8 +165,7 @@ static void test_int32(void **state)
                    "exp: tensor 1 is int32, expected float32");
 }
 
-/* ---- Handles and lifetimes ---------------------------------------------------------------------
- */
+/* ---- Handles and lifetimes ------------------------------------------------------------------- */
 
 static void test_freed_tensors_are_noticed(void **state)
 {

@@ -4,25 +4,13 @@ local dataset = require 'icot.dataset'
 local lfs = require 'lfs'
 local vocabulary = require 'icot.vocabulary'
 local expect = require 'tests.lua.support.expect'
+local temporary = require 'tests.lua.support.temporary'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions
 
-local files = {}
+local file_with = temporary.file
 
--- A file with these contents, removed after the test.
-local function file_with(contents)
-  local path = os.tmpname()
-  files[#files + 1] = path
-  local file = assert(io.open(path, 'wb'))
-  file:write(contents)
-  file:close()
-  return path
-end
-
-after_each(function()
-  for _, path in ipairs(files) do os.remove(path) end
-  files = {}
-end)
+after_each(temporary.clean)
 
 describe('corpus', function()
   local symbols = vocabulary.new('word', { 'a', 'b', 'c' })

@@ -30,8 +30,7 @@ static int check_ids(const char *who, const char *what, const tensor *ids, int64
     return ICOT_OK;
 }
 
-/* ---- embedding ----------------------------------------------------------------------------------
- */
+/* ---- embedding ------------------------------------------------------------------------------- */
 
 static int embedding_prepare(node *n)
 {
@@ -122,8 +121,7 @@ const operator_entry op_token_position_embedding = {.name = "token_position_embe
                                                     .forward = token_position_forward,
                                                     .backward = token_position_backward};
 
-/* ---- layer norm
- * ---------------------------------------------------------------------------------- */
+/* ---- layer norm ------------------------------------------------------------------------------ */
 
 static int layer_norm_prepare(node *n)
 {
@@ -175,8 +173,7 @@ const operator_entry op_layer_norm = {.name = "layer_norm",
                                       .forward = layer_norm_forward,
                                       .backward = layer_norm_backward};
 
-/* ---- attention
- * ----------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 static packed_shape attention_shape(const node *n)
 {
@@ -224,8 +221,7 @@ const operator_entry op_attention = {.name = "attention",
                                      .forward = attention_forward,
                                      .backward = attention_backward};
 
-/* ---- loss
- * ----------------------------------------------------------------------------------------- */
+/* ---- loss ------------------------------------------------------------------------------------ */
 
 static int cross_entropy_prepare(node *n)
 {

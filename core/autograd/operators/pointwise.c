@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- One input ----------------------------------------------------------------------------------
- */
+/* ---- One input ------------------------------------------------------------------------------- */
 
 static int same_shape_output(node *n)
 {
@@ -139,8 +138,7 @@ const operator_entry op_dropout = {.name = "dropout",
                                    .forward = dropout_forward,
                                    .backward = dropout_backward};
 
-/* ---- Two inputs ---------------------------------------------------------------------------------
- */
+/* ---- Two inputs ------------------------------------------------------------------------------ */
 
 /* Strides of x seen in the broadcast shape: 0 where x has one element, or no such dimension. */
 static void broadcast_strides(const tensor *x, int ndim, int64_t strides[ICOT_MAX_DIMS])

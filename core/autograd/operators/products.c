@@ -7,8 +7,7 @@
 #include "autograd/operators/operators.h"
 #include "base/error.h"
 
-/* ---- matmul -------------------------------------------------------------------------------------
- */
+/* ---- matmul ---------------------------------------------------------------------------------- */
 
 typedef struct product {
     int64_t batch, m, n, k;
@@ -96,8 +95,7 @@ const operator_entry op_matmul = {.name = "matmul",
                                   .forward = matmul_forward,
                                   .backward = matmul_backward};
 
-/* ---- linear -------------------------------------------------------------------------------------
- */
+/* ---- linear ---------------------------------------------------------------------------------- */
 
 static int linear_prepare(node *n)
 {

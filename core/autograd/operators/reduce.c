@@ -105,8 +105,7 @@ const operator_entry op_mean = {.name = "mean",
                                 .forward = mean_forward,
                                 .backward = mean_backward};
 
-/* ---- Softmax ------------------------------------------------------------------------------------
- */
+/* ---- Softmax --------------------------------------------------------------------------------- */
 
 static int softmax_prepare(node *n)
 {

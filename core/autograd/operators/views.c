@@ -12,8 +12,7 @@
 
 #include <string.h>
 
-/* ---- Moving elements between two layouts
- * --------------------------------------------------------- */
+/* ---- Moving elements between two layouts ----------------------------------------------------- */
 
 static strided_loop copy_loop(const shape *size, const int64_t *from, const int64_t *to)
 {
@@ -45,8 +44,7 @@ static void contiguous_strides_of(const tensor *x, int64_t strides[ICOT_MAX_DIMS
     shape_contiguous_strides(&size, strides);
 }
 
-/* ---- reshape ------------------------------------------------------------------------------------
- */
+/* ---- reshape --------------------------------------------------------------------------------- */
 
 static int shape_from_params(const node *n, shape *out)
 {
@@ -105,8 +103,7 @@ const operator_entry op_reshape = {.name = "reshape",
                                    .prepare = reshape_prepare,
                                    .backward = reshape_backward};
 
-/* ---- permute ------------------------------------------------------------------------------------
- */
+/* ---- permute --------------------------------------------------------------------------------- */
 
 static int permute_prepare(node *n)
 {
@@ -144,8 +141,7 @@ const operator_entry op_permute = {.name = "permute",
                                    .prepare = permute_prepare,
                                    .backward = permute_backward};
 
-/* ---- slice --------------------------------------------------------------------------------------
- */
+/* ---- slice ----------------------------------------------------------------------------------- */
 
 static int slice_prepare(node *n)
 {
@@ -179,8 +175,7 @@ const operator_entry op_slice = {.name = "slice",
                                  .prepare = slice_prepare,
                                  .backward = slice_backward};
 
-/* ---- expand -------------------------------------------------------------------------------------
- */
+/* ---- expand ---------------------------------------------------------------------------------- */
 
 /* Strides of `x`, given as x_strides, in the expanded shape of n. */
 static int expand_strides(const node *n, const shape *size, const int64_t *x_strides,
@@ -231,8 +226,7 @@ const operator_entry op_expand = {.name = "expand",
                                   .prepare = expand_prepare,
                                   .backward = expand_backward};
 
-/* ---- contiguous: a copy in row-major order
- * -------------------------------------------------------- */
+/* ---- contiguous: a copy in row-major order --------------------------------------------------- */
 
 static int contiguous_prepare(node *n)
 {
@@ -256,8 +250,7 @@ const operator_entry op_contiguous = {.name = "contiguous",
                                       .forward = contiguous_forward,
                                       .backward = reshape_backward};
 
-/* ---- concat -------------------------------------------------------------------------------------
- */
+/* ---- concat ---------------------------------------------------------------------------------- */
 
 static int concat_prepare(node *n)
 {

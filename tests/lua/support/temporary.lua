@@ -27,6 +27,13 @@ function temporary.write(path, text)
   return path
 end
 
+--- Makes a file with these contents in a folder of its own.
+---@param contents string
+---@return string path
+function temporary.file(contents)
+  return temporary.write(temporary.folder() .. '/file', contents)
+end
+
 --- Reads a whole file.
 ---@param path string
 ---@return string? text nil: there is no such file

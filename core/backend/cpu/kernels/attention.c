@@ -66,8 +66,7 @@ static int scratch_new(int64_t floats_per_thread, int64_t *stride, float **out)
     return ICOT_OK;
 }
 
-/* ---- Building blocks ----------------------------------------------------------------------------
- */
+/* ---- Building blocks ------------------------------------------------------------------------- */
 
 /* rows (length, stride), D columns of which count -> transposed (D, padded length), 0 at the end */
 static void transpose(int64_t length, int64_t width, int64_t stride, const float *rows,
@@ -177,8 +176,7 @@ static void dropout_mask(const packed_shape *shape, int64_t row, int64_t count, 
     }
 }
 
-/* ---- Forward ------------------------------------------------------------------------------------
- */
+/* ---- Forward --------------------------------------------------------------------------------- */
 
 int KERNEL(attention)(const packed_shape *shape, const float *qkv, float *y, float *logsumexp)
 {
@@ -212,8 +210,7 @@ int KERNEL(attention)(const packed_shape *shape, const float *qkv, float *y, flo
     return ICOT_OK;
 }
 
-/* ---- Backward -----------------------------------------------------------------------------------
- */
+/* ---- Backward -------------------------------------------------------------------------------- */
 
 /* What the backward pass of one (sequence, head) works on. */
 typedef struct head_backward {
@@ -323,8 +320,7 @@ int KERNEL(attention_backward)(const packed_shape *shape, const float *qkv, cons
     return ICOT_OK;
 }
 
-/* ---- Decoding -----------------------------------------------------------------------------------
- */
+/* ---- Decoding -------------------------------------------------------------------------------- */
 
 static float dot(int64_t n, const float *a, const float *b)
 {

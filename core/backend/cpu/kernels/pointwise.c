@@ -134,8 +134,7 @@ void KERNEL(power_backward)(int64_t n, double exponent, const float *x, const fl
     }
 }
 
-/* ---- Two arrays ---------------------------------------------------------------------------------
- */
+/* ---- Two arrays ------------------------------------------------------------------------------ */
 
 static float combine(binary_kind kind, float a, float b)
 {
@@ -265,8 +264,7 @@ void KERNEL(strided_copy)(const strided_loop *loop, const float *source, bool ac
     }
 }
 
-/* ---- Dropout ------------------------------------------------------------------------------------
- */
+/* ---- Dropout --------------------------------------------------------------------------------- */
 
 /*
  * Element i is dropped when word i of the key's sequence, as a fraction of 2^32, is below p; what

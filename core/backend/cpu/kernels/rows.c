@@ -60,8 +60,7 @@ void KERNEL(sum_backward)(int64_t outer, int64_t n, int64_t inner, double scale,
     }
 }
 
-/* ---- Softmax ------------------------------------------------------------------------------------
- */
+/* ---- Softmax --------------------------------------------------------------------------------- */
 
 static float row_maximum(int64_t n, const float *x)
 {
@@ -123,8 +122,7 @@ void KERNEL(argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out)
     }
 }
 
-/* ---- Rows by index ------------------------------------------------------------------------------
- */
+/* ---- Rows by index --------------------------------------------------------------------------- */
 
 void KERNEL(gather_rows)(int64_t rows, int64_t columns, const float *weight, const int32_t *ids,
                          bool accumulate, float *y)
@@ -157,8 +155,7 @@ void KERNEL(scatter_rows)(int64_t rows, int64_t columns, const float *dy, const 
     }
 }
 
-/* ---- Loss ---------------------------------------------------------------------------------------
- */
+/* ---- Loss ------------------------------------------------------------------------------------ */
 
 int KERNEL(cross_entropy)(int64_t rows, int64_t vocabulary, const float *logits,
                           const int32_t *targets, float *loss, float *logsumexp)
