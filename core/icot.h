@@ -309,4 +309,28 @@ ICOT_API int icot_safetensors_save(icot_engine *engine, const char *path,
 /* The same for a small text file (config.json). */
 ICOT_API int icot_file_write(const char *path, const char *text, int64_t length);
 
+/*
+ * A safetensors file mapped for reading. The core checks the outer frame (length of the header,
+ * UTF-8) and every range that is read; the JSON of the header is for the caller to understand.
+ */
+typedef struct icot_safetensors icot_safetensors;
+
+/* Where a tensor's bytes lie, as its entry in the header says. */
+typedef struct icot_stored_tensor {
+    const char *name;   /* for messages */
+    const char *dtype;  /* "F32", "F16", "BF16", "I32" or "I64" */
+    int64_t begin, end; /* bytes of the data part: [begin, end) */
+} icot_stored_tensor;
+
+ICOT_API int icot_safetensors_open(const char *path, icot_safetensors **out);
+ICOT_API void icot_safetensors_close(icot_safetensors *file);
+ICOT_API const char *icot_safetensors_header(const icot_safetensors *file, int64_t *length);
+ICOT_API int64_t icot_safetensors_data_bytes(const icot_safetensors *file);
+/*
+ * Copies a stored tensor into one of as many elements, row-major whatever its strides are: F32, F16
+ * and BF16 into float32, exactly; I32 and I64 into int32.
+ */
+ICOT_API int icot_safetensors_read(icot_engine *engine, const icot_safetensors *file,
+                                   const icot_stored_tensor *stored, icot_tensor out);
+
 #endif

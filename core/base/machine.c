@@ -36,6 +36,7 @@ size_t icot_sizeof(const char *type)
         {"icot_batch", sizeof(icot_batch)},
         {"icot_column", sizeof(icot_column)},
         {"icot_named_tensor", sizeof(icot_named_tensor)},
+        {"icot_stored_tensor", sizeof(icot_stored_tensor)},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         if (strcmp(sizes[i].name, type) == 0) return sizes[i].bytes;

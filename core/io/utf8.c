@@ -57,3 +57,17 @@ int utf8_duplicate(const char *text, char **out)
     *out = copy;
     return ICOT_OK;
 }
+
+size_t utf8_valid_bytes(const char *text, size_t bytes)
+{
+    size_t valid = 0;
+    while (valid < bytes) {
+        unsigned char last[5] = {0}; /* the text need not end in a zero */
+        size_t left = bytes - valid;
+        memcpy(last, text + valid, left < 4 ? left : 4);
+        size_t length = character_bytes(last);
+        if (length == 0 || length > left) break;
+        valid += length;
+    }
+    return valid;
+}

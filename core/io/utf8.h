@@ -13,4 +13,7 @@ size_t utf8_copy(const char *text, char *out, size_t width);
 /* A repaired copy of whatever length is needed, ended by a zero; freed by memory_free. */
 int utf8_duplicate(const char *text, char **out);
 
+/* How many of the bytes, from the first on, are whole characters; all of them if it is UTF-8. */
+size_t utf8_valid_bytes(const char *text, size_t bytes);
+
 #endif

@@ -34,6 +34,7 @@ end
 local structs = {
   'icot_memory', 'icot_random_key', 'icot_tensor_info', 'icot_op_params', 'icot_adamw_options',
   'icot_example', 'icot_removal', 'icot_batch', 'icot_column', 'icot_named_tensor',
+  'icot_stored_tensor',
 }
 
 --- Refuses a library whose header is another one than the one that was read.

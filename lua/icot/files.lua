@@ -20,6 +20,21 @@ function files.folder_of(path)
   return folder or '.'
 end
 
+--- The contents of a file that is small enough to be held as a string.
+---@param path string
+---@param most integer bytes
+---@return string
+--- Errors: there is no such file, it cannot be read, it has more bytes.
+function files.read(path, most)
+  local file, message = io.open(path, 'rb')
+  if not file then errors.raise('%s: cannot open it: %s', path, message:match(': ([^:]*)$') or message) end
+  local text, problem = file:read(most + 1)
+  file:close()
+  if problem then errors.raise('%s: cannot read it: %s', path, problem) end
+  if text and #text > most then errors.raise('%s: it has more than %d bytes', path, most) end
+  return text or ''
+end
+
 --- Makes a folder and those above it.
 ---@param path string
 --- Errors: a file is in the way, or the folder cannot be made.

@@ -1,5 +1,6 @@
 --- GPT-2 with a tied output head, over packed sequences. Parameters have Hugging Face's names.
 local errors = require 'icot.errors'
+local gpt2_config = require 'icot.gpt2_config'
 local nn = require 'icot.nn'
 local random = require 'icot.random'
 local tensor = require 'icot.tensor'
@@ -14,6 +15,7 @@ local gpt2 = {}
 ---@field context integer most positions
 ---@field dropout number 0: none
 ---@field initializer_range? number standard deviation of the initial weights, 0.02 by default
+---@field layer_norm_epsilon? number 1e-5 by default
 
 --- Sizes by name, as released by OpenAI.
 ---@type table<string, { layers: integer, heads: integer, width: integer }>
@@ -39,12 +41,12 @@ function GPT2:init(config, seed)
     wpe = nn.Embedding(config.context, config.width, { std = std, generator = generator }),
     drop = nn.Dropout(config.dropout, 0),
     h = {},
-    ln_f = nn.LayerNorm(config.width),
+    ln_f = nn.LayerNorm(config.width, { eps = config.layer_norm_epsilon }),
   }
   for layer = 1, config.layers do
     transformer.h[layer] = nn.Block(config.width, config.heads, {
       layer = layer, std = std, projection_std = std / math.sqrt(2 * config.layers),
-      dropout = config.dropout, generator = generator,
+      dropout = config.dropout, eps = config.layer_norm_epsilon, generator = generator,
     })
   end
   self.transformer = transformer
@@ -120,13 +122,14 @@ local function is_conv1d(name)
   return name:match('%.c_attn%.weight$') or name:match('%.c_proj%.weight$') or name:match('%.c_fc%.weight$')
 end
 
---- Parameters as a Hugging Face GPT-2 checkpoint stores them. Call it inside a scope: some are transposed copies.
+--- The parameters as a Hugging Face GPT-2 checkpoint stores them: views, so that reading or writing them reads or
+--- writes the model. Call it inside a scope.
 ---@return { name: string, tensor: icot.Tensor }[]
 function GPT2:hugging_face_tensors()
   local list = {}
   for i, each in ipairs(self:named_parameters()) do
     local stored = each.tensor:detach()
-    if is_conv1d(each.name) then stored = stored:transpose(0, 1):contiguous() end
+    if is_conv1d(each.name) then stored = stored:transpose(0, 1) end
     list[i] = { name = each.name, tensor = stored }
   end
   return list
@@ -135,14 +138,17 @@ end
 --- The contents of config.json for `GPT2LMHeadModel.from_pretrained`.
 ---@return table
 function GPT2:hugging_face_config()
-  local c = self.config
-  return {
-    model_type = 'gpt2', architectures = { 'GPT2LMHeadModel' }, torch_dtype = 'float32',
-    vocab_size = c.vocab_size, n_layer = c.layers, n_head = c.heads, n_embd = c.width,
-    n_positions = c.context, n_ctx = c.context, activation_function = 'gelu_new',
-    layer_norm_epsilon = 1e-5, initializer_range = c.initializer_range or 0.02,
-    embd_pdrop = c.dropout, attn_pdrop = c.dropout, resid_pdrop = c.dropout, tie_word_embeddings = true,
-  }
+  return gpt2_config.to_hugging_face(self.config)
+end
+
+--- A model from a folder that Hugging Face or icot has saved: config.json and model.safetensors, sharded or not.
+--- Dropout is what is asked for here; what the folder's config.json says about it is not taken over.
+---@param folder string
+---@param options? icot.PretrainedOptions { context = …, dropout = … }
+---@return icot.GPT2
+---raises an error that names the file and what in it is missing, malformed, or nothing that we compute
+function gpt2.from_pretrained(folder, options)
+  return require('icot.pretrained').load(folder, options)
 end
 
 return gpt2

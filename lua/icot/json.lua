@@ -1,7 +1,12 @@
 --- JSON for people and files: keys sorted, so that equal tables give equal text. Reading is left to cjson.
-local cjson = require 'cjson.safe'
+local cjson = require('cjson.safe').new()
 
 local json = {}
+
+local DEEPEST = 100 -- tables within tables; nothing that we read comes near
+
+cjson.decode_max_depth(DEEPEST)
+cjson.decode_invalid_numbers(false) -- no NaN, no Infinity, no 0x10
 
 -- The shortest digits that give the same double again.
 local function number_text(value)
@@ -70,7 +75,45 @@ end
 ---@return any? value nil: the text is not valid JSON
 ---@return string? message
 function json.decode(text)
+  if text:find('%z') then return nil, 'there is a zero byte in it' end -- cjson would take it for the end
   return cjson.decode(text)
+end
+
+-- Where the string ends that begins at a quotation mark.
+local function end_of_string(text, start)
+  local position = start + 1
+  while true do
+    local at = text:find('["\\]', position)
+    if text:sub(at, at) == '"' then return at end
+    position = at + 2
+  end
+end
+
+--- The first key that some object has twice. A decoder takes the last of them and says nothing.
+---@param text string valid JSON
+---@return string? key
+function json.repeated_key(text)
+  local depth, keys, position = 0, {}, 1 -- keys[depth]: those of the object that is open there
+  while true do
+    local at = text:find('["{}%[%]]', position)
+    if not at then return nil end
+    local mark = text:sub(at, at)
+    position = at + 1
+    if mark == '"' then
+      local stop = end_of_string(text, at)
+      position = stop + 1
+      if text:find('^%s*:', position) then
+        local key = cjson.decode(text:sub(at, stop))
+        if keys[depth][key] then return key end
+        keys[depth][key] = true
+      end
+    elseif mark == '{' or mark == '[' then
+      depth = depth + 1
+      keys[depth] = {}
+    else
+      depth = depth - 1
+    end
+  end
 end
 
 return json

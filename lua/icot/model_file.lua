@@ -1,9 +1,9 @@
 --- Trained models as a folder that Hugging Face opens: model.safetensors, config.json, and our vocabulary.json.
 ---
 ---     GPT2LMHeadModel.from_pretrained('results/mult-model')
-local ffi = require 'ffi'
 local core = require 'icot.core'
 local json = require 'icot.json'
+local safetensors = require 'icot.safetensors'
 local scope = require 'icot.scope'
 
 local C, check = core.C, core.check
@@ -21,12 +21,9 @@ local function write_text(path, text)
 end
 
 local function write_tensors(path, model)
-  local tensors = model:hugging_face_tensors()
-  local named = ffi.new('icot_named_tensor[?]', #tensors)
-  for i, each in ipairs(tensors) do
-    named[i - 1].name, named[i - 1].tensor = each.name, each.tensor.handle
-  end
-  check(C.icot_safetensors_save(core.engine(), path, named, #tensors))
+  local tensors = {}
+  for _, each in ipairs(model:hugging_face_tensors()) do tensors[each.name] = each.tensor end
+  safetensors.save_file(tensors, path)
 end
 
 local function config_of(model, vocabulary, extra)

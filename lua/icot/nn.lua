@@ -95,12 +95,13 @@ function nn.class(name)
   return class
 end
 
---- A parameter: a tensor of normally distributed numbers that wants a gradient.
+--- A parameter: a tensor of normally distributed numbers that wants a gradient. With a std of 0 no number is drawn.
 ---@param shape integer[]
 ---@param options? { std?: number, generator?: icot.Generator }
 ---@return icot.Tensor
 function nn.parameter(shape, options)
   options = options or {}
+  if options.std == 0 then return tensor.zeros(shape):requires_grad_() end
   local generator = options.generator or random.default_generator()
   return tensor.randn(shape, { std = options.std or 0.02, key = generator:next() }):requires_grad_()
 end

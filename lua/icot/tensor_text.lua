@@ -1,6 +1,16 @@
 --- How a tensor is shown, and its elements as nested tables.
 local tensor_text = {}
 
+--- A shape as messages of the core write it: "(2,3,4)".
+---@param shape integer[]
+---@return string
+function tensor_text.shape(shape)
+  if #shape > 8 then return ('of %d dimensions'):format(#shape) end
+  local sizes = {}
+  for d, size in ipairs(shape) do sizes[d] = ('%.0f'):format(size) end
+  return '(' .. table.concat(sizes, ',') .. ')'
+end
+
 --- Elements as nested tables.
 ---@param shape integer[]
 ---@param values ffi.cdata* row-major

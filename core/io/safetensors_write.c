@@ -1,7 +1,4 @@
-/*
- * safetensors files: 8 bytes with the header's length (little-endian), a JSON header that names
- * each tensor's dtype, shape and place, then the tensors' bytes, row-major, without gaps.
- */
+/* Writing safetensors files; safetensors_read.c says what lies in one. */
 #include "base/error.h"
 #include "base/memory.h"
 #include "icot.h"
