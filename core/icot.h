@@ -251,6 +251,33 @@ ICOT_API int icot_batch_pack(icot_batch *batch, const icot_corpus *corpus, const
 ICOT_API int icot_batch_prompts(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids,
                                 int64_t n, const icot_removal *removal);
 
+/* ---- Text: tokenizer ------------------------------------------------------------------------- */
+
+typedef struct icot_tokenizer icot_tokenizer; /* byte-level BPE, as GPT-2 has it */
+
+/* What a tokenizer is made of. Every byte must be a token; no token is empty. */
+typedef struct icot_tokenizer_parts {
+    int64_t n_tokens, n_merges, n_special;
+    const char *bytes;     /* of all tokens, end to end */
+    const int64_t *bounds; /* (n_tokens + 1) token i is bytes[bounds[i]] … bytes[bounds[i+1]-1] */
+    const int32_t *merges; /* (n_merges, 3) left, right and resulting token, the best merge first */
+    const int32_t *special; /* (n_special) tokens that are taken whole wherever their bytes stand */
+} icot_tokenizer_parts;
+
+/* Copies the parts. */
+ICOT_API int icot_tokenizer_create(const icot_tokenizer_parts *parts, icot_tokenizer **out);
+ICOT_API void icot_tokenizer_free(icot_tokenizer *tokenizer);
+/*
+ * The ids of `length` bytes, UTF-8 or not: at most one per byte. Unless with_special is set,
+ * special tokens are text like any other. The array belongs to the tokenizer; the next call
+ * overwrites it.
+ */
+ICOT_API int icot_tokenizer_encode(icot_tokenizer *tokenizer, const char *text, int64_t length,
+                                   int with_special, const int32_t **ids, int64_t *count);
+/* The bytes of ids, in memory that belongs to the tokenizer; the next call overwrites it. */
+ICOT_API int icot_tokenizer_decode(icot_tokenizer *tokenizer, const int32_t *ids, int64_t count,
+                                   const char **text, int64_t *length);
+
 /* ---- Files: run log (HDF5), safetensors ------------------------------------------------------ */
 
 typedef struct icot_runlog icot_runlog;

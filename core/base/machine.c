@@ -34,6 +34,7 @@ size_t icot_sizeof(const char *type)
         {"icot_example", sizeof(icot_example)},
         {"icot_removal", sizeof(icot_removal)},
         {"icot_batch", sizeof(icot_batch)},
+        {"icot_tokenizer_parts", sizeof(icot_tokenizer_parts)},
         {"icot_column", sizeof(icot_column)},
         {"icot_named_tensor", sizeof(icot_named_tensor)},
         {"icot_stored_tensor", sizeof(icot_stored_tensor)},
