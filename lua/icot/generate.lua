@@ -54,8 +54,9 @@ local function advance(model, cache, active)
     slots[b], lengths[b] = sequence.slot, sequence.length
   end
   cache.slots, cache.lengths = ints(slots), ints(lengths)
-  local hidden = model:hidden(ints(tokens), ints(positions), { cu_seqlens = ints(starts), cache = cache })
-  local best = model:logits(hidden, ints(last)):argmax():read()
+  local context = { cu_seqlens = ints(starts), cache = cache }
+  local hidden = model:hidden(ints(tokens), ints(positions), context, ints(last))
+  local best = model:logits(hidden):argmax():read()
   local next_tokens = {}
   for b = 1, #active do next_tokens[b] = best[b - 1] end
   return next_tokens

@@ -66,27 +66,27 @@ function gpt2.new(config, seed)
   return GPT2(config, seed)
 end
 
---- Hidden states after the last layer norm.
+--- Hidden states after the last layer norm. Of the last block only the rows that are asked for are worked out.
 ---@param tokens icot.Tensor int32 (T), sequences end to end
 ---@param positions icot.Tensor int32 (T)
 ---@param context icot.Context
----@return icot.Tensor (T, width)
-function GPT2:hidden(tokens, positions, context)
+---@param rows? icot.Tensor int32 (R); all rows if nil
+---@return icot.Tensor (R, width)
+function GPT2:hidden(tokens, positions, context, rows)
   local transformer = self.transformer
   local x = tensor.apply('token_position_embedding',
                          { transformer.wte.weight, transformer.wpe.weight, tokens, positions })
   x = transformer.drop(x, context)
-  for _, block in ipairs(transformer.h) do x = block(x, context) end
+  local last = #transformer.h
+  for i, block in ipairs(transformer.h) do x = block(x, context, i == last and rows or nil) end
   return transformer.ln_f(x)
 end
 
---- Logits of the rows that are asked for, so that the head does no work that nobody looks at.
----@param hidden icot.Tensor (T, width)
----@param rows? icot.Tensor int32 (R); all rows if nil
+--- Logits of hidden states.
+---@param hidden icot.Tensor (R, width)
 ---@return icot.Tensor (R, vocab_size)
-function GPT2:logits(hidden, rows)
-  local chosen = rows and hidden:embedding(rows) or hidden
-  return chosen:linear(self.transformer.wte.weight)
+function GPT2:logits(hidden)
+  return hidden:linear(self.transformer.wte.weight)
 end
 
 --- Loss of a packed batch at its target rows, and the logits there.
@@ -97,22 +97,23 @@ end
 function GPT2:loss(batch, dropout)
   local inputs = batch:tensors()
   local hidden = self:hidden(inputs.tokens, inputs.positions,
-                             { cu_seqlens = inputs.cu_seqlens, dropout = dropout })
-  local logits = self:logits(hidden, inputs.target_rows)
+                             { cu_seqlens = inputs.cu_seqlens, dropout = dropout }, inputs.target_rows)
+  local logits = self:logits(hidden)
   return logits:cross_entropy(inputs.targets), logits
 end
 
 --- Floating-point operations of one training step (forward and backward): 6 per weight and token in the matrix
---- products, and for attention 12·width per layer and pair of tokens that see each other, halved since causal.
+--- products, and for attention 12·width per layer and pair of tokens that see each other, halved since causal. Only the
+--- targets' rows pass through what follows attention in the last block (9 of a block's 12·width² weights) and the head.
 ---@param n_tokens integer
----@param n_targets integer rows that reach the head
+---@param n_targets integer
 ---@param pairs number sum over sequences of length²
 ---@return number
 function GPT2:training_flops(n_tokens, n_targets, pairs)
   local c = self.config
-  local block_weights = c.layers * 12 * c.width * c.width
-  local head = c.vocab_size * c.width
-  return 6 * (block_weights * n_tokens + head * n_targets) + 6 * c.layers * c.width * pairs
+  local square = c.width * c.width
+  local all_rows, target_rows = (12 * c.layers - 9) * square, 9 * square + c.vocab_size * c.width
+  return 6 * (all_rows * n_tokens + target_rows * n_targets) + 6 * c.layers * c.width * pairs
 end
 
 -- ---- Hugging Face's form ------------------------------------------------------------------------

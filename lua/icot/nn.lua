@@ -187,7 +187,7 @@ end
 local handle_out = ffi.new('icot_tensor[1]')
 
 --- Causal self-attention: nn.Attention(width, heads, { layer, std, projection_std, dropout, generator }).
---- x (T, C) of packed sequences -> (T, C).
+--- x (T, C) of packed sequences -> (T, C), or (R, C) if only R rows of the result are asked for.
 ---@class icot.nn.Attention: icot.Module
 nn.Attention = nn.class('Attention')
 
@@ -210,10 +210,11 @@ local function attend_cached(self, qkv, context)
   return tensor.wrap(handle_out[0])
 end
 
-function nn.Attention:forward(x, context)
+function nn.Attention:forward(x, context, rows)
   local qkv = self.c_attn(x)
   local mixed = context.cache and attend_cached(self, qkv, context)
     or qkv:attention(context.cu_seqlens, self.heads, self.attn_dropout:draw(context))
+  if rows then mixed = mixed:embedding(rows) end
   return self.resid_dropout(self.c_proj(mixed), context)
 end
 
@@ -234,6 +235,8 @@ function nn.MLP:forward(x, context)
 end
 
 --- One block of GPT-2, norms first: nn.Block(width, heads, options of Attention and MLP, eps).
+--- x (T, C) -> (T, C). With `rows`, int32 (R), only these rows of the result are worked out, (R, C): all rows are
+--- attended to, but what nobody reads takes no part in the projections and the MLP.
 ---@class icot.nn.Block: icot.Module
 nn.Block = nn.class('Block')
 
@@ -245,8 +248,9 @@ function nn.Block:init(width, heads, options)
   self.mlp = nn.MLP(width, options)
 end
 
-function nn.Block:forward(x, context)
-  x = x + self.attn(self.ln_1(x), context)
+function nn.Block:forward(x, context, rows)
+  local mixed = self.attn(self.ln_1(x), context, rows)
+  x = (rows and x:embedding(rows) or x) + mixed
   return x + self.mlp(self.ln_2(x), context)
 end
 

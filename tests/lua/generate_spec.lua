@@ -16,7 +16,7 @@ local function next_token(model, tokens, positions)
   return scope.run(scope.no_grad, function()
     local ints = function(list) return tensor.new(list, 'int32') end
     local hidden = model:hidden(ints(tokens), ints(positions), { cu_seqlens = ints { 0, #tokens } })
-    return model:logits(hidden, ints { #tokens - 1 }):argmax():totable()[1]
+    return model:logits(hidden:embedding(ints { #tokens - 1 })):argmax():totable()[1]
   end)
 end
 
