@@ -355,7 +355,7 @@ ICOT_API const char *icot_safetensors_header(const icot_safetensors *file, int64
 ICOT_API int64_t icot_safetensors_data_bytes(const icot_safetensors *file);
 /*
  * Copies a stored tensor into one of as many elements, row-major whatever its strides are: F32, F16
- * and BF16 into float32, exactly; I32 and I64 into int32.
+ * and BF16 into float32, exactly (but all NaNs become one); I32 and I64 into int32.
  */
 ICOT_API int icot_safetensors_read(icot_engine *engine, const icot_safetensors *file,
                                    const icot_stored_tensor *stored, icot_tensor out);

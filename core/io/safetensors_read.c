@@ -10,6 +10,8 @@
 #include "io/utf8.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* Of the largest checkpoints known the header has less than 1 MiB. */
@@ -99,16 +101,31 @@ int64_t icot_safetensors_data_bytes(const icot_safetensors *file)
 
 /* ---- Elements -------------------------------------------------------------------------------- */
 
-static uint16_t load_16(const unsigned char *from)
-{
-    return (uint16_t)(from[0] | from[1] << 8);
-}
+/*
+ * All NaNs become this one. Others may carry bits that LuaJIT, which keeps its values in the unused
+ * patterns of NaN, would take for a pointer.
+ */
+static const float the_nan = NAN;
 
 static float float_of_bits(uint32_t bits)
 {
     float value;
     memcpy(&value, &bits, sizeof value);
-    return value;
+    return isnan(value) ? the_nan : value;
+}
+
+static uint32_t load_32(const unsigned char *from)
+{
+    uint32_t bits;
+    memcpy(&bits, from, sizeof bits);
+    return bits;
+}
+
+static uint16_t load_16(const unsigned char *from)
+{
+    uint16_t bits;
+    memcpy(&bits, from, sizeof bits);
+    return bits;
 }
 
 /* float16: sign, 5 bits of exponent (bias 15), 10 of fraction; float32: 8 (bias 127) and 23. */
@@ -139,6 +156,12 @@ static int convert_brain(const unsigned char *from, int64_t n, void *to)
     return ICOT_OK;
 }
 
+static int convert_single(const unsigned char *from, int64_t n, void *to)
+{
+    for (int64_t i = 0; i < n; i++) ((float *)to)[i] = float_of_bits(load_32(from + 4 * i));
+    return ICOT_OK;
+}
+
 static int narrow_long(const unsigned char *from, int64_t n, void *to)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -152,19 +175,28 @@ static int narrow_long(const unsigned char *from, int64_t n, void *to)
     return ICOT_OK;
 }
 
-/* How elements of a stored dtype are brought into a tensor; NULL: they are the same there. */
+/* How elements of a stored dtype are brought into a tensor. */
 typedef struct conversion {
     const char *stored;
     int64_t bytes; /* of a stored element */
     icot_dtype dtype;
-    int (*convert)(const unsigned char *from, int64_t n, void *to);
+    int (*convert)(const unsigned char *from, int64_t n, void *to); /* NULL: nothing to be done */
 } conversion;
 
 static const conversion conversions[] = {
-    {"F32", 4, ICOT_FLOAT32, NULL},           {"F16", 2, ICOT_FLOAT32, convert_half},
+    {"F32", 4, ICOT_FLOAT32, convert_single}, {"F16", 2, ICOT_FLOAT32, convert_half},
     {"BF16", 2, ICOT_FLOAT32, convert_brain}, {"I32", 4, ICOT_INT32, NULL},
     {"I64", 8, ICOT_INT32, narrow_long},
 };
+
+/* Whether the stored bytes are those of the tensor already, so that they need no buffer. */
+static bool is_identical(const conversion *how, const unsigned char *from, int64_t n)
+{
+    if (how->convert != convert_single) return how->convert == NULL;
+    int64_t nans = 0;
+    for (int64_t i = 0; i < n; i++) nans += (load_32(from + 4 * i) & 0x7FFFFFFF) > 0x7F800000;
+    return nans == 0;
+}
 
 static const conversion *find_conversion(const char *stored)
 {
@@ -203,7 +235,8 @@ static int copy_range(icot_engine *engine, const unsigned char *from, const conv
                       const icot_tensor_info *info, icot_tensor out)
 {
     void *converted;
-    if (!how->convert) return icot_tensor_write(engine, out, from, info->numel);
+    if (is_identical(how, from, info->numel))
+        return icot_tensor_write(engine, out, from, info->numel);
     if (memory_alloc((size_t)info->numel * 4, &converted)) return ICOT_FAILED;
     int status = how->convert(from, info->numel, converted);
     if (!status) status = icot_tensor_write(engine, out, converted, info->numel);
