@@ -335,6 +335,13 @@ ICOT_API int icot_safetensors_save(icot_engine *engine, const char *path,
                                    const icot_named_tensor *tensors, int64_t count);
 /* The same for a small text file (config.json). */
 ICOT_API int icot_file_write(const char *path, const char *text, int64_t length);
+/* Copies a file to a path where nothing is yet. */
+ICOT_API int icot_file_copy(const char *from, const char *to);
+/*
+ * Gives a folder its final name, where nothing is yet; or exchanges it for the folder that is
+ * there, which has the other name then.
+ */
+ICOT_API int icot_folder_publish(const char *from, const char *to, int exchange);
 
 /*
  * A safetensors file mapped for reading. The core checks the outer frame (length of the header,

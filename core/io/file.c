@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "icot.h"
+#include "io/mapped_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -211,4 +212,30 @@ int icot_file_write(const char *path, const char *text, int64_t length)
     if (!status) status = output_publish(&file);
     output_close(&file);
     return status;
+}
+
+int icot_file_copy(const char *from, const char *to)
+{
+    mapped_file source;
+    output_file file;
+    if (mapped_open(&source, "file", from)) return ICOT_FAILED;
+    int status = output_open(&file, "file", to, 0);
+    if (!status) {
+        status = mapped_check(&source);
+        if (!status) status = output_write(&file, source.data, (size_t)source.bytes);
+        if (!status) status = output_publish(&file);
+        output_close(&file);
+    }
+    mapped_close(&source);
+    return status;
+}
+
+int icot_folder_publish(const char *from, const char *to, int exchange)
+{
+    unsigned flags = exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+    int failed = renameat2(AT_FDCWD, from, AT_FDCWD, to, flags);
+    if (failed && !exchange && (errno == EINVAL || errno == ENOSYS)) failed = rename(from, to);
+    if (failed) return fail("folder %s: cannot create it: %s", to, strerror(errno));
+    sync_folder_of(to);
+    return ICOT_OK;
 }

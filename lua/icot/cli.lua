@@ -11,7 +11,7 @@ local cli = {}
 local FAILED, WRONG_USAGE = 1, 2
 
 --- Each command is a module { configure = function(parser), run = function(arguments) -> exit code }.
-local commands = { data = 'icot.cli.data' }
+local commands = { data = 'icot.cli.data', export = 'icot.cli.export' }
 
 local recipe_help = [[
 Trains what a recipe describes and writes what happened to an HDF5 run file.]]
@@ -21,6 +21,7 @@ commands:
    icot data check FILE        look through a file of examples
    icot data TASK              print examples of a dataset
    icot data --help            more about these
+   icot export RUN DIR         save a run's model for Hugging Face
 
 examples:
    icot recipes/quickstart.lua

@@ -35,6 +35,13 @@ function files.read(path, most)
   return text or ''
 end
 
+--- The folder for the model of a run: results/mult.h5 → results/mult.
+---@param run_path string path of the run file
+---@return string
+function files.model_folder(run_path)
+  return (run_path:gsub('%.h5$', ''))
+end
+
 --- Makes a folder and those above it.
 ---@param path string
 --- Errors: a file is in the way, or the folder cannot be made.

@@ -28,6 +28,7 @@ gpt2.presets = {
 
 ---@class icot.GPT2: icot.Module
 ---@field config icot.GPT2Config
+---@field pretrained? table where it came from, as a recipe's `model` says it
 local GPT2 = nn.class('GPT2')
 
 --- Initial values as in GPT-2: normal with standard deviation 0.02, the projections that add to the residual stream
@@ -64,6 +65,13 @@ function gpt2.new(config, seed)
     end
   end
   return GPT2(config, seed)
+end
+
+--- Whether a value is a GPT-2 model.
+---@param value any
+---@return boolean
+function gpt2.is_model(value)
+  return type(value) == 'table' and getmetatable(value) == GPT2
 end
 
 --- Hidden states after the last layer norm. Of the last block only the rows that are asked for are worked out.

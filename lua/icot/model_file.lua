@@ -9,13 +9,6 @@ local scope = require 'icot.scope'
 local C, check = core.C, core.check
 local model_file = {}
 
---- The folder for the model of a run: results/mult.h5 → results/mult-model.
----@param run_path string path of the run file
----@return string
-function model_file.folder_for(run_path)
-  return (run_path:gsub('%.h5$', '')) .. '-model'
-end
-
 local function write_text(path, text)
   check(C.icot_file_write(path, text, #text))
 end

@@ -27,14 +27,10 @@ local load_options = {
 
 -- ---- config.json --------------------------------------------------------------------------------
 
---- Reads the config.json of a folder.
----@param folder string
----@return icot.GPT2Config config without dropout
----@return boolean tied whether the head is the token embedding
-function pretrained.config(folder)
+-- The config.json of a folder, and whether the head is the token embedding. `who` asks for it, for messages.
+local function read_config(folder, who)
   if type(folder) ~= 'string' or files.kind(folder) ~= 'directory' then
-    errors.raise('from_pretrained: got %s, expected a folder with config.json and model.safetensors',
-                 options.show(folder))
+    errors.raise('%s: got %s, expected a folder with config.json and model.safetensors', who, options.show(folder))
   end
   local path = folder .. '/config.json'
   local text = files.read(path, LONGEST_CONFIG)
@@ -158,8 +154,8 @@ end
 -- ---- Models -------------------------------------------------------------------------------------
 
 -- Calls body(weights, config) with the weights of a folder, checked; they are closed after it.
-local function with_weights(folder, body)
-  local config, tied = pretrained.config(folder)
+local function with_weights(folder, who, body)
+  local config, tied = read_config(folder, who)
   local weights = checkpoint_weights.open(folder)
   local ok, result = pcall(function()
     check_weights(weights, config, tied)
@@ -187,19 +183,20 @@ end
 ---@return icot.GPT2
 function pretrained.load(folder, given)
   local wanted = options.check(load_options, given or {}, 'from_pretrained')
-  local model = with_weights(folder, function(weights, config)
+  local model = with_weights(folder, 'from_pretrained', function(weights, config)
     config.context, config.dropout = wanted.context or config.context, wanted.dropout
     return make_model(weights, config)
   end)
-  model.pretrained = { folder = folder, context = wanted.context, dropout = wanted.dropout }
+  model.pretrained = { pretrained = folder, context = wanted.context, dropout = wanted.dropout }
   return model
 end
 
---- Checks a folder without loading it.
+--- Checks a folder as `load` does, but for the numbers in its weights.
 ---@param folder string
----raises an error as `load` does, but for the numbers in the weights
-function pretrained.check(folder)
-  with_weights(folder, function() end)
+---@param who string who asks for it, at the start of a message
+---@return icot.GPT2Config config without dropout
+function pretrained.inspect(folder, who)
+  return with_weights(folder, who, function(_, config) return config end)
 end
 
 return pretrained

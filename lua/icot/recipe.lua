@@ -1,6 +1,7 @@
 --- Reads a recipe and works out every run it stands for, checked before anything starts.
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
+local files = require 'icot.files'
 local json = require 'icot.json'
 local names = require 'icot.names'
 local options = require 'icot.options'
@@ -136,6 +137,23 @@ local function describe_where(path, settings)
   return ('recipe %s%s'):format(path, #texts > 0 and ' with' .. table.concat(texts) or '')
 end
 
+-- `model = icot.gpt2.from_pretrained(…)` stands for where that model came from: each run loads it for itself.
+local function replace_models(given, where)
+  local replaced = {}
+  local function replace(section)
+    local model = type(section) == 'table' and section.model
+    if type(model) ~= 'table' or not getmetatable(model) or not require('icot.gpt2').is_model(model) then return end
+    if not model.pretrained then
+      errors.raise('%s: model: got a model made in the recipe; give its sizes, or one that gpt2.from_pretrained loaded',
+                   where)
+    end
+    section.model, replaced[model] = options.copy(model.pretrained), true
+  end
+  replace(given)
+  for _, arm in ipairs(type(given.arms) == 'table' and given.arms or {}) do replace(arm) end
+  for model in pairs(replaced) do model:free() end
+end
+
 local function stem_of(path)
   return (path:gsub('%.h5$', ''))
 end
@@ -156,7 +174,7 @@ local function add_run(self, config, arm)
   config.output = stem .. '.h5'
   table.insert(self.runs, {
     recipe = self.name, arm = arm, seed = config.seed, config = config, config_json = json.encode(config),
-    source = self.source, output = config.output, model_output = stem,
+    source = self.source, output = config.output, model_output = files.model_folder(config.output),
   })
 end
 
@@ -174,6 +192,7 @@ end
 -- Expands what a recipe's file returned to its runs.
 local function expand(path, source, given, all_settings)
   local where, settings = describe_where(path, all_settings), sort_settings(all_settings)
+  replace_models(given, where)
   for _, setting in ipairs(settings.recipe) do given = overrides.merge(given, overrides.changes(setting, 1)) end
   local base, study = split(given, where)
   name_base(base, path, where)

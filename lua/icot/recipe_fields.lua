@@ -9,6 +9,7 @@ local MOST = 2 ^ 31 - 1 -- of anything that is counted
 local seed = { type = 'integer', min = 0, doc = 'initial parameters, order of examples, offsets, dropout' }
 
 local model = {
+  pretrained = { type = 'string', doc = 'folder of a GPT-2 to start from; it has its own layers, heads and width' },
   preset = { type = 'string', doc = "a size by name, such as 'small' (icot.gpt2.presets)" },
   layers = { type = 'integer', min = 1, max = 1000, doc = 'transformer blocks' },
   heads = { type = 'integer', min = 1, max = 1000, doc = 'attention heads per block' },
@@ -60,7 +61,7 @@ fields.run = {
   seed = { type = 'integer', min = 0, default = 42, doc = seed.doc },
   method = { type = 'string', one_of = { 'no_cot', 'explicit_cot', 'icot' }, required = true, doc = 'how to train' },
   dataset = { type = 'table', required = true, doc = 'task = the name of a file in datasets/, and its options' },
-  model = { type = 'table', fields = model, doc = 'a preset, or layers, heads and width' },
+  model = { type = 'table', fields = model, doc = 'pretrained, a preset, or layers, heads and width' },
   schedule = { type = { 'table', 'function' }, doc = 'kind and its options, or function(state) -> removed tokens' },
   removal = { type = 'table', fields = removal, doc = 'how the CoT is cut' },
   optimizer = { type = 'table', fields = optimizer, doc = 'AdamW' },
@@ -86,7 +87,10 @@ end
 fields.alternatives = {
   [''] = { { 'seed', 'seeds' } },
   train = { { 'steps', 'epochs' } },
-  model = { { 'preset', 'layers' }, { 'preset', 'heads' }, { 'preset', 'width' } },
+  model = {
+    { 'pretrained', 'preset' }, { 'pretrained', 'layers' }, { 'pretrained', 'heads' }, { 'pretrained', 'width' },
+    { 'preset', 'layers' }, { 'preset', 'heads' }, { 'preset', 'width' },
+  },
   schedule = {
     { 'tokens_per_epoch', 'steps_per_token', required = true },
     { 'duration_steps', 'duration_epochs', required = true },

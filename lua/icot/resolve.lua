@@ -38,6 +38,10 @@ local function resolve_model(model, where)
   if model.preset then
     local preset = look_up(require('icot.gpt2').presets, model.preset, where, 'model.preset')
     model.layers, model.heads, model.width = preset.layers, preset.heads, preset.width
+  elseif model.pretrained then
+    local found = require('icot.pretrained').inspect(model.pretrained, where .. ': model.pretrained')
+    model.layers, model.heads, model.width = found.layers, found.heads, found.width
+    model.context = model.context or found.context
   end
   for _, name in ipairs { 'layers', 'heads', 'width' } do
     if not model[name] then errors.raise('%s: model.%s is missing (or give model.preset)', where, name) end

@@ -9,6 +9,7 @@ local interrupt = require 'icot.interrupt'
 local meter = require 'icot.meter'
 local model_file = require 'icot.model_file'
 local optim = require 'icot.optim'
+local pretrained = require 'icot.pretrained'
 local sampler = require 'icot.sampler'
 local schedule = require 'icot.schedule'
 local scope = require 'icot.scope'
@@ -29,18 +30,32 @@ Training.__index = Training
 
 -- ---- Setting up ---------------------------------------------------------------------------------
 
-local function model_config(config, data)
-  local given = config.model
-  local size = given.preset and gpt2.presets[given.preset] or given
-  local context = given.context or data.max_length
+-- The context of a new model, or of a pretrained one, where the recipe's configuration has it.
+local function context_for(config, data)
+  local context = config.model.context or data.max_length
   if data.max_length > context then
     errors.raise('model.context: the longest example has %d tokens, the context only %d; raise model.context',
                  data.max_length, context)
   end
-  return {
-    vocab_size = data.vocabulary.size, layers = size.layers, heads = size.heads, width = size.width,
+  return context
+end
+
+local function load_model(given, context, data)
+  local known = pretrained.inspect(given.pretrained, 'model.pretrained').vocab_size
+  if data.vocabulary.size > known then
+    errors.raise("model.pretrained: the dataset has %d symbols, the checkpoint %d; give dataset.tokenizer = '%s'",
+                 data.vocabulary.size, known, given.pretrained)
+  end
+  return gpt2.from_pretrained(given.pretrained, { context = context, dropout = given.dropout })
+end
+
+local function make_model(config, data)
+  local given, context = config.model, context_for(config, data)
+  if given.pretrained then return load_model(given, context, data) end
+  return gpt2.new({
+    vocab_size = data.vocabulary.size, layers = given.layers, heads = given.heads, width = given.width,
     context = context, dropout = given.dropout, initializer_range = given.initializer_range,
-  }
+  }, config.seed)
 end
 
 --- Everything that a run needs, made from its configuration.
@@ -50,7 +65,7 @@ local function prepare(run)
   local config = run.config
   local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.load, config.dataset)
   local model, optimizer = errors.explain_memory('model', 'a smaller model.width or model.layers needs less', function()
-    local made = gpt2.new(model_config(config, data), config.seed)
+    local made = make_model(config, data)
     return made, optim.AdamW(made:parameters(), config.optimizer)
   end)
   local examples = sampler.new(data.train:size(), config.train.batch, config.seed)

@@ -1,5 +1,6 @@
 -- The folder of a trained model, read back without the code that wrote it.
 local ffi = require 'ffi'
+local files = require 'icot.files'
 local gpt2 = require 'icot.gpt2'
 local core = require 'icot.core'
 local json = require 'icot.json'
@@ -29,8 +30,7 @@ describe('a model folder', function()
   after_each(temporary.clean)
 
   it('lies beside the run file', function()
-    assert.equal('results/mult-model', model_file.folder_for('results/mult.h5'))
-    assert.equal('x/run.data-model', model_file.folder_for('x/run.data'))
+    assert.equal('results/mult', files.model_folder('results/mult.h5'))
   end)
 
   it('holds weights, configuration and vocabulary', function()

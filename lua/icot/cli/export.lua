@@ -1,0 +1,140 @@
+--- `icot export`: saves the model of a run as a folder that Hugging Face opens.
+---
+---   icot export results/mult.h5 mult-model
+---   GPT2LMHeadModel.from_pretrained('mult-model')
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local files = require 'icot.files'
+local lfs = require 'lfs'
+local pretrained = require 'icot.pretrained'
+
+local C, check = core.C, core.check
+local export = {}
+
+local WHERE = 'export' -- begins a message, after the program's name
+local HDF5_SIGNATURE = '\137HDF\r\n\26\n'
+
+--- What a model's folder may hold, and what of it is copied: the model, and whichever form of vocabulary it has.
+local parts = {
+  'config.json', 'generation_config.json', 'model.safetensors', 'vocabulary.json', 'vocab.json', 'merges.txt',
+  'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json',
+}
+
+--- Describes the command to the argument parser.
+---@param command table a command of lua-argparse
+function export.configure(command)
+  command:argument('run', 'the run file, such as results/mult_4x4.h5'):argname('RUN')
+  command:argument('dir', 'the folder to make'):argname('DIR')
+  command:flag('--force', 'replace the folder if it is there, as long as it holds nothing but a model')
+end
+
+-- ---- The run ------------------------------------------------------------------------------------
+
+local function require_run_file(path)
+  local kind = files.kind(path)
+  if kind ~= 'file' then
+    errors.raise('%s: %s: %s, expected a run file such as results/mult_4x4.h5', WHERE, path,
+                 kind and 'is a ' .. kind or 'there is no such file')
+  end
+  local file, message = io.open(path, 'rb')
+  if not file then errors.raise('%s: %s', WHERE, message) end
+  local start = file:read(#HDF5_SIGNATURE)
+  file:close()
+  if start ~= HDF5_SIGNATURE then errors.raise('%s: %s: is no run file (HDF5)', WHERE, path) end
+end
+
+-- The run files of a study: they lie in the folder that has the name of its index.
+local function runs_below(folder)
+  local found = {}
+  if files.kind(folder) == 'directory' then
+    for name in lfs.dir(folder) do
+      if name:find('%.h5$') then found[#found + 1] = folder .. '/' .. name end
+    end
+  end
+  table.sort(found)
+  return found
+end
+
+-- The folder with the model of a run.
+local function model_of(run)
+  require_run_file(run)
+  local folder = files.model_folder(run)
+  if files.kind(folder .. '/model.safetensors') then return folder end
+  local runs = runs_below(folder)
+  if #runs > 0 then
+    errors.raise('%s: %s: is the index of a study; export one of its runs: %s', WHERE, run, table.concat(runs, ', '))
+  end
+  errors.raise("%s: %s: there is no model in %s; a run saves it when it ends, unless its numbers became NaN", WHERE,
+               run, folder)
+end
+
+-- ---- The folder ---------------------------------------------------------------------------------
+
+-- Only a folder that holds nothing but a model is replaced.
+local function require_replaceable(folder)
+  local expected = { ['.'] = true, ['..'] = true }
+  for _, name in ipairs(parts) do expected[name] = true end
+  for name in lfs.dir(folder) do
+    if not expected[name] then
+      errors.raise('%s: %s: holds %s, which is no part of a model; choose another folder', WHERE, folder, name)
+    end
+  end
+end
+
+local function check_target(folder, force)
+  local kind = files.kind(folder)
+  if not kind then return false end
+  if kind ~= 'directory' then errors.raise('%s: %s: is a %s, expected a folder to make', WHERE, folder, kind) end
+  if not force then errors.raise('%s: %s: exists already; --force replaces it', WHERE, folder) end
+  require_replaceable(folder)
+  return true
+end
+
+-- Copies the parts that are there; gives their names.
+local function copy_parts(from, to)
+  local copied = {}
+  for _, name in ipairs(parts) do
+    if files.kind(from .. '/' .. name) then
+      check(C.icot_file_copy(from .. '/' .. name, to .. '/' .. name))
+      copied[#copied + 1] = name
+    end
+  end
+  return copied
+end
+
+local function remove_parts(folder)
+  for _, name in ipairs(parts) do os.remove(folder .. '/' .. name) end
+  lfs.rmdir(folder)
+end
+
+-- Makes the folder under another name first, so that it appears whole or not at all.
+local function make_folder(from, target, replaces)
+  local partial = ('%s.partial-%d-%d'):format(target, os.time(), math.random(0, 2 ^ 30))
+  files.make_folder(partial)
+  local ok, result = pcall(function()
+    local copied = copy_parts(from, partial)
+    check(C.icot_folder_publish(partial, target, replaces and 1 or 0))
+    return copied
+  end)
+  remove_parts(partial) -- what is left of it, or the folder that it has replaced
+  if not ok then error(result, 0) end
+  return result
+end
+
+--- Runs the command.
+---@param args table what the argument parser gave
+---@return integer exit_code
+---raises an error when there is no model, or the folder cannot be made
+function export.run(args)
+  local from, target = model_of(args.run), #args.dir > 1 and args.dir:gsub('/+$', '') or args.dir
+  if target == '' then errors.raise('%s: DIR is empty', WHERE) end
+  local replaces = check_target(target, args.force)
+  pretrained.inspect(from, WHERE)
+  local copied = make_folder(from, target, replaces)
+  if not io.stdout:write(('%s: %s\n'):format(target, table.concat(copied, ', '))) or not io.stdout:flush() then
+    errors.raise('%s: cannot write to the terminal', WHERE)
+  end
+  return 0
+end
+
+return export
