@@ -76,7 +76,8 @@ local function problem_of(given, data_bytes)
   if not is_list_of_counts(offsets) or #offsets ~= 2 then return 'its data_offsets are no pair of byte numbers' end
   local first, stop = offsets[1], offsets[2]
   if first > stop or stop > data_bytes then
-    return ('its bytes %.0f to %.0f do not lie in the %.0f that the file has'):format(first, stop, data_bytes)
+    return ('its bytes %.0f to %.0f do not lie in the %.0f that are there; is the file complete?'):format(
+      first, stop, data_bytes)
   end
   if stop - first ~= bytes_needed(dtype, shape) then
     return ('it has %.0f bytes, but %s %s needs %.0f'):format(
@@ -128,7 +129,8 @@ local function read_entries(path, text, data_bytes)
   local header, list, by_name = decode_header(path, text), {}, {}
   check_metadata(path, header[METADATA])
   header[METADATA] = nil
-  for name, given in pairs(header) do
+  for _, name in ipairs(names.of(header)) do
+    local given = header[name]
     local problem = problem_of(given, data_bytes)
     if problem then errors.raise('safetensors file %s: tensor %s: %s', path, options.show(name), problem) end
     local offsets = given.data_offsets

@@ -3,10 +3,13 @@ local expect = require 'tests.lua.support.expect'
 local core = require 'icot.core'
 local gpt2 = require 'icot.gpt2'
 local json = require 'icot.json'
+local lfs = require 'lfs'
 local model_file = require 'icot.model_file'
+local recipe = require 'icot.recipe'
 local safetensors = require 'icot.safetensors'
 local scope = require 'icot.scope'
 local temporary = require 'tests.lua.support.temporary'
+local trainer = require 'icot.trainer'
 local vocabulary = require 'icot.vocabulary'
 
 local words = vocabulary.new('word', { '1', '2', 'x' })
@@ -189,5 +192,165 @@ describe('from_pretrained refuses', function()
   it('options that it does not have', function()
     expect.mentions(expect.user_error(gpt2.from_pretrained, folder, { contxt = 3 }), 'did you mean context?')
     expect.mentions(expect.user_error(gpt2.from_pretrained, folder, { dropout = 1 }), 'dropout: got 1')
+  end)
+end)
+
+-- ---- Shards ---------------------------------------------------------------------------------------
+
+local INDEX = 'model.safetensors.index.json'
+
+-- Splits the model's tensors among two files; gives where each is.
+local function shard()
+  local map, shards = {}, { {}, {} }
+  scope.run(function()
+    for i, each in ipairs(model:hugging_face_tensors()) do
+      map[each.name] = ('model-0000%d-of-00002.safetensors'):format(i % 2 + 1)
+      shards[i % 2 + 1][each.name] = each.tensor
+    end
+    for i, tensors in ipairs(shards) do
+      safetensors.save_file(tensors, ('%s/model-0000%d-of-00002.safetensors'):format(folder, i))
+    end
+  end)
+  os.remove(folder .. '/model.safetensors')
+  return map
+end
+
+local function write_index(map)
+  temporary.write(folder .. '/' .. INDEX, json.encode { metadata = { total_size = 1 }, weight_map = map })
+end
+
+describe('shards', function()
+  it('make the same model', function()
+    write_index(shard())
+    local loaded = gpt2.from_pretrained(folder)
+    assert_same(model, loaded)
+    loaded:free()
+  end)
+
+  it('are checked', function()
+    local map, before = shard(), core.memory().live
+    local function refused(...)
+      expect.mentions(expect.user_error(gpt2.from_pretrained, folder), folder .. '/', ...)
+      assert.equal(before, core.memory().live)
+    end
+    local function with(name, shard_name)
+      local changed = {}
+      for key, value in pairs(map) do changed[key] = value end
+      changed[name] = shard_name
+      write_index(changed)
+    end
+    local wte = 'transformer.wte.weight'
+    for _, name in ipairs { '../x.safetensors', '/etc/passwd', 'a/b.safetensors', '..safetensors', 'model.bin', '',
+                            '.x.safetensors' } do
+      with(wte, name)
+      refused(INDEX, "tensor 'transformer.wte.weight' lies in '" .. name .. "', expected the name of a .safetensors")
+    end
+    with(wte, 3)
+    refused(INDEX, 'lies in 3')
+    with(wte, 'model-00003-of-00002.safetensors')
+    refused('model-00003-of-00002.safetensors: cannot open it')
+    with(wte, map[wte]:find('1%-of') and 'model-00002-of-00002.safetensors' or 'model-00001-of-00002.safetensors')
+    refused("tensor 'transformer.wte.weight': it is not in the file")
+    with(wte, nil)
+    refused(INDEX .. ': missing tensors: wte.weight')
+    with('wte.weight', map[wte])
+    refused("tensor 'wte.weight'")
+    for text, part in pairs {
+      ['{"weight_map": {'] = 'not valid JSON', ['3'] = 'weight_map is missing', ['{}'] = 'weight_map is missing',
+      ['{"weight_map": 3}'] = 'weight_map is missing', ['{"weight_map":{"a":"b","a":"b"}}'] = "it has 'a' twice",
+      ['{"weight_map":["x.safetensors"]}'] = 'weight_map: tensor 1 lies in',
+    } do
+      temporary.write(folder .. '/' .. INDEX, text)
+      refused(INDEX .. ': ' .. part)
+    end
+  end)
+end)
+
+-- ---- Recipes --------------------------------------------------------------------------------------
+
+local head = [[
+  method = 'no_cot', dataset = { task = 'multiplication', digits = 2, train = 40, valid = 8, test = 8 },
+  train = { steps = 2, batch = 4 }, evaluate = { examples = 4, samples = 1 },
+]]
+
+-- A folder with a model that fits that dataset.
+local function fitting_folder(changes)
+  local path = temporary.folder()
+  local config = { vocab_size = 40, context = 64 }
+  for name, value in pairs(changes or {}) do config[name] = value end
+  local made = make_model(config)
+  model_file.save(path, made, words)
+  made:free()
+  return path
+end
+
+-- Loads a recipe whose fields begin with those above; FOLDER in it stands for the model's.
+local function load_recipe(more, model_folder)
+  local text = ("local icot = require 'icot'\nreturn {" .. head .. more .. '}'):gsub('FOLDER', model_folder or folder)
+  return recipe.load(temporary.write(temporary.folder() .. '/mine.lua', text))
+end
+
+local silent = { update = function() end, note = function() end, finish = function() end }
+
+describe('a recipe with a pretrained model', function()
+  it('gets its sizes from config.json', function()
+    local got = load_recipe("model = { pretrained = 'FOLDER', dropout = 0.1 },").runs[1].config.model
+    assert.same({ folder, 2, 2, 8, 6, 0.1 }, { got.pretrained, got.layers, got.heads, got.width, got.context,
+                                               got.dropout })
+    assert.equal(9, load_recipe("model = { pretrained = 'FOLDER', context = 9 },").runs[1].config.model.context)
+  end)
+
+  it('may be given one that is loaded, which stands for its folder', function()
+    local before = core.memory().live
+    local loaded = load_recipe([[
+      model = icot.gpt2.from_pretrained('FOLDER', { context = 7, dropout = 0.2 }),
+      arms = { { name = 'a' }, { name = 'b', model = icot.gpt2.from_pretrained('FOLDER') },
+               { name = 'c', model = { layers = 1, heads = 1, width = 4 } } },]])
+    assert.equal(before, core.memory().live)
+    local a, b, c = loaded.runs[1].config.model, loaded.runs[2].config.model, loaded.runs[3].config.model
+    assert.same({ folder, 7, 0.2 }, { a.pretrained, a.context, a.dropout })
+    assert.same({ folder, 7, 0 }, { b.pretrained, b.context, b.dropout }) -- arms are laid over the recipe
+    assert.same({ nil, 1, 4 }, { c.pretrained, c.layers, c.width })
+  end)
+
+  it('is refused with sizes of its own, a folder that is none, a model without origin', function()
+    local function refused(more, ...)
+      expect.mentions(expect.user_error(load_recipe, more), ...)
+    end
+    refused("model = { pretrained = 'FOLDER', layers = 2 },", 'model: give either pretrained or layers, not both')
+    refused("model = { pretrained = 'FOLDER', preset = 'small' },", 'give either pretrained or preset')
+    refused("model = { pretrained = 'gpt2' },", "model.pretrained: got 'gpt2', expected a folder")
+    refused("model = icot.gpt2.from_pretrained('gpt2'),", "from_pretrained: got 'gpt2', expected a folder")
+    refused('model = icot.gpt2.new({ vocab_size = 4, layers = 1, heads = 1, width = 4, context = 4, dropout = 0 }, 1),',
+            'model: got a model made in the recipe')
+  end)
+
+  local function train(more, model_folder)
+    local run = load_recipe(more, model_folder).runs[1]
+    local out = temporary.folder()
+    run.output, run.model_output = out .. '/x.h5', out .. '/x'
+    trainer.run(run, { progress = silent })
+    return run.model_output
+  end
+
+  it('starts from its weights, and saves them with the same sizes', function()
+    local start = fitting_folder()
+    local path = train("model = { pretrained = 'FOLDER', context = 70 }, optimizer = { lr = 1e-30 },", start)
+    local before, after = gpt2.from_pretrained(start, { context = 70 }), gpt2.from_pretrained(path)
+    assert.same(before.transformer.wte.weight:totable(), after.transformer.wte.weight:totable()) -- 1e-30 is too little
+    assert.same(before.transformer.wpe.weight:totable(), after.transformer.wpe.weight:totable())
+    assert.equal(40, after.config.vocab_size)
+    before:free()
+    after:free()
+    assert.equal('file', lfs.attributes(path .. '/vocabulary.json', 'mode'))
+  end)
+
+  it('needs a checkpoint that has all symbols and positions', function()
+    local small = fitting_folder { vocab_size = 5 }
+    local fitting = "model = { pretrained = 'FOLDER' },"
+    expect.mentions(expect.user_error(train, fitting, small), 'model.pretrained: the dataset has ',
+                    "the checkpoint 5; give dataset.tokenizer = '" .. small .. "'")
+    local short = fitting_folder { context = 6 }
+    expect.mentions(expect.user_error(train, fitting, short), 'the context only 6; raise model.context')
   end)
 end)

@@ -263,7 +263,7 @@ describe('a safetensors file is refused', function()
       ['1'] = 'its entry is 1, expected a table', ['null'] = 'its entry is', ['{}'] = 'unknown dtype nil',
       [entry('F31', { 1 }, 0, 4)] = "unknown dtype 'F31'", [entry('f32', { 1 }, 0, 4)] = "unknown dtype 'f32'",
       [entry('F64', { 1 }, 0, 4)] = 'it has 4 bytes, but F64 (1) needs 8',
-      [entry('F32', { 1 }, 0, 8)] = 'its bytes 0 to 8 do not lie in the 4 that the file has',
+      [entry('F32', { 1 }, 0, 8)] = 'its bytes 0 to 8 do not lie in the 4 that are there; is the file complete?',
       [entry('F32', { 1 }, 4, 0)] = 'its bytes 4 to 0 do not lie',
       [entry('F32', { 2 }, 0, 4)] = 'it has 4 bytes, but F32 (2) needs 8',
       [entry('F32', { -1 }, 0, 4)] = 'its shape is no list of sizes',
