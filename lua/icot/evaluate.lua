@@ -105,11 +105,19 @@ local function score(answer, target, hits, counts)
   return exact
 end
 
+-- A pretrained model may write what is no symbol of the dataset.
+local function show_answer(answer, vocabulary)
+  for _, id in ipairs(answer) do
+    if id >= vocabulary.size then return ('(id %d is no symbol of the dataset)'):format(id) end
+  end
+  return vocabulary:decode(answer)
+end
+
 local function sample_of(data, example, answer)
   local vocabulary = data.vocabulary
   return {
     question = vocabulary:decode(example.question), target = vocabulary:decode(example.answer),
-    prediction = answer and vocabulary:decode(answer) or '',
+    prediction = answer and show_answer(answer, vocabulary) or '',
   }
 end
 

@@ -1,13 +1,18 @@
 --- Trained models as a folder that Hugging Face opens: model.safetensors, config.json, and our vocabulary.json.
 ---
----     GPT2LMHeadModel.from_pretrained('results/mult-model')
+---     GPT2LMHeadModel.from_pretrained('results/mult_4x4')
 local core = require 'icot.core'
+local errors = require 'icot.errors'
+local files = require 'icot.files'
 local json = require 'icot.json'
 local safetensors = require 'icot.safetensors'
 local scope = require 'icot.scope'
+local vocabulary = require 'icot.vocabulary'
 
 local C, check = core.C, core.check
 local model_file = {}
+
+local LONGEST_VOCABULARY = 64 * 2 ^ 20 -- bytes
 
 local function write_text(path, text)
   check(C.icot_file_write(path, text, #text))
@@ -19,9 +24,9 @@ local function write_tensors(path, model)
   safetensors.save_file(tensors, path)
 end
 
-local function config_of(model, vocabulary, extra)
+local function config_of(model, words, extra)
   local config = model:hugging_face_config()
-  config.bos_token_id, config.eos_token_id = vocabulary.eos, vocabulary.eos
+  config.bos_token_id, config.eos_token_id = words.eos, words.eos
   config.icot = extra
   return config
 end
@@ -37,14 +42,27 @@ end
 --- Saves a model. Each file is replaced as a whole; the weights come last, so they never lack their description.
 ---@param folder string is made if it isn't there
 ---@param model icot.GPT2
----@param vocabulary icot.Vocabulary
+---@param words icot.Vocabulary
 ---@param extra? table what config.json should say under "icot", for example how the model was trained
 ---raises an error when a file cannot be written
-function model_file.save(folder, model, vocabulary, extra)
-  write_text(folder .. '/vocabulary.json',
-             json.encode { tokenizer = vocabulary.tokenizer, symbols = vocabulary.symbols } .. '\n')
-  write_text(folder .. '/config.json', json.encode(config_of(model, vocabulary, extra)) .. '\n')
+function model_file.save(folder, model, words, extra)
+  write_text(folder .. '/vocabulary.json', json.encode(words:to_table()) .. '\n')
+  write_text(folder .. '/config.json', json.encode(config_of(model, words, extra)) .. '\n')
   scope.run(function() write_tensors(folder .. '/model.safetensors', model) end)
+end
+
+--- The vocabulary that a model was saved with.
+---@param folder string
+---@return icot.Vocabulary? vocabulary nil: the folder has none of ours
+---raises an error when vocabulary.json is broken
+function model_file.vocabulary(folder)
+  local path = folder .. '/vocabulary.json'
+  if not files.kind(path) then return nil end
+  local saved, message = json.decode(files.read(path, LONGEST_VOCABULARY))
+  if saved == nil then errors.raise('%s: not valid JSON: %s', path, message) end
+  local ok, result = pcall(vocabulary.from_table, saved)
+  if ok then return result end
+  errors.raise('%s: %s', path, errors.describe(result))
 end
 
 return model_file

@@ -40,12 +40,24 @@ local function context_for(config, data)
   return context
 end
 
-local function load_model(given, context, data)
-  local known = pretrained.inspect(given.pretrained, 'model.pretrained').vocab_size
-  if data.vocabulary.size > known then
+-- Each symbol of the dataset must have an id in the checkpoint, and the same one, where the checkpoint tells.
+local function check_vocabulary(words, folder)
+  local known = pretrained.inspect(folder, 'model.pretrained').vocab_size
+  if words.size > known then
     errors.raise("model.pretrained: the dataset has %d symbols, the checkpoint %d; give dataset.tokenizer = '%s'",
-                 data.vocabulary.size, known, given.pretrained)
+                 words.size, known, folder)
   end
+  local saved = model_file.vocabulary(folder)
+  for i, symbol in ipairs(saved and words.symbols or {}) do
+    if saved.symbols[i] ~= symbol then
+      errors.raise("model.pretrained: id %d is '%s' in the dataset, but '%s' in %s/vocabulary.json", i - 1, symbol,
+                   tostring(saved.symbols[i]), folder)
+    end
+  end
+end
+
+local function load_model(given, context, data)
+  check_vocabulary(data.vocabulary, given.pretrained)
   return gpt2.from_pretrained(given.pretrained, { context = context, dropout = given.dropout })
 end
 

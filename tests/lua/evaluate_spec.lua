@@ -40,8 +40,9 @@ end
 local options = { examples = 100, batch = 4, samples = 2 }
 
 -- Evaluates a model that writes these texts. Batches of `batch` prompts begin their slots anew.
-local function evaluate_texts(data, texts, removed, removal, changes)
-  local config = { vocab_size = data.vocabulary.size, layers = 1, heads = 1, width = 1, context = data.max_length }
+local function evaluate_texts(data, texts, removed, removal, changes, vocab_size)
+  vocab_size = vocab_size or data.vocabulary.size
+  local config = { vocab_size = vocab_size, layers = 1, heads = 1, width = 1, context = data.max_length }
   local model = scripted.new(config, texts)
   local all = { examples = #texts, batch = #texts, samples = 2 }
   for name, value in pairs(changes or {}) do all[name] = value end
@@ -51,6 +52,15 @@ end
 describe('an evaluation', function()
   local data = tiny.dataset()
   local n = data.valid:size()
+
+  it('shows an answer with ids that only the model knows', function()
+    local beyond, texts = data.vocabulary.size + 3, {}
+    for i = 1, n do texts[i] = { EOS, SEPARATOR, 2, beyond, EOS } end
+    local removal = { side = 'left', positions = 'closed_up', smoothing = 4 }
+    local result = evaluate_texts(data, texts, math.huge, removal, nil, beyond + 1)
+    assert.equal(('(id %d is no symbol of the dataset)'):format(beyond), result.samples[1].prediction)
+    assert.equal(0, result.accuracy)
+  end)
 
   it('asks at the positions of training, for both sides and policies, with no, some and all CoT removed', function()
     for _, side in ipairs { 'left', 'right' } do

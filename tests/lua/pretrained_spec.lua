@@ -281,6 +281,7 @@ local function fitting_folder(changes)
   local made = make_model(config)
   model_file.save(path, made, words)
   made:free()
+  os.remove(path .. '/vocabulary.json') -- that of the dataset is another
   return path
 end
 
@@ -350,6 +351,15 @@ describe('a recipe with a pretrained model', function()
     local fitting = "model = { pretrained = 'FOLDER' },"
     expect.mentions(expect.user_error(train, fitting, small), 'model.pretrained: the dataset has ',
                     "the checkpoint 5; give dataset.tokenizer = '" .. small .. "'")
+    local other = fitting_folder()
+    temporary.write(other .. '/vocabulary.json', json.encode(words:to_table()))
+    expect.mentions(expect.user_error(train, fitting, other), "model.pretrained: id 2 is '",
+                    "but '1' in " .. other .. '/vocabulary.json')
+    for text, part in pairs { ['{"symbols": ['] = 'not valid JSON', ['3'] = 'vocabulary: expected a table of',
+                              ['{"symbols": ["<eos>", "####"]}'] = "vocabulary: got the tokenizer 'nil'" } do
+      temporary.write(other .. '/vocabulary.json', text)
+      expect.mentions(expect.user_error(train, fitting, other), other .. '/vocabulary.json: ' .. part)
+    end
     local short = fitting_folder { context = 6 }
     expect.mentions(expect.user_error(train, fitting, short), 'the context only 6; raise model.context')
   end)
