@@ -1,0 +1,137 @@
+--- Dropout of GPT-2: in its three places, drawn from seed and step, and only while training. That loss and gradients
+--- with these masks are those of PyTorch with the very same masks is compared in tests/reference.
+local batch = require 'icot.batch'
+local evaluate = require 'icot.evaluate'
+local ffi = require 'ffi'
+local masks = require 'tests.reference.masks'
+local scope = require 'icot.scope'
+local tiny = require 'tests.lua.support.tiny'
+
+local data = tiny.dataset()
+local draw = { seed = 3, step = 8 }
+local removal = { side = 'left', smoothing = 4, positions = 'closed_up' }
+local REPEATS = 20 -- of the six examples, so that each mask has thousands of elements
+
+local function with_batch(body)
+  local packed, n = batch.new(), 6 * REPEATS
+  local ids = ffi.new('int64_t[?]', n)
+  for i = 0, n - 1 do ids[i] = i % 6 end
+  packed:pack(data.train, ids, n, batch.removal(removal, data.vocabulary, 1))
+  scope.run(scope.no_grad, body, packed)
+  packed:free()
+end
+
+-- The elements of a mask that decide about something, as a list: all of them, or those up to the query's own token.
+local function elements(mask, packed)
+  local values, raw, shape = mask:totable(), packed.raw, mask:shape()
+  local list = {}
+  local function add(row, last)
+    for j = 1, last do list[#list + 1] = row[j] end
+  end
+  if #shape == 2 then
+    for _, row in ipairs(values) do add(row, shape[2]) end
+    return list
+  end
+  for _, head in ipairs(values) do
+    for b = 0, tonumber(raw.n_examples) - 1 do
+      for row = raw.cu_seqlens[b], raw.cu_seqlens[b + 1] - 1 do add(head[row + 1], row - raw.cu_seqlens[b] + 1) end
+    end
+  end
+  return list
+end
+
+local function read_all(model, packed, at)
+  local lists = {}
+  for name, mask in pairs(masks.read(model, packed, at)) do lists[name] = elements(mask, packed) end
+  return lists
+end
+
+describe('dropout', function()
+  local p = 0.1
+  local model, plain = tiny.model(data, { dropout = p }), tiny.model(data)
+
+  local function loss_of(which, packed, at) return (which:loss(packed, at)):item() end
+
+  it('stands in three places: after the embedding, on attention, and before each addition to the residual', function()
+    local names = {}
+    for _, place in ipairs(masks.places(model)) do
+      names[#names + 1] = place.name
+      assert.equal(p, place.layer.p)
+    end
+    assert.same({ 'embedding', 'h.0.attention', 'h.0.residual', 'h.0.mlp',
+                  'h.1.attention', 'h.1.residual', 'h.1.mlp' }, names)
+    with_batch(function(packed) -- and each of them matters
+      for _, place in ipairs(masks.places(model)) do
+        masks.set_probability(model, 0)
+        place.layer.p = p
+        assert.not_equal(loss_of(plain, packed), loss_of(model, packed, draw), place.name)
+      end
+      masks.set_probability(model, p)
+    end)
+  end)
+
+  it('keeps a share of 1-p in each place, scaled so that mean and variance are those of inverted dropout', function()
+    with_batch(function(packed)
+      for name, list in pairs(read_all(model, packed, draw)) do
+        local kept, n = 0, #list
+        for _, value in ipairs(list) do
+          assert(value == 0 or math.abs(value - 1 / (1 - p)) < 1e-5, name)
+          if value > 0 then kept = kept + 1 end
+        end
+        -- mean and variance are kept/n · 1/(1-p) and kept/n · (1 - kept/n) / (1-p)²: the keep rate says it all
+        local deviation = math.sqrt(p * (1 - p) / n)
+        assert(n > 5000 and math.abs(kept / n - (1 - p)) < 4 * deviation, ('%s: %d of %d'):format(name, kept, n))
+      end
+    end)
+  end)
+
+  it('draws the places independently of each other, and neighbours too', function()
+    with_batch(function(packed)
+      local lists, names = read_all(model, packed, draw), {}
+      for name in pairs(lists) do names[#names + 1] = name end
+      -- dropped in both at once: p² of the elements, in whatever pair of sequences of draws
+      local function expect_independent(a, b, shift, what)
+        local both, n = 0, math.min(#a, #b) - shift
+        for i = 1, n do
+          if a[i] == 0 and b[i + shift] == 0 then both = both + 1 end
+        end
+        assert(math.abs(both / n - p * p) < 5 * math.sqrt(p * p * (1 - p * p) / n), what)
+      end
+      for i, name in ipairs(names) do
+        expect_independent(lists[name], lists[name], 1, name)
+        for j = i + 1, #names do expect_independent(lists[name], lists[names[j]], 0, name .. ', ' .. names[j]) end
+      end
+    end)
+  end)
+
+  it('gives the same masks for the same seed and step, and others for another', function()
+    with_batch(function(packed)
+      local first = read_all(model, packed, draw)
+      assert.same(first, read_all(model, packed, { seed = 3, step = 8 }))
+      for _, other in ipairs { { seed = 3, step = 9 }, { seed = 4, step = 8 } } do
+        for name, list in pairs(read_all(model, packed, other)) do assert.not_same(first[name], list) end
+      end
+      assert.equal(loss_of(model, packed, draw), loss_of(model, packed, { seed = 3, step = 8 }))
+      assert.not_equal(loss_of(model, packed, draw), loss_of(model, packed, { seed = 3, step = 9 }))
+    end)
+  end)
+
+  it('of p = 0 is none', function()
+    with_batch(function(packed)
+      assert.equal(loss_of(plain, packed), loss_of(plain, packed, draw))
+      for _, list in pairs(read_all(plain, packed, draw)) do
+        for _, value in ipairs(list) do assert(math.abs(value - 1) < 1e-6) end
+      end
+    end)
+  end)
+
+  it('is off in evaluations', function()
+    local options = { examples = 6, batch = 6, samples = 6 }
+    local with = evaluate.run(model, data, 'valid', 1, removal, options)
+    local without = evaluate.run(plain, data, 'valid', 1, removal, options)
+    with.examples_per_second, without.examples_per_second = nil, nil
+    assert.equal(tostring(without.loss), tostring(with.loss))
+    assert.same(without.samples, with.samples)
+    assert.equal(without.token_accuracy, with.token_accuracy)
+  end)
+end)
