@@ -14,7 +14,7 @@ endif
 build: # the library and the program, under build/ (this is what plain `make` does)
 
 help: # this list
-	@sed -n 's/^\([a-z]*\):.*# \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*# \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 # Installs what is missing from the distribution's packages, then finds out where the libraries are.
 $(BUILD)/packages.mk: third_party/install.sh third_party/packages.txt third_party/configure.sh
@@ -29,7 +29,8 @@ endif
 packages-%:
 	@third_party/install.sh $*
 
-packages-lint: packages-test # one after the other: apt-get takes no second caller
+# One after the other: apt-get takes no second caller.
+packages-lint: packages-test
 
 # ---- Compiling ---------------------------------------------------------------------------------
 
@@ -128,6 +129,9 @@ $(BUILD)/tests/%: tests/c/%.c $(C_SUPPORT) $(OBJECTS) $(BUILD)/flags | packages-
 test: build $(C_TESTS) packages-test # builds, then runs all tests
 	@tests/run $(BUILD)
 
+test-reference: build # compares with PyTorch, which it installs under build/ (ARGS=--tiny: without GPT-2 Small)
+	@tests/reference/run $(BUILD) $(ARGS)
+
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 sanitize: # all tests with the address and undefined-behaviour sanitizers, in build/sanitize
@@ -150,5 +154,5 @@ clean: # removes everything that was built
 
 -include $(OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d
 
-.PHONY: build help install run test sanitize lint format tests-built clean always
+.PHONY: build help install run test test-reference sanitize lint format tests-built clean always
 .DELETE_ON_ERROR:

@@ -1,0 +1,68 @@
+"""The second check: 300 updates in which tokens are removed, by icot's trainer and by train.py.
+
+icot runs first (run_removal.lua). Its folder says what was run (config.json), what each step drew (draws.json: the
+shared list of examples and offsets) and with which parameters it began (initial/). All else is worked out here anew.
+"""
+
+import math
+
+from transformers import GPT2LMHeadModel
+
+import exchange
+from data import read_examples
+from model import greedy
+from removal import EOS, SEPARATOR, Removal, cut, removed_tokens
+from train import Schedule, train_with_removal
+
+
+class Case:
+    """One arm of running_maxima.lua in the folder that icot has written."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.config, self.draws, self.course = (exchange.read(folder, name) for name in ("config", "draws", "course"))
+        given = self.config["removal"]
+        self.removal = Removal(given["side"], given["positions"], given.get("remove_all_beyond"))
+        self.examples = read_examples(self.config["dataset"]["train"])
+        steps_per_epoch = math.ceil(len(self.examples) / self.config["train"]["batch"])
+        self.schedule = Schedule(self.config["schedule"]["tokens_per_epoch"], steps_per_epoch)
+
+    def train(self):
+        """Trains as icot did; gives the course and the trained model."""
+        model = GPT2LMHeadModel.from_pretrained(self.folder / "initial").eval()  # no dropout: see model_case.py
+        course = train_with_removal(model, self.examples, self.draws, self.schedule, self.removal,
+                                    self.config["optimizer"]["lr"])
+        return course, model
+
+    def accuracy(self):
+        """Of icot's trained model, as transformers reads it, on the unseen examples: answers written without a cache."""
+        model = GPT2LMHeadModel.from_pretrained(self.folder / "run").eval()
+        unseen = read_examples(self.config["dataset"]["test"])
+        removed = self.schedule.removed(self.config["train"]["steps"] - 1)
+        prompts, positions = [], []
+        for example in unseen:
+            count = removed_tokens(self.removal, removed, 0, len(example.cot))
+            tokens, places = cut(example, self.removal, count)
+            question = len(example.question) + 1
+            prompts.append(tokens[:question])
+            positions.append(places[:question])
+        written = greedy(model, prompts, 8, positions, answer_is_complete)
+        return sum(answer_in(text) == example.answer for text, example in zip(written, unseen)) / len(unseen)
+
+
+def answer_is_complete(written):
+    return written[-1] == EOS and SEPARATOR in written
+
+
+def answer_in(written):
+    """What stands between the first #### and the <eos> after it."""
+    if SEPARATOR not in written:
+        return None
+    answer = written[written.index(SEPARATOR) + 1:]
+    return answer[:answer.index(EOS)] if EOS in answer else answer
+
+
+def mean_offset(draws):
+    """Mean of all offsets, and how many there are."""
+    offsets = [offset for step in draws["offsets"] for offset in step]
+    return sum(offsets) / len(offsets), len(offsets)
