@@ -6,16 +6,15 @@ local masks = {}
 
 --- Every dropout of a model, by the names that model.py has for them.
 ---@param model icot.GPT2
----@return { name: string, layer: icot.nn.Dropout, attention: icot.nn.Attention? }[]
+---@return { name: string, layer: icot.nn.Dropout, attention: icot.nn.Attention?, at_targets: boolean? }[] at_targets:
+---   where only the rows that predict something are worked out
 function masks.places(model)
-  local list = { { name = 'embedding', layer = model.transformer.drop } }
-  for i, block in ipairs(model.transformer.h) do
-    local function add(name, layer, attention)
-      list[#list + 1] = { name = ('h.%d.%s'):format(i - 1, name), layer = layer, attention = attention }
-    end
-    add('attention', block.attn.attn_dropout, block.attn)
-    add('residual', block.attn.resid_dropout)
-    add('mlp', block.mlp.dropout)
+  local blocks, list = model.transformer.h, { { name = 'embedding', layer = model.transformer.drop } }
+  for i, block in ipairs(blocks) do
+    local name, is_last = ('h.%d.'):format(i - 1), i == #blocks
+    list[#list + 1] = { name = name .. 'attention', layer = block.attn.attn_dropout, attention = block.attn }
+    list[#list + 1] = { name = name .. 'residual', layer = block.attn.resid_dropout, at_targets = is_last }
+    list[#list + 1] = { name = name .. 'mlp', layer = block.mlp.dropout, at_targets = is_last }
   end
   return list
 end
@@ -78,12 +77,14 @@ end
 ---@param model icot.GPT2
 ---@param packed icot.Batch
 ---@param draw { seed: integer, step: integer }
----@return table<string, icot.Tensor> "embedding", "h.N.residual", "h.N.mlp" (T, C), "h.N.attention" (heads, T, L)
+---@return table<string, icot.Tensor> "embedding", "h.N.residual", "h.N.mlp" (T, C), of the last block only the rows of
+---   targets (R, C); "h.N.attention" (heads, T, L)
 function masks.read(model, packed, draw)
   local width, found = model.config.width, {}
   for _, place in ipairs(masks.places(model)) do
+    local rows = place.at_targets and packed:targets() or packed:tokens()
     found[place.name] = place.attention and of_attention(place.attention, width, packed, draw)
-      or place.layer(tensor.ones { packed:tokens(), width }, { dropout = draw })
+      or place.layer(tensor.ones { rows, width }, { dropout = draw })
   end
   return found
 end

@@ -5,7 +5,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from removal import EOS, pad
+from removal import EOS, IGNORED, pad
 
 SHAPES = {
     "tiny": dict(n_layer=2, n_head=3, n_embd=24, n_positions=40, vocab_size=12),
@@ -102,14 +102,19 @@ def attention_with_given_mask(module, query, key, value, attention_mask, **_):
 ALL_ATTENTION_FUNCTIONS.register("given_mask", attention_with_given_mask)
 
 
-def give_masks(model, masks, lengths):
+def give_masks(model, masks, batch):
     """Puts masks, packed as icot has them, in the three places of dropout.
 
-    masks: "embedding", "h.N.residual" and "h.N.mlp" (T, C); "h.N.attention" (heads, T, L), column j for key j of the
-    query's own sequence; lengths of the sequences."""
+    masks: "embedding", "h.N.residual" and "h.N.mlp" (T, C), of the last block only the rows that predict a label, since
+    icot works out no others there; "h.N.attention" (heads, T, L), column j for key j of the query's own sequence."""
+    lengths = batch.present.sum(1).tolist()
     longest = max(lengths)
+    predicts = (batch.labels.roll(-1, 1) != IGNORED)[batch.present.bool()]
 
     def padded(mask):  # (T, …) -> (B, L, …)
+        if len(mask) < len(predicts):
+            at_targets, mask = mask, torch.ones(len(predicts), *mask.shape[1:])
+            mask[predicts] = at_targets
         return torch.nn.utils.rnn.pad_sequence(mask.split(lengths), batch_first=True)
 
     model.config._attn_implementation = "given_mask"

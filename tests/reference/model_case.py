@@ -75,7 +75,7 @@ class Case:
     def dropout(self, masks):
         """Loss and gradients with icot's own masks."""
         model, batch = copy.deepcopy(self.model), self.batch(0)
-        give_masks(model, masks, batch.present.sum(1).tolist())
+        give_masks(model, masks, batch)
         loss, _ = forward(model, batch)
         return {"loss": loss.detach().reshape(1)} | named("gradient", gradients(model, loss))
 
