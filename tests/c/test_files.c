@@ -89,6 +89,58 @@ static void test_full_disk_leaves_the_old_file(void **state)
     assert_contents("old", 3);
 }
 
+/* ---- Copies and folders ---------------------------------------------------------------------- */
+
+static void refuse(int status, const char *message)
+{
+    assert_int_equal(status, 1);
+    if (!strstr(icot_last_error(), message)) fail_msg("%s", icot_last_error());
+}
+
+static const char *in_folder(const char *name)
+{
+    static char paths[8][128];
+    static int next;
+    char *made = paths[next++ % 8];
+    snprintf(made, sizeof paths[0], "%s/%s", folder, name);
+    return made;
+}
+
+static void test_copy(void **state)
+{
+    (void)state;
+    const char *from = in_folder("from");
+    assert_int_equal(icot_file_write(from, "a\0b", 3), 0);
+    assert_int_equal(icot_file_copy(from, path), 0);
+    assert_contents("a\0b", 3);
+    refuse(icot_file_copy(from, path), "exists already");
+    unlink(path);
+    assert_int_equal(icot_file_write(from, "", 0), 0);
+    assert_int_equal(icot_file_copy(from, path), 0);
+    assert_contents("", 0);
+    unlink(from);
+    refuse(icot_file_copy(from, path), "/from: cannot open it: No such file");
+    refuse(icot_file_copy(folder, path), "cannot open it: it is a folder");
+}
+
+static void test_folders_get_their_names(void **state)
+{
+    (void)state;
+    const char *a = in_folder("a"), *b = in_folder("b");
+    assert_int_equal(mkdir(a, 0777), 0);
+    refuse(icot_folder_publish(a, b, 1), "/b: cannot create it: No such file");
+    assert_int_equal(icot_folder_publish(a, b, 0), 0);
+    assert_int_equal(access(a, F_OK), -1);
+
+    assert_int_equal(icot_file_write(in_folder("b/old"), "", 0), 0);
+    assert_int_equal(mkdir(a, 0777), 0);
+    refuse(icot_folder_publish(a, b, 0), "/b: cannot create it: File exists");
+    assert_int_equal(access(in_folder("b/old"), F_OK), 0);
+    assert_int_equal(icot_folder_publish(a, b, 1), 0);
+    assert_int_equal(unlink(in_folder("a/old")), 0);
+    assert_int_equal(rmdir(a) || rmdir(b), 0);
+}
+
 /* ---- Staged files ---------------------------------------------------------------------------- */
 
 static staged_file open_staged(void)
@@ -213,6 +265,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_file_write_replaces_a_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk_leaves_the_old_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_copy, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_folders_get_their_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_staged_changes_wait_for_the_commit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failed_commit_changes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_staged_write_without_memory, set_up, tear_down),

@@ -1,10 +1,13 @@
 -- Models from folders that Hugging Face or icot has saved: whatever form the weights have, the model is the same.
-local expect = require 'tests.lua.support.expect'
+local bit = require 'bit'
 local core = require 'icot.core'
+local errors = require 'icot.errors'
+local expect = require 'tests.lua.support.expect'
 local gpt2 = require 'icot.gpt2'
 local json = require 'icot.json'
 local lfs = require 'lfs'
 local model_file = require 'icot.model_file'
+local pretrained = require 'icot.pretrained'
 local recipe = require 'icot.recipe'
 local safetensors = require 'icot.safetensors'
 local scope = require 'icot.scope'
@@ -48,6 +51,28 @@ local function assert_same(expected, found)
     assert.equal(n, m)
     for k = 0, n - 1 do assert(a[k] == b[k], each.name) end
   end
+end
+
+local INDEX = 'model.safetensors.index.json'
+
+-- Splits the model's tensors among two files; gives where each is.
+local function shard()
+  local map, shards = {}, { {}, {} }
+  scope.run(function()
+    for i, each in ipairs(model:hugging_face_tensors()) do
+      map[each.name] = ('model-0000%d-of-00002.safetensors'):format(i % 2 + 1)
+      shards[i % 2 + 1][each.name] = each.tensor
+    end
+    for i, tensors in ipairs(shards) do
+      safetensors.save_file(tensors, ('%s/model-0000%d-of-00002.safetensors'):format(folder, i))
+    end
+  end)
+  os.remove(folder .. '/model.safetensors')
+  return map
+end
+
+local function write_index(map)
+  temporary.write(folder .. '/' .. INDEX, json.encode { metadata = { total_size = 1 }, weight_map = map })
 end
 
 before_each(function()
@@ -153,6 +178,33 @@ describe('from_pretrained refuses', function()
     end
   end)
 
+  -- Flips one bit of each byte. What that changes may be a name that says nothing to us; all else is told in one line.
+  local function flip_bits(name)
+    local path, loaded = folder .. '/' .. name, 0
+    local text = temporary.read(path)
+    for at = 1, #text do
+      local file = assert(io.open(path, 'wb'))
+      file:write(text:sub(1, at - 1), string.char(bit.bxor(text:byte(at), 2 ^ (at % 8))), text:sub(at + 1))
+      file:close()
+      local ok, problem = pcall(pretrained.inspect, folder, 'test')
+      assert(ok or errors.is_user_error(problem) and not problem.message:find('\n'), tostring(problem))
+      loaded = loaded + (ok and 1 or 0)
+    end
+    assert(loaded > 0 and loaded < #text / 2, loaded)
+  end
+
+  it('a config.json in which a bit is flipped, unless it says the same', function()
+    flip_bits('config.json')
+  end)
+
+  it('an index in which a bit is flipped, unless it says the same', function()
+    change_config { n_layer = 1 }
+    model:free()
+    model = make_model { layers = 1 }
+    write_index(shard())
+    flip_bits(INDEX)
+  end)
+
   for name, case in pairs {
     model_type = { 'llama', "model_type: got 'llama', expected 'gpt2'" },
     activation_function = { 'relu', "activation_function: got 'relu', expected 'gelu_new'" },
@@ -194,30 +246,6 @@ describe('from_pretrained refuses', function()
     expect.mentions(expect.user_error(gpt2.from_pretrained, folder, { dropout = 1 }), 'dropout: got 1')
   end)
 end)
-
--- ---- Shards ---------------------------------------------------------------------------------------
-
-local INDEX = 'model.safetensors.index.json'
-
--- Splits the model's tensors among two files; gives where each is.
-local function shard()
-  local map, shards = {}, { {}, {} }
-  scope.run(function()
-    for i, each in ipairs(model:hugging_face_tensors()) do
-      map[each.name] = ('model-0000%d-of-00002.safetensors'):format(i % 2 + 1)
-      shards[i % 2 + 1][each.name] = each.tensor
-    end
-    for i, tensors in ipairs(shards) do
-      safetensors.save_file(tensors, ('%s/model-0000%d-of-00002.safetensors'):format(folder, i))
-    end
-  end)
-  os.remove(folder .. '/model.safetensors')
-  return map
-end
-
-local function write_index(map)
-  temporary.write(folder .. '/' .. INDEX, json.encode { metadata = { total_size = 1 }, weight_map = map })
-end
 
 describe('shards', function()
   it('make the same model', function()
