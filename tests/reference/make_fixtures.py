@@ -1,5 +1,5 @@
 """Writes tests/fixtures/reference/, which tests/lua/reference_spec.lua reads; called from the repository's root after
-`make`. To be run again when icot's initial parameters, or the order or offsets that it draws, change on purpose."""
+`make`. To be run again when the order or the offsets that icot draws change on purpose."""
 
 import pathlib
 import subprocess

@@ -13,9 +13,9 @@ SHAPES = {
 }
 
 
-def random_model(shape, seed, spread):
+def random_model(shape, seed, spread, **changes):
     """A model none of whose parameters is 0 or 1: normal numbers with the deviation `spread`, norms around 1."""
-    config = GPT2Config(**SHAPES[shape], embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
+    config = GPT2Config(**SHAPES[shape] | changes, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
                         bos_token_id=EOS, eos_token_id=EOS)
     model = GPT2LMHeadModel(config).eval()
     generator = torch.Generator().manual_seed(seed)

@@ -1,7 +1,7 @@
 """The second check: 300 updates in which tokens are removed, by icot's trainer and by train.py.
 
 icot runs first (run_removal.lua). Its folder says what was run (config.json), what each step drew (draws.json: the
-shared list of examples and offsets) and with which parameters it began (initial/). All else is worked out here anew.
+shared list of examples and offsets), and holds the trained model (run/). All else is worked out here anew.
 """
 
 import math
@@ -27,16 +27,22 @@ class Case:
         steps_per_epoch = math.ceil(len(self.examples) / self.config["train"]["batch"])
         self.schedule = Schedule(self.config["schedule"]["tokens_per_epoch"], steps_per_epoch)
 
+    def initial(self):
+        return GPT2LMHeadModel.from_pretrained(self.config["model"]["pretrained"]).eval()
+
     def train(self):
         """Trains as icot did; gives the course and the trained model."""
-        model = GPT2LMHeadModel.from_pretrained(self.folder / "initial").eval()  # no dropout: see model_case.py
+        model = self.initial()
         course = train_with_removal(model, self.examples, self.draws, self.schedule, self.removal,
                                     self.config["optimizer"]["lr"])
         return course, model
 
+    def trained(self):
+        """icot's trained model, as transformers reads it."""
+        return GPT2LMHeadModel.from_pretrained(self.folder / "run").eval()
+
     def accuracy(self):
-        """Of icot's trained model, as transformers reads it, on the unseen examples: answers written without a cache."""
-        model = GPT2LMHeadModel.from_pretrained(self.folder / "run").eval()
+        """Of icot's trained model on the unseen examples, its answers written without a cache."""
         unseen = read_examples(self.config["dataset"]["test"])
         removed = self.schedule.removed(self.config["train"]["steps"] - 1)
         prompts, positions = [], []
@@ -46,7 +52,7 @@ class Case:
             question = len(example.question) + 1
             prompts.append(tokens[:question])
             positions.append(places[:question])
-        written = greedy(model, prompts, 8, positions, answer_is_complete)
+        written = greedy(self.trained(), prompts, 8, positions, answer_is_complete)
         return sum(answer_in(text) == example.answer for text, example in zip(written, unseen)) / len(unseen)
 
 

@@ -1,11 +1,9 @@
 --- luajit tests/reference/run_removal.lua OUT ARMS [SETTING...]: runs arms of running_maxima.lua, "all" or one by name,
---- with settings as after --set. Of each arm, OUT/ARM gets config.json, draws.json, course.json, and as folders the
---- model before (initial) and after (run).
+--- with settings as after --set. Of each arm, OUT/ARM gets config.json, draws.json, course.json, and the trained model
+--- as the folder run.
 local course = require 'tests.reference.course'
-local dataset = require 'icot.dataset'
-local gpt2 = require 'icot.gpt2'
 local json = require 'icot.json'
-local model_file = require 'icot.model_file'
+local files = require 'icot.files'
 local overrides = require 'icot.overrides'
 local recipe = require 'icot.recipe'
 
@@ -17,20 +15,10 @@ local function write(path, value)
   file:close()
 end
 
--- The model that the trainer begins with: its parameters follow from the seed.
-local function save_initial(run, folder)
-  local data, config = dataset.load(run.config.dataset), run.config.model
-  config.vocab_size = data.vocabulary.size
-  local model = gpt2.new(config, run.config.seed)
-  model_file.save(folder, model, data.vocabulary)
-  model:free()
-  data:free()
-end
-
 local function run_arm(run)
   local folder = out .. '/' .. run.arm
+  files.make_folder(folder)
   run.output, run.model_output = folder .. '/run.h5', folder .. '/run'
-  save_initial(run, folder .. '/initial')
   local losses, result = course.run(run)
   write(folder .. '/config.json', run.config)
   write(folder .. '/draws.json', course.draws(run.config))

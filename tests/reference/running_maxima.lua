@@ -9,9 +9,7 @@ return {
     task = 'text', train = files .. 'maxima.txt', valid = files .. 'maxima_unseen.txt',
     test = files .. 'maxima_unseen.txt',
   },
-  -- Initial weights of 0.02 would be tiny for this width: gradients near the rounding error, whose sign AdamW takes
-  -- for a direction after each reset. Two trainings that differ in the last bit then part within 100 updates.
-  model = { layers = 2, heads = 3, width = 24, context = 40, initializer_range = 0.1 },
+  model = { pretrained = files .. 'tiny/model' },
   schedule = { kind = 'linear', tokens_per_epoch = 3 }, -- one more every 25 updates; a CoT has at most 8 tokens
   optimizer = { lr = 1e-3 },
   train = { batch = 8, steps = 300, evaluate_every = 1000 },
