@@ -4,12 +4,15 @@ import math
 
 
 def relative(found, expected, unit=None):
-    """‖found - expected‖ / ‖unit‖ in the 2-norm, in float64; the unit is `expected` unless given."""
+    """‖found - expected‖ / ‖unit‖ in the 2-norm, in float64; the unit is `expected` unless given. Infinite for other
+    shapes and for what is no number."""
     if found.shape != expected.shape:
         return math.inf
     distance = (found.double() - expected.double()).norm().item()
     size = (expected if unit is None else unit).double().norm().item()
-    return distance / size if size > 0 else (math.inf if distance > 0 else 0.0)
+    if distance == 0:
+        return 0.0
+    return distance / size if size > 0 and math.isfinite(distance) else math.inf
 
 
 class Table:

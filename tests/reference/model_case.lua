@@ -13,6 +13,7 @@ local tensor = require 'icot.tensor'
 ---@class tests.ModelCase
 ---@field inputs table inputs.json
 ---@field model icot.GPT2
+---@field optimizer icot.AdamW
 local Case = {}
 Case.__index = Case
 
@@ -36,12 +37,14 @@ function Case.open(folder)
   for _, each in ipairs(inputs.examples) do examples:append(each.question, each.cot, each.answer) end
   return setmetatable({
     inputs = inputs, model = model, vocabulary = vocabulary, examples = examples, packed = batch.new(),
+    optimizer = optim.AdamW(model:parameters(), { lr = inputs.lr }),
   }, Case)
 end
 
 function Case:free()
   self.packed:free()
   self.examples:free()
+  self.optimizer:free()
   self.model:free()
 end
 
@@ -75,12 +78,6 @@ local function add_gradients(model, found)
   end
 end
 
-local function zero_grad(model)
-  local optimizer = optim.AdamW(model:parameters())
-  optimizer:zero_grad()
-  optimizer:free()
-end
-
 -- ---- What is computed ---------------------------------------------------------------------------
 
 local function as_list(scalar) return scalar:detach():reshape(1) end
@@ -97,7 +94,7 @@ function Case:forward(take)
     loss:backward()
     add_gradients(model, found)
     take(found)
-    zero_grad(model)
+    self.optimizer:zero_grad()
   end)
 end
 
@@ -112,7 +109,7 @@ function Case:dropout(take)
     loss:backward()
     add_gradients(model, found)
     take(found, scope.no_grad(masks.read, model, packed, DRAW))
-    zero_grad(model)
+    self.optimizer:zero_grad()
   end)
   masks.set_probability(model, 0)
 end
@@ -120,8 +117,7 @@ end
 --- Updates with AdamW and clipping, a batch each; changes the model.
 ---@param take fun(number: integer, loss: number, norm: number, parameters: table<string, icot.Tensor>)
 function Case:updates(take)
-  local model, inputs = self.model, self.inputs
-  local optimizer = optim.AdamW(model:parameters(), { lr = inputs.lr })
+  local model, inputs, optimizer = self.model, self.inputs, self.optimizer
   for number = 1, inputs.updates do
     local packed = self:pack(number - 1)
     scope.run(function()
@@ -136,7 +132,6 @@ function Case:updates(take)
       take(number, loss:item(), norm, found)
     end)
   end
-  optimizer:free()
 end
 
 --- What the model writes after each prompt, with a cache.

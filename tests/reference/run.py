@@ -142,7 +142,8 @@ def check_training(table, name, case):
     table.line(f"{name}: losses, {len(course.resets)} resets", losses, 1e-3)
     found, expected, start = (dict(model.named_parameters()) for model in (case.trained(), trained, case.initial()))
     table.line(f"{name}: parameters at the end", moved_apart(found, expected, start), 1e-2)
-    table.equal(f"{name}: accuracy at the end", [case.course["accuracy"]], [case.accuracy()])
+    accuracy = case.accuracy()
+    table.equal(f"{name}: accuracy {accuracy:.3f}", [case.course["accuracy"]], [accuracy])
 
 
 def check_removal(table, work, shape, arms="all", settings=()):
