@@ -14,11 +14,13 @@ local checker = require 'datasets.multiplication.checker'
 local corpus = require 'icot.corpus'
 local dataset = require 'icot.dataset'
 local pairs_of = require 'datasets.multiplication.pairs'
+local tokenizer = require 'icot.tokenizer'
 local vocabulary = require 'icot.vocabulary'
 local writer = require 'datasets.multiplication.writer'
 
 local multiplication = {}
 
+local SYMBOLS = { '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '+', '(', ')' }
 local MOST = 20000000 -- examples in a split; the pairs drawn are remembered, 40 bytes each
 
 multiplication.options = {
@@ -27,6 +29,8 @@ multiplication.options = {
   valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'validation examples' },
   test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'test examples' },
   seed = { type = 'integer', min = 0, default = 1, doc = 'of the operands' },
+  tokenizer = { type = 'string',
+    doc = "a folder with GPT-2's vocab.json and merges.txt; default: that of model.pretrained, or symbols of its own" },
 }
 
 multiplication.check = checker.check
@@ -44,12 +48,12 @@ local function write_corpus(symbols, digits, drawn, first, last)
 end
 
 --- Makes up the examples.
----@param options { digits: integer, train: integer, valid: integer, test: integer, seed: integer }
+---@param options { digits: integer, train: integer, valid: integer, test: integer, seed: integer, tokenizer?: string }
 ---@param wanted? 'train'|'valid'|'test' the only split that is needed
 ---@return icot.Dataset
 ---raises an error when there are fewer pairs of operands than asked for
 function multiplication.load(options, wanted)
-  local symbols = vocabulary.new('word', { '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '+', '(', ')' })
+  local symbols = options.tokenizer and tokenizer.load(options.tokenizer) or vocabulary.new('word', SYMBOLS)
   local counts = { test = options.test, valid = options.valid, train = options.train }
   if wanted == 'test' then counts.valid = 0 end
   if wanted and wanted ~= 'train' then counts.train = 0 end

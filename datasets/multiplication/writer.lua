@@ -1,6 +1,7 @@
 --- Writes out a multiplication as token ids: schoolbook arithmetic on digit arrays, so that products
 --- of 20 x 20 digits are exact.
 local ffi = require 'ffi'
+local errors = require 'icot.errors'
 
 local floor = math.floor
 
@@ -9,6 +10,8 @@ local writer = {}
 local ids_of = ffi.typeof('int32_t[?]')
 
 local LOW_DIGITS = 10 -- operands come as high * 10^LOW_DIGITS + low
+
+local NO_DIGITS = { '*', '+', '(', ')' }
 
 -- Digit and carry of every sum that comes up: at most 9 * 9 + 8.
 local LARGEST_SUM = 89
@@ -38,16 +41,32 @@ local function cot_length(n)
   return length
 end
 
+-- The id of each symbol, and an array of those of the ten digits.
+local function symbol_ids(vocabulary)
+  local ids, digits, out = {}, ids_of(10), ids_of(8)
+  local function id_of(symbol)
+    local count = vocabulary:encode_part_into(symbol, out)
+    if count ~= 1 then
+      errors.raise("multiplication: '%s' is %d tokens of this vocabulary, expected a single one", symbol, count)
+    end
+    return out[0]
+  end
+  for digit = 0, 9 do digits[digit] = id_of(tostring(digit)) end
+  for _, symbol in ipairs(NO_DIGITS) do ids[symbol] = id_of(symbol) end
+  return ids, digits
+end
+
 --- A writer for operands of n digits. Its arrays are overwritten by each `write`.
----@param vocabulary icot.Vocabulary with the ten digits in a row, and * + ( )
+---@param vocabulary icot.Vocabulary|icot.Tokenizer with the ten digits and * + ( )
 ---@param n integer digits of each operand
 ---@return icot.multiplication.Writer
+---raises an error when the vocabulary lacks one of them
 function writer.new(vocabulary, n)
   local n_question, n_cot, n_answer = 2 * n + 1, cot_length(n), 2 * n
-  local ids = vocabulary.ids
+  local ids, digit_ids = symbol_ids(vocabulary)
   return setmetatable({
     n = n,
-    zero = ids['0'], times = ids['*'], plus = ids['+'], open = ids['('], close = ids[')'],
+    digit_ids = digit_ids, times = ids['*'], plus = ids['+'], open = ids['('], close = ids[')'],
     n_question = n_question, n_cot = n_cot, n_answer = n_answer,
     question = ids_of(n_question), cot = ids_of(n_cot), answer = ids_of(n_answer),
     a = ids_of(n), b = ids_of(n),                       -- digits, least first
@@ -88,8 +107,8 @@ local function add(sum, partial, i, length)
 end
 
 -- Ids of digits from place `at` of `out` on; gives the place after them.
-local function put_digits(out, at, digits, length, zero)
-  for k = 0, length - 1 do out[at + k] = digits[k] + zero end
+local function put_digits(out, at, digits, length, ids)
+  for k = 0, length - 1 do out[at + k] = ids[digits[k]] end
   return at + length
 end
 
@@ -99,12 +118,12 @@ end
 ---@param b_high number
 ---@param b_low number
 function Writer:write(a_high, a_low, b_high, b_low)
-  local n, zero, cot, partial, sum = self.n, self.zero, self.cot, self.partial, self.sum
+  local n, ids, cot, partial, sum = self.n, self.digit_ids, self.cot, self.partial, self.sum
   split_digits(a_high, a_low, n, self.a)
   split_digits(b_high, b_low, n, self.b)
-  local at = put_digits(self.question, 0, self.a, n, zero)
+  local at = put_digits(self.question, 0, self.a, n, ids)
   self.question[at] = self.times
-  put_digits(self.question, at + 1, self.b, n, zero)
+  put_digits(self.question, at + 1, self.b, n, ids)
 
   at = 0
   for k = 0, n do sum[k] = 0 end
@@ -116,15 +135,15 @@ function Writer:write(a_high, a_low, b_high, b_low)
       cot[at] = self.plus
       at = at + 1
     end
-    at = put_digits(cot, at, partial, length, zero)
+    at = put_digits(cot, at, partial, length, ids)
     if i > 0 and i < n - 1 then
       cot[at] = self.open
-      at = put_digits(cot, at + 1, sum, length, zero)
+      at = put_digits(cot, at + 1, sum, length, ids)
       cot[at] = self.close
       at = at + 1
     end
   end
-  put_digits(self.answer, 0, sum, 2 * n, zero)
+  put_digits(self.answer, 0, sum, 2 * n, ids)
 end
 
 return writer

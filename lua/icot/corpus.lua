@@ -116,8 +116,8 @@ end
 ---@return string
 function Corpus:text(index)
   local example, vocabulary = self:example(index), self.vocabulary
-  return example_file.format(vocabulary:decode(example.question), vocabulary:decode(example.cot),
-    vocabulary:decode(example.answer))
+  return example_file.format(vocabulary:decode_part(example.question), vocabulary:decode_part(example.cot),
+    vocabulary:decode_part(example.answer))
 end
 
 return corpus

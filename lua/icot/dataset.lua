@@ -23,6 +23,8 @@ local dataset = {}
 ---@field train icot.Corpus a split that wasn't asked for is an empty corpus
 ---@field valid icot.Corpus
 ---@field test icot.Corpus
+---@field notes? string[] what the user should know about the examples
+---@field same_answer? fun(prediction: string, target: string): boolean beside answers that are equal token by token
 ---@field max_cot integer longest CoT, in tokens
 ---@field max_answer integer longest answer, in tokens
 ---@field max_length integer longest sequence, in tokens with its four separators

@@ -12,7 +12,7 @@ local scope = require 'icot.scope'
 local evaluate = {}
 
 ---@class icot.Evaluation
----@field accuracy number share of examples whose decoded answer equals the target exactly
+---@field accuracy number share of examples whose decoded answer equals the target exactly (or as data.same_answer says)
 ---@field token_accuracy number share of target tokens hit, teacher-forced
 ---@field loss number mean over the target tokens, teacher-forced
 ---@field positions number[] accuracy per answer position; NaN where no answer is that long
@@ -94,7 +94,7 @@ local function decode_chunk(model, data, corpus, start, n, removed, removal)
 end
 
 --- Compares one answer with its target, counting position by position.
----@return boolean exact
+---@return boolean exact whether they are the same token by token
 local function score(answer, target, hits, counts)
   local exact = answer ~= nil and #answer == #target
   for j = 1, #target do
@@ -110,13 +110,19 @@ local function show_answer(answer, vocabulary)
   for _, id in ipairs(answer) do
     if id >= vocabulary.size then return ('(id %d is no symbol of the dataset)'):format(id) end
   end
-  return vocabulary:decode(answer)
+  return vocabulary:decode_part(answer)
+end
+
+--- Whether the dataset takes an answer that differs from its target for the same, as 1,000 and 1000.
+local function same_answer(data, answer, target)
+  if not data.same_answer or not answer then return false end
+  return data.same_answer(show_answer(answer, data.vocabulary), data.vocabulary:decode_part(target))
 end
 
 local function sample_of(data, example, answer)
   local vocabulary = data.vocabulary
   return {
-    question = vocabulary:decode(example.question), target = vocabulary:decode(example.answer),
+    question = vocabulary:decode_part(example.question), target = vocabulary:decode_part(example.answer),
     prediction = answer and show_answer(answer, vocabulary) or '',
   }
 end
@@ -130,7 +136,8 @@ local function decode_all(model, data, corpus, n_examples, removed, removal, opt
       local example = corpus:example(start + i - 1)
       local answer = evaluate.answer_in(written, data.vocabulary)
       generated = generated + #written
-      if score(answer, example.answer, hits, counts) then correct = correct + 1 end
+      local exact = score(answer, example.answer, hits, counts)
+      if exact or same_answer(data, answer, example.answer) then correct = correct + 1 end
       if #result.samples < options.samples then table.insert(result.samples, sample_of(data, example, answer)) end
     end
   end

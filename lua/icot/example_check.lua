@@ -1,7 +1,6 @@
 --- Looks through a file of examples: what is wrong with which line, and how long the parts are.
 local dataset = require 'icot.dataset'
 local example_file = require 'icot.example_file'
-local vocabulary = require 'icot.vocabulary'
 
 local example_check = {}
 
@@ -52,8 +51,8 @@ end
 ---@field wrong integer examples that the task says are wrong
 ---@field lengths table<string, icot.LengthCounts> by the names in example_check.parts
 
-local function count_tokens(collector, lengths, question, cot, answer)
-  local n_question, n_cot, n_answer = collector:add(question), collector:add(cot), collector:add(answer)
+local function note_lengths(count, lengths, question, cot, answer)
+  local n_question, n_cot, n_answer = count(question), count(cot), count(answer)
   lengths.question:note(n_question)
   lengths.cot:note(n_cot)
   lengths.answer:note(n_answer)
@@ -62,21 +61,20 @@ end
 
 --- Checks every line of a file.
 ---@param path string
----@param tokenizer 'word'|'character' what lengths are counted in
+---@param count fun(text: string): integer tokens of a part
 ---@param check? fun(question: string, cot: string, answer: string): string? of a task: what is wrong, or nil
 ---@param found fun(number: integer, problem: string) called for each line that something is wrong with
 ---@return icot.ExampleReport
 ---raises an error when the file can't be read
-function example_check.file(path, tokenizer, check, found)
+function example_check.file(path, count, check, found)
   local report = { examples = 0, malformed = 0, wrong = 0, lengths = {} }
   for _, part in ipairs(example_check.parts) do report.lengths[part] = new_counts() end
-  local collector = vocabulary.collector(tokenizer)
 
   for number, line in example_file.lines(path) do
     local question, cot, answer = example_file.parse(line)
     if question then
       report.examples = report.examples + 1
-      count_tokens(collector, report.lengths, question, cot, answer)
+      note_lengths(count, report.lengths, question, cot, answer)
       local problem = check and check(question, cot, answer)
       if problem then
         report.wrong = report.wrong + 1

@@ -7,6 +7,7 @@ local files = require 'icot.files'
 local json = require 'icot.json'
 local safetensors = require 'icot.safetensors'
 local scope = require 'icot.scope'
+local tokenizer_files = require 'icot.tokenizer_files'
 local vocabulary = require 'icot.vocabulary'
 
 local C, check = core.C, core.check
@@ -34,19 +35,24 @@ end
 --- Removes the model that a folder holds, so that it isn't taken for that of the run that begins now.
 ---@param folder string need not be there
 function model_file.remove(folder)
-  for _, name in ipairs { 'model.safetensors', 'config.json', 'vocabulary.json' } do
-    os.remove(folder .. '/' .. name)
-  end
+  local names = { 'model.safetensors', 'config.json', 'vocabulary.json', unpack(tokenizer_files.NAMES) }
+  for _, name in ipairs(names) do os.remove(folder .. '/' .. name) end
+end
+
+-- A tokenizer brings files of its own, which Hugging Face knows.
+local function save_vocabulary(folder, words)
+  if words.tokenizer == 'bpe' then return words:save(folder) end
+  write_text(folder .. '/vocabulary.json', json.encode(words:to_table()) .. '\n')
 end
 
 --- Saves a model. Each file is replaced as a whole; the weights come last, so they never lack their description.
 ---@param folder string is made if it isn't there
 ---@param model icot.GPT2
----@param words icot.Vocabulary
+---@param words icot.Vocabulary|icot.Tokenizer
 ---@param extra? table what config.json should say under "icot", for example how the model was trained
 ---raises an error when a file cannot be written
 function model_file.save(folder, model, words, extra)
-  write_text(folder .. '/vocabulary.json', json.encode(words:to_table()) .. '\n')
+  save_vocabulary(folder, words)
   write_text(folder .. '/config.json', json.encode(config_of(model, words, extra)) .. '\n')
   scope.run(function() write_tensors(folder .. '/model.safetensors', model) end)
 end

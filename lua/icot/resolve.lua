@@ -63,6 +63,16 @@ local function resolve_schedule(given, where)
   return checked
 end
 
+-- A dataset that can take any tokenizer takes that of a pretrained model, unless the recipe names one.
+local function resolve_dataset(given, model, where)
+  local task = dataset.task(given.task, where, 'dataset.')
+  local folder = type(model) == 'table' and model.pretrained
+  if folder and task.options.tokenizer and given.tokenizer == nil and require('icot.tokenizer').is_at(folder) then
+    given.tokenizer = folder
+  end
+  return dataset.check(given, where, 'dataset.')
+end
+
 --- Checks the path of a run file or index.
 ---@param path any
 ---@param where string
@@ -80,7 +90,7 @@ end
 ---@return table config see icot.recipe_fields.run; `schedule` is nil where the method does not use it
 function resolve.run(given, where)
   local config = options.check(fields.run, given, where)
-  config.dataset = dataset.check(config.dataset, where, 'dataset.')
+  config.dataset = resolve_dataset(config.dataset, config.model, where)
   resolve_model(config.model, where)
   check_alternatives(config.train, fields.alternatives.train[1], where, 'train', true)
 

@@ -68,6 +68,13 @@ function tokenizer.load(folder)
   return self
 end
 
+--- Whether a folder has the files of a tokenizer.
+---@param folder string
+---@return boolean
+function tokenizer.is_at(folder)
+  return tokenizer_files.are_in(folder)
+end
+
 --- Gives the memory back; the tokenizer can't be used any more. May be called again.
 function Tokenizer:free()
   if self.handle then C.icot_tokenizer_free(ffi.gc(self.handle, nil)) end
@@ -133,6 +140,26 @@ function Tokenizer:decode(ids, count)
   if not count then ids, count = array_of(self, ids) end
   core.check(C.icot_tokenizer_decode(handle, ids, count, text_out, count_out))
   return ffi.string(text_out[0], count_out[0])
+end
+
+-- ---- Parts of an example ------------------------------------------------------------------------
+
+--- The ids of a question, CoT or answer. It gets a space before it, so that a word is the same token wherever it
+--- stands; names of special tokens are text like any other.
+---@param text string
+---@param out ffi.cdata* int32, written from index 0 on; #text + 1 elements are always enough
+---@return integer count
+function Tokenizer:encode_part_into(text, out)
+  if text == '' then return 0 end
+  return self:encode_into(' ' .. text, out, nil, true)
+end
+
+--- The text of a question, CoT or answer, without the space before it.
+---@param ids integer[]
+---@return string
+---raises an error when there is no such id
+function Tokenizer:decode_part(ids)
+  return (self:decode(ids):gsub('^ ', ''))
 end
 
 -- ---- For files ----------------------------------------------------------------------------------

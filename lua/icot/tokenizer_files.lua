@@ -324,4 +324,12 @@ function tokenizer_files.read(folder)
   return { tokens = tokens, ids = ids, merges = merges, special = special, files = reader.files }
 end
 
+--- Whether a folder has the files of a tokenizer.
+---@param folder string
+---@return boolean
+function tokenizer_files.are_in(folder)
+  local function has(name) return files.kind(folder .. '/' .. name) == 'file' end
+  return has('tokenizer.json') or (has('vocab.json') and has('merges.txt'))
+end
+
 return tokenizer_files

@@ -298,6 +298,7 @@ function trainer.run(run, options)
   local self = prepare(run)
   self.progress = options.progress
   self.progress.total_steps = self.state.total_steps
+  for _, note in ipairs(self.data.notes or {}) do self.progress:note(note) end
   self.log = training_log.create(self, options.overwrite)
   model_file.remove(run.model_output)
 

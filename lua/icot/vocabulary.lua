@@ -163,6 +163,21 @@ function Vocabulary:decode(ids, count)
   return table.concat(words, glue[self.tokenizer])
 end
 
+--- The ids of a part of an example; here parts are texts like any other (unlike with icot.tokenizer).
+---@param text string
+---@param out ffi.cdata* int32, written from index 0 on; #text + 1 elements are always enough
+---@return integer count
+function Vocabulary:encode_part_into(text, out)
+  return self:encode_into(text, out)
+end
+
+--- The text of a part of an example.
+---@param ids integer[]
+---@return string
+function Vocabulary:decode_part(ids)
+  return self:decode(ids)
+end
+
 -- ---- For files ----------------------------------------------------------------------------------
 
 --- What a file must hold to bring this vocabulary back: strings only, fit for JSON.

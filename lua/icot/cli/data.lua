@@ -8,6 +8,7 @@ local errors = require 'icot.errors'
 local example_check = require 'icot.example_check'
 local options = require 'icot.options'
 local overrides = require 'icot.overrides'
+local text_files = require 'icot.text_files'
 
 local data = {}
 
@@ -19,8 +20,8 @@ function data.configure(command)
   command:argument('what', "'check', or the name of a task: multiplication, text, …")
   command:argument('file', 'with check: the file to look through'):args('?')
   command:option('--task', 'with check: recompute every CoT and answer of this task')
-  command:option('--tokenizer', "with check: what lengths are counted in, 'word' or 'character'")
-    :choices { 'word', 'character' }
+  command:option('--tokenizer', "with check: what lengths are counted in: 'word' (default), 'character', or a folder "
+    .. "with GPT-2's vocab.json and merges.txt")
   command:option('--set', 'option of the task, KEY=VALUE; may be repeated'):count('*'):argname('KEY=VALUE')
   command:option('--split', 'which split to print: test (default), valid or train'):choices(dataset.splits)
   declare.integer(command, '--count', 'how many examples to print (default 10)', 1, options.largest_integer)
@@ -80,7 +81,8 @@ end
 local function check_file(args)
   refuse(args, 'icot data check', 'set', 'split', 'count', 'seed')
   local path = args.file or errors.raise('%s: no file given: icot data check FILE', WHERE)
-  local report = example_check.file(path, args.tokenizer or 'word', check_of_task(args.task), function(number, problem)
+  local count = text_files.counter(args.tokenizer or 'word')
+  local report = example_check.file(path, count, check_of_task(args.task), function(number, problem)
     put(('%s: line %d: %s\n'):format(path, number, problem))
   end)
 

@@ -17,7 +17,7 @@ local HDF5_SIGNATURE = '\137HDF\r\n\26\n'
 --- What a model's folder may hold, and what of it is copied: the model, and whichever form of vocabulary it has.
 local parts = {
   'config.json', 'generation_config.json', 'model.safetensors', 'vocabulary.json', 'vocab.json', 'merges.txt',
-  'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json',
+  'tokenizer.json', 'added_tokens.json', 'tokenizer_config.json', 'special_tokens_map.json',
 }
 
 --- Describes the command to the argument parser.

@@ -1,0 +1,43 @@
+--- GSM8K, grade-school word problems (Cobbe et al. 2021), in the form that implicit chain-of-thought is trained on: the
+--- CoT is the chain of calculations alone (Deng et al. 2023).
+---
+---   question||<<16-3-4=9>> <<9*2=18>> #### 18
+---
+--- Answers are compared as numbers are written, with commas removed: 1,000 is 1000.
+local equation = require 'datasets.gsm8k.equation'
+local text_files = require 'icot.text_files'
+
+local gsm8k = { options = {}, check = equation.check }
+
+for name, option in pairs(text_files.options) do gsm8k.options[name] = option end
+gsm8k.options.tokenizer = { type = 'string', default = 'character',
+  doc = "'character', or a folder with GPT-2's vocab.json and merges.txt; default: that of model.pretrained, if given" }
+gsm8k.options.max_length = { type = 'integer', min = 1, default = 150,
+  doc = 'longer training examples are left out, in tokens with the four separators; held-out ones never are' }
+
+local function without_commas(answer)
+  return (answer:gsub(',', ''))
+end
+
+--- Whether two answers are the same number.
+---@param prediction string
+---@param target string
+---@return boolean
+function gsm8k.same_answer(prediction, target)
+  return without_commas(prediction) == without_commas(target)
+end
+
+--- Reads the files.
+---@param options table values of `gsm8k.options`
+---@param wanted? 'train'|'valid'|'test' the only split that is needed
+---@return icot.Dataset
+---raises an error for a missing, empty or malformed file, with the line's number
+function gsm8k.load(options, wanted)
+  local loaded = text_files.load('gsm8k', options, wanted, {
+    train = { max_length = options.max_length, leave_out = true }, valid = {}, test = {},
+  })
+  loaded.same_answer = gsm8k.same_answer
+  return loaded
+end
+
+return gsm8k
