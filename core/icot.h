@@ -27,7 +27,7 @@
 #endif
 
 enum {
-    ICOT_ABI = 1,        /* raised whenever anything in this file changes its meaning */
+    ICOT_ABI = 2,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 8, /* most inputs an operator can have (concat included) */
     ICOT_MAX_INDICES = 16

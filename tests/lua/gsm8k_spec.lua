@@ -134,8 +134,7 @@ describe('a pretrained model', function()
 
   it('needs a token for each symbol of a multiplication', function()
     local lacking = 'tests/fixtures/tokenizer/pair'
-    expect.mentions(expect.user_error(dataset.load, { task = 'multiplication', digits = 3, train = 5, valid = 5, test = 5,
-      tokenizer = lacking }),
-      "'0' is 2 tokens of this vocabulary")
+    local options = { task = 'multiplication', digits = 3, train = 5, valid = 5, test = 5, tokenizer = lacking }
+    expect.mentions(expect.user_error(dataset.load, options), "'0' is 2 tokens of this vocabulary")
   end)
 end)
