@@ -13,17 +13,24 @@ def adamw(model, lr):
     return torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
 
 
-def update(model, optimizer, batch, clip=1.0):
-    """One update; gives the loss before it and the norm of the gradient before clipping.
+def clip_grad_norm(parameters, largest):
+    """torch.nn.utils.clip_grad_norm_ with squares summed in float64: PyTorch's sum, in float32, gives a norm that is off
+    by 6e-5 to 2e-4 for GPT-2 Small, where icot's differs by 2e-8, and after 14 updates that shows in the gradients."""
+    gradients = [parameter.grad for parameter in parameters]
+    norm = math.sqrt(sum(gradient.double().pow(2).sum().item() for gradient in gradients))
+    for gradient in gradients:
+        gradient.mul_(min(1.0, largest / (norm + 1e-6)))
+    return norm
 
-    The norm is summed in float64: PyTorch's own, float32, is off by 6e-5 for the gradient of GPT-2 Small."""
+
+def update(model, optimizer, batch, clip=1.0):
+    """One update; gives the loss before it and the norm of the gradient before clipping."""
     loss, _ = forward(model, batch)
     optimizer.zero_grad()
     loss.backward()
-    squares = sum(parameter.grad.double().pow(2).sum().item() for parameter in model.parameters())
-    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    norm = clip_grad_norm(model.parameters(), clip)
     optimizer.step()
-    return loss.item(), math.sqrt(squares)
+    return loss.item(), norm
 
 
 @dataclass
