@@ -1,10 +1,14 @@
 --- Dropout of GPT-2: in its three places, drawn from seed and step, and only while training. That loss and gradients
 --- with these masks are those of PyTorch with the very same masks is compared in tests/reference.
 local batch = require 'icot.batch'
+local course = require 'tests.reference.course'
 local evaluate = require 'icot.evaluate'
 local ffi = require 'ffi'
 local masks = require 'tests.reference.masks'
+local overrides = require 'icot.overrides'
+local recipe = require 'icot.recipe'
 local scope = require 'icot.scope'
+local temporary = require 'tests.lua.support.temporary'
 local tiny = require 'tests.lua.support.tiny'
 
 local data = tiny.dataset()
@@ -133,5 +137,22 @@ describe('dropout', function()
     assert.equal(tostring(without.loss), tostring(with.loss))
     assert.same(without.samples, with.samples)
     assert.equal(without.token_accuracy, with.token_accuracy)
+  end)
+
+  -- Losses of the first updates of a recipe's training.
+  local function losses_with(dropout)
+    local settings = { overrides.parse('train.steps=4'), overrides.parse('model.dropout=' .. dropout) }
+    local run = recipe.load('tests/reference/running_maxima.lua', { settings = settings }).runs[1]
+    run.output, run.model_output = temporary.folder() .. '/run.h5', temporary.folder()
+    local losses = course.run(run)
+    temporary.clean()
+    return losses
+  end
+
+  it('is what model.dropout of a recipe says, from the first update on', function()
+    local none, some, again = losses_with(0), losses_with(0.1), losses_with(0.1)
+    assert.same(some, again)
+    for step = 1, 4 do assert.not_equal(none[step], some[step]) end
+    assert.near(none[1], some[1], 0.5)
   end)
 end)
