@@ -10,10 +10,14 @@
 --- as the same pair; no split has an example twice. The examples of a split depend on the seed and
 --- on the splits drawn before it: test first, then valid, then train. So the held-out examples do not
 --- depend on how many are trained on, and a longer train split begins with the shorter one.
+---
+--- `sparse` adds that many examples with more zeros among their digits to the train split; these come
+--- with repetition (datasets.multiplication.sparse tells what they are good for).
 local checker = require 'datasets.multiplication.checker'
 local corpus = require 'icot.corpus'
 local dataset = require 'icot.dataset'
 local pairs_of = require 'datasets.multiplication.pairs'
+local sparse = require 'datasets.multiplication.sparse'
 local tokenizer = require 'icot.tokenizer'
 local vocabulary = require 'icot.vocabulary'
 local writer = require 'datasets.multiplication.writer'
@@ -28,6 +32,8 @@ multiplication.options = {
   train = { type = 'integer', min = 0, max = MOST, default = 808000, doc = 'training examples' },
   valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'validation examples' },
   test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'test examples' },
+  sparse = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'training examples with many zeros, on top' },
+  zeros = { type = 'number', min = 0, max = 1, default = 0.4, doc = 'of those: share of digits that become zero' },
   seed = { type = 'integer', min = 0, default = 1, doc = 'of the operands' },
   tokenizer = { type = 'string',
     doc = "a folder with GPT-2's vocab.json and merges.txt; default: that of model.pretrained, or symbols of its own" },
@@ -35,20 +41,28 @@ multiplication.options = {
 
 multiplication.check = checker.check
 
--- The examples of pairs first … last-1.
-local function write_corpus(symbols, digits, drawn, first, last)
+-- An empty corpus for `count` examples, and what writes the next one into it.
+local function new_corpus(symbols, digits, count)
   local page = writer.new(symbols, digits)
-  local count = last - first
   local written = corpus.new(symbols, count, count * (page.n_question + page.n_cot + page.n_answer))
-  for i = first, last - 1 do
-    page:write(drawn:operands(i))
+  return written, function(...)
+    page:write(...)
     written:append_arrays(page.question, page.n_question, page.cot, page.n_cot, page.answer, page.n_answer)
   end
+end
+
+-- The examples of a split, or none.
+local function write_split(split, symbols, options, drawn, is_wanted)
+  local range, n_sparse = drawn.ranges[split], split == 'train' and options.sparse or 0
+  if not is_wanted then return corpus.new(symbols) end
+  local written, write = new_corpus(symbols, options.digits, range.last - range.first + n_sparse)
+  for i = range.first, range.last - 1 do write(drawn:operands(i)) end
+  sparse.draw(options.digits, options.seed, options.zeros, n_sparse, drawn, write)
   return written
 end
 
 --- Makes up the examples.
----@param options { digits: integer, train: integer, valid: integer, test: integer, seed: integer, tokenizer?: string }
+---@param options table values of `multiplication.options`
 ---@param wanted? 'train'|'valid'|'test' the only split that is needed
 ---@return icot.Dataset
 ---raises an error when there are fewer pairs of operands than asked for
@@ -61,9 +75,7 @@ function multiplication.load(options, wanted)
   local drawn = pairs_of.draw(options.digits, options.seed, counts)
   local parts = { task = 'multiplication', vocabulary = symbols }
   for _, split in ipairs(dataset.splits) do
-    local range = drawn.ranges[split]
-    local last = (wanted or split) == split and range.last or range.first
-    parts[split] = write_corpus(symbols, options.digits, drawn, range.first, last)
+    parts[split] = write_split(split, symbols, options, drawn, (wanted or split) == split)
   end
   return dataset.assemble(parts)
 end

@@ -23,6 +23,8 @@ local slots_of = ffi.typeof('int32_t[?]')
 ---@class icot.multiplication.Pairs
 ---@field ranges table<string, { first: integer, last: integer }> pairs first … last-1 of a split
 ---@field count integer
+---@field held_out integer pairs of test and valid, which are the first
+---@field mirrored icot.multiplication.Pairs the same with their operands swapped
 local Pairs = {}
 Pairs.__index = Pairs
 
@@ -83,6 +85,12 @@ function Pairs:has(a_high, a_low, b_high, b_low)
   return self.slots[self:slot(a_high, a_low, b_high, b_low)] ~= 0
 end
 
+--- Whether a pair, in either order, is one of the test or validation split.
+function Pairs:is_held_out(a_high, a_low, b_high, b_low)
+  local number = self.slots[self:slot(a_high, a_low, b_high, b_low)]
+  return number > 0 and number <= self.held_out or self.mirrored:has(a_high, a_low, b_high, b_low)
+end
+
 --- The operands of a pair, as high * 10^10 + low.
 ---@param index integer 0-based
 ---@return number a_high, number a_low, number b_high, number b_low
@@ -95,10 +103,11 @@ end
 
 -- Number of the split in the key of its random numbers. These never change: they are part of what a
 -- seed means.
-local split_numbers = { test = 1, valid = 2, train = 3 }
+local split_numbers = { test = 1, valid = 2, train = 3 } -- and 4: datasets.multiplication.sparse
 
--- An operand of exactly `digits` digits from two uniform numbers in [0, 1).
-local function operand(digits, u, v)
+--- An operand of exactly `digits` digits from two uniform numbers in [0, 1).
+---@return number high, number low the operand is high * 10^10 + low
+function pairs_of.operand(digits, u, v)
   local top = digits - LOW_DIGITS
   if top <= 0 then
     local least = 10 ^ (digits - 1)
@@ -107,6 +116,7 @@ local function operand(digits, u, v)
   local least = 10 ^ (top - 1)
   return least + floor(u * 9 * least), floor(v * 10 ^ LOW_DIGITS)
 end
+local operand = pairs_of.operand
 
 -- Draws pairs and offers them to `accept` until it has taken `count` of them.
 local function draw_split(digits, seed, split, count, accept)
@@ -158,7 +168,9 @@ function pairs_of.draw(digits, seed, counts)
   check_held_out(digits, counts)
   local held_out = counts.test + counts.valid
   local drawn = new_set(held_out + min(counts.train, operand_count(digits) ^ 2))
+  drawn.held_out = held_out
   local mirrored = new_set(held_out) -- b, a for every a, b that is held out, unless a = b
+  drawn.mirrored = mirrored
 
   local function accept_train(a_high, a_low, b_high, b_low)
     return not mirrored:has(a_high, a_low, b_high, b_low) and drawn:add(a_high, a_low, b_high, b_low)

@@ -94,15 +94,16 @@ local decays = {
 }
 
 --- The learning rate as a function of the update.
----@param options table `optimizer` of a recipe: lr, warmup_steps, rewarmup_steps, decay, final_lr
+---@param options table `optimizer` of a recipe: lr, warmup_steps, rewarmup_steps, decay, decay_steps, final_lr
 ---@param total_steps integer updates of the whole training
 ---@return fun(step: integer, since_reset: integer?): number step: 1 for the first; since_reset: 1 for the first after
 ---   an optimizer reset, nil if there was none
 function optim.learning_rate(options, total_steps)
   local decay = decays[options.decay]
+  local first = math.max(options.warmup_steps, total_steps - (options.decay_steps or total_steps))
+  local span = math.max(1, total_steps - first)
   return function(step, since_reset)
-    local warm, span = step - 1 - options.warmup_steps, math.max(1, total_steps - options.warmup_steps)
-    local progress = math.min(1, math.max(0, warm) / span)
+    local progress = math.min(1, math.max(0, step - 1 - first) / span)
     local lr = options.lr * (options.final_lr + (1 - options.final_lr) * decay(progress))
     if step <= options.warmup_steps then lr = lr * step / options.warmup_steps end
     if since_reset and since_reset <= options.rewarmup_steps then lr = lr * since_reset / options.rewarmup_steps end

@@ -37,6 +37,7 @@ local optimizer = {
   reset = { type = 'string', one_of = { 'all', 'keep' }, default = 'all', doc = 'moments when more CoT is removed' },
   rewarmup_steps = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'warm-up after each reset' },
   decay = { type = 'string', one_of = { 'constant', 'linear', 'cosine' }, default = 'constant', doc = 'of lr' },
+  decay_steps = { type = 'integer', min = 1, max = MOST, doc = 'the last updates, in which lr falls; default: all' },
   final_lr = { type = 'number', min = 0, max = 1, default = 0, doc = 'at its end, as a fraction' },
 }
 

@@ -130,6 +130,44 @@ describe('multiplication', function()
     made:free()
   end)
 
+  it('adds sparse examples to the train split alone', function()
+    for _, digits in ipairs { 3, 12 } do
+      local plain = load { digits = digits, train = 500, valid = 300, test = 300 }
+      local made = load { digits = digits, train = 500, valid = 300, test = 300, sparse = 4000, zeros = 0.4 }
+      for _, split in ipairs { 'test', 'valid' } do assert.same(lines_of(plain[split]), lines_of(made[split])) end
+      assert.equal(4500, made.train:size())
+
+      local held_out, zeros, checked = {}, 0, 0
+      for _, split in ipairs { 'test', 'valid' } do
+        for _, line in ipairs(lines_of(made[split])) do
+          local a, b = operands_of(line)
+          held_out[a .. '*' .. b], held_out[b .. '*' .. a] = true, true
+        end
+      end
+      for i, line in ipairs(lines_of(made.train)) do
+        local a, b = operands_of(line)
+        if i <= 500 then assert.equal(plain.train:text(i - 1), line) end
+        if i > 500 then
+          assert.is_nil(held_out[a .. '*' .. b])
+          assert.equal(2 * digits - 1, #a)
+          assert.not_equal('0', a:sub(-1))
+          zeros = zeros + select(2, (a:sub(1, -2) .. b:sub(1, -2)):gsub('0', ''))
+          checked = checked + 2 * (digits - 1)
+        end
+        assert.is_nil(multiplication.check(line:match('^(.-)||(.-) #### (.*)$')))
+      end
+      local expected = 0.4 + 0.6 * 0.1 -- cleared, or zero by chance
+      assert(math.abs(zeros / checked - expected) < 5 * math.sqrt(expected * (1 - expected) / checked))
+      plain:free()
+      made:free()
+    end
+  end)
+
+  it('says so when all sparse pairs are held out', function()
+    local message = expect.user_error(load, { digits = 2, train = 0, valid = 2050, test = 2045, sparse = 1, zeros = 1 })
+    assert_mentions(message, 'zeros=1 are held out')
+  end)
+
   it('is the same for the same seed, and other for another', function()
     local one = load { digits = 5, train = 300, valid = 20, test = 20, seed = 3 }
     local same = load { digits = 5, train = 300, valid = 20, test = 20, seed = 3 }

@@ -106,6 +106,14 @@ describe('the learning rate', function()
     assert.equal(0, lr(5000))
   end)
 
+  it('falls in the last updates only, if so many are given', function()
+    local lr = rate { decay = 'linear', decay_steps = 20 }
+    assert.same({ 2, 2, 2 }, { lr(1), lr(50), lr(81) })
+    assert.near(1, lr(91), 1e-12)
+    assert.near(0.1, lr(100), 1e-12)
+    assert.near(1, rate { decay = 'linear', decay_steps = 500 }(51), 1e-12) -- never longer than the training
+  end)
+
   it('falls along a cosine, to a final share', function()
     local lr = rate({ decay = 'cosine', final_lr = 0.1, warmup_steps = 20 }, 120)
     assert.near(2, lr(21), 1e-12)

@@ -1,0 +1,68 @@
+--- Sparse multiplications: training examples with many zeros among their digits.
+---
+--- A digit of a product is the sum, modulo ten, of several products of digits. Without CoT none of them can be learned
+--- before all of them are: one that is missing leaves the sum as good as random. Where most are zero the others show one
+--- by one, so that a model which answers at once learns the sparse products first, and the rest from there.
+local ffi = require 'ffi'
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local pairs_of = require 'datasets.multiplication.pairs'
+
+local floor = math.floor
+
+local sparse = {}
+
+local MOST_ATTEMPTS = 1000 -- per pair: if so many are held out, then all are
+local LOW_DIGITS = 10   -- an operand is high * 10^LOW_DIGITS + low
+local SPLIT_NUMBER = 4  -- in the key of the random numbers, beside those of the splits
+
+-- Sets each digit of a number to zero whose uniform number is below `zeros`, but not that at place `keep`.
+local function clear_digits(number, places, keep, zeros, uniform, at)
+  for place = 0, places - 1 do
+    if place ~= keep and uniform[at + place] < zeros then
+      local unit = 10 ^ place
+      number = number - floor(number / unit) % 10 * unit
+    end
+  end
+  return number
+end
+
+-- An operand of `digits` digits from digits + 2 uniform numbers; its highest digit is not zero.
+local function operand(digits, zeros, uniform, at)
+  local high, low = pairs_of.operand(digits, uniform[at], uniform[at + 1])
+  local low_places = math.min(digits, LOW_DIGITS)
+  low = clear_digits(low, low_places, digits - 1, zeros, uniform, at + 2)
+  high = clear_digits(high, digits - low_places, digits - 1 - LOW_DIGITS, zeros, uniform, at + 2 + low_places)
+  return high, low
+end
+
+--- Draws pairs of operands, some of them more than once; none that is held out.
+---@param digits integer of each operand
+---@param seed integer
+---@param zeros number probability of each digit but the highest of being zero, beside those that are by chance
+---@param count integer
+---@param drawn icot.multiplication.Pairs for what is held out
+---@param accept fun(a_high: number, a_low: number, b_high: number, b_low: number) is given each pair
+---raises an error when all such pairs are held out
+function sparse.draw(digits, seed, zeros, count, drawn, accept)
+  local per_operand = digits + 2
+  local uniform = ffi.new('double[?]', 2 * per_operand)
+  local key = ffi.new('icot_random_key', { seed = seed, stream = core.C.ICOT_STREAM_DATA })
+  local accepted, attempt = 0, 0
+  while accepted < count do
+    if attempt > MOST_ATTEMPTS * (accepted + 1) then
+      errors.raise('multiplication: all pairs with zeros=%g are held out; lower test, valid or zeros', zeros)
+    end
+    key.step = SPLIT_NUMBER * 2 ^ 32 + attempt
+    core.C.icot_random_uniform(key, 2 * per_operand, uniform)
+    attempt = attempt + 1
+    local a_high, a_low = operand(digits, zeros, uniform, 0)
+    local b_high, b_low = operand(digits, zeros, uniform, per_operand)
+    if not drawn:is_held_out(a_high, a_low, b_high, b_low) then
+      accept(a_high, a_low, b_high, b_low)
+      accepted = accepted + 1
+    end
+  end
+end
+
+return sparse
