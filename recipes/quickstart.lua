@@ -10,8 +10,8 @@ return {
   method = 'icot',
   seed = 1,
 
-  -- Half of what is trained on has many zeros among its digits (`sparse`): of a sum of several products modulo ten nothing
-  -- can be learned before all of them are known, so the easy sums come first. Valid and test have none of these.
+  -- Half of what is trained on has many zeros among its digits (`sparse`): of a sum of several products modulo ten
+  -- nothing can be learned before all of them are known, so easy sums come first. Valid and test have none of these.
   dataset = {
     task = 'multiplication', digits = 3, train = 200000, sparse = 200000, zeros = 0.4, valid = 1000, test = 1000,
   },

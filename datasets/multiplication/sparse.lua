@@ -1,8 +1,8 @@
 --- Sparse multiplications: training examples with many zeros among their digits.
 ---
 --- A digit of a product is the sum, modulo ten, of several products of digits. Without CoT none of them can be learned
---- before all of them are: one that is missing leaves the sum as good as random. Where most are zero the others show one
---- by one, so that a model which answers at once learns the sparse products first, and the rest from there.
+--- before all of them are: one that is missing leaves the sum as good as random. Where most are zero the others show
+--- one by one, so that a model which answers at once learns the sparse products first, and the rest from there.
 local ffi = require 'ffi'
 local core = require 'icot.core'
 local errors = require 'icot.errors'
