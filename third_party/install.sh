@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-[ $# -gt 0 ] || { echo "usage: install.sh GROUP... (build, test or lint)" >&2; exit 2; }
+[ $# -gt 0 ] || { echo "usage: install.sh GROUP... (build, test, lint or reference)" >&2; exit 2; }
 wanted=$(awk -v groups=" $* " '!/^#/ && NF && index(groups, " " $1 " ") { print $2 }' packages.txt)
 
 if ! command -v dpkg-query > /dev/null; then
