@@ -10,6 +10,7 @@ examples are random; sequences are padded here and packed in icot.
     20 AdamW updates, clipped        loss, and norm of the gradient, relative, at each        1e-5
       every parameter after each     ‖icot - PyTorch‖ / ‖PyTorch - start‖, each               1e-3; small 5e-3
     greedy, 200 prompts              all tokens equal; KV cache in icot, none here
+    icot, transformers, icot         every tensor the same to the last bit
     dropout with icot's masks        loss and gradients as above; keep rate in each place     5 deviations
     removal, 300 updates             |difference| of the losses at each; four arms of tiny    1e-3
       list of offsets                mean, against that of P(o) ∝ exp(-λ·o)                   5 deviations
@@ -165,6 +166,27 @@ def check_removal_of_small(table, work):
     check_removal(table, work, "small", "left_closed_up", settings)
 
 
+# ---- There and back ------------------------------------------------------------------------------------------------
+
+
+def same_bits(a, b):
+    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a.view(torch.int32), b.view(torch.int32))
+
+
+def check_round_trip(table, work, shape):
+    """icot -> transformers -> icot: the same tensors to the last bit, in files of either."""
+    folder = fresh(work / f"{shape}_round_trip")
+    random_model(shape, seed=2, spread=0.02).save_pretrained(folder / "start")
+    icot("run_round_trip", folder / "start", folder / "ours")
+    transformers.GPT2LMHeadModel.from_pretrained(folder / "ours").save_pretrained(folder / "theirs")
+    icot("run_round_trip", folder / "theirs", folder / "back")
+    ours = exchange.load(folder / "ours", "model")
+    for other in ("start", "theirs", "back"):
+        found = exchange.load(folder / other, "model")
+        names = [name if same_bits(found[name], ours[name]) else None for name in ours if name in found]
+        table.equal(f"{shape}: tensors, icot's and those of '{other}'", names, list(ours))
+
+
 # ---- All of it -----------------------------------------------------------------------------------------------------
 
 
@@ -179,10 +201,12 @@ def main():
     table, threads = Table(), torch.get_num_threads()
     torch.set_num_threads(1)  # more are slower for what is tiny
     check_model(table, options.work, "tiny")
+    check_round_trip(table, options.work, "tiny")
     check_removal(table, options.work, "tiny")
     if not options.tiny:
         torch.set_num_threads(threads)
         check_model(table, options.work, "small")
+        check_round_trip(table, options.work, "small")
         check_removal_of_small(table, options.work)
     return table.failed
 
