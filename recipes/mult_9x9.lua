@@ -1,7 +1,8 @@
 -- 9 x 9 digits with GPT-2 Small: the experiment of Deng, Choi and Shieber (2024), with their settings.
 --
--- Reported there: 0.99 of the held-out products right, with no intermediate tokens at all. On a CPU this takes
--- weeks; `--set model.preset=false …` and smaller datasets are for trying things out, see mult_4x4.lua.
+-- Reported there: 0.99 of the held-out products right, with no intermediate tokens at all. On a CPU this takes weeks;
+-- mult_4x4.lua is for trying things out. `--set model.pretrained=path/to/gpt2` starts from the pretrained model, in the
+-- tokens of which the problems are then written.
 
 return {
   method = 'icot', -- Stepwise Internalization: train with all CoT, then remove it token by token

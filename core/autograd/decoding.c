@@ -1,6 +1,7 @@
 /* Operations of decoding and evaluation, which need no gradient. */
 #include "autograd/packed.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "tensor/engine.h"
 
 typedef struct cached_inputs {
@@ -17,6 +18,24 @@ static int find_all(icot_engine *engine, const icot_tensor *handles, int count, 
         }
     }
     return ICOT_OK;
+}
+
+/* Two sequences in one slot would write over each other's keys. The slots are known to exist. */
+static int check_slots_differ(const int32_t *slots, int64_t sequences, int64_t n_slots)
+{
+    void *block;
+    if (memory_alloc_zero((size_t)n_slots, 1, &block)) return ICOT_FAILED;
+    char *taken = block;
+    int status = ICOT_OK;
+    for (int64_t b = 0; b < sequences && !status; b++) {
+        if (taken[slots[b]]) {
+            status = fail("attention_cached: sequence %lld names slot %d, which another one has",
+                          (long long)b, slots[b]);
+        }
+        taken[slots[b]] = 1;
+    }
+    memory_free(block);
+    return status;
 }
 
 /* Each sequence needs a slot of its own, with room for its new tokens. */
@@ -50,7 +69,7 @@ static int check_cache(const cached_inputs *in)
                         (long long)keys->shape[1]);
         }
     }
-    return ICOT_OK;
+    return check_slots_differ(slots, sequences, keys->shape[0]);
 }
 
 int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_seqlens,

@@ -21,10 +21,12 @@ KVCache.__index = KVCache
 ---@return icot.KVCache
 function generate.cache(config, slots, capacity)
   local self = { keys = {}, values = {} }
-  for layer = 1, config.layers do
-    self.keys[layer] = tensor.zeros { slots, capacity, config.width }
-    self.values[layer] = tensor.zeros { slots, capacity, config.width }
-  end
+  local made = scope.all_or_none(function()
+    local zeros = {}
+    for i = 1, 2 * config.layers do zeros[i] = tensor.zeros { slots, capacity, config.width } end
+    return zeros
+  end)
+  for layer = 1, config.layers do self.keys[layer], self.values[layer] = made[2 * layer - 1], made[2 * layer] end
   return setmetatable(self, KVCache)
 end
 

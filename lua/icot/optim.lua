@@ -1,6 +1,7 @@
 --- AdamW with decoupled weight decay, gradient clipping and learning-rate schedules.
 local ffi = require 'ffi'
 local core = require 'icot.core'
+local scope = require 'icot.scope'
 local tensor = require 'icot.tensor'
 
 local C, check = core.C, core.check
@@ -28,9 +29,15 @@ function optim.AdamW(parameters, options)
     parameters = parameters, settings = settings, updates = 0,
     exp_avg = {}, exp_avg_sq = {}, handles = ffi.new('icot_tensor[?]', math.max(#parameters, 1)),
   }
+  local moments = scope.all_or_none(function()
+    local zeros = {}
+    for i, parameter in ipairs(parameters) do
+      zeros[2 * i - 1], zeros[2 * i] = tensor.zeros(parameter:shape()), tensor.zeros(parameter:shape())
+    end
+    return zeros
+  end)
   for i, parameter in ipairs(parameters) do
-    self.exp_avg[i], self.exp_avg_sq[i] = tensor.zeros(parameter:shape()), tensor.zeros(parameter:shape())
-    self.handles[i - 1] = parameter.handle
+    self.exp_avg[i], self.exp_avg_sq[i], self.handles[i - 1] = moments[2 * i - 1], moments[2 * i], parameter.handle
   end
   return setmetatable(self, AdamW)
 end

@@ -21,6 +21,17 @@ function scope.run(body, ...)
   return finish(pcall(body, ...))
 end
 
+--- Makes tensors that live on in the scope around: all of them, or, if one can't be made, none.
+---@param body fun(): icot.Tensor[]
+---@return icot.Tensor[] what `body` returned
+function scope.all_or_none(body)
+  return scope.run(function()
+    local made = body()
+    for _, each in ipairs(made) do each:keep() end
+    return made
+  end)
+end
+
 --- Runs a function without recording anything for gradients.
 ---@generic T
 ---@param body fun(...): T

@@ -227,6 +227,16 @@ local function train(self)
   end
 end
 
+--- What the user should know about the examples before the training begins.
+local function tell_notes(self)
+  for _, note in ipairs(self.data.notes or {}) do self.progress:note(note) end
+  local there, wanted = self.data.train:size(), self.config.train.batch
+  if there < wanted then
+    self.progress:note(('train: a batch has all %d examples that there are, fewer than train.batch = %d'):format(
+      there, wanted))
+  end
+end
+
 -- ---- The end ------------------------------------------------------------------------------------
 
 --- Whether all parameters are numbers; after a loss that is none they may not be.
@@ -298,7 +308,7 @@ function trainer.run(run, options)
   local self = prepare(run)
   self.progress = options.progress
   self.progress.total_steps = self.state.total_steps
-  for _, note in ipairs(self.data.notes or {}) do self.progress:note(note) end
+  tell_notes(self)
   self.log = training_log.create(self, options.overwrite)
   model_file.remove(run.model_output)
 

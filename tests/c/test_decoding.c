@@ -105,6 +105,8 @@ static void test_cached_attention_refuses(void **state)
          "slot 2 of 2"},
         {qkv, starts, ids_of(engine, 2, (const int32_t[]){-1, 0}), lengths, keys, values, 2,
          "slot -1"},
+        {qkv, starts, ids_of(engine, 2, (const int32_t[]){1, 1}), lengths, keys, values, 2,
+         "sequence 1 names slot 1, which another one has"},
         {qkv, starts, slots, ids_of(engine, 2, (const int32_t[]){0, 7}), keys, values, 2,
          "sequence 1 has 7 tokens and gets 2"},
         {qkv, starts, slots, ids_of(engine, 2, (const int32_t[]){-1, 0}), keys, values, 2,

@@ -35,6 +35,25 @@ describe('scope.run', function()
     end), 'only a tensor of the innermost open scope')
   end)
 
+  it('keeps all or none of what is made together', function()
+    local function make_three()
+      return scope.all_or_none(function()
+        return { tensor.zeros { 3000 }, tensor.zeros { 3000 }, tensor.zeros { 3000 } }
+      end)
+    end
+    local made, before = make_three(), core.memory().live
+    for _, each in ipairs(made) do each:free() end
+    assert(core.memory().live < before)
+
+    before = core.memory().live
+    core.C.icot_memory_release_cache()
+    for nth = 1, 3 do
+      core.C.icot_memory_fail_at(nth)
+      expect.mentions(expect.user_error(make_three), 'out of memory')
+      assert.equal(before, core.memory().live)
+    end
+  end)
+
   it('closes after an error, with all scopes that were opened inside', function()
     local before = core.memory().live
     local ok, problem = pcall(scope.run, function()
