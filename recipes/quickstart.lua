@@ -18,27 +18,27 @@ return {
 
   model = { layers = 2, heads = 8, width = 128, initializer_range = 0.07 },
 
-  -- all 24 CoT tokens for 4,000 updates, then one fewer every 80
-  schedule = { kind = 'linear', steps_per_token = 80, explicit_steps = 4000 },
+  -- all 24 CoT tokens for 5,500 updates, then one fewer every 80
+  schedule = { kind = 'linear', steps_per_token = 80, explicit_steps = 5500 },
 
   removal = {
     side = 'left',
-    -- a small λ: offsets of 12 tokens on average, so that every stage is practised from the first update on
-    smoothing = 0.08,
+    -- a small λ: offsets of 9 tokens on average, so that every stage is practised from the first update on
+    smoothing = 0.1,
     -- every token keeps its position, so that nothing learned about positions is lost at a removal
     positions = 'kept',
   },
 
   -- moments are forgotten whenever another token goes, and the learning rate rises anew in 20 updates
   optimizer = {
-    lr = 1e-3, clip = 1.0, warmup_steps = 100, reset = 'all', rewarmup_steps = 20, decay = 'linear', decay_steps = 3000,
+    lr = 1e-3, clip = 1.0, warmup_steps = 100, reset = 'all', rewarmup_steps = 20, decay = 'linear', decay_steps = 2500,
   },
 
-  train = { batch = 64, steps = 12000, log_every = 100, evaluate_every = 1000 },
+  train = { batch = 64, steps = 14000, log_every = 100, evaluate_every = 1000 },
 
   arms = {
     { name = 'no_cot', method = 'no_cot' },
-    { name = 'explicit_cot', method = 'explicit_cot', train = { steps = 1500 }, removal = { smoothing = false } },
+    { name = 'explicit_cot', method = 'explicit_cot', train = { steps = 1200 }, removal = { smoothing = false } },
     { name = 'icot' },
   },
 }
