@@ -196,6 +196,7 @@ def main():
     parser.add_argument("--tiny", action="store_true", help="leave out GPT-2 Small, which takes most of the time")
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     print(f"PyTorch {torch.__version__}, transformers {transformers.__version__}")
 
     table, threads = Table(), torch.get_num_threads()
