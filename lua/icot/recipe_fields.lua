@@ -22,6 +22,7 @@ local model = {
 local removal = {
   side = { type = 'string', one_of = { 'left', 'right' }, default = 'left', doc = 'where CoT is removed from' },
   smoothing = { type = 'number', above = 0, also = { false }, default = 4, doc = 'λ of the random offset; or false' },
+  smoothing_after = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'updates before the first offset' },
   positions = { type = 'string', one_of = { 'closed_up', 'kept' }, default = 'closed_up', doc = 'after removal' },
   remove_all_beyond = { type = 'integer', min = 0, max = MOST, doc = 'removing this many or more removes all' },
 }

@@ -122,8 +122,8 @@ end
 local function pack(self)
   local state, config = self.state, self.config
   local ids, n = self.sampler:at(state.step)
-  local cut = batch.removal(config.removal, self.data.vocabulary, state.removed,
-                            { seed = config.seed, step = state.step })
+  local draw = state.step >= config.removal.smoothing_after and { seed = config.seed, step = state.step } or nil
+  local cut = batch.removal(config.removal, self.data.vocabulary, state.removed, draw)
   self.batch:pack(self.data.train, ids, n, cut)
   self.cot_was_left = self.batch:cot_left() > 0
 end

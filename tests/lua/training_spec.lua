@@ -64,6 +64,18 @@ describe('a training', function()
     assert.equal(result.tokens, column(file.tables.train, 'tokens')[4])
   end)
 
+  it('draws offsets from the update on that the recipe says', function()
+    local parse = require('icot.overrides').parse
+    local ok, result, path = train { schedule = "{ kind = 'linear', steps_per_token = 1, explicit_steps = 100 }",
+      settings = { parse('removal.smoothing=0.01'), parse('removal.smoothing_after=20') } }
+    assert.is_true(ok, tostring(result))
+    local tokens = column(read(path).tables.train, 'tokens')
+    -- 20 examples of 5 + 8 + 4 tokens and four separators; with so small a λ nearly all CoT tokens go
+    local whole, answer_only = 20 * 21, 20 * 13
+    assert.same({ 10 * whole, 20 * whole }, { tokens[1], tokens[2] })
+    assert(tokens[4] - tokens[2] < 20 * (answer_only + 0.1 * (whole - answer_only)))
+  end)
+
   it('evaluates on time, just before the first removal, and at the end on the test examples', function()
     local ok, result, path = train {}
     assert.is_true(ok, tostring(result))
