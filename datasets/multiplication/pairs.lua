@@ -20,6 +20,8 @@ local FIELDS = 4      -- of a pair: high and low of a, high and low of b
 local counters = ffi.typeof('double[?]')
 local slots_of = ffi.typeof('int32_t[?]')
 
+pairs_of.LOW_DIGITS = LOW_DIGITS
+
 ---@class icot.multiplication.Pairs
 ---@field ranges table<string, { first: integer, last: integer }> pairs first … last-1 of a split
 ---@field count integer
@@ -103,7 +105,22 @@ end
 
 -- Number of the split in the key of its random numbers. These never change: they are part of what a
 -- seed means.
-local split_numbers = { test = 1, valid = 2, train = 3 } -- and 4: datasets.multiplication.sparse
+local split_numbers = { test = 1, valid = 2, train = 3, sparse = 4 }
+
+--- Uniform numbers in [0, 1) for the operands of a split; no other split has the same.
+---@param seed integer
+---@param split 'test'|'valid'|'train'|'sparse'
+---@param count integer how many at a time
+---@return fun(block: integer): ffi.cdata* numbers double[count], overwritten by the next call; block: 0, 1, …
+function pairs_of.uniforms(seed, split, count)
+  local numbers = counters(count)
+  local key = ffi.new('icot_random_key', { seed = seed, stream = core.C.ICOT_STREAM_DATA })
+  return function(block)
+    key.step = split_numbers[split] * 2 ^ 32 + block
+    core.C.icot_random_uniform(key, count, numbers)
+    return numbers
+  end
+end
 
 --- An operand of exactly `digits` digits from two uniform numbers in [0, 1).
 ---@return number high, number low the operand is high * 10^10 + low
@@ -120,12 +137,10 @@ local operand = pairs_of.operand
 
 -- Draws pairs and offers them to `accept` until it has taken `count` of them.
 local function draw_split(digits, seed, split, count, accept)
-  local uniform = counters(FIELDS * BLOCK)
-  local key = ffi.new('icot_random_key', { seed = seed, stream = core.C.ICOT_STREAM_DATA })
+  local uniforms = pairs_of.uniforms(seed, split, FIELDS * BLOCK)
   local accepted, block = 0, 0
   while accepted < count do
-    key.step = split_numbers[split] * 2 ^ 32 + block
-    core.C.icot_random_uniform(key, FIELDS * BLOCK, uniform)
+    local uniform = uniforms(block)
     block = block + 1
     for at = 0, FIELDS * (BLOCK - 1), FIELDS do
       local a_high, a_low = operand(digits, uniform[at], uniform[at + 1])

@@ -3,8 +3,6 @@
 --- A digit of a product is the sum, modulo ten, of several products of digits. Without CoT none of them can be learned
 --- before all of them are: one that is missing leaves the sum as good as random. Where most are zero the others show
 --- one by one, so that a model which answers at once learns the sparse products first, and the rest from there.
-local ffi = require 'ffi'
-local core = require 'icot.core'
 local errors = require 'icot.errors'
 local pairs_of = require 'datasets.multiplication.pairs'
 
@@ -13,8 +11,7 @@ local floor = math.floor
 local sparse = {}
 
 local MOST_ATTEMPTS = 1000 -- per pair: if so many are held out, then all are
-local LOW_DIGITS = 10   -- an operand is high * 10^LOW_DIGITS + low
-local SPLIT_NUMBER = 4  -- in the key of the random numbers, beside those of the splits
+local LOW_DIGITS = pairs_of.LOW_DIGITS
 
 -- Sets each digit of a number to zero whose uniform number is below `zeros`, but not that at place `keep`.
 local function clear_digits(number, places, keep, zeros, uniform, at)
@@ -46,15 +43,13 @@ end
 ---raises an error when all such pairs are held out
 function sparse.draw(digits, seed, zeros, count, drawn, accept)
   local per_operand = digits + 2
-  local uniform = ffi.new('double[?]', 2 * per_operand)
-  local key = ffi.new('icot_random_key', { seed = seed, stream = core.C.ICOT_STREAM_DATA })
+  local uniforms = pairs_of.uniforms(seed, 'sparse', 2 * per_operand)
   local accepted, attempt = 0, 0
   while accepted < count do
     if attempt > MOST_ATTEMPTS * (accepted + 1) then
       errors.raise('multiplication: all pairs with zeros=%g are held out; lower test, valid or zeros', zeros)
     end
-    key.step = SPLIT_NUMBER * 2 ^ 32 + attempt
-    core.C.icot_random_uniform(key, 2 * per_operand, uniform)
+    local uniform = uniforms(attempt)
     attempt = attempt + 1
     local a_high, a_low = operand(digits, zeros, uniform, 0)
     local b_high, b_low = operand(digits, zeros, uniform, per_operand)

@@ -2,6 +2,7 @@
 --- of 20 x 20 digits are exact.
 local ffi = require 'ffi'
 local errors = require 'icot.errors'
+local pairs_of = require 'datasets.multiplication.pairs'
 
 local floor = math.floor
 
@@ -9,7 +10,7 @@ local writer = {}
 
 local ids_of = ffi.typeof('int32_t[?]')
 
-local LOW_DIGITS = 10 -- operands come as high * 10^LOW_DIGITS + low
+local LOW_DIGITS = pairs_of.LOW_DIGITS -- operands come as high * 10^LOW_DIGITS + low
 
 local NO_DIGITS = { '*', '+', '(', ')' }
 

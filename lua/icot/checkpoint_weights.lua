@@ -45,11 +45,7 @@ local function is_shard_name(value)
 end
 
 local function read_weight_map(path)
-  local text = files.read(path, LONGEST_INDEX)
-  local index, message = json.decode(text)
-  if index == nil then errors.raise('%s: not valid JSON: %s', path, message) end
-  local repeated = json.repeated_key(text)
-  if repeated then errors.raise('%s: it has %s twice', path, options.show(repeated)) end
+  local index = json.read_file(path, LONGEST_INDEX)
   local map = type(index) == 'table' and index.weight_map
   if type(map) ~= 'table' then errors.raise('%s: weight_map is missing, expected a table', path) end
   for name, shard in pairs(map) do

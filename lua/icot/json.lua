@@ -1,5 +1,8 @@
 --- JSON for people and files: keys sorted, so that equal tables give equal text. Reading is left to cjson.
 local cjson = require('cjson.safe').new()
+local errors = require 'icot.errors'
+local files = require 'icot.files'
+local options = require 'icot.options'
 
 local json = {}
 
@@ -114,6 +117,20 @@ function json.repeated_key(text)
       depth = depth - 1
     end
   end
+end
+
+--- The contents of a JSON file in which no key stands twice.
+---@param path string
+---@param most integer bytes that it may have
+---@return any
+---raises an error when it cannot be read or is no such file
+function json.read_file(path, most)
+  local text = files.read(path, most)
+  local value, message = json.decode(text)
+  if value == nil then errors.raise('%s: not valid JSON: %s', path, message) end
+  local repeated = json.repeated_key(text)
+  if repeated then errors.raise('%s: it has %s twice', path, options.show(repeated)) end
+  return value
 end
 
 return json

@@ -33,12 +33,8 @@ local function read_config(folder, who)
     errors.raise('%s: got %s, expected a folder with config.json and model.safetensors', who, options.show(folder))
   end
   local path = folder .. '/config.json'
-  local text = files.read(path, LONGEST_CONFIG)
-  local given, message = json.decode(text)
-  if given == nil then errors.raise('%s: not valid JSON: %s', path, message) end
+  local given = json.read_file(path, LONGEST_CONFIG)
   if type(given) ~= 'table' then errors.raise('%s: got %s, expected a table', path, options.show(given)) end
-  local repeated = json.repeated_key(text)
-  if repeated then errors.raise('%s: it has %s twice', path, options.show(repeated)) end
   return gpt2_config.from_hugging_face(given, path)
 end
 
