@@ -27,7 +27,7 @@
 #endif
 
 enum {
-    ICOT_ABI = 2,        /* raised whenever anything in this file changes its meaning */
+    ICOT_ABI = 3,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 8, /* most inputs an operator can have (concat included) */
     ICOT_MAX_INDICES = 16
@@ -207,6 +207,8 @@ ICOT_API int icot_corpus_append(icot_corpus *corpus, const int32_t *question, in
                                 int64_t n_answer);
 ICOT_API int64_t icot_corpus_size(const icot_corpus *corpus);
 ICOT_API int64_t icot_corpus_bytes(const icot_corpus *corpus);
+/* A number that tells corpora apart: equal for equal examples, another for nearly all others. */
+ICOT_API uint64_t icot_corpus_digest(const icot_corpus *corpus);
 ICOT_API int icot_corpus_lengths(const icot_corpus *corpus, int64_t index, icot_example *out);
 /* Copies question, cot and answer of one example, end to end, into tokens (their total length). */
 ICOT_API int icot_corpus_read(const icot_corpus *corpus, int64_t index, int32_t *tokens,
@@ -299,13 +301,20 @@ typedef struct icot_column {
  * closed the file has a temporary name, and one that it is to replace stays as it is.
  */
 ICOT_API int icot_runlog_create(const char *path, int overwrite, icot_runlog **out);
+/*
+ * The same for a file that goes on with the rows of another, which icot_runlog_snapshot or a run
+ * left; one at `path` is replaced. Tables that are there already are continued.
+ */
+ICOT_API int icot_runlog_continue(const char *path, const char *from, icot_runlog **out);
 /* Attributes of /. Those set after icot_runlog_live are written when the file is closed. */
 ICOT_API int icot_runlog_set_text(icot_runlog *log, const char *name, const char *value);
 ICOT_API int icot_runlog_set_integer(icot_runlog *log, const char *name, int64_t value);
 ICOT_API int icot_runlog_set_number(icot_runlog *log, const char *name, double value);
-/* A scalar string dataset such as "recipe/source"; groups on the way are made. */
+/* A scalar string dataset such as "recipe/source"; groups on the way are made, one that is there is
+ * replaced. */
 ICOT_API int icot_runlog_put_text(icot_runlog *log, const char *path, const char *value);
-/* A compound table that grows; *table is its number in this log. */
+/* A compound table that grows; *table is its number in this log. In a log that continues another
+ * the table may be there; it must have the same columns then. */
 ICOT_API int icot_runlog_table(icot_runlog *log, const char *path, const icot_column *columns,
                                int n_columns, int *table);
 /* A float64 matrix (rows, width) that grows by rows, addressed like a table. */
@@ -318,12 +327,28 @@ ICOT_API int icot_runlog_live(icot_runlog *log);
 ICOT_API int icot_runlog_append(icot_runlog *log, int table, const double *numbers,
                                 const char *const *texts);
 ICOT_API int icot_runlog_flush(icot_runlog *log);
+/* Flushes, and copies the file as it is then. */
+ICOT_API int icot_runlog_snapshot(icot_runlog *log, const char *path);
 /*
  * Writes the attribute end_state (with end_time) and closes; the log is freed even on failure.
  * After a failure end_state is "failed", if it can be written at all. NULL gives up a log: of one
  * that is not live nothing is left, one that is live has failed.
  */
 ICOT_API int icot_runlog_close(icot_runlog *log, const char *end_state);
+
+/*
+ * A lock that one process at a time can hold, at a path of its own; it ends with the process,
+ * however that ends. *held is 0 where the file system has no locks, and nothing is locked then.
+ */
+typedef struct icot_lock icot_lock;
+ICOT_API int icot_lock_take(const char *path, icot_lock **out, int *held);
+ICOT_API void icot_lock_release(icot_lock *lock);
+
+/*
+ * The name of the file system that a path lies on, if it lies on another machine, so that readers
+ * may see the writes of a run file in another order; NULL otherwise.
+ */
+ICOT_API int icot_remote_file_system(const char *path, const char **name);
 
 typedef struct icot_named_tensor {
     const char *name;

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -102,16 +101,6 @@ static int refuse_existing(const output_file *file)
                 file->path);
 }
 
-/* Whoever writes a run file holds a lock on it for as long as the run goes on. */
-static int locked_by_another(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
-    int locked = flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
-    close(fd);
-    return locked;
-}
-
 static int check_place(const output_file *file)
 {
     struct stat found;
@@ -121,12 +110,7 @@ static int check_place(const output_file *file)
     if (!S_ISREG(found.st_mode) && !S_ISLNK(found.st_mode)) {
         return fail("%s %s: this is a device, not a file", file->kind, file->path);
     }
-    if (!file->overwrite) return refuse_existing(file);
-    if (locked_by_another(file->path)) {
-        return fail("%s %s is in use: a run is still writing it, or another program has it open",
-                    file->kind, file->path);
-    }
-    return ICOT_OK;
+    return file->overwrite ? ICOT_OK : refuse_existing(file);
 }
 
 /* Opens PATH.partial-PID-N, N the first number that no file has. */
@@ -146,7 +130,6 @@ static int open_temporary(output_file *file)
         return fail("%s %s: cannot create it: %s", file->kind, file->path, strerror(reason));
     }
     file->temporary = name;
-    flock(file->fd, LOCK_SH | LOCK_NB); /* HDF5 readers lock in this way too; see check_place */
     return ICOT_OK;
 }
 

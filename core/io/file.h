@@ -18,8 +18,8 @@ typedef struct output_file {
 
 /*
  * Opens a new, empty file beside `path`; folders on the way are made. A file that is there already
- * is left as it is, and is an error unless overwrite is set. After a failure there is nothing to
- * close.
+ * is left as it is until output_publish, and is an error unless overwrite is set. After a failure
+ * there is nothing to close.
  */
 int output_open(output_file *file, const char *kind, const char *path, int overwrite);
 

@@ -86,7 +86,7 @@ static herr_t driver_truncate(H5FD_t *file, hid_t transfer, hbool_t closing)
 }
 
 /*
- * Locking is done by output_open. These have to exist all the same: only for a driver that locks
+ * Locking is left to icot_lock_take. These have to exist all the same: only for a driver that locks
  * does HDF5 mark a file that is being written, and readers ask for that mark.
  */
 static herr_t driver_lock(H5FD_t *file, hbool_t writing)

@@ -13,11 +13,13 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "io/mapped_file.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,10 +56,37 @@ static int fail_writing(icot_runlog *log, int reason)
     return keep_failure(log);
 }
 
+/* Rows would go on to nowhere. */
+static int was_removed(const icot_runlog *log)
+{
+    struct stat found;
+    return fstat(log->output.fd, &found) == 0 && found.st_nlink == 0;
+}
+
 static int commit(icot_runlog *log)
 {
+    if (was_removed(log)) {
+        error_set("run file %s: it was removed while the run was going on", log->output.path);
+        return keep_failure(log);
+    }
     int reason = staged_commit(&log->disk);
     return reason ? fail_writing(log, reason) : ICOT_OK;
+}
+
+/* HDF5 wants each group on the way asked for. */
+int runlog_has(const icot_runlog *log, const char *path)
+{
+    htri_t found = 1;
+    char *part;
+    if (memory_copy_string(path, &part)) return 0;
+    for (char *slash = strchr(part, '/'); slash && found > 0; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        found = H5Lexists(log->file, part, H5P_DEFAULT);
+        *slash = '/';
+    }
+    if (found > 0) found = H5Lexists(log->file, part, H5P_DEFAULT);
+    memory_free(part);
+    return found > 0;
 }
 
 /* ---- New ------------------------------------------------------------------------------------- */
@@ -89,27 +118,52 @@ static int set_no_end(icot_runlog *log)
     return icot_runlog_set_text(log, "end_time", "");
 }
 
-static int open_new(icot_runlog *log, const char *path, int overwrite)
+/* Fills the new, empty file with the contents of another run file. */
+static int copy_from(icot_runlog *log, const char *from)
+{
+    mapped_file source;
+    if (mapped_open(&source, "run file", from)) return ICOT_FAILED;
+    int status = output_write(&log->output, source.data, (size_t)source.bytes);
+    log->disk.size = log->disk.end = source.bytes;
+    mapped_close(&source);
+    return status;
+}
+
+/* `from`: the run file that this one continues; NULL: none. */
+static int open_new(icot_runlog *log, const char *path, const char *from, int overwrite)
 {
     if (output_open(&log->output, "run file", path, overwrite)) return ICOT_FAILED;
     log->disk.fd = log->output.fd;
-    if (hdf5_open(&log->disk, HDF5_NEW, &log->file)) return fail_within("run file %s", path);
+    if (from && copy_from(log, from)) return ICOT_FAILED;
+    if (hdf5_open(&log->disk, from ? HDF5_LEFT_LIVE : HDF5_NEW, &log->file)) {
+        return fail_within("run file %s", from ? from : path);
+    }
     return reserve_end(log);
 }
 
-int icot_runlog_create(const char *path, int overwrite, icot_runlog **out)
+static int make_log(const char *path, const char *from, int overwrite, icot_runlog **out)
 {
     void *block;
     if (memory_alloc_zero(1, sizeof(icot_runlog), &block)) return ICOT_FAILED;
     icot_runlog *log = block;
     log->file = -1;
     log->output.fd = -1;
-    if (open_new(log, path, overwrite)) {
+    if (open_new(log, path, from, overwrite)) {
         free_log(log);
         return ICOT_FAILED;
     }
     *out = log;
     return ICOT_OK;
+}
+
+int icot_runlog_create(const char *path, int overwrite, icot_runlog **out)
+{
+    return make_log(path, NULL, overwrite, out);
+}
+
+int icot_runlog_continue(const char *path, const char *from, icot_runlog **out)
+{
+    return make_log(path, from, 1, out);
 }
 
 /* ---- Live ------------------------------------------------------------------------------------ */
@@ -131,6 +185,30 @@ int icot_runlog_flush(icot_runlog *log)
     if (runlog_check(log)) return ICOT_FAILED;
     if (H5Fflush(log->file, H5F_SCOPE_LOCAL) < 0) return runlog_fail(log, "cannot flush");
     return commit(log);
+}
+
+/* A copy of the rows as they are now, still marked as being written: for icot_runlog_continue. */
+static int write_snapshot(const icot_runlog *log, output_file *file)
+{
+    void *image;
+    size_t bytes = (size_t)log->disk.size;
+    if (memory_alloc(bytes, &image)) return ICOT_FAILED;
+    int reason = read_fully(log->disk.fd, image, bytes, 0);
+    int status = reason ? fail("cannot read it: %s", strerror(reason)) : ICOT_OK;
+    if (!status) status = output_write(file, image, bytes);
+    if (!status) status = output_publish(file);
+    memory_free(image);
+    return status;
+}
+
+int icot_runlog_snapshot(icot_runlog *log, const char *path)
+{
+    output_file file;
+    if (icot_runlog_flush(log)) return ICOT_FAILED;
+    if (output_open(&file, "run file", path, 1)) return ICOT_FAILED;
+    int status = write_snapshot(log, &file);
+    output_close(&file);
+    return status ? fail_within("copy of run file %s", log->output.path) : ICOT_OK;
 }
 
 /* ---- Closed ---------------------------------------------------------------------------------- */

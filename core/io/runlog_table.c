@@ -129,21 +129,27 @@ static hsize_t rows_per_chunk(const runlog_table *table)
     return rows < 1 ? 1 : rows > MOST_ROWS_PER_CHUNK ? MOST_ROWS_PER_CHUNK : rows;
 }
 
+/* What a single row is in memory and in the file. */
+static int describe_row(icot_runlog *log, runlog_table *table)
+{
+    hsize_t one_row[2] = {1, (hsize_t)table->n_columns};
+    table->row_space = H5Screate_simple(table->columns ? 1 : 2, one_row, NULL);
+    table->row_type = table->columns ? table_type(table) : H5Tcopy(H5T_IEEE_F64LE);
+    if (table->row_space >= 0 && table->row_type >= 0) return ICOT_OK;
+    return runlog_fail(log, "cannot describe the table /%s", table->path);
+}
+
 /* The empty dataset: (0) compound for a table, (0, width) float64 for a matrix. */
 static int create_dataset(icot_runlog *log, runlog_table *table)
 {
     int status = ICOT_FAILED, rank = table->columns ? 1 : 2;
-    hsize_t width = (hsize_t)table->n_columns, one_row[2] = {1, width};
+    hsize_t width = (hsize_t)table->n_columns;
     hsize_t start[2] = {0, width}, most[2] = {H5S_UNLIMITED, width};
     hsize_t chunk[2] = {rows_per_chunk(table), width};
 
     hid_t space = H5Screate_simple(rank, start, most);
     hid_t link = H5Pcreate(H5P_LINK_CREATE), creation = H5Pcreate(H5P_DATASET_CREATE);
-    table->row_space = H5Screate_simple(rank, one_row, NULL);
-    table->row_type = table->columns ? table_type(table) : H5Tcopy(H5T_IEEE_F64LE);
-    if (space < 0 || link < 0 || creation < 0 || table->row_space < 0 || table->row_type < 0) {
-        goto done;
-    }
+    if (space < 0 || link < 0 || creation < 0) goto done;
     if (H5Pset_chunk(creation, rank, chunk) < 0) goto done;
     if (H5Pset_create_intermediate_group(link, 1) < 0) goto done;
     table->dataset =
@@ -156,6 +162,24 @@ done:
     if (link >= 0) H5Pclose(link);
     if (space >= 0) H5Sclose(space);
     return status;
+}
+
+/* A dataset that is there already: its rows must be what we are going to add to them. */
+static int open_dataset(icot_runlog *log, runlog_table *table)
+{
+    hsize_t size[2] = {0, (hsize_t)table->n_columns};
+    table->dataset = H5Dopen2(log->file, table->path, H5P_DEFAULT);
+    hid_t space = table->dataset < 0 ? -1 : H5Dget_space(table->dataset);
+    hid_t type = table->dataset < 0 ? -1 : H5Dget_type(table->dataset);
+    int same = space >= 0 && type >= 0 && H5Tequal(type, table->row_type) > 0 &&
+               H5Sget_simple_extent_ndims(space) == (table->columns ? 1 : 2) &&
+               H5Sget_simple_extent_dims(space, size, NULL) >= 0 &&
+               size[1] == (hsize_t)table->n_columns;
+    if (type >= 0) H5Tclose(type);
+    if (space >= 0) H5Sclose(space);
+    if (!same) return runlog_fail(log, "/%s cannot be continued: other columns", table->path);
+    table->n_rows = size[0];
+    return ICOT_OK;
 }
 
 static void close_table(runlog_table *table)
@@ -187,7 +211,10 @@ static int add_table(icot_runlog *log, const char *path, const icot_column *colu
     if (!columns) table.row_bytes = (size_t)n * sizeof(double);
     if (memory_alloc_zero(1, table.row_bytes, &row)) goto failed;
     table.row = row;
-    if (create_dataset(log, &table)) goto failed;
+    if (describe_row(log, &table)) goto failed;
+    if (runlog_has(log, path) ? open_dataset(log, &table) : create_dataset(log, &table)) {
+        goto failed;
+    }
 
     log->tables[log->n_tables] = table;
     *number = log->n_tables++;

@@ -86,69 +86,6 @@ int icot_tensor_detach(icot_engine *engine, icot_tensor handle, icot_tensor *out
     return ICOT_OK;
 }
 
-/* ---- Copying in and out ---------------------------------------------------------------------- */
-
-/* Steps a row-major index; returns the change in element offset, wrapping around at the end. */
-static int64_t next_offset(const tensor *t, int64_t index[ICOT_MAX_DIMS], int64_t offset)
-{
-    for (int d = t->ndim - 1; d >= 0; d--) {
-        offset += t->strides[d];
-        if (++index[d] < t->shape[d]) return offset;
-        offset -= t->strides[d] * t->shape[d];
-        index[d] = 0;
-    }
-    return offset;
-}
-
-static int find_for_copy(icot_engine *engine, icot_tensor handle, const char *who, int64_t numel,
-                         tensor **out)
-{
-    tensor *t = tensor_find(engine, handle);
-    if (!t) return ICOT_FAILED;
-    if (numel != tensor_numel(t)) {
-        return fail("%s: got %lld elements for a tensor of %lld", who, (long long)numel,
-                    (long long)tensor_numel(t));
-    }
-    *out = t;
-    return ICOT_OK;
-}
-
-int icot_tensor_read(icot_engine *engine, icot_tensor handle, void *out, int64_t numel)
-{
-    tensor *t;
-    if (find_for_copy(engine, handle, "read", numel, &t)) return ICOT_FAILED;
-    size_t bytes = dtype_bytes(t->dtype);
-    if (tensor_is_contiguous(t)) {
-        return engine->device->copy_out(out, tensor_data(t), (size_t)numel * bytes);
-    }
-    int64_t index[ICOT_MAX_DIMS] = {0}, offset = 0;
-    for (int64_t i = 0; i < numel; i++, offset = next_offset(t, index, offset)) {
-        const char *element = (const char *)tensor_data(t) + offset * (int64_t)bytes;
-        if (engine->device->copy_out((char *)out + (size_t)i * bytes, element, bytes)) {
-            return ICOT_FAILED;
-        }
-    }
-    return ICOT_OK;
-}
-
-int icot_tensor_write(icot_engine *engine, icot_tensor handle, const void *in, int64_t numel)
-{
-    tensor *t;
-    if (find_for_copy(engine, handle, "write", numel, &t)) return ICOT_FAILED;
-    size_t bytes = dtype_bytes(t->dtype);
-    if (tensor_is_contiguous(t)) {
-        return engine->device->copy_in(tensor_data(t), in, (size_t)numel * bytes);
-    }
-    int64_t index[ICOT_MAX_DIMS] = {0}, offset = 0;
-    for (int64_t i = 0; i < numel; i++, offset = next_offset(t, index, offset)) {
-        char *element = (char *)tensor_data(t) + offset * (int64_t)bytes;
-        if (engine->device->copy_in(element, (const char *)in + (size_t)i * bytes, bytes)) {
-            return ICOT_FAILED;
-        }
-    }
-    return ICOT_OK;
-}
-
 /* ---- Filling --------------------------------------------------------------------------------- */
 
 /* Fills through a buffer on the host, whatever device the tensor lies on. */

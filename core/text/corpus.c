@@ -188,6 +188,26 @@ int64_t icot_corpus_bytes(const icot_corpus *corpus)
            corpus->bounds_capacity * (int64_t)sizeof *corpus->bounds;
 }
 
+/* Takes in some bytes, eight at a time; multiplier: 2^64 / the golden ratio. */
+static uint64_t digest_bytes(uint64_t digest, const void *data, int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, (const char *)data + i, bytes - i < 8 ? (size_t)(bytes - i) : 8);
+        digest = (digest ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        digest ^= digest >> 29;
+    }
+    return digest;
+}
+
+uint64_t icot_corpus_digest(const icot_corpus *corpus)
+{
+    int64_t n_bounds = PARTS * corpus->n_examples + 1, n_tokens = corpus->bounds[n_bounds - 1];
+    uint64_t digest = digest_bytes(1, &corpus->vocab_size, sizeof corpus->vocab_size);
+    digest = digest_bytes(digest, corpus->bounds, n_bounds * (int64_t)sizeof *corpus->bounds);
+    return digest_bytes(digest, corpus->tokens, n_tokens * corpus->token_bytes);
+}
+
 int64_t corpus_vocab_size(const icot_corpus *corpus)
 {
     return corpus->vocab_size;

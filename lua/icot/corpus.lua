@@ -52,6 +52,12 @@ function Corpus:bytes()
   return tonumber(C.icot_corpus_bytes(live(self)))
 end
 
+--- Tells corpora apart: equal for equal examples, another for nearly all others.
+---@return string 16 hexadecimal digits
+function Corpus:digest()
+  return bit.tohex(C.icot_corpus_digest(live(self)))
+end
+
 -- ---- Adding examples ----------------------------------------------------------------------------
 
 --- Adds an example given as C arrays of int32.

@@ -53,6 +53,17 @@ function dataset.assemble(parts)
   return setmetatable(parts, Dataset)
 end
 
+--- Tells datasets apart: equal for equal examples.
+---@return string 16 hexadecimal digits for each split
+function Dataset:digest()
+  if not self.digests then
+    local parts = {}
+    for i, split in ipairs(dataset.splits) do parts[i] = self[split]:digest() end
+    self.digests = table.concat(parts, ' ')
+  end
+  return self.digests
+end
+
 --- Frees the three corpora.
 function Dataset:free()
   for _, split in ipairs(dataset.splits) do self[split]:free() end

@@ -57,6 +57,29 @@ function files.make_folder(path)
   end
 end
 
+--- Removes a file, or a folder with all that is in it; what cannot be removed stays.
+---@param path string need not be there; a link is removed, not what it leads to
+function files.remove_tree(path)
+  if lfs.symlinkattributes(path, 'mode') == 'directory' then
+    for name in lfs.dir(path) do
+      if name ~= '.' and name ~= '..' then files.remove_tree(path .. '/' .. name) end
+    end
+  end
+  os.remove(path)
+end
+
+--- Removes what a process that was killed while it wrote a file has left beside it: PATH.partial-….
+---@param path string of the file
+function files.remove_partials(path)
+  local folder, name = files.folder_of(path), path:match('[^/]*$')
+  if files.kind(folder) ~= 'directory' then return end
+  for found in lfs.dir(folder) do
+    if found:sub(1, #name) == name and found:sub(#name + 1):find('^%.partial%-%d+%-%d+$') then
+      os.remove(folder .. '/' .. found)
+    end
+  end
+end
+
 --- Makes sure that files can be made in a folder, by making one.
 ---@param folder string made if it is not there
 function files.require_writable(folder)

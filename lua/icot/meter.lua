@@ -1,5 +1,6 @@
 --- Counts what training costs and how it goes: over the interval since the last row, and in total.
 local core = require 'icot.core'
+local options = require 'icot.options'
 
 local C = core.C
 local meter = {}
@@ -17,9 +18,26 @@ function meter.new()
   return setmetatable({ tokens = 0, flops = 0, paused = 0, current = empty_interval() }, Meter)
 end
 
---- Starts the clock.
+--- Starts the clock, which goes on from where `restore` put it.
 function Meter:start()
-  self.started = C.icot_seconds()
+  self.started = C.icot_seconds() - (self.seconds_before or 0)
+  self.speed_mark = { tokens = self.tokens, seconds = self:seconds() }
+end
+
+--- All that it has counted, for a checkpoint.
+---@return table
+function Meter:state()
+  return {
+    tokens = self.tokens, flops = self.flops, seconds = self.started and self:seconds() or 0,
+    current = options.copy(self.current),
+  }
+end
+
+--- Goes on counting from what `state` gave; to be called before `start`.
+---@param saved table
+function Meter:restore(saved)
+  self.tokens, self.flops, self.seconds_before = saved.tokens, saved.flops, saved.seconds
+  self.current = options.copy(saved.current)
 end
 
 --- Leaves out time that was spent on something else than training.
@@ -79,7 +97,7 @@ end
 ---@return number
 function Meter:tokens_per_second()
   local seconds = self:seconds()
-  local since = self.speed_mark or { tokens = 0, seconds = 0 }
+  local since = self.speed_mark
   if seconds - since.seconds >= 1 or not self.speed then
     self.speed = (self.tokens - since.tokens) / math.max(seconds - since.seconds, 1e-9)
     self.speed_mark = { tokens = self.tokens, seconds = seconds }

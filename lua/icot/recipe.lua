@@ -17,6 +17,8 @@ local recipe = {}
 ---@field config table every field resolved (icot.recipe_fields.run)
 ---@field config_json string the same as JSON
 ---@field source string the recipe's text
+---@field recipe_path string the recipe's file
+---@field invocation table what `recipe.from_source` was given beside it: settings as their texts, seed
 ---@field output string path of the run file
 ---@field model_output string folder for model.safetensors and config.json
 
@@ -174,7 +176,8 @@ local function add_run(self, config, arm)
   config.output = stem .. '.h5'
   table.insert(self.runs, {
     recipe = self.name, arm = arm, seed = config.seed, config = config, config_json = json.encode(config),
-    source = self.source, output = config.output, model_output = files.model_folder(config.output),
+    source = self.source, recipe_path = self.path, invocation = self.invocation,
+    output = config.output, model_output = files.model_folder(config.output),
   })
 end
 
@@ -190,7 +193,7 @@ local function name_base(base, path, where)
 end
 
 -- Expands what a recipe's file returned to its runs.
-local function expand(path, source, given, all_settings)
+local function expand(path, source, given, all_settings, invocation)
   local where, settings = describe_where(path, all_settings), sort_settings(all_settings)
   replace_models(given, where)
   for _, setting in ipairs(settings.recipe) do given = overrides.merge(given, overrides.changes(setting, 1)) end
@@ -204,7 +207,7 @@ local function expand(path, source, given, all_settings)
   if #arms == 0 or #seeds == 0 then errors.raise('%s: arms and seeds must not be empty', where) end
 
   local self = {
-    path = path, name = base.name, source = source, output = base.output, runs = {},
+    path = path, name = base.name, source = source, output = base.output, runs = {}, invocation = invocation,
     is_study = study.arms ~= nil or study.seeds ~= nil,
   }
   for _, arm in ipairs(arms) do
@@ -225,12 +228,20 @@ end
 ---@field seed? integer takes the place of `seed` and `seeds`
 ---@field output? string takes the place of `output`
 
---- Reads a recipe and checks all its runs.
----@param path string
+-- What a checkpoint has to know to read the recipe once more; where the output goes is known from its own place.
+local function describe_invocation(wanted)
+  local texts = {}
+  for i, setting in ipairs(wanted.settings or {}) do texts[i] = setting.text:gsub('^%-%-set ', '') end
+  return { settings = texts, seed = wanted.seed }
+end
+
+--- Works out all runs of a recipe whose text is known.
+---@param path string where it came from, for messages and its name
+---@param source string
 ---@param wanted? icot.RecipeOptions
 ---@return icot.Recipe
---- Errors: a file that cannot be read, an error in it, a field that is unknown, missing or out of range.
-function recipe.load(path, wanted)
+--- Errors: an error in it, a field that is unknown, missing or out of range.
+function recipe.from_source(path, source, wanted)
   wanted = wanted or {}
   local settings = {}
   for i, setting in ipairs(wanted.settings or {}) do settings[i] = setting end
@@ -240,8 +251,16 @@ function recipe.load(path, wanted)
       settings[#settings + 1] = { keys = { name }, value = value, text = ('%s %s'):format(flag, value) }
     end
   end
-  local source = read_file(path)
-  return expand(path, source, evaluate(path, source), settings)
+  return expand(path, source, evaluate(path, source), settings, describe_invocation(wanted))
+end
+
+--- Reads a recipe and checks all its runs.
+---@param path string
+---@param wanted? icot.RecipeOptions
+---@return icot.Recipe
+--- Errors: as `from_source`, and a file that cannot be read.
+function recipe.load(path, wanted)
+  return recipe.from_source(path, read_file(path), wanted)
 end
 
 return recipe

@@ -57,6 +57,18 @@ local evaluate = {
   samples = { type = 'integer', min = 0, max = 1000, default = 5, doc = 'predictions kept in /samples each time' },
 }
 
+local keep = {
+  last = { type = 'integer', min = 1, max = MOST, default = 2, doc = 'the newest ones' },
+  stages = { type = 'integer', min = 0, max = MOST, also = { 'all' }, default = 4, doc = 'the newest stage ends' },
+  best = { type = 'boolean', default = true, doc = 'the most accurate with the most CoT removed' },
+}
+
+local checkpoint = {
+  every_minutes = { type = 'number', above = 0, also = { false }, default = 10, doc = 'beside those of stage ends' },
+  every_steps = { type = 'integer', min = 1, max = MOST, doc = 'updates, beside the others' },
+  keep = { type = 'table', fields = keep, doc = 'which checkpoints stay' },
+}
+
 --- What describes one run; an arm of a study may override any of it.
 fields.run = {
   name = { type = 'string', doc = 'default: the name of the file, without .lua' },
@@ -69,6 +81,7 @@ fields.run = {
   optimizer = { type = 'table', fields = optimizer, doc = 'AdamW' },
   train = { type = 'table', fields = train, doc = 'how long, and what is reported when' },
   evaluate = { type = 'table', fields = evaluate, doc = 'greedy decoding of unseen examples' },
+  checkpoint = { type = 'table', fields = checkpoint, doc = 'when all that the run is gets saved' },
   output = { type = 'string', doc = 'the run file, or the index of a study; default: results/NAME.h5' },
 }
 

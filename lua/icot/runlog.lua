@@ -85,11 +85,20 @@ end
 
 -- ---- Making a file ------------------------------------------------------------------------------
 
-local function host_name()
+--- The name of this machine.
+---@return string
+function runlog.host_name()
   local file = io.open('/proc/sys/kernel/hostname')
   local name = file and file:read('*l')
   if file then file:close() end
   return name or os.getenv('HOSTNAME') or 'unknown'
+end
+
+--- A time as it stands in run files: 2026-01-31T23:59:59Z.
+---@param seconds? integer since 1970; default: now
+---@return string
+function runlog.time(seconds)
+  return os.date('!%Y-%m-%dT%H:%M:%SZ', seconds)
 end
 
 local function set_attribute(self, name, value)
@@ -111,11 +120,12 @@ local function sorted_names(values)
   return names
 end
 
+-- Of a file that is continued, start_time stays that of its beginning.
 local function set_attributes(self, kind, options)
   local attributes = {
     format_version = format.version, kind = kind, recipe = options.recipe,
-    precision = 'float32', device = 'cpu', threads = C.icot_threads(),
-    host = host_name(), start_time = os.date('!%Y-%m-%dT%H:%M:%SZ'),
+    precision = 'float32', device = 'cpu', threads = C.icot_threads(), host = runlog.host_name(),
+    start_time = not options.from and runlog.time() or nil,
   }
   for name, version in pairs(core.versions()) do attributes[name .. '_version'] = version end
   for name, value in pairs(options.attributes or {}) do attributes[name] = value end
@@ -131,7 +141,11 @@ end
 
 -- Opens a file, lets `fill` add what it holds, and shows it to readers; if anything fails, nothing is left of it.
 local function create(kind, options, fill)
-  check(C.icot_runlog_create(options.path, options.force and 1 or 0, handle_out))
+  if options.from then
+    check(C.icot_runlog_continue(options.path, options.from, handle_out))
+  else
+    check(C.icot_runlog_create(options.path, options.force and 1 or 0, handle_out))
+  end
   local self = setmetatable({ path = options.path, tables = {} }, RunLog)
   self.handle = ffi.gc(handle_out[0], give_up)
   local ok, message = pcall(function()
@@ -151,6 +165,8 @@ end
 ---@class icot.RunLogOptions
 ---@field path string folders on the way are made
 ---@field force? boolean replace a file that is there
+---@field from? string go on with the rows of this run file (a snapshot, or one that a run left); implies `force`
+---@field segment? table more columns of the row that is added to /segments: step, and how the one before ended
 ---@field recipe string name of the recipe
 ---@field seed integer
 ---@field source? string the recipe's text
@@ -158,6 +174,14 @@ end
 ---@field answer_length integer tokens of the longest answer
 ---@field text_width? integer bytes kept of each text in /samples, 256 by default
 ---@field attributes? table<string, string|number> more attributes of /, or others than the usual ones
+
+-- A run that is never interrupted is one segment; each resumption begins another.
+local function begin_segment(self, segment)
+  append(self, 'segments', {
+    step = segment.step or 0, start_time = runlog.time(), host = runlog.host_name(), threads = C.icot_threads(),
+    stopped_by = segment.stopped_by or '', stopped_time = segment.stopped_time or '', changes = segment.changes or '',
+  })
+end
 
 --- Creates a run file. Its end_state is 'running' until it is closed.
 ---@param options icot.RunLogOptions
@@ -170,6 +194,8 @@ function runlog.create(options)
     add_table(self, 'eval', format.eval)
     add_matrix(self, 'eval_positions', math.max(1, options.answer_length))
     add_table(self, 'samples', format.samples(options.text_width or 256))
+    add_table(self, 'segments', format.segments)
+    begin_segment(self, options.segment or {})
   end)
 end
 
@@ -217,6 +243,13 @@ end
 ---raises an error when that fails (a full disk): the file then stays as the last flush left it
 function RunLog:flush()
   check(C.icot_runlog_flush(self:open_handle()))
+end
+
+--- Flushes, and copies the file as it is then, for `from` of a later run file.
+---@param path string
+---raises an error when the copy cannot be written
+function RunLog:snapshot(path)
+  check(C.icot_runlog_snapshot(self:open_handle(), path))
 end
 
 --- Writes how the run ended, and closes the file. Closing it a second time does nothing.

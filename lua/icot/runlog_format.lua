@@ -44,6 +44,17 @@ function format.samples(width)
   }
 end
 
+--- One row per stretch in which the run went on without a stop.
+format.segments = {
+  { 'step', 'integer' }, -- updates when it began: the step of the checkpoint that it goes on from
+  { 'start_time', 'text', 20 },
+  { 'stopped_by', 'text', 16 }, -- how the segment before ended: 'interrupted', or 'broken off' (killed, crashed, failed)
+  { 'stopped_time', 'text', 20 }, -- when
+  { 'changes', 'text', 512 }, -- fields of the recipe that are not as they were before
+  { 'host', 'text', 64 },
+  { 'threads', 'integer' },
+}
+
 --- One row per run of a study.
 format.summary = {
   { 'arm', 'text', 64 },

@@ -18,6 +18,7 @@ local schedule = {}
 ---@field removed number what the schedule said last; 0 at first
 ---@field accuracy number? of the last evaluation; nil before the first
 ---@field loss number? training loss of the last update
+---@field own table the schedule's own: what it keeps there is there at the next call, and after a resumption
 
 ---@alias icot.Schedule fun(state: icot.ScheduleState): number
 

@@ -1,6 +1,7 @@
 --- Runs all that a recipe stands for, one run after another, and compares the results.
 local errors = require 'icot.errors'
 local files = require 'icot.files'
+local lock = require 'icot.lock'
 local progress = require 'icot.progress'
 local result_table = require 'icot.result_table'
 
@@ -8,6 +9,8 @@ local study = {}
 
 ---@class icot.StudyOptions
 ---@field overwrite? boolean replace results that are there
+---@field resume? boolean go on with results that are there
+---@field allow_changes? boolean go on although the recipe has changed
 ---@field quiet? boolean no progress
 ---@field traceback? boolean show where in the code a run failed
 ---@field train? fun(run: icot.Run, options: table): icot.Result default: icot.trainer.run
@@ -61,7 +64,9 @@ local function train_one(recipe, run, options)
   local train = options.train or require('icot.trainer').run
   local shown = progress.new { label = label_of(recipe, run), stream = options.err, quiet = options.quiet }
   local ok, result = xpcall(function()
-    return train(run, { progress = shown, overwrite = options.overwrite })
+    return train(run, {
+      progress = shown, overwrite = options.overwrite, resume = options.resume, allow_changes = options.allow_changes,
+    })
   end, function(raised)
     return { status = 'failed', message = errors.describe(raised, options.traceback) }
   end)
@@ -97,18 +102,8 @@ local function print_paths(recipe, results, stream)
   if results[1].model_path then stream:write(('model     %s\n'):format(results[1].model_path)) end
 end
 
---- Runs a recipe: every run, the index file of a study, and the table of results.
----@param recipe icot.Recipe
----@param options icot.StudyOptions
----@return boolean finished false: a run failed, or the user ended it
----@return icot.Result[] results of the runs that were started
---- Errors: results that are there already, folders that cannot be written to. A run that fails is
---- reported, and the others go on.
-function study.run(recipe, options)
-  options.out, options.err = options.out or io.stdout, options.err or io.stderr
-  study.check_outputs(recipe, options.overwrite)
-  local index = recipe.is_study and create_index(recipe, options.overwrite)
-
+-- Runs them one after another; gives their results and how the study ended.
+local function run_all(recipe, options, index)
   local results, end_state = {}, 'finished'
   for i, run in ipairs(recipe.runs) do
     if was_interrupted() then -- between two runs
@@ -121,7 +116,31 @@ function study.run(recipe, options)
     if result.status ~= 'finished' then end_state = result.status end
     if result.status == 'interrupted' then break end
   end
-  if index then index:close(end_state) end
+  return results, end_state
+end
+
+-- The same with the index of a study, which is made anew even if the study is resumed.
+local function run_with_index(recipe, options)
+  return lock.with(recipe.output, function()
+    local index = create_index(recipe, options.overwrite or options.resume)
+    local results, end_state = run_all(recipe, options, index)
+    index:close(end_state)
+    return results, end_state
+  end)
+end
+
+--- Runs a recipe: every run, the index file of a study, and the table of results.
+---@param recipe icot.Recipe
+---@param options icot.StudyOptions
+---@return boolean finished false: a run failed, or the user ended it
+---@return icot.Result[] results of the runs that were started
+--- Errors: results that are there already, folders that cannot be written to, another process that is at work on them.
+--- A run that fails is reported, and the others go on.
+function study.run(recipe, options)
+  options.out, options.err = options.out or io.stdout, options.err or io.stderr
+  study.check_outputs(recipe, options.overwrite or options.resume)
+  local run = recipe.is_study and run_with_index or run_all
+  local results, end_state = run(recipe, options)
   if recipe.is_study or end_state ~= 'failed' then
     result_table.print(options.out, recipe.runs, results)
     print_paths(recipe, results, options.out)

@@ -11,11 +11,13 @@ TrainingLog.__index = TrainingLog
 --- Creates the run file of a training.
 ---@param training icot.Training
 ---@param overwrite? boolean
+---@param resumption? icot.Resumption go on with the rows of that checkpoint
 ---@return icot.TrainingLog
-function training_log.create(training, overwrite)
+function training_log.create(training, overwrite, resumption)
   local run, data, model = training.run, training.data, training.model
   local file = runlog.create {
-    path = run.output, force = overwrite, recipe = run.recipe, seed = run.seed,
+    path = run.output, force = overwrite or resumption ~= nil, from = resumption and resumption.from.run_file,
+    segment = resumption and resumption.segment, recipe = run.recipe, seed = run.seed,
     source = run.source, config = run.config_json, answer_length = data.max_answer,
     attributes = {
       arm = run.arm, method = training.config.method, max_cot = data.max_cot,
@@ -58,6 +60,13 @@ function TrainingLog:evaluation(training, split, result)
     }
   end
   self.file:flush()
+end
+
+--- Sets an attribute of the run file, written when it is closed.
+---@param name string
+---@param value string|number
+function TrainingLog:set(name, value)
+  self.file:set(name, value)
 end
 
 --- Closes the run file.

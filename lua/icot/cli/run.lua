@@ -1,5 +1,6 @@
 --- `icot RECIPE.lua`: reads the recipe, runs it, and tells by the exit code how that went.
 local declare = require 'icot.cli.declare'
+local errors = require 'icot.errors'
 local options = require 'icot.options'
 local overrides = require 'icot.overrides'
 local terminal = require 'icot.terminal'
@@ -11,13 +12,16 @@ local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the si
 --- Describes the arguments to the parser.
 ---@param parser table of lua-argparse
 function run.configure(parser)
-  parser:argument('recipe', 'the recipe, a Lua file')
+  parser:argument('recipe', 'the recipe, a Lua file'):args('?')
   parser:option('--set', 'changes a field of the recipe: --set optimizer.lr=1e-4; may be repeated')
     :argname('KEY=VALUE'):count('*'):convert(overrides.parse)
   declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
   parser:option('--out', 'where the run file goes; of a study, its index'):argname('PATH')
   declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
   parser:flag('--force', 'overwrite results that are there')
+  parser:option('--resume', 'go on from the newest checkpoint, where there is one; RUN: of this run file or index')
+    :argname('RUN'):args('?')
+  parser:flag('--allow-changes', 'resume although the recipe or the data has changed')
   parser:flag('--quiet', 'no progress, only results and errors')
 end
 
@@ -29,19 +33,32 @@ local function catch_signals(core, quiet)
   core.check(core.C.icot_interrupts_catch())
 end
 
+-- `--resume RUN` names the results; without a recipe, it is the one that they were made with.
+local function load_recipe(arguments)
+  local resumed = arguments.resume and arguments.resume[1]
+  if arguments.resume and arguments.force then errors.raise('give either --resume or --force, not both') end
+  if resumed and arguments.out then errors.raise('--resume %s: leave out --out, this names the results', resumed) end
+  if arguments.recipe then
+    return require('icot.recipe').load(arguments.recipe, {
+      settings = arguments.set, seed = arguments.seed, output = resumed or arguments.out,
+    })
+  elseif not resumed then
+    errors.raise('which recipe? (or --resume RUN; see icot --help)')
+  end
+  return require('icot.resume').recipe_of(resumed, { settings = arguments.set, seed = arguments.seed })
+end
+
 --- Runs a recipe.
 ---@param arguments table see `configure`
 ---@return integer exit_code 0: all runs finished; 1: one failed; 128 + N: signal N came
 function run.run(arguments)
-  local core = require 'icot.core'
-  local recipe = require('icot.recipe').load(arguments.recipe, {
-    settings = arguments.set, seed = arguments.seed, output = arguments.out,
-  })
+  local core, recipe = require 'icot.core', load_recipe(arguments)
   if arguments.threads then core.check(core.C.icot_set_threads(arguments.threads)) end
   catch_signals(core, arguments.quiet)
 
   local finished = require('icot.study').run(recipe, {
     overwrite = arguments.force, quiet = arguments.quiet, traceback = arguments.traceback,
+    resume = arguments.resume ~= nil, allow_changes = arguments.allow_changes,
   })
   if finished then return 0 end
   local signal = core.C.icot_interrupted()

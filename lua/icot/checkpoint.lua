@@ -1,0 +1,186 @@
+--- Checkpoints: folders that hold all that a run is at one of its steps.
+---
+---     model.safetensors, config.json, the vocabulary   a model that Hugging Face and `model.pretrained` open
+---     moments.safetensors     of AdamW; not there where the next update resets them anyway
+---     run.h5                  the run file as it was
+---     recipe.lua              the recipe's text
+---     checkpoint.json         everything else; see `checkpoint.write`
+---
+--- A checkpoint of step 0 has only the last two: all else follows from the recipe. A folder appears under its name
+--- when all of it is on the disk; its name is its step.
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local files = require 'icot.files'
+local json = require 'icot.json'
+local model_file = require 'icot.model_file'
+local options = require 'icot.options'
+local safetensors = require 'icot.safetensors'
+local lfs = require 'lfs'
+
+local C, check = core.C, core.check
+local checkpoint = {}
+
+local FORMAT = 1 -- raised when older checkpoints can no longer be read
+local LONGEST = 64 * 2 ^ 20 -- bytes of checkpoint.json, and of recipe.lua
+local DESCRIPTION, MOMENTS, RUN_FILE, RECIPE = 'checkpoint.json', 'moments.safetensors', 'run.h5', 'recipe.lua'
+local WORK = '.partial' -- ends the name of a folder that is being made, or is about to go
+
+--- The folder for the checkpoints of a run: results/mult.h5 → results/mult/checkpoints.
+---@param run_path string
+---@return string
+function checkpoint.folder_of(run_path)
+  return files.model_folder(run_path) .. '/checkpoints'
+end
+
+---@param folder string
+---@param step integer
+---@return string path of the checkpoint of a step
+function checkpoint.path(folder, step)
+  return ('%s/step-%09d'):format(folder, step)
+end
+
+--- The checkpoints in a folder, the oldest first.
+---@param folder string need not be there
+---@return { step: integer, path: string }[]
+function checkpoint.list(folder)
+  local found = {}
+  if files.kind(folder) ~= 'directory' then return found end
+  for name in lfs.dir(folder) do
+    local step = name:match('^step%-(%d+)$')
+    if step then found[#found + 1] = { step = tonumber(step), path = folder .. '/' .. name } end
+  end
+  table.sort(found, function(a, b) return a.step < b.step end)
+  return found
+end
+
+--- Removes a checkpoint. It loses its name first, so that there is never half of one.
+---@param path string
+function checkpoint.remove(path)
+  files.remove_tree(path .. WORK)
+  if os.rename(path, path .. WORK) then files.remove_tree(path .. WORK) end
+end
+
+--- Removes what a process that was killed has left half made or half removed.
+---@param folder string need not be there
+function checkpoint.tidy(folder)
+  if files.kind(folder) ~= 'directory' then return end
+  for name in lfs.dir(folder) do
+    if name:sub(-#WORK) == WORK then files.remove_tree(folder .. '/' .. name) end
+  end
+end
+
+-- ---- Writing ------------------------------------------------------------------------------------
+
+---@class icot.CheckpointParts
+---@field description table { state = …, config = …, … }: what checkpoint.json shall say
+---@field source string the recipe's text
+---@field model? icot.GPT2 with its `words`; nil at step 0
+---@field words? icot.Vocabulary|icot.Tokenizer
+---@field optimizer? icot.AdamW nil: the moments are not needed
+---@field log? icot.RunLog nil: there is no run file yet
+
+local function write_text(path, text)
+  check(C.icot_file_write(path, text, #text))
+end
+
+local function moment_tensors(model, optimizer)
+  local tensors = {}
+  for i, each in ipairs(model:named_parameters()) do
+    tensors[each.name .. '.exp_avg'], tensors[each.name .. '.exp_avg_sq'] = optimizer.exp_avg[i], optimizer.exp_avg_sq[i]
+  end
+  return tensors
+end
+
+local function write_parts(folder, parts)
+  parts.description.format = FORMAT
+  write_text(folder .. '/' .. DESCRIPTION, json.encode(parts.description) .. '\n')
+  write_text(folder .. '/' .. RECIPE, parts.source)
+  if parts.log then parts.log:snapshot(folder .. '/' .. RUN_FILE) end
+  if parts.model then model_file.save(folder, parts.model, parts.words) end
+  if parts.optimizer then
+    safetensors.save_file(moment_tensors(parts.model, parts.optimizer), folder .. '/' .. MOMENTS)
+  end
+end
+
+--- Writes a checkpoint; one of the same step is replaced.
+---@param path string from `checkpoint.path`
+---@param parts icot.CheckpointParts
+---raises an error when it cannot be written; nothing is left of it then, and what was there stays
+function checkpoint.write(path, parts)
+  local work, replaces = path .. WORK, files.kind(path) ~= nil
+  files.remove_tree(work)
+  local ok, problem = pcall(function()
+    files.make_folder(work)
+    write_parts(work, parts)
+    check(C.icot_folder_publish(work, path, replaces and 1 or 0))
+  end)
+  files.remove_tree(work) -- what is left of it, or the one that it has replaced
+  if not ok then error(problem, 0) end
+end
+
+-- ---- Reading ------------------------------------------------------------------------------------
+
+---@class icot.Checkpoint one that has been read and looks whole
+---@field path string
+---@field description table
+---@field source string the recipe's text
+---@field model_folder string? nil at step 0
+---@field moments string? path; nil: they are zero
+---@field run_file string? path; nil at step 0
+
+local function existing(path)
+  return files.kind(path) == 'file' and path or nil
+end
+
+--- What checkpoint.json says.
+---@param folder string a checkpoint
+---@return table
+function checkpoint.read_description(folder)
+  local path = folder .. '/' .. DESCRIPTION
+  local description = json.read_file(path, LONGEST)
+  if type(description) ~= 'table' then errors.raise('%s: got %s, expected a table', path, options.show(description)) end
+  if description.format ~= FORMAT then
+    errors.raise('%s: format is %s, this version of icot reads %d', path, options.show(description.format), FORMAT)
+  end
+  return description
+end
+
+--- Reads a checkpoint, all but its tensors, and makes sure that its files are there and have their length.
+---@param path string
+---@return icot.Checkpoint
+---raises an error that names the file and what is wrong with it
+function checkpoint.read(path)
+  local self = {
+    path = path, description = checkpoint.read_description(path),
+    source = files.read(path .. '/' .. RECIPE, LONGEST), moments = existing(path .. '/' .. MOMENTS),
+    run_file = existing(path .. '/' .. RUN_FILE),
+  }
+  self.model_folder = existing(path .. '/model.safetensors') and path
+  if self.moments then safetensors.open(self.moments):close() end
+  if self.model_folder then require('icot.pretrained').inspect(path, 'checkpoint') end
+  return self
+end
+
+--- Reads the moments of a checkpoint into an optimizer.
+---@param self icot.Checkpoint
+---@param model icot.GPT2
+---@param optimizer icot.AdamW its moments are zero
+---raises an error when the file has other tensors than the model has parameters, or of other shapes
+function checkpoint.read_moments(self, model, optimizer)
+  if not self.moments then return end
+  local file = safetensors.open(self.moments)
+  local ok, problem = pcall(function()
+    local wanted, count = moment_tensors(model, optimizer), 0
+    for name, into in pairs(wanted) do
+      file:read_into(name, into)
+      count = count + 1
+    end
+    if count ~= #file:names() then
+      errors.raise('%s: it has %d tensors, the optimizer %d', self.moments, #file:names(), count)
+    end
+  end)
+  file:close()
+  if not ok then error(problem, 0) end
+end
+
+return checkpoint

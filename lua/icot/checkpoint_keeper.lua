@@ -1,0 +1,154 @@
+--- Says when a run is due for a checkpoint, writes it, and removes those that need not be kept.
+---
+--- Kept are the newest ones, those of stage ends, and the one that did best: the highest validation accuracy among
+--- the evaluations with the most CoT removed.
+local checkpoint = require 'icot.checkpoint'
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local json = require 'icot.json'
+local runlog = require 'icot.runlog'
+
+local C = core.C
+local checkpoint_keeper = {}
+
+---@class icot.CheckpointKeeper
+---@field folder string
+---@field options table `checkpoint` of a recipe
+---@field entries { step: integer, path: string, stage: boolean?, best: boolean? }[] the oldest first
+---@field best { removed: integer, accuracy: number }? what a new best has to surpass
+---@field seconds number spent on checkpoints
+local Keeper = {}
+Keeper.__index = Keeper
+
+-- What a checkpoint is kept for; one that cannot be read is only there as long as it is among the newest.
+local function entry_of(found)
+  local ok, read = pcall(checkpoint.read_description, found.path)
+  local kept_for = ok and type(read.kept_for) == 'table' and read.kept_for or {}
+  return { step = found.step, path = found.path, stage = kept_for.stage, best = kept_for.best }
+end
+
+--- The keeper of a run's checkpoints.
+---@param folder string
+---@param options table `checkpoint` of a recipe
+---@param from? icot.Checkpoint the one that the run goes on from; newer ones are left alone until they are replaced
+---@return icot.CheckpointKeeper
+function checkpoint_keeper.new(folder, options, from)
+  local self = setmetatable({ folder = folder, options = options, entries = {}, seconds = 0 }, Keeper)
+  checkpoint.tidy(folder)
+  for i, found in ipairs(checkpoint.list(folder)) do self.entries[i] = entry_of(found) end
+  self.best = from and from.description.best
+  self.last_time, self.last_step = C.icot_seconds(), from and from.description.state.step
+  return self
+end
+
+-- ---- When ---------------------------------------------------------------------------------------
+
+local function is_due(self, step)
+  local minutes, steps = self.options.every_minutes, self.options.every_steps
+  return minutes and C.icot_seconds() - self.last_time >= 60 * minutes or steps and step % steps == 0
+end
+
+-- Whether the next update removes more than all before.
+local function ends_stage(training)
+  return math.min(training.planned, training.data.max_cot) > training:removed() and training.state.step > 0
+end
+
+--- Takes in an evaluation of the validation examples at this step.
+---@param removed integer
+---@param accuracy number
+function Keeper:note_accuracy(removed, accuracy)
+  local best = self.best
+  if best and (removed < best.removed or removed == best.removed and accuracy <= best.accuracy) then return end
+  self.best, self.is_best = { removed = removed, accuracy = accuracy }, self.options.keep.best
+end
+
+--- Writes a checkpoint if there is a reason to, between the plan of an update and the update.
+---@param training icot.Training
+function Keeper:consider(training)
+  if training.state.step == self.last_step then return end
+  local stage = ends_stage(training)
+  if stage or self.is_best or is_due(self, training.state.step) then self:try(training, { stage = stage }) end
+end
+
+-- ---- Writing ------------------------------------------------------------------------------------
+
+-- What checkpoint.json says beside the state of the training.
+local function complete(self, description, run)
+  description.recipe, description.recipe_path, description.invocation = run.recipe, run.recipe_path, run.invocation
+  description.arm, description.seed, description.config = run.arm, run.seed, json.decode(run.config_json)
+  description.best, description.time = self.best, runlog.time()
+  description.machine = { host = runlog.host_name(), threads = C.icot_threads(), versions = core.versions() }
+end
+
+local function add_entry(self, entry)
+  local last = self.entries[#self.entries]
+  while last and last.step >= entry.step do -- of an attempt that went further
+    if last.step > entry.step then checkpoint.remove(last.path) end
+    table.remove(self.entries)
+    last = self.entries[#self.entries]
+  end
+  table.insert(self.entries, entry)
+end
+
+--- Writes a checkpoint of the training as it is now.
+---@param training icot.Training
+---@param why { stage?: boolean, stopped_by?: string, result?: icot.RunResult } for checkpoint.json
+---raises an error when it cannot be written; the ones before stand
+function Keeper:save(training, why)
+  local started, step = C.icot_seconds(), training.state.step
+  local parts, path = training:checkpoint_parts(), checkpoint.path(self.folder, step)
+  local before = self.entries[#self.entries] or {}
+  local same = before.step == step and before or {} -- written once more, with all that it is kept for
+  local entry = { step = step, path = path, stage = why.stage or same.stage, best = self.is_best or same.best }
+  complete(self, parts.description, training.run)
+  parts.description.kept_for = { stage = entry.stage, best = entry.best }
+  parts.description.stopped_by, parts.description.result = why.stopped_by, why.result
+  checkpoint.write(path, parts)
+  add_entry(self, entry)
+  self:prune()
+  self.is_best = nil
+  self.last_time, self.last_step = C.icot_seconds(), step
+  self.seconds = self.seconds + self.last_time - started
+  if training.meter.started then training.meter:pause(self.last_time - started) end
+end
+
+--- The same, but a failure only costs this checkpoint: the user is told, and the training goes on.
+---@param training icot.Training
+---@param why table
+---@return boolean saved
+function Keeper:try(training, why)
+  local ok, problem = pcall(self.save, self, training, why)
+  if ok then return true end
+  if not errors.is_user_error(problem) then error(problem, 0) end
+  self.last_time = C.icot_seconds() -- the next attempt is as far away as ever
+  training.progress:note(('no checkpoint at step %d: %s; the one before stands, and training goes on'):format(
+    training.state.step, errors.describe(problem)))
+  return false
+end
+
+-- ---- Keeping ------------------------------------------------------------------------------------
+
+-- The number of stage ends that are kept.
+local function most_stages(keep)
+  return keep.stages == 'all' and math.huge or keep.stages
+end
+
+--- Removes the checkpoints that the recipe does not want kept.
+---@param only_last? boolean of the newest ones only one: the run is over
+function Keeper:prune(only_last)
+  local keep, kept, stages, best_seen = self.options.keep, {}, 0, false
+  local newest = only_last and 1 or keep.last
+  for i = #self.entries, 1, -1 do
+    local entry = self.entries[i]
+    local wanted = #self.entries - i < newest
+    if entry.stage then
+      stages = stages + 1
+      wanted = wanted or stages <= most_stages(keep)
+    end
+    if entry.best and not best_seen then best_seen, wanted = true, wanted or keep.best end
+    if wanted then table.insert(kept, 1, entry) else checkpoint.remove(entry.path) end
+  end
+  self.entries = kept
+end
+
+return checkpoint_keeper

@@ -1,0 +1,189 @@
+--- Finds what a run can go on from, and makes sure that it is the same run.
+local checkpoint = require 'icot.checkpoint'
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local files = require 'icot.files'
+local json = require 'icot.json'
+local names = require 'icot.names'
+local options = require 'icot.options'
+local overrides = require 'icot.overrides'
+local recipe = require 'icot.recipe'
+local runlog = require 'icot.runlog'
+local lfs = require 'lfs'
+
+local resume = {}
+
+-- ---- The newest whole checkpoint ----------------------------------------------------------------
+
+--- The newest checkpoint of a run that can be read; broken ones are passed over, with a note.
+---@param run_path string
+---@param note fun(text: string)
+---@return icot.Checkpoint? newest nil: there is none
+function resume.newest(run_path, note)
+  local found = checkpoint.list(checkpoint.folder_of(run_path))
+  for i = #found, 1, -1 do
+    local ok, result = pcall(checkpoint.read, found[i].path)
+    if ok then return result end
+    if not errors.is_user_error(result) then error(result, 0) end
+    note(('checkpoint of step %d cannot be used: %s'):format(found[i].step, errors.describe(result)))
+  end
+end
+
+-- ---- The recipe of a run that is there ----------------------------------------------------------
+
+-- A run below the folder of a study's index that has a checkpoint.
+local function any_run_of(index_path)
+  local folder = files.model_folder(index_path)
+  if files.kind(folder) ~= 'directory' then return nil end
+  for name in lfs.dir(folder) do
+    local path = folder .. '/' .. name .. '.h5'
+    if #checkpoint.list(checkpoint.folder_of(path)) > 0 then return path end
+  end
+end
+
+-- The recipe of a checkpoint, with its results at `output`.
+local function load_from(from, output, wanted)
+  local invocation, settings = from.description.invocation, {}
+  for i, text in ipairs(invocation.settings) do settings[i] = assert(overrides.parse(text)) end
+  for _, setting in ipairs(wanted.settings or {}) do settings[#settings + 1] = setting end
+  return recipe.from_source(from.description.recipe_path, from.source, {
+    settings = settings, seed = wanted.seed or invocation.seed, output = output,
+  })
+end
+
+-- Only one run of a study.
+local function single_out(whole, path)
+  for _, run in ipairs(whole.runs) do
+    if run.output == path then
+      whole.runs, whole.is_study, whole.output = { run }, false, path
+      return whole
+    end
+  end
+  errors.raise('%s: is no run of the recipe %s that its checkpoint has', path, whole.name)
+end
+
+--- The recipe that a run, or a study, was started with.
+---@param path string of its run file or index
+---@param wanted { settings?: icot.Setting[], seed?: integer } more changes of it
+---@return icot.Recipe
+---raises an error when there is no checkpoint
+function resume.recipe_of(path, wanted)
+  local function ignore() end
+  local from = resume.newest(path, ignore)
+  local member = not from and any_run_of(path)
+  if member then return load_from(resume.newest(member, ignore), path, wanted) end
+  if not from then
+    errors.raise('%s: there is no checkpoint in %s to resume it from', path, checkpoint.folder_of(path))
+  end
+  local found = load_from(from, path, wanted)
+  if not found.is_study then return found end
+  return single_out(load_from(from, files.folder_of(path) .. '.h5', wanted), path)
+end
+
+-- ---- Whether it is the same run -----------------------------------------------------------------
+
+-- Fields of a configuration as 'optimizer.lr' → value; lists and plain values as they are shown.
+local function flatten(config, prefix, into)
+  for name, value in pairs(config) do
+    local path = prefix .. tostring(name)
+    if type(value) == 'table' and #value == 0 then
+      flatten(value, path .. '.', into)
+    else
+      into[path] = type(value) == 'table' and json.encode(value) or value
+    end
+  end
+  return into
+end
+
+local of_no_matter = { output = true, name = true } -- where results lie and what they are called
+
+-- Of functions a checkpoint can only tell where they stood, so they are the same as long as the recipe's text is.
+local function is_function(value)
+  return type(value) == 'string' and value:find('^function at ') ~= nil
+end
+
+--- The fields of the recipe that are not as they were.
+---@param run icot.Run
+---@param from icot.Checkpoint
+---@return string[] changes 'optimizer.lr: 0.001, now 0.0005'
+function resume.changes(run, from)
+  local before = flatten(from.description.config, '', {})
+  local now = flatten(json.decode(run.config_json), '', {})
+  local all, changes = {}, {}
+  for _, side in ipairs { before, now } do
+    for name in pairs(side) do all[name] = true end
+  end
+  for _, name in ipairs(names.of(all)) do
+    local old, new = before[name], now[name]
+    if is_function(old) and is_function(new) then
+      if from.source ~= run.source then changes[#changes + 1] = name .. ": a function, and the recipe's text is new" end
+    elseif old ~= new and not of_no_matter[name] then
+      changes[#changes + 1] = ('%s: %s, now %s'):format(name, options.show(old), options.show(new))
+    end
+  end
+  return changes
+end
+
+local function require_same(run, from, changes)
+  if #changes == 0 then return end
+  errors.raise('%s: the recipe has changed since its checkpoint of step %d: %s; --allow-changes goes on all the same',
+               run.output, from.description.state.step, table.concat(changes, '; '))
+end
+
+-- Bits are only promised for the same machine, threads and library.
+local function tell_of_machine(from, note)
+  local before = from.description.machine
+  local now = { host = runlog.host_name(), threads = core.C.icot_threads(), versions = core.versions() }
+  for _, each in ipairs(names.of(now.versions)) do
+    now[each], before[each] = now.versions[each], before.versions[each]
+  end
+  local differences = {}
+  for _, each in ipairs { 'host', 'threads', 'cpu_kernels', 'openblas', 'icot' } do
+    if before[each] ~= now[each] then
+      differences[#differences + 1] = ('%s %s, before %s'):format(each, tostring(now[each]), tostring(before[each]))
+    end
+  end
+  if #differences == 0 then return end
+  note('resumed where results may differ in the last bits: ' .. table.concat(differences, '; '))
+end
+
+-- ---- Both ---------------------------------------------------------------------------------------
+
+-- When the run file was written last.
+local function last_sign_of_life(path)
+  local seconds = lfs.attributes(path, 'modification')
+  return seconds and runlog.time(seconds) or ''
+end
+
+---@class icot.Resumption what a run goes on from
+---@field from icot.Checkpoint
+---@field segment table the row that it adds to /segments
+---@field allow_changes boolean
+
+--- What a run can go on from.
+---@param run icot.Run
+---@param wanted { allow_changes?: boolean }
+---@param note fun(text: string)
+---@return icot.Resumption? resumption nil: nothing has begun yet
+---raises an error when the recipe has changed, or there are rows but no checkpoint
+function resume.find(run, wanted, note)
+  local from = resume.newest(run.output, note)
+  if not from then
+    if not files.kind(run.output) then return nil end
+    errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
+                 checkpoint.folder_of(run.output))
+  end
+  local changes, stopped_by = resume.changes(run, from), from.description.stopped_by
+  if not wanted.allow_changes then require_same(run, from, changes) end
+  tell_of_machine(from, note)
+  return {
+    from = from, allow_changes = wanted.allow_changes or false,
+    segment = {
+      step = from.description.state.step, changes = table.concat(changes, '; '),
+      stopped_by = stopped_by or 'broken off',
+      stopped_time = stopped_by and from.description.time or last_sign_of_life(run.output),
+    },
+  }
+end
+
+return resume

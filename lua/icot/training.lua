@@ -1,0 +1,248 @@
+--- A training: everything one run needs, one update, one evaluation. icot.trainer decides what comes when.
+local batch = require 'icot.batch'
+local checkpoint = require 'icot.checkpoint'
+local core = require 'icot.core'
+local dataset = require 'icot.dataset'
+local errors = require 'icot.errors'
+local evaluate = require 'icot.evaluate'
+local gpt2 = require 'icot.gpt2'
+local meter = require 'icot.meter'
+local model_file = require 'icot.model_file'
+local optim = require 'icot.optim'
+local pretrained = require 'icot.pretrained'
+local sampler = require 'icot.sampler'
+local schedule = require 'icot.schedule'
+local scope = require 'icot.scope'
+local training_state = require 'icot.training_state'
+
+local C = core.C
+local training = {}
+
+---@class icot.Training one run while it goes on
+---@field run icot.Run
+---@field config table resolved configuration (icot.recipe_fields.run)
+---@field data icot.Dataset
+---@field model icot.GPT2
+---@field optimizer icot.AdamW
+---@field meter icot.Meter
+---@field state icot.ScheduleState
+---@field planned number? removed tokens of the next update, once the schedule was asked
+---@field evaluated table<string, integer> step of the last evaluation of each split
+---@field explicit_accuracy number? accuracy with all CoT, measured just before the first removal
+---@field log icot.TrainingLog set by the trainer
+---@field progress icot.Progress set by the trainer
+local Training = {}
+Training.__index = Training
+
+-- ---- Setting up ---------------------------------------------------------------------------------
+
+-- The context of a new model, or of a pretrained one, where the recipe's configuration has it.
+local function context_for(config, data)
+  local context = config.model.context or data.max_length
+  if data.max_length > context then
+    errors.raise('model.context: the longest example has %d tokens, the context only %d; raise model.context',
+                 data.max_length, context)
+  end
+  return context
+end
+
+-- Each symbol of the dataset must have an id in the checkpoint, and the same one, where the checkpoint tells.
+local function check_vocabulary(words, folder)
+  local known = pretrained.inspect(folder, 'model.pretrained').vocab_size
+  if words.size > known then
+    errors.raise("model.pretrained: the dataset has %d symbols, the checkpoint %d; give dataset.tokenizer = '%s'",
+                 words.size, known, folder)
+  end
+  local saved = model_file.vocabulary(folder)
+  for i, symbol in ipairs(saved and words.symbols or {}) do
+    if saved.symbols[i] ~= symbol then
+      errors.raise("model.pretrained: id %d is '%s' in the dataset, but '%s' in %s/vocabulary.json", i - 1, symbol,
+                   tostring(saved.symbols[i]), folder)
+    end
+  end
+end
+
+local function load_model(given, context, data)
+  check_vocabulary(data.vocabulary, given.pretrained)
+  return gpt2.from_pretrained(given.pretrained, { context = context, dropout = given.dropout })
+end
+
+-- The model as the recipe has it, or as a checkpoint left it.
+local function make_model(config, data, from)
+  local given, context = config.model, context_for(config, data)
+  local folder = from and from.model_folder or given.pretrained
+  if folder then return load_model({ pretrained = folder, dropout = given.dropout }, context, data) end
+  return gpt2.new({
+    vocab_size = data.vocabulary.size, layers = given.layers, heads = given.heads, width = given.width,
+    context = context, dropout = given.dropout, initializer_range = given.initializer_range,
+  }, config.seed)
+end
+
+-- Model and optimizer; both are freed again if there is no room for the second.
+local function make_model_and_optimizer(config, data, from)
+  local model = make_model(config, data, from)
+  local ok, result = pcall(function()
+    local optimizer = optim.AdamW(model:parameters(), config.optimizer)
+    if from then checkpoint.read_moments(from, model, optimizer) end
+    return optimizer
+  end)
+  if ok then return model, result end
+  model:free()
+  error(result, 0)
+end
+
+local function check_data(data, from, allow_changes)
+  local found, expected = data:digest(), from.description.data
+  if found == expected or allow_changes then return end
+  errors.raise('dataset: its examples are not those that %s was trained on; give them back, or --allow-changes '
+               .. 'to go on with these', from.path)
+end
+
+local function state_at_start(info)
+  return {
+    step = 0, epoch = 0, removed = 0, own = {}, total_steps = info.total_steps,
+    steps_per_epoch = info.steps_per_epoch, max_cot = info.max_cot,
+  }
+end
+
+--- Everything that a run needs, made from its configuration, and brought to where a checkpoint was.
+---@param run icot.Run
+---@param from? icot.Checkpoint
+---@param allow_changes? boolean the data may be others than the checkpoint's
+---@return icot.Training
+function training.new(run, from, allow_changes)
+  local config = run.config
+  local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.load, config.dataset)
+  if from then check_data(data, from, allow_changes) end
+  local model, optimizer = errors.explain_memory('model', 'a smaller model.width or model.layers needs less',
+                                                 make_model_and_optimizer, config, data, from)
+  local examples = sampler.new(data.train:size(), config.train.batch, config.seed)
+  local total_steps = config.train.steps or config.train.epochs * examples.steps_per_epoch
+  local info = { steps_per_epoch = examples.steps_per_epoch, total_steps = total_steps, max_cot = data.max_cot }
+  local self = setmetatable({
+    run = run, config = config, data = data, model = model, sampler = examples, optimizer = optimizer,
+    learning_rate = optim.learning_rate(config.optimizer, total_steps), schedule = schedule.of(config, info),
+    batch = batch.new(), meter = meter.new(), state = state_at_start(info), evaluated = {},
+  }, Training)
+  if from then training_state.restore(self, from.description.state) end
+  return self
+end
+
+--- Frees the tensors and the data.
+function Training:free()
+  self.batch:free()
+  self.optimizer:free()
+  self.model:free()
+  self.data:free()
+end
+
+--- What a checkpoint has to hold: the state now, as far as it doesn't follow from the recipe.
+---@return icot.CheckpointParts
+function Training:checkpoint_parts()
+  local at_start = self.state.step == 0
+  local drops_moments = self.planned and self:resets_at(self.planned)
+  return {
+    description = { state = training_state.capture(self), data = self.data:digest() },
+    source = self.run.source, model = not at_start and self.model or nil, words = self.data.vocabulary,
+    optimizer = not at_start and not drops_moments and self.optimizer or nil, log = self.log and self.log.file,
+  }
+end
+
+-- ---- One update ---------------------------------------------------------------------------------
+
+--- Removed tokens as they are reported: never more than there are.
+function Training:removed()
+  return math.min(self.state.removed, self.data.max_cot)
+end
+
+--- Whether an update with `removed` tokens removed begins with zero moments: when more is removed than before, as long
+--- as the batch before still had some CoT (DESIGN: the method).
+---@param removed number
+---@return boolean
+function Training:resets_at(removed)
+  local grew = removed > self.state.removed and self.state.step > 0
+  return grew and self.config.optimizer.reset == 'all' and self.cot_was_left == true
+end
+
+local function reset_if_needed(self, removed)
+  local resets = self:resets_at(removed)
+  if resets then
+    self.optimizer:reset()
+    self.last_reset = self.state.step
+  end
+  return resets
+end
+
+local function pack(self)
+  local state, config = self.state, self.config
+  local ids, n = self.sampler:at(state.step)
+  local draw = state.step >= config.removal.smoothing_after and { seed = config.seed, step = state.step } or nil
+  local cut = batch.removal(config.removal, self.data.vocabulary, state.removed, draw)
+  self.batch:pack(self.data.train, ids, n, cut)
+  self.cot_was_left = self.batch:cot_left() > 0
+end
+
+--- Forward, backward, clip, AdamW. Everything that is made on the way is gone when the scope closes.
+local function compute(self, lr)
+  local config, packed = self.config, self.batch
+  local dropout = config.model.dropout > 0 and { seed = config.seed, step = self.state.step } or nil
+  return scope.run(function()
+    local loss, logits = self.model:loss(packed, dropout)
+    local value, hits = loss:item(), packed:count_hits(logits)
+    if value ~= value or value == math.huge then
+      errors.raise('training: the loss is %g at step %d (lr %g, %d tokens removed); a lower optimizer.lr may help',
+                   value, self.state.step + 1, lr, self:removed())
+    end
+    loss:backward()
+    local norm = self.optimizer:grad_norm()
+    self.optimizer:step { lr = lr, grad_scale = optim.clip_scale(norm, config.optimizer.clip) }
+    self.optimizer:zero_grad()
+    return { loss = value, hits = hits, grad_norm = norm }
+  end)
+end
+
+--- One update with `removed` tokens removed.
+function Training:update(removed)
+  local state = self.state
+  local was_reset = reset_if_needed(self, removed)
+  state.removed = removed
+  pack(self)
+  local lr = self.learning_rate(state.step + 1, self.last_reset and state.step + 1 - self.last_reset)
+  local measured = errors.explain_memory('training', 'a smaller train.batch needs less', compute, self, lr)
+  state.step = state.step + 1
+  state.epoch = state.step / state.steps_per_epoch
+  state.loss = measured.loss
+  self.meter:add(self.batch, self.model, measured, lr, was_reset)
+end
+
+-- ---- Evaluation ---------------------------------------------------------------------------------
+
+--- Evaluates a split with the CoT that is left now, logs it and says so.
+---@param split 'valid'|'test'
+---@return icot.Evaluation
+function Training:evaluate(split)
+  local seconds = C.icot_seconds()
+  local result = evaluate.run(self.model, self.data, split, self.state.removed, self.config.removal,
+                              self.config.evaluate)
+  self.meter:pause(C.icot_seconds() - seconds)
+  self.log:evaluation(self, split, result)
+  self.evaluated[split] = self.state.step
+  if split == 'valid' then self.state.accuracy = result.accuracy end
+  self.progress:note(('%s: step %d, removed %d of %d, accuracy %.3f, loss %.4f'):format(
+    split, self.state.step, self:removed(), self.data.max_cot, result.accuracy, result.loss))
+  return result
+end
+
+--- The same, unless it was done at this step already.
+---@param split 'valid'|'test'
+---@return icot.Evaluation? result nil: it was done; the last accuracy still holds
+function Training:evaluate_once(split)
+  if self.evaluated[split] ~= self.state.step then return self:evaluate(split) end
+end
+
+--- Writes the row of the interval that ends now, if anything happened in it.
+function Training:log_interval()
+  if not self.meter:is_empty() then self.log:interval(self, self.meter:interval()) end
+end
+
+return training
