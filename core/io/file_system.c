@@ -11,10 +11,9 @@ static const struct {
     unsigned type;
     const char *name;
 } remote[] = {
-    {0x6969, "NFS"},       {0xFF534D42, "CIFS"},     {0xFE534D42, "SMB"},
-    {0x517B, "SMB"},       {0x5346414F, "AFS"},      {0x01021997, "9P"},
-    {0x65735546, "FUSE"},  {0x00C36400, "Ceph"},     {0x0BD00BD0, "Lustre"},
-    {0x19830326, "BeeGFS"}, {0x7461636F, "OCFS2"},   {0x73757245, "Coda"},
+    {0x6969, "NFS"},        {0xFF534D42, "CIFS"},   {0xFE534D42, "SMB"},   {0x517B, "SMB"},
+    {0x5346414F, "AFS"},    {0x01021997, "9P"},     {0x65735546, "FUSE"},  {0x00C36400, "Ceph"},
+    {0x0BD00BD0, "Lustre"}, {0x19830326, "BeeGFS"}, {0x7461636F, "OCFS2"}, {0x73757245, "Coda"},
 };
 
 int icot_remote_file_system(const char *path, const char **name)

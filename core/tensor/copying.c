@@ -77,7 +77,8 @@ static bool is_dense_matrix(const tensor *t)
     return t->ndim == 2 && t->strides[0] > 0 && t->strides[1] > 0 && extent(t) == tensor_numel(t);
 }
 
-/* ordered (rows, columns), row-major <-> stretch, with the strides of t; both dtypes take 4 bytes */
+/* ordered (rows, columns), row-major <-> stretch, with the strides of t; both dtypes take 4 bytes
+ */
 static void reorder(const tensor *t, bool gather, uint32_t *ordered, uint32_t *stretch)
 {
     const int64_t rows = t->shape[0], columns = t->shape[1];

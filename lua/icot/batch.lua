@@ -66,6 +66,20 @@ function Batch:free()
   self.raw = nil
 end
 
+--- Calls a function with a batch that is there for it alone.
+---@generic T
+---@param body fun(packed: icot.Batch): T
+---@return T ...
+function batch.with(body)
+  local packed = batch.new()
+  local function finish(ok, ...)
+    packed:free()
+    if not ok then error((...), 0) end
+    return ...
+  end
+  return finish(pcall(body, packed))
+end
+
 --- Packs whole examples, for training or teacher-forced evaluation.
 ---@param corpus icot.Corpus
 ---@param ids ffi.cdata* int64_t[n], examples of the corpus counted from 0

@@ -86,7 +86,8 @@ end
 local function moment_tensors(model, optimizer)
   local tensors = {}
   for i, each in ipairs(model:named_parameters()) do
-    tensors[each.name .. '.exp_avg'], tensors[each.name .. '.exp_avg_sq'] = optimizer.exp_avg[i], optimizer.exp_avg_sq[i]
+    tensors[each.name .. '.exp_avg'] = optimizer.exp_avg[i]
+    tensors[each.name .. '.exp_avg_sq'] = optimizer.exp_avg_sq[i]
   end
   return tensors
 end
@@ -162,11 +163,11 @@ function checkpoint.read(path)
 end
 
 --- Reads the moments of a checkpoint into an optimizer.
+---@param optimizer icot.AdamW its moments are zero
 ---@param self icot.Checkpoint
 ---@param model icot.GPT2
----@param optimizer icot.AdamW its moments are zero
 ---raises an error when the file has other tensors than the model has parameters, or of other shapes
-function checkpoint.read_moments(self, model, optimizer)
+function checkpoint.read_moments(optimizer, self, model)
   if not self.moments then return end
   local file = safetensors.open(self.moments)
   local ok, problem = pcall(function()

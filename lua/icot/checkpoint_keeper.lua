@@ -4,6 +4,7 @@
 --- the evaluations with the most CoT removed.
 local checkpoint = require 'icot.checkpoint'
 local core = require 'icot.core'
+local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local json = require 'icot.json'
 local runlog = require 'icot.runlog'
@@ -41,6 +42,13 @@ function checkpoint_keeper.new(folder, options, from)
   return self
 end
 
+--- The step of the newest checkpoint.
+---@return integer? step nil: there is none
+function Keeper:last_good()
+  local last = self.entries[#self.entries]
+  return last and last.step
+end
+
 -- ---- When ---------------------------------------------------------------------------------------
 
 local function is_due(self, step)
@@ -67,7 +75,7 @@ end
 function Keeper:consider(training)
   if training.state.step == self.last_step then return end
   local stage = ends_stage(training)
-  if stage or self.is_best or is_due(self, training.state.step) then self:try(training, { stage = stage }) end
+  if stage or self.is_best or is_due(self, training.state.step) then self:save(training, { stage = stage }) end
 end
 
 -- ---- Writing ------------------------------------------------------------------------------------
@@ -90,40 +98,60 @@ local function add_entry(self, entry)
   table.insert(self.entries, entry)
 end
 
---- Writes a checkpoint of the training as it is now.
----@param training icot.Training
----@param why { stage?: boolean, stopped_by?: string, result?: icot.RunResult } for checkpoint.json
----raises an error when it cannot be written; the ones before stand
-function Keeper:save(training, why)
-  local started, step = C.icot_seconds(), training.state.step
-  local parts, path = training:checkpoint_parts(), checkpoint.path(self.folder, step)
-  local before = self.entries[#self.entries] or {}
-  local same = before.step == step and before or {} -- written once more, with all that it is kept for
-  local entry = { step = step, path = path, stage = why.stage or same.stage, best = self.is_best or same.best }
-  complete(self, parts.description, training.run)
-  parts.description.kept_for = { stage = entry.stage, best = entry.best }
-  parts.description.stopped_by, parts.description.result = why.stopped_by, why.result
-  checkpoint.write(path, parts)
+-- Takes in a checkpoint that was written, and the time that it took.
+local function note_written(self, training, entry, started)
   add_entry(self, entry)
   self:prune()
-  self.is_best = nil
-  self.last_time, self.last_step = C.icot_seconds(), step
+  self.is_best, self.last_time, self.last_step = nil, C.icot_seconds(), entry.step
   self.seconds = self.seconds + self.last_time - started
   if training.meter.started then training.meter:pause(self.last_time - started) end
 end
 
---- The same, but a failure only costs this checkpoint: the user is told, and the training goes on.
+---@class icot.CheckpointReason for checkpoint.json
+---@field stage? boolean it is the end of a stage
+---@field stopped_by? string the run ends here for now
+---@field result? icot.RunResult the run is over
+
+-- What is to be written, and where. A checkpoint that is written once more is kept for all that it was kept for.
+local function prepare(self, training, why)
+  local parts, step = training:checkpoint_parts(), training.state.step
+  local before = self.entries[#self.entries] or {}
+  local same = before.step == step and before or {}
+  local entry = {
+    step = step, path = checkpoint.path(self.folder, step),
+    stage = why.stage or same.stage, best = self.is_best or same.best,
+  }
+  complete(self, parts.description, training.run)
+  parts.description.kept_for = { stage = entry.stage, best = entry.best }
+  parts.description.stopped_by, parts.description.result = why.stopped_by, why.result
+  return entry, parts
+end
+
+local function write(model, path, parts)
+  if not divergence.has_finite_parameters(model) then errors.raise('the parameters are no numbers any more') end
+  checkpoint.write(path, parts)
+end
+
+--- Writes a checkpoint of the training as it is now. If it cannot be written, only this checkpoint is lost: the user is
+--- told, and the training goes on.
 ---@param training icot.Training
----@param why table
+---@param why icot.CheckpointReason
 ---@return boolean saved
-function Keeper:try(training, why)
-  local ok, problem = pcall(self.save, self, training, why)
-  if ok then return true end
-  if not errors.is_user_error(problem) then error(problem, 0) end
-  self.last_time = C.icot_seconds() -- the next attempt is as far away as ever
-  training.progress:note(('no checkpoint at step %d: %s; the one before stands, and training goes on'):format(
-    training.state.step, errors.describe(problem)))
-  return false
+---raises an error when the schedule keeps what no checkpoint can hold
+function Keeper:save(training, why)
+  local started = C.icot_seconds()
+  local entry, parts = prepare(self, training, why)
+  local ok, problem = pcall(write, training.model, entry.path, parts)
+  if ok then
+    note_written(self, training, entry, started)
+  elseif errors.is_user_error(problem) then
+    self.last_time = C.icot_seconds() -- the next attempt is as far away as ever
+    training.progress:note(('no checkpoint at step %d: %s; the one before stands, and training goes on'):format(
+      entry.step, errors.describe(problem)))
+  else
+    error(problem, 0)
+  end
+  return ok
 end
 
 -- ---- Keeping ------------------------------------------------------------------------------------

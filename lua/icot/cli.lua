@@ -11,7 +11,7 @@ local cli = {}
 local FAILED, WRONG_USAGE = 1, 2
 
 --- Each command is a module { configure = function(parser), run = function(arguments) -> exit code }.
-local commands = { data = 'icot.cli.data', export = 'icot.cli.export' }
+local commands = { data = 'icot.cli.data', eval = 'icot.cli.eval', export = 'icot.cli.export' }
 
 local recipe_help = [[
 Trains what a recipe describes and writes what happened to an HDF5 run file.]]
@@ -21,12 +21,14 @@ commands:
    icot data check FILE        look through a file of examples
    icot data TASK              print examples of a dataset
    icot data --help            more about these
+   icot eval RUN               evaluate the model of a run or checkpoint once more
    icot export RUN DIR         save a run's model for Hugging Face
 
 examples:
    icot recipes/quickstart.lua
    icot recipes/mult_4x4.lua --seed 7 --out results/seed7.h5
-   icot recipes/mult_9x9.lua --set optimizer.lr=1e-4 --set train.epochs=20]]
+   icot recipes/mult_9x9.lua --set optimizer.lr=1e-4 --set train.epochs=20
+   icot recipes/mult_9x9.lua --resume]]
 
 local function print_versions()
   local versions = require('icot.core').versions()

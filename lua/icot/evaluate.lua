@@ -82,10 +82,11 @@ local function finish_rule(vocabulary)
 end
 
 local function decode_chunk(model, data, corpus, start, n, removed, removal)
-  local packed, cut = batch.new(), batch.removal(removal, data.vocabulary, removed)
-  packed:prompts(corpus, id_range(start, n), n, cut)
-  local prompts = unpack_prompts(packed, corpus, start, cut)
-  packed:free()
+  local cut = batch.removal(removal, data.vocabulary, removed)
+  local prompts = batch.with(function(packed)
+    packed:prompts(corpus, id_range(start, n), n, cut)
+    return unpack_prompts(packed, corpus, start, cut)
+  end)
   local cot_left = math.max(0, data.max_cot - removed)
   return generate.greedy(model, prompts, {
     max_new_tokens = cot_left + data.max_answer + 3, -- <eos> #### … <eos>
@@ -146,20 +147,26 @@ local function decode_all(model, data, corpus, n_examples, removed, removal, opt
   for j = 1, data.max_answer do result.positions[j] = counts[j] and hits[j] / counts[j] or 0 / 0 end
 end
 
+-- One chunk of examples, teacher-forced: the loss summed over its targets, how many were hit, how many there are.
+local function force_chunk(model, packed)
+  return scope.run(scope.no_grad, function()
+    local mean, logits = model:loss(packed)
+    return mean:item() * packed:targets(), packed:count_hits(logits), packed:targets()
+  end)
+end
+
 --- Loss and token accuracy of the same examples.
 local function teacher_force(model, data, corpus, n_examples, removed, removal, options, result)
-  local packed, loss, hits, targets = batch.new(), 0, 0, 0
-  for start = 0, n_examples - 1, options.batch do
-    interrupt.check()
-    local n = math.min(options.batch, n_examples - start)
-    packed:pack(corpus, id_range(start, n), n, batch.removal(removal, data.vocabulary, removed))
-    scope.run(scope.no_grad, function()
-      local mean, logits = model:loss(packed)
-      loss, targets = loss + mean:item() * packed:targets(), targets + packed:targets()
-      hits = hits + packed:count_hits(logits)
-    end)
-  end
-  packed:free()
+  local cut, loss, hits, targets = batch.removal(removal, data.vocabulary, removed), 0, 0, 0
+  batch.with(function(packed)
+    for start = 0, n_examples - 1, options.batch do
+      interrupt.check()
+      local n = math.min(options.batch, n_examples - start)
+      packed:pack(corpus, id_range(start, n), n, cut)
+      local chunk_loss, chunk_hits, chunk_targets = force_chunk(model, packed)
+      loss, hits, targets = loss + chunk_loss, hits + chunk_hits, targets + chunk_targets
+    end
+  end)
   result.loss, result.token_accuracy = loss / targets, hits / targets
 end
 

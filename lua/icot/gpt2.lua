@@ -3,6 +3,7 @@ local errors = require 'icot.errors'
 local gpt2_config = require 'icot.gpt2_config'
 local nn = require 'icot.nn'
 local random = require 'icot.random'
+local scope = require 'icot.scope'
 local tensor = require 'icot.tensor'
 
 local gpt2 = {}
@@ -64,7 +65,12 @@ function gpt2.new(config, seed)
       errors.raise('gpt2: %s is %s, expected an integer of at least 1', name, tostring(value))
     end
   end
-  return GPT2(config, seed)
+  local model
+  scope.all_or_none(function()
+    model = GPT2(config, seed)
+    return model:parameters()
+  end)
+  return model
 end
 
 --- Whether a value is a GPT-2 model.
@@ -73,6 +79,8 @@ end
 function gpt2.is_model(value)
   return type(value) == 'table' and getmetatable(value) == GPT2
 end
+
+local function no_watch() end
 
 --- Hidden states after the last layer norm. Of the last block only the rows that are asked for are worked out.
 ---@param tokens icot.Tensor int32 (T), sequences end to end
@@ -85,9 +93,15 @@ function GPT2:hidden(tokens, positions, context, rows)
   local x = tensor.apply('token_position_embedding',
                          { transformer.wte.weight, transformer.wpe.weight, tokens, positions })
   x = transformer.drop(x, context)
-  local last = #transformer.h
-  for i, block in ipairs(transformer.h) do x = block(x, context, i == last and rows or nil) end
-  return transformer.ln_f(x)
+  local watch, last = context.watch or no_watch, #transformer.h
+  watch('the embeddings', x)
+  for i, block in ipairs(transformer.h) do
+    x = block(x, context, i == last and rows or nil)
+    watch('transformer.h.' .. i - 1, x)
+  end
+  x = transformer.ln_f(x)
+  watch('transformer.ln_f', x)
+  return x
 end
 
 --- Logits of hidden states.
@@ -100,12 +114,13 @@ end
 --- Loss of a packed batch at its target rows, and the logits there.
 ---@param batch icot.Batch
 ---@param dropout? { seed: integer, step: integer } while training
+---@param watch? fun(name: string, output: icot.Tensor) is shown what comes out of each layer
 ---@return icot.Tensor loss scalar
 ---@return icot.Tensor logits (R, vocab_size)
-function GPT2:loss(batch, dropout)
+function GPT2:loss(batch, dropout, watch)
   local inputs = batch:tensors()
-  local hidden = self:hidden(inputs.tokens, inputs.positions,
-                             { cu_seqlens = inputs.cu_seqlens, dropout = dropout }, inputs.target_rows)
+  local context = { cu_seqlens = inputs.cu_seqlens, dropout = dropout, watch = watch }
+  local hidden = self:hidden(inputs.tokens, inputs.positions, context, inputs.target_rows)
   local logits = self:logits(hidden)
   return logits:cross_entropy(inputs.targets), logits
 end

@@ -69,6 +69,13 @@ local checkpoint = {
   keep = { type = 'table', fields = keep, doc = 'which checkpoints stay' },
 }
 
+local divergence = {
+  policy = { type = 'string', one_of = { 'stop', 'rollback', 'continue' }, default = 'stop', doc = 'what is done' },
+  loss_above = { type = 'number', above = 0, also = { false }, doc = 'default: 10 times that of guessing; or false' },
+  lr_scale = { type = 'number', above = 0, max = 1, default = 0.5, doc = 'of the learning rate after a rollback' },
+  rollbacks = { type = 'integer', min = 1, max = MOST, default = 3, doc = 'before the run is given up' },
+}
+
 --- What describes one run; an arm of a study may override any of it.
 fields.run = {
   name = { type = 'string', doc = 'default: the name of the file, without .lua' },
@@ -81,6 +88,7 @@ fields.run = {
   optimizer = { type = 'table', fields = optimizer, doc = 'AdamW' },
   train = { type = 'table', fields = train, doc = 'how long, and what is reported when' },
   evaluate = { type = 'table', fields = evaluate, doc = 'greedy decoding of unseen examples' },
+  divergence = { type = 'table', fields = divergence, doc = 'a loss or gradients that are no numbers, or too high' },
   checkpoint = { type = 'table', fields = checkpoint, doc = 'when all that the run is gets saved' },
   output = { type = 'string', doc = 'the run file, or the index of a study; default: results/NAME.h5' },
 }

@@ -130,23 +130,6 @@ local function require_same(run, from, changes)
                run.output, from.description.state.step, table.concat(changes, '; '))
 end
 
--- Bits are only promised for the same machine, threads and library.
-local function tell_of_machine(from, note)
-  local before = from.description.machine
-  local now = { host = runlog.host_name(), threads = core.C.icot_threads(), versions = core.versions() }
-  for _, each in ipairs(names.of(now.versions)) do
-    now[each], before[each] = now.versions[each], before.versions[each]
-  end
-  local differences = {}
-  for _, each in ipairs { 'host', 'threads', 'cpu_kernels', 'openblas', 'icot' } do
-    if before[each] ~= now[each] then
-      differences[#differences + 1] = ('%s %s, before %s'):format(each, tostring(now[each]), tostring(before[each]))
-    end
-  end
-  if #differences == 0 then return end
-  note('resumed where results may differ in the last bits: ' .. table.concat(differences, '; '))
-end
-
 -- ---- Both ---------------------------------------------------------------------------------------
 
 -- When the run file was written last.
@@ -159,31 +142,77 @@ end
 ---@field from icot.Checkpoint
 ---@field segment table the row that it adds to /segments
 ---@field allow_changes boolean
+---@field lr_scale number? of the training; nil: as in the checkpoint
+
+--- Makes sure, before anything is touched, that a run can be resumed.
+---@param run icot.Run
+---@param wanted { allow_changes?: boolean }
+---raises an error when the recipe has changed, or there are rows but no checkpoint
+function resume.check(run, wanted)
+  local from = resume.newest(run.output, function() end)
+  if from then
+    if not wanted.allow_changes then require_same(run, from, resume.changes(run, from)) end
+  elseif files.kind(run.output) then
+    errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
+                 checkpoint.folder_of(run.output))
+  end
+end
 
 --- What a run can go on from.
 ---@param run icot.Run
 ---@param wanted { allow_changes?: boolean }
 ---@param note fun(text: string)
 ---@return icot.Resumption? resumption nil: nothing has begun yet
----raises an error when the recipe has changed, or there are rows but no checkpoint
+---raises an error as `resume.check` does
 function resume.find(run, wanted, note)
+  resume.check(run, wanted)
   local from = resume.newest(run.output, note)
-  if not from then
-    if not files.kind(run.output) then return nil end
-    errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
-                 checkpoint.folder_of(run.output))
-  end
-  local changes, stopped_by = resume.changes(run, from), from.description.stopped_by
-  if not wanted.allow_changes then require_same(run, from, changes) end
-  tell_of_machine(from, note)
+  if not from then return nil end
+  local stopped_by = from.description.stopped_by
   return {
     from = from, allow_changes = wanted.allow_changes or false,
     segment = {
-      step = from.description.state.step, changes = table.concat(changes, '; '),
+      step = from.description.state.step, changes = table.concat(resume.changes(run, from), '; '),
       stopped_by = stopped_by or 'broken off',
       stopped_time = stopped_by and from.description.time or last_sign_of_life(run.output),
     },
   }
+end
+
+--- The same after the training has diverged.
+---@param run icot.Run
+---@param wanted { allow_changes?: boolean }
+---@param note fun(text: string)
+---@param lr_scale number from now on
+---@return icot.Resumption
+function resume.after_divergence(run, wanted, note, lr_scale)
+  local resumption = assert(resume.find(run, wanted, note))
+  local segment, change = resumption.segment, ('lr_scale: %g'):format(lr_scale)
+  segment.stopped_by, segment.stopped_time = 'diverged', runlog.time()
+  segment.changes = segment.changes == '' and change or segment.changes .. '; ' .. change
+  resumption.lr_scale = lr_scale
+  return resumption
+end
+
+--- Tells if this is another machine than the one that a checkpoint was written on.
+---@param from icot.Checkpoint
+---@param note fun(text: string)
+function resume.compare_machine(from, note)
+  local before = from.description.machine
+  local now = { host = runlog.host_name(), threads = core.C.icot_threads(), versions = core.versions() }
+  local differences = {}
+  local function compare(name, old, new)
+    if old ~= new then
+      differences[#differences + 1] = ('%s %s, before %s'):format(name, tostring(new), tostring(old))
+    end
+  end
+  compare('host', before.host, now.host)
+  compare('threads', before.threads, now.threads)
+  for _, name in ipairs { 'cpu_kernels', 'openblas', 'icot' } do
+    compare(name, before.versions[name], now.versions[name])
+  end
+  if #differences == 0 then return end
+  note('resumed where the last bits may come out differently: ' .. table.concat(differences, '; '))
 end
 
 return resume

@@ -51,6 +51,12 @@ function study.check_outputs(recipe, overwrite)
   for _, run in ipairs(recipe.runs) do check_run(run, overwrite) end
 end
 
+-- The same for a study that is resumed: what is there has to be what is wanted.
+local function check_resumed(recipe, options)
+  study.check_outputs(recipe, true)
+  for _, run in ipairs(recipe.runs) do require('icot.resume').check(run, options) end
+end
+
 local function was_interrupted()
   return require('icot.core').C.icot_interrupted() ~= 0
 end
@@ -138,7 +144,7 @@ end
 --- A run that fails is reported, and the others go on.
 function study.run(recipe, options)
   options.out, options.err = options.out or io.stdout, options.err or io.stderr
-  study.check_outputs(recipe, options.overwrite or options.resume)
+  if options.resume then check_resumed(recipe, options) else study.check_outputs(recipe, options.overwrite) end
   local run = recipe.is_study and run_with_index or run_all
   local results, end_state = run(recipe, options)
   if recipe.is_study or end_state ~= 'failed' then

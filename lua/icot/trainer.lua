@@ -1,6 +1,7 @@
 --- One run from its beginning, or from a checkpoint, to its end: what comes when, and what is kept however it ends.
 local checkpoint = require 'icot.checkpoint'
 local checkpoint_keeper = require 'icot.checkpoint_keeper'
+local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local interrupt = require 'icot.interrupt'
@@ -71,19 +72,8 @@ end
 
 -- ---- The end ------------------------------------------------------------------------------------
 
---- Whether all parameters are numbers; after a loss that is none they may not be.
-local function is_finite(model)
-  for _, parameter in ipairs(model:parameters()) do
-    local values, n = parameter:read()
-    local sum = 0
-    for i = 0, n - 1 do sum = sum + values[i] * 0 end
-    if sum ~= 0 then return false end
-  end
-  return true
-end
-
 local function save_model(self)
-  if not is_finite(self.model) then return end
+  if not divergence.has_finite_parameters(self.model) then return end
   scope.run(model_file.save, self.run.model_output, self.model, self.data.vocabulary)
   self.model_path = self.run.model_output
 end
@@ -110,7 +100,7 @@ end
 
 --- A bug keeps the place where it was raised; what is raised on purpose stays as it is.
 local function with_trace(raised)
-  local on_purpose = errors.is_user_error(raised) or interrupt.is_interrupt(raised)
+  local on_purpose = errors.is_user_error(raised) or interrupt.is_interrupt(raised) or divergence.is_divergence(raised)
   return on_purpose and raised or debug.traceback(tostring(raised), 2)
 end
 
@@ -126,11 +116,11 @@ end
 --- Keeps what there is: a checkpoint to go on from, the last rows, the model, and how the run ended. A run that failed
 --- gets no checkpoint: its last one is known to be good. Rows that are only there because the run stops come after it.
 local function wind_up(self, status, accuracy)
-  if status == 'interrupted' then self.keeper:try(self, { stopped_by = status }) end
+  if status == 'interrupted' then self.keeper:save(self, { stopped_by = status }) end
   self:log_interval()
   save_model(self)
   local result = result_of(self, status, accuracy)
-  if status == 'finished' and self.keeper:try(self, { result = result }) then self.keeper:prune(true) end
+  if status == 'finished' and self.keeper:save(self, { result = result }) then self.keeper:prune(true) end
   self.log:set('checkpoint_seconds', self.keeper.seconds)
   self.log:close(status)
   return result
@@ -171,7 +161,7 @@ local function begin(self, options, resumption)
 end
 
 local function run_locked(run, options, resumption)
-  local self = training.new(run, resumption and resumption.from, resumption and resumption.allow_changes)
+  local self = training.new(run, resumption)
   local begun, problem = pcall(begin, self, options, resumption)
   if not begun then
     self:free()
@@ -186,6 +176,22 @@ local function run_locked(run, options, resumption)
   if status == 'failed' then error(outcome, 0) end -- the first error is the one to tell
   if not saved then error(result, 0) end
   return result
+end
+
+-- Runs it; after a divergence that the recipe wants undone, once more from the last checkpoint with a lower learning
+-- rate, which is one more segment of the same run.
+local function run_with_rollbacks(run, options, resumption, note)
+  local wanted = run.config.divergence
+  for attempt = 0, wanted.rollbacks do
+    local ok, result = pcall(run_locked, run, options, resumption)
+    if ok then return result end
+    if not divergence.is_divergence(result) then error(result, 0) end
+    if attempt == wanted.rollbacks then
+      errors.raise('%s; %d rollbacks did not help (divergence.rollbacks)', result.message, attempt)
+    end
+    resumption = resume.after_divergence(run, options, note, result.lr_scale * wanted.lr_scale)
+    note(('%s; rolled back, learning rate times %g'):format(result.message, resumption.lr_scale))
+  end
 end
 
 -- JSON has no NaN, so it is not in a result that was read.
@@ -218,7 +224,8 @@ function trainer.run(run, options)
       note('finished already')
       return finished_result(resumption.from)
     end
-    return run_locked(run, options, resumption)
+    if resumption then resume.compare_machine(resumption.from, note) end
+    return run_with_rollbacks(run, options, resumption, note)
   end)
 end
 

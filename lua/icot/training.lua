@@ -3,6 +3,7 @@ local batch = require 'icot.batch'
 local checkpoint = require 'icot.checkpoint'
 local core = require 'icot.core'
 local dataset = require 'icot.dataset'
+local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
 local gpt2 = require 'icot.gpt2'
@@ -29,6 +30,8 @@ local training = {}
 ---@field planned number? removed tokens of the next update, once the schedule was asked
 ---@field evaluated table<string, integer> step of the last evaluation of each split
 ---@field explicit_accuracy number? accuracy with all CoT, measured just before the first removal
+---@field lr_scale number factor on the learning rate, after rollbacks
+---@field skipped integer updates that were left out, because they would have spoilt the model
 ---@field log icot.TrainingLog set by the trainer
 ---@field progress icot.Progress set by the trainer
 local Training = {}
@@ -78,17 +81,23 @@ local function make_model(config, data, from)
   }, config.seed)
 end
 
--- Model and optimizer; both are freed again if there is no room for the second.
+-- Calls body(thing, …); if that raises an error, the thing is freed.
+local function or_free(thing, body, ...)
+  local ok, result = pcall(body, thing, ...)
+  if ok then return result end
+  thing:free()
+  error(result, 0)
+end
+
+local function make_optimizer(model, config, from)
+  local optimizer = optim.AdamW(model:parameters(), config.optimizer)
+  if from then or_free(optimizer, checkpoint.read_moments, from, model) end
+  return optimizer
+end
+
 local function make_model_and_optimizer(config, data, from)
   local model = make_model(config, data, from)
-  local ok, result = pcall(function()
-    local optimizer = optim.AdamW(model:parameters(), config.optimizer)
-    if from then checkpoint.read_moments(from, model, optimizer) end
-    return optimizer
-  end)
-  if ok then return model, result end
-  model:free()
-  error(result, 0)
+  return model, or_free(model, make_optimizer, config, from)
 end
 
 local function check_data(data, from, allow_changes)
@@ -105,27 +114,34 @@ local function state_at_start(info)
   }
 end
 
---- Everything that a run needs, made from its configuration, and brought to where a checkpoint was.
----@param run icot.Run
----@param from? icot.Checkpoint
----@param allow_changes? boolean the data may be others than the checkpoint's
----@return icot.Training
-function training.new(run, from, allow_changes)
-  local config = run.config
-  local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.load, config.dataset)
-  if from then check_data(data, from, allow_changes) end
+-- All but the data and the batch.
+local function assemble(run, data, packed, resumption)
+  local config, from = run.config, resumption and resumption.from
+  if from then check_data(data, from, resumption.allow_changes) end
+  local examples = sampler.new(data.train:size(), config.train.batch, config.seed)
   local model, optimizer = errors.explain_memory('model', 'a smaller model.width or model.layers needs less',
                                                  make_model_and_optimizer, config, data, from)
-  local examples = sampler.new(data.train:size(), config.train.batch, config.seed)
   local total_steps = config.train.steps or config.train.epochs * examples.steps_per_epoch
   local info = { steps_per_epoch = examples.steps_per_epoch, total_steps = total_steps, max_cot = data.max_cot }
   local self = setmetatable({
     run = run, config = config, data = data, model = model, sampler = examples, optimizer = optimizer,
     learning_rate = optim.learning_rate(config.optimizer, total_steps), schedule = schedule.of(config, info),
-    batch = batch.new(), meter = meter.new(), state = state_at_start(info), evaluated = {},
+    batch = packed, meter = meter.new(), state = state_at_start(info), evaluated = {}, lr_scale = 1, skipped = 0,
   }, Training)
   if from then training_state.restore(self, from.description.state) end
+  self.lr_scale = resumption and resumption.lr_scale or self.lr_scale
   return self
+end
+
+--- Everything that a run needs, made from its configuration, and brought to where a checkpoint was.
+---@param run icot.Run
+---@param resumption? icot.Resumption
+---@return icot.Training
+function training.new(run, resumption)
+  local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.load, run.config.dataset)
+  return or_free(data, function()
+    return or_free(batch.new(), function(packed) return assemble(run, data, packed, resumption) end)
+  end)
 end
 
 --- Frees the tensors and the data.
@@ -182,37 +198,57 @@ local function pack(self)
   self.cot_was_left = self.batch:cot_left() > 0
 end
 
---- Forward, backward, clip, AdamW. Everything that is made on the way is gone when the scope closes.
-local function compute(self, lr)
-  local config, packed = self.config, self.batch
-  local dropout = config.model.dropout > 0 and { seed = config.seed, step = self.state.step } or nil
+--- Forward, backward, clip, AdamW. Everything that is made on the way is gone when the scope closes. With `trouble`
+--- nothing was updated.
+local function compute(self, lr, dropout)
   return scope.run(function()
-    local loss, logits = self.model:loss(packed, dropout)
-    local value, hits = loss:item(), packed:count_hits(logits)
-    if value ~= value or value == math.huge then
-      errors.raise('training: the loss is %g at step %d (lr %g, %d tokens removed); a lower optimizer.lr may help',
-                   value, self.state.step + 1, lr, self:removed())
-    end
+    local loss, logits = self.model:loss(self.batch, dropout)
+    local value, hits = loss:item(), self.batch:count_hits(logits)
+    local trouble = divergence.of_loss(self, value)
+    if trouble then return { trouble = trouble } end
     loss:backward()
     local norm = self.optimizer:grad_norm()
-    self.optimizer:step { lr = lr, grad_scale = optim.clip_scale(norm, config.optimizer.clip) }
+    trouble = divergence.of_gradient(norm)
+    if trouble then return { trouble = trouble } end
+    self.optimizer:step { lr = lr, grad_scale = optim.clip_scale(norm, self.config.optimizer.clip) }
     self.optimizer:zero_grad()
     return { loss = value, hits = hits, grad_norm = norm }
   end)
 end
 
+-- The same; whatever is raised on the way leaves no gradients behind that the next update would add to.
+local function compute_cleanly(...)
+  local self = ...
+  local ok, result = pcall(compute, ...)
+  if ok then return result end
+  self.optimizer:zero_grad()
+  error(result, 0)
+end
+
+local function learning_rate_now(self)
+  local step = self.state.step + 1
+  return self.lr_scale * self.learning_rate(step, self.last_reset and step - self.last_reset)
+end
+
 --- One update with `removed` tokens removed.
+---@param removed number
+---raises an error when there is too little memory, or the loss or the gradients are no numbers; nothing is updated then
 function Training:update(removed)
-  local state = self.state
+  local state, config = self.state, self.config
   local was_reset = reset_if_needed(self, removed)
   state.removed = removed
   pack(self)
-  local lr = self.learning_rate(state.step + 1, self.last_reset and state.step + 1 - self.last_reset)
-  local measured = errors.explain_memory('training', 'a smaller train.batch needs less', compute, self, lr)
+  local lr, dropout = learning_rate_now(self), config.model.dropout > 0 and { seed = config.seed, step = state.step }
+  local measured = errors.explain_memory('training', 'a smaller train.batch needs less', compute_cleanly, self, lr,
+                                         dropout or nil)
+  if measured.trouble then
+    divergence.handle(self, measured.trouble, lr, dropout or nil)
+  else
+    state.loss = measured.loss
+    self.meter:add(self.batch, self.model, measured, lr, was_reset)
+  end
   state.step = state.step + 1
   state.epoch = state.step / state.steps_per_epoch
-  state.loss = measured.loss
-  self.meter:add(self.batch, self.model, measured, lr, was_reset)
 end
 
 -- ---- Evaluation ---------------------------------------------------------------------------------

@@ -59,7 +59,8 @@ function training_state.capture(training)
     own = check_own(state.own), planned = training.planned and pack_removed(training.planned),
     cot_was_left = training.cot_was_left, last_reset = training.last_reset,
     explicit_accuracy = training.explicit_accuracy, evaluated = training.evaluated,
-    optimizer_updates = training.optimizer.updates, meter = training.meter:state(),
+    optimizer_updates = training.optimizer.updates, lr_scale = training.lr_scale, skipped = training.skipped,
+    meter = training.meter:state(),
   }
 end
 
@@ -75,6 +76,7 @@ function training_state.restore(training, saved)
   training.cot_was_left, training.last_reset = saved.cot_was_left, saved.last_reset
   training.explicit_accuracy, training.evaluated = saved.explicit_accuracy, options.copy(saved.evaluated)
   training.optimizer.updates = saved.optimizer_updates
+  training.lr_scale, training.skipped = saved.lr_scale, saved.skipped
   training.meter:restore(saved.meter)
 end
 

@@ -1,6 +1,7 @@
---- `icot export`: saves the model of a run as a folder that Hugging Face opens.
+--- `icot export`: saves the model of a run, or of a checkpoint, as a folder that Hugging Face opens.
 ---
 ---   icot export results/mult.h5 mult-model
+---   icot export results/mult/checkpoints/step-000004000 stage-3
 ---   GPT2LMHeadModel.from_pretrained('mult-model')
 local core = require 'icot.core'
 local errors = require 'icot.errors'
@@ -23,7 +24,7 @@ local parts = {
 --- Describes the command to the argument parser.
 ---@param command table a command of lua-argparse
 function export.configure(command)
-  command:argument('run', 'the run file, such as results/mult_4x4.h5'):argname('RUN')
+  command:argument('run', 'the run file, such as results/mult_4x4.h5, or a checkpoint'):argname('RUN')
   command:argument('dir', 'the folder to make'):argname('DIR')
   command:flag('--force', 'replace the folder if it is there, as long as it holds nothing but a model')
 end
@@ -55,8 +56,9 @@ local function runs_below(folder)
   return found
 end
 
--- The folder with the model of a run.
+-- The folder with the model of a run; a checkpoint is such a folder itself.
 local function model_of(run)
+  if files.kind(run .. '/model.safetensors') then return run end
   require_run_file(run)
   local folder = files.model_folder(run)
   if files.kind(folder .. '/model.safetensors') then return folder end

@@ -1,0 +1,86 @@
+--- `icot eval`: evaluates the model of a run, or of one of its checkpoints, once more.
+---
+---   icot eval results/mult.h5
+---   icot eval results/mult/checkpoints/step-000004000 --split valid --examples 5000
+local checkpoint = require 'icot.checkpoint'
+local core = require 'icot.core'
+local dataset = require 'icot.dataset'
+local declare = require 'icot.cli.declare'
+local errors = require 'icot.errors'
+local evaluate = require 'icot.evaluate'
+local files = require 'icot.files'
+local gpt2 = require 'icot.gpt2'
+local interrupt = require 'icot.interrupt'
+local options = require 'icot.options'
+local resume = require 'icot.resume'
+
+local eval = {}
+
+local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the signal's number
+
+--- Describes the command to the argument parser.
+---@param command table a command of lua-argparse
+function eval.configure(command)
+  command:argument('run', 'a run file, whose newest checkpoint is taken, or a checkpoint'):argname('RUN')
+  command:option('--split', 'of the data'):choices(dataset.splits):default('test')
+  declare.integer(command, '--examples', 'at most; default: as in the recipe', 1, options.largest_integer)
+  declare.integer(command, '--removed', 'CoT tokens that are removed; default: as many as in training', 0,
+                  options.largest_integer)
+  declare.integer(command, '--threads', 'CPU threads; default: all cores', 1, 1024)
+end
+
+local function find(path)
+  if files.kind(path) == 'directory' then return checkpoint.read(path) end
+  local function tell(text) io.stderr:write('icot: ', text, '\n') end
+  local found = resume.newest(path, tell)
+  if found then return found end
+  errors.raise('eval: %s: there is no checkpoint in %s', path, checkpoint.folder_of(path))
+end
+
+-- The removed tokens with which the checkpoint was being trained.
+local function removed_in(state)
+  return state.removed == 'all' and math.huge or state.removed
+end
+
+local function print_result(found, split, removed, data, result)
+  local shown = math.min(removed, data.max_cot)
+  print(('%s: step %d, %d of %d CoT tokens removed'):format(found.path, found.description.state.step, shown,
+                                                           data.max_cot))
+  print(('%-16s %d of %s'):format('examples', result.examples, split))
+  print(('%-16s %.4f'):format('accuracy', result.accuracy))
+  print(('%-16s %.4f'):format('token accuracy', result.token_accuracy))
+  print(('%-16s %.6f'):format('loss', result.loss))
+  local positions = {}
+  for i, accuracy in ipairs(result.positions) do positions[i] = ('%.3f'):format(accuracy) end
+  print(('%-16s %s'):format('by position', table.concat(positions, ' ')))
+  print(('%-16s %.0f per second'):format('decoding', result.examples_per_second))
+end
+
+local function run_with(args, found)
+  local config = found.description.config
+  local data = dataset.load(config.dataset)
+  local model = gpt2.from_pretrained(found.model_folder)
+  local removed = args.removed or removed_in(found.description.state)
+  config.evaluate.examples = args.examples or config.evaluate.examples
+  local result = evaluate.run(model, data, args.split, removed, config.removal, config.evaluate)
+  print_result(found, args.split, removed, data, result)
+  model:free()
+  data:free()
+end
+
+--- Runs the command.
+---@param args table what the argument parser gave
+---@return integer exit_code
+---raises an error when there is no checkpoint, or its data are gone
+function eval.run(args)
+  if args.threads then core.check(core.C.icot_set_threads(args.threads)) end
+  local found = find(args.run)
+  if not found.model_folder then errors.raise('eval: %s: nothing has been trained yet', found.path) end
+  core.check(core.C.icot_interrupts_catch())
+  local ok, problem = pcall(run_with, args, found)
+  if ok then return 0 end
+  if interrupt.is_interrupt(problem) then return SIGNALLED + core.C.icot_interrupted() end
+  error(problem, 0)
+end
+
+return eval

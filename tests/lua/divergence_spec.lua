@@ -1,0 +1,100 @@
+--- Losses and gradients that are no numbers: noticed at once, named, and dealt with as the recipe says.
+local core = require 'icot.core'
+local divergence = require 'icot.divergence'
+local expect = require 'tests.lua.support.expect'
+local small = require 'tests.lua.support.small_training'
+local temporary = require 'tests.lua.support.temporary'
+local training = require 'icot.training'
+
+-- Trains with a learning rate that no model survives.
+local function train_wildly(policy, more)
+  local notes = {}
+  local settings = { 'checkpoint.every_steps=3', 'divergence.policy=' .. policy, 'optimizer.lr=10' }
+  for _, each in ipairs(more or {}) do settings[#settings + 1] = each end
+  local ok, result, path = small.train {
+    optimizer = ', clip = false, warmup_steps = 40', settings = settings,
+    progress = setmetatable({ note = function(_, note) notes[#notes + 1] = note end }, { __index = small.silent }),
+  }
+  return ok, result, path, table.concat(notes, '\n')
+end
+
+describe('a training that diverges', function()
+  after_each(temporary.clean)
+
+  it('stops, with step, stage and what stands', function()
+    local ok, problem, path = train_wildly('stop')
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'training: the loss is', 'divergence.loss_above', 'at step', 'stage with',
+                    'the checkpoint of step', '--resume')
+    assert.equal('failed', small.read(path).attributes.end_state)
+  end)
+
+  it('goes back to the last checkpoint with a lower learning rate', function()
+    local ok, result, path, notes = train_wildly('rollback', { 'divergence.lr_scale=0.001' })
+    assert.is_true(ok, tostring(result))
+    expect.mentions(notes, 'rolled back, learning rate times 0.001')
+    local file = small.read(path)
+    assert.equal('finished', file.attributes.end_state)
+    assert.same({ 10, 20, 30, 40 }, small.column(file.tables.train, 'step'))
+    assert.equal('diverged', small.column(file.tables.segments, 'stopped_by')[2])
+    expect.mentions(small.column(file.tables.segments, 'changes')[2], 'lr_scale: 0.001')
+    assert.near(0.001 * 10, small.column(file.tables.train, 'lr')[4], 1e-12)
+  end)
+
+  it('is given up when that does not help', function()
+    local ok, problem = train_wildly('rollback', { 'divergence.lr_scale=1', 'divergence.rollbacks=2' })
+    assert.is_false(ok)
+    expect.mentions(problem.message, '2 rollbacks did not help')
+  end)
+
+  it('leaves such updates out, and counts them', function()
+    local ok, result, _, notes = train_wildly('continue', { 'divergence.loss_above=6' })
+    assert.is_true(ok, tostring(result))
+    expect.mentions(notes, 'left out, the 1. update so far')
+    assert.equal(40, result.updates)
+  end)
+end)
+
+describe('what stopped being a number', function()
+  local self
+
+  before_each(function()
+    self = training.new(small.run { model = ', dropout = 0.1' })
+    self.planned = 0
+  end)
+
+  after_each(function()
+    self:free()
+    temporary.clean()
+  end)
+
+  local function fill(tensor, value) core.check(core.C.icot_tensor_fill(core.engine(), tensor.handle, value)) end
+
+  local function message_of_update()
+    local ok, problem = pcall(self.update, self, 0)
+    assert.is_false(ok)
+    return problem.message
+  end
+
+  it('is named when it is a parameter', function()
+    fill(self.model.transformer.h[1].mlp.c_fc.bias, 0 / 0)
+    expect.mentions(message_of_update(), 'first in the parameter transformer.h.0.mlp.c_fc.bias')
+    assert.is_false(divergence.has_finite_parameters(self.model))
+  end)
+
+  it('is named when it comes out of a layer', function()
+    fill(self.model.transformer.h[1].mlp.c_fc.weight, 3e38)
+    expect.mentions(message_of_update(), 'first in the output of transformer.h.0')
+  end)
+
+  it('leaves the parameters and gradients as they were', function()
+    local weight = self.model.transformer.wte.weight
+    local before = weight:totable()
+    fill(self.model.transformer.ln_f.bias, 1 / 0)
+    message_of_update()
+    assert.same(before, weight:totable())
+    fill(self.model.transformer.ln_f.bias, 0)
+    self:update(0)
+    assert.equal(1, self.state.step)
+  end)
+end)

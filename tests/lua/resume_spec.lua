@@ -1,0 +1,235 @@
+--- Checkpoints, and going on from them as if nothing had happened.
+local checkpoint = require 'icot.checkpoint'
+local errors = require 'icot.errors'
+local expect = require 'tests.lua.support.expect'
+local lfs = require 'lfs'
+local lock = require 'icot.lock'
+local program = require 'tests.lua.support.program'
+local small = require 'tests.lua.support.small_training'
+local temporary = require 'tests.lua.support.temporary'
+
+-- Everything that has a state: dropout, moments that are kept, a schedule that remembers.
+local full = {
+  model = ', dropout = 0.1', optimizer = ", reset = 'keep', warmup_steps = 5",
+  schedule = [[function(state)
+    local own = state.own
+    own.calls, own.last = (own.calls or 0) + 1, { state.loss or 0, state.accuracy or 0 }
+    if STOP and own.calls == STOP then error('stopped') end
+    return math.max(0, own.calls - 12) / 2
+  end]],
+  settings = { 'train.log_every=3', 'checkpoint.every_steps=4' },
+}
+
+-- Trains it, stopping once the schedule was asked `stop` times.
+local function train_full(folder, stop, options)
+  rawset(_G, 'STOP', stop)
+  full.folder = folder
+  local ok, result, path = small.train(full, options)
+  rawset(_G, 'STOP', nil)
+  return ok, result, path
+end
+
+local function tables_of(path)
+  local tables = small.read(path).tables
+  for _, name in ipairs { 'train', 'eval', 'eval_positions', 'samples' } do
+    local each = tables[name]
+    for i, column in ipairs(each.columns or {}) do
+      if column == 'seconds' or column == 'examples_per_second' then
+        for _, row in ipairs(each.rows) do row[i] = 0 end
+      end
+    end
+  end
+  tables.segments = nil
+  return tables
+end
+
+local function model_bytes(path)
+  return temporary.read(path:gsub('%.h5$', '/model.safetensors'))
+end
+
+local function steps_of(path)
+  local steps = {}
+  for i, each in ipairs(checkpoint.list(checkpoint.folder_of(path))) do steps[i] = each.step end
+  return steps
+end
+
+describe('a run that is resumed', function()
+  after_each(temporary.clean)
+
+  it('ends with the bits of one that was never stopped, wherever it was stopped', function()
+    local _, whole, path = train_full(temporary.folder())
+    local expected, bytes = tables_of(path), model_bytes(path)
+    for _, stop in ipairs { 1, 2, 4, 5, 13, 15, 16, 21, 31, 40 } do
+      local folder = temporary.folder()
+      local ok, problem, broken = train_full(folder, stop)
+      assert.is_false(ok)
+      expect.mentions(problem.message, 'stopped')
+      local resumed, result = train_full(folder, nil, { resume = true })
+      assert.is_true(resumed, tostring(result))
+      assert.same(expected, tables_of(broken))
+      assert.equal(bytes, model_bytes(broken))
+      assert.equal(whole.accuracy, result.accuracy)
+      assert.equal(whole.tokens, result.tokens)
+    end
+  end)
+
+  it('ends with the same bits after a signal in the middle of an evaluation', function()
+    local core = require 'icot.core'
+    local _, _, path = train_full(temporary.folder())
+    core.check(core.C.icot_interrupts_catch())
+    local folder = temporary.folder()
+    full.progress = setmetatable({ note = function() os.execute('kill -TERM $PPID') end }, { __index = small.silent })
+    local _, result, broken = train_full(folder)
+    full.progress = nil
+    core.C.icot_interrupts_clear()
+    assert.equal('interrupted', result.status)
+    assert(train_full(folder, nil, { resume = true }))
+    assert.same(tables_of(path), tables_of(broken))
+    assert.equal(model_bytes(path), model_bytes(broken))
+    local segments = small.read(broken).tables.segments
+    assert.equal(2, #segments.rows)
+    assert.same({ '', 'interrupted' }, small.column(segments, 'stopped_by'))
+    assert.matches('^%d+%-%d+%-%d+T', small.column(segments, 'stopped_time')[2])
+  end)
+
+  it('begins where there is nothing yet, and has nothing to do where all is done', function()
+    local folder = temporary.folder()
+    local ok, first = small.train({ folder = folder }, { resume = true })
+    assert.is_true(ok, tostring(first))
+    local bytes = temporary.read(folder .. '/small.h5')
+    local again, second = small.train({ folder = folder }, { resume = true })
+    assert.is_true(again, tostring(second))
+    assert.equal(first.accuracy, second.accuracy)
+    assert.equal(bytes, temporary.read(folder .. '/small.h5'))
+  end)
+
+  it('goes on longer if the recipe says so and the user agrees', function()
+    local folder = temporary.folder()
+    assert(small.train { folder = folder })
+    local longer = { folder = folder, settings = { 'train.steps=60' } }
+    local ok, problem = small.train(longer, { resume = true })
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'the recipe has changed', 'train.steps: 40, now 60', '--allow-changes')
+    local resumed, result, path = small.train(longer, { resume = true, allow_changes = true })
+    assert.is_true(resumed, tostring(result))
+    assert.equal(60, result.updates)
+    assert.same({ 10, 20, 30, 40, 50, 60 }, small.column(small.read(path).tables.train, 'step'))
+    expect.mentions(small.column(small.read(path).tables.segments, 'changes')[2], 'train.steps: 40, now 60')
+  end)
+
+  it('notices a new schedule, and other data', function()
+    local folder = temporary.folder()
+    assert(small.train { folder = folder, schedule = 'function() return 0 end' })
+    local ok, problem = small.train({ folder = folder, schedule = 'function() return 1 end' }, { resume = true })
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'schedule: a function')
+  end)
+
+  it('refuses rows without a checkpoint', function()
+    local folder = temporary.folder()
+    local _, _, path = small.train { folder = folder }
+    os.execute(("rm -r '%s'"):format(checkpoint.folder_of(path)))
+    local ok, problem = small.train({ folder = folder }, { resume = true })
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'there is no checkpoint', '--force')
+  end)
+
+  it('takes the checkpoint before when the newest is damaged', function()
+    local damages = { ['model.safetensors'] = 'x', ['checkpoint.json'] = '{', ['moments.safetensors'] = '' }
+    for name, damage in pairs(damages) do
+      local folder, notes = temporary.folder(), {}
+      local _, _, path = train_full(folder, 31)
+      local expected = steps_of(path)
+      local newest = checkpoint.path(checkpoint.folder_of(path), expected[#expected])
+      temporary.write(newest .. '/' .. name, damage)
+      full.progress = setmetatable({
+        note = function(_, note) notes[#notes + 1] = note end,
+      }, { __index = small.silent })
+      local ok, result = train_full(folder, nil, { resume = true })
+      full.progress = nil
+      assert.is_true(ok, tostring(result))
+      expect.mentions(table.concat(notes, '\n'), 'cannot be used', name,
+                      ('resumed from the checkpoint of step %d'):format(expected[#expected - 1]))
+    end
+  end)
+
+  it('has a lock that keeps others off', function()
+    local run = small.run()
+    lock.with(run.output, function()
+      local result = program.run { run.output:gsub('%.h5$', '.lua'), '--out', run.output }
+      assert.equal(1, result.code)
+      expect.mentions(result.err, 'is at work on this run', 'process')
+    end)
+    assert.is_nil(lfs.attributes(run.output .. '.lock', 'mode'))
+  end)
+
+  it('can be named alone, by its run file', function()
+    local folder = temporary.folder()
+    local _, _, path = train_full(folder, 21)
+    os.remove(folder .. '/small.lua')
+    local result = program.run { '--resume', path, '--threads', tostring(require('icot.core').C.icot_threads()) }
+    assert.equal(0, result.code, result.err)
+    local _, _, whole = train_full(temporary.folder())
+    assert.equal(model_bytes(whole), model_bytes(path))
+  end)
+end)
+
+describe('checkpoints', function()
+  after_each(temporary.clean)
+
+  it('are kept as the recipe says', function()
+    local cases = {
+      [{ 'checkpoint.every_steps=5', 'checkpoint.keep.stages=0', 'checkpoint.keep.best=false' }] = { 40 },
+      [{ 'checkpoint.keep.stages=2', 'checkpoint.keep.best=false' }] = { 26, 28, 40 },
+      [{ 'checkpoint.keep.stages=all', 'checkpoint.keep.best=false' }] = { 14, 16, 18, 20, 22, 24, 26, 28, 40 },
+    }
+    for settings, expected in pairs(cases) do
+      local ok, result, path = small.train { settings = settings }
+      assert.is_true(ok, tostring(result))
+      assert.same(expected, steps_of(path))
+    end
+  end)
+
+  it('are models that can be evaluated, exported and trained from', function()
+    local ok, result, path = small.train { settings = { 'checkpoint.keep.stages=all' } }
+    assert.is_true(ok, tostring(result))
+    local stage = checkpoint.path(checkpoint.folder_of(path), 20)
+    local shown = program.run { 'eval', stage, '--split', 'valid' }
+    assert.equal(0, shown.code, shown.err)
+    expect.mentions(shown.out, 'step 20, 3 of 8 CoT tokens removed', 'accuracy', '25 of valid')
+    local target = temporary.folder() .. '/exported'
+    assert.equal(0, program.run({ 'export', stage, target }).code)
+    assert.equal(temporary.read(stage .. '/model.safetensors'), temporary.read(target .. '/model.safetensors'))
+    assert(small.train {
+      settings = { 'model={"pretrained":"' .. stage .. '"}' }, model = '', folder = temporary.folder(),
+    })
+  end)
+
+  it('do not end a run when they cannot be written', function()
+    local notes, folder = {}, temporary.folder()
+    local run_folder = folder .. '/small'
+    local blocked = setmetatable({
+      note = function(_, note) notes[#notes + 1] = note end,
+      update = function(_, state)
+        if state.step == 1 then os.execute(("rm -r '%s' && touch '%s'"):format(run_folder, run_folder)) end
+        if state.step == 20 then os.remove(run_folder) end
+      end,
+    }, { __index = small.silent })
+    local ok, result = small.train { folder = folder, progress = blocked, settings = { 'checkpoint.every_steps=5' } }
+    assert.is_true(ok, tostring(result))
+    expect.mentions(table.concat(notes, '\n'), 'no checkpoint at step 5', 'training goes on')
+  end)
+
+  it('refuse what a schedule keeps and JSON does not hold', function()
+    for value, problem in pairs {
+      ['0/0'] = 'state.own.x is', ['function() end'] = 'state.own.x is a function', ['{ 1, a = 2 }'] = 'has the key',
+      ['state.own'] = 'contains itself',
+    } do
+      local schedule = ('function(state) state.own.x = %s return 0 end'):format(value)
+      local ok, raised = small.train { schedule = schedule, settings = { 'checkpoint.every_steps=5' } }
+      assert.is_false(ok)
+      assert.is_true(errors.is_user_error(raised), tostring(raised))
+      expect.mentions(raised.message, problem)
+    end
+  end)
+end)
