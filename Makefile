@@ -132,6 +132,14 @@ test: build $(C_TESTS) packages-test # builds, then runs all tests
 test-reference: build # compares with PyTorch, which it installs under build/ (ARGS=--tiny: without GPT-2 Small)
 	@tests/reference/run $(BUILD) $(ARGS)
 
+PYTHON := $(or $(ICOT_PYTHON),/usr/bin/python3)
+
+torture: build packages-test # kills a training KILLS (200) times, resumes it each time, and compares the bits
+	@$(PYTHON) tests/torture/torture.py $(PROGRAM) $(or $(KILLS),200)
+
+follow: build packages-test # reads the run file of a training for SECONDS (300) while it is written
+	@$(PYTHON) tests/torture/follow.py $(PROGRAM) $(or $(SECONDS),300)
+
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 sanitize: # all tests with the address and undefined-behaviour sanitizers, in build/sanitize
@@ -154,5 +162,5 @@ clean: # removes everything that was built
 
 -include $(OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d
 
-.PHONY: build help install run test test-reference sanitize lint format tests-built clean always
+.PHONY: build help install run test test-reference torture follow sanitize lint format tests-built clean always
 .DELETE_ON_ERROR:
