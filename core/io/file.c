@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TEMPORARY_TRIES = 100 };
+enum { TEMPORARY_TRIES = 100, PIECE_BYTES = 8 << 20 };
 
 int write_fully(int fd, const void *data, size_t bytes, int64_t offset)
 {
@@ -147,10 +147,17 @@ failed:
     return ICOT_FAILED;
 }
 
+/* Each piece is sent on to the disk at once, which then works while the next one is put together. */
 int output_write(output_file *file, const void *data, size_t bytes)
 {
     int64_t end = lseek(file->fd, 0, SEEK_END);
-    int reason = end < 0 ? errno : write_fully(file->fd, data, bytes, end);
+    int reason = end < 0 ? errno : 0;
+    for (size_t done = 0; done < bytes && !reason; done += PIECE_BYTES) {
+        size_t piece = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
+        int64_t place = end + (int64_t)done;
+        reason = write_fully(file->fd, (const char *)data + done, piece, place);
+        sync_file_range(file->fd, place, (off64_t)piece, SYNC_FILE_RANGE_WRITE); /* only a hint */
+    }
     if (!reason) return ICOT_OK;
     return fail("%s %s: cannot write: %s", file->kind, file->path, strerror(reason));
 }
