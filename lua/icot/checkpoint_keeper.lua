@@ -146,8 +146,8 @@ function Keeper:save(training, why)
     note_written(self, training, entry, started)
   elseif errors.is_user_error(problem) then
     self.last_time = C.icot_seconds() -- the next attempt is as far away as ever
-    training.progress:note(('no checkpoint at step %d: %s; the one before stands, and training goes on'):format(
-      entry.step, errors.describe(problem)))
+    training.progress:note(('no checkpoint at step %d: %s; %straining goes on'):format(
+      entry.step, errors.describe(problem), self:last_good() and 'the one before stands, ' or ''))
   else
     error(problem, 0)
   end

@@ -37,6 +37,10 @@ local function check_run(run, overwrite)
   for _, name in ipairs { 'model.safetensors', 'config.json' } do
     files.require_free(run.model_output .. '/' .. name, overwrite)
   end
+  local checkpoints = run.model_output .. '/checkpoints'
+  if not overwrite and files.kind(checkpoints) then
+    errors.raise('%s: there are checkpoints already; --resume goes on from them, --force overwrites them', checkpoints)
+  end
 end
 
 --- Makes sure that every result can be written, before the first run starts.
