@@ -19,6 +19,7 @@ help: # this list
 # Installs what is missing from the distribution's packages, then finds out where the libraries are.
 $(BUILD)/packages.mk: third_party/install.sh third_party/packages.txt third_party/configure.sh
 	@third_party/install.sh build
+	@third_party/install.sh optional
 	@mkdir -p $(BUILD)
 	@third_party/configure.sh > $@.partial && mv $@.partial $@
 
@@ -49,7 +50,8 @@ $(BUILD)/flags: always
 
 # The CPU kernels are compiled once per instruction set; the best one is chosen at run time.
 KERNELS    := $(sort $(wildcard core/backend/cpu/kernels/*.c))
-SOURCES    := $(filter-out $(KERNELS),$(sort $(shell find core -name '*.c')))
+ONEDNN     := core/backend/cpu/onednn/onednn.c
+SOURCES    := $(filter-out $(KERNELS) $(ONEDNN),$(sort $(shell find core -name '*.c')))
 ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)
 ISA_avx2   := -march=x86-64-v3
 ISA_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
@@ -57,17 +59,24 @@ ISA_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o) \
            $(foreach isa,$(ISAS),$(KERNELS:%.c=$(BUILD)/obj/%.$(isa).o))
 LIBRARY := $(BUILD)/lib/icot/libicot.so
+PLUGINS := $(if $(DNNL_LIBS),$(BUILD)/lib/icot/libicot_onednn.so)
 HEADER  := $(BUILD)/share/icot/icot.ffi.h
 PROGRAM := $(BUILD)/bin/icot
 SHARED  := $(addprefix $(BUILD)/share/icot/,lua datasets recipes)
 
-build: $(LIBRARY) $(HEADER) $(PROGRAM) $(SHARED)
+build: $(LIBRARY) $(PLUGINS) $(HEADER) $(PROGRAM) $(SHARED)
 
 # nodelete: LuaJIT unloads a library before it frees what lies in it, and OpenMP's threads live in it.
 $(LIBRARY): $(OBJECTS)
 	@mkdir -p $(@D)
 	@echo "link     $@"
-	$(Q)$(CC) $(CFLAGS) -fopenmp -shared -Wl,-z,nodelete -o $@ $(filter %.o,$^) $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -fopenmp -shared -Wl,-z,nodelete -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.o,$^) $(LIBS) -ldl
+
+# A library of its own, loaded when it is needed: oneDNN is large, and need not be there.
+$(BUILD)/lib/icot/libicot_onednn.so: $(ONEDNN) $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "link     $@"
+	$(Q)$(COMPILE) -MT $@ -MF $(BUILD)/onednn.d -shared -Wl,-z,nodelete -o $@ $< $(LDFLAGS) $(DNNL_LIBS)
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -104,7 +113,7 @@ $(SHARED):
 
 install: build # copies everything to PREFIX (/usr/local), below DESTDIR if that is set
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/icot
-	install -D -m 755 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/icot/libicot.so
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/icot $(LIBRARY) $(PLUGINS)
 	install -D -m 644 $(HEADER) $(DESTDIR)$(PREFIX)/share/icot/icot.ffi.h
 	find lua datasets recipes \( -name '*.lua' -o -name '*.ipynb' \) \
 	    -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/icot/{} \;
@@ -124,7 +133,7 @@ $(BUILD)/tests/%: tests/c/%.c $(C_SUPPORT) $(OBJECTS) $(BUILD)/flags | packages-
 	@mkdir -p $(@D)
 	@echo "link     $@"
 	$(Q)$(COMPILE) -fopenmp -Itests/c $(BLAS_CFLAGS) $(HDF5_CFLAGS) -MT $@ -MF $@.d \
-	    -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka
+	    -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka -ldl -Wl,-rpath,$(abspath $(BUILD)/lib/icot)
 
 test: build $(C_TESTS) packages-test # builds, then runs all tests
 	@tests/run $(BUILD)
@@ -160,7 +169,7 @@ tests-built: $(C_TESTS)
 clean: # removes everything that was built
 	rm -rf $(BUILD)
 
--include $(OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d
+-include $(OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d $(BUILD)/onednn.d
 
 .PHONY: build help install run test test-reference torture follow sanitize lint format tests-built clean always
 .DELETE_ON_ERROR:

@@ -41,6 +41,7 @@ ICOT_API size_t icot_sizeof(const char *type); /* size of a struct in this heade
 ICOT_API const char *icot_version(void);       /* icot's own version */
 ICOT_API const char *icot_blas_version(void);  /* OpenBLAS's description of itself */
 ICOT_API const char *icot_hdf5_version(void);
+ICOT_API const char *icot_onednn_version(void); /* "none": it is not there; loads it */
 ICOT_API const char *icot_cpu_kernels(void); /* instruction set the CPU kernels were chosen for */
 
 typedef struct icot_memory {
@@ -111,6 +112,11 @@ typedef struct icot_tensor_info {
 ICOT_API int icot_engine_create(const char *device, icot_engine **out); /* device: "cpu" */
 ICOT_API void icot_engine_free(icot_engine *engine);
 ICOT_API const char *icot_engine_device(const icot_engine *engine);
+/*
+ * "float32", or "bf16": the factors of matrix products are rounded to bfloat16, their sums and all
+ * else stay float32. Fails, and leaves the engine as it is, where the machine cannot do that.
+ */
+ICOT_API int icot_set_precision(icot_engine *engine, const char *precision);
 
 /* Makes a tensor of zeros in the innermost scope. A shape of 0 dimensions is a scalar. */
 ICOT_API int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim,

@@ -30,3 +30,8 @@ fi
 variables BLAS openblas
 variables HDF5 hdf5-serial hdf5
 variables LUAJIT luajit
+
+# oneDNN is optional. Debian gives it no pkg-config file.
+if echo '#include <dnnl.h>' | cc -E - > /dev/null 2>&1; then
+    echo "DNNL_LIBS := -ldnnl"
+fi

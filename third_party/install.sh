@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # install.sh GROUP... - installs the packages of these groups (packages.txt) that are missing.
-# Says nothing when all are there. Without network or rights it names the packages and fails.
+# Says nothing when all are there. Without network or rights it names the packages and fails; for the
+# group `optional` it only names them.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-[ $# -gt 0 ] || { echo "usage: install.sh GROUP... (build, test, lint or reference)" >&2; exit 2; }
+[ $# -gt 0 ] || { echo "usage: install.sh GROUP... (build, optional, test, lint or reference)" >&2; exit 2; }
+wanted_groups=$*
 wanted=$(awk -v groups=" $* " '!/^#/ && NF && index(groups, " " $1 " ") { print $2 }' packages.txt)
 
 if ! command -v dpkg-query > /dev/null; then
@@ -17,6 +19,10 @@ missing=$(comm -23 <(sort -u <<< "$wanted") <(sort -u <<< "$there") | xargs)
 [ -n "$missing" ] || exit 0
 
 give_up() {
+    if [ "$wanted_groups" = optional ]; then
+        echo "icot: $1; going on without the optional packages: $missing" >&2
+        exit 0
+    fi
     echo "icot: $1; these packages are missing: $missing" >&2
     echo "icot: install them with: apt-get install $missing" >&2
     exit 1

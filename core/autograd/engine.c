@@ -51,6 +51,16 @@ const char *icot_engine_device(const icot_engine *engine)
     return engine->device->name;
 }
 
+int icot_set_precision(icot_engine *engine, const char *precision)
+{
+    if (strcmp(precision, "float32") == 0) {
+        engine->backend = cpu_backend();
+        return ICOT_OK;
+    }
+    if (strcmp(precision, "bf16") == 0) return cpu_bf16_backend(&engine->backend);
+    return fail("precision: '%s' is not known, expected 'float32' or 'bf16'", precision);
+}
+
 int icot_scope_open(icot_engine *engine)
 {
     void *opened;

@@ -60,9 +60,9 @@ typedef struct backend {
     const char *(*description)(void); /* instruction set or card, for people */
 
     /* c = op(a)·op(b) + (accumulate ? c : 0); op(a) is (m,k), op(b) is (k,n), ld* row lengths. */
-    void (*matmul)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
-                   const float *a, int64_t lda, const float *b, int64_t ldb, bool accumulate,
-                   float *c, int64_t ldc);
+    int (*matmul)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
+                  const float *a, int64_t lda, const float *b, int64_t ldb, bool accumulate,
+                  float *c, int64_t ldc);
 
     /* ---- pointwise ---- */
     void (*unary)(unary_kind kind, int64_t n, const float *x, float *y);
@@ -133,5 +133,8 @@ typedef struct backend {
 } backend;
 
 const backend *cpu_backend(void);
+
+/* The same with matrix products in bfloat16; fails with what the machine lacks for it. */
+int cpu_bf16_backend(const backend **out);
 
 #endif

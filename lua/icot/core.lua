@@ -81,6 +81,17 @@ function core.engine(device)
   return engine
 end
 
+--- Sets how precisely matrix products are computed from now on: all else stays float32.
+---@param precision 'float32'|'bf16'
+---@return 'float32'|'bf16' precision what it is now
+---@return string? problem why it is not what was asked for
+function core.set_precision(precision)
+  if C.icot_set_precision(core.engine(), precision) == 0 then return precision end
+  local problem = ffi.string(C.icot_last_error())
+  core.check(C.icot_set_precision(core.engine(), 'float32'))
+  return 'float32', problem
+end
+
 --- Versions of icot and of what it stands on, for run files and `icot --version`.
 ---@return table<string, string>
 function core.versions()

@@ -81,6 +81,7 @@ fields.run = {
   name = { type = 'string', doc = 'default: the name of the file, without .lua' },
   seed = { type = 'integer', min = 0, default = 42, doc = seed.doc },
   method = { type = 'string', one_of = { 'no_cot', 'explicit_cot', 'icot' }, required = true, doc = 'how to train' },
+  precision = { type = 'string', one_of = { 'float32', 'bf16' }, default = 'float32', doc = 'of matrix products' },
   dataset = { type = 'table', required = true, doc = 'task = the name of a file in datasets/, and its options' },
   model = { type = 'table', fields = model, doc = 'pretrained, a preset, or layers, heads and width' },
   schedule = { type = { 'table', 'function' }, doc = 'kind and its options, or function(state) -> removed tokens' },

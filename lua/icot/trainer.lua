@@ -130,6 +130,7 @@ end
 
 --- What the user should know about the examples before the training begins.
 local function tell_notes(self)
+  if self.precision_problem then self.progress:note(self.precision_problem .. '; training in float32') end
   for _, note in ipairs(self.data.notes or {}) do self.progress:note(note) end
   local there, wanted = self.data.train:size(), self.config.train.batch
   if there < wanted then

@@ -30,6 +30,8 @@ local training = {}
 ---@field planned number? removed tokens of the next update, once the schedule was asked
 ---@field evaluated table<string, integer> step of the last evaluation of each split
 ---@field explicit_accuracy number? accuracy with all CoT, measured just before the first removal
+---@field precision 'float32'|'bf16' of matrix products, as far as the machine has it
+---@field precision_problem string? why it is not what the recipe wants
 ---@field lr_scale number factor on the learning rate, after rollbacks
 ---@field skipped integer updates that were left out, because they would have spoilt the model
 ---@field log icot.TrainingLog set by the trainer
@@ -128,6 +130,7 @@ local function assemble(run, data, packed, resumption)
     learning_rate = optim.learning_rate(config.optimizer, total_steps), schedule = schedule.of(config, info),
     batch = packed, meter = meter.new(), state = state_at_start(info), evaluated = {}, lr_scale = 1, skipped = 0,
   }, Training)
+  self.precision, self.precision_problem = core.set_precision(config.precision)
   if from then training_state.restore(self, from.description.state) end
   self.lr_scale = resumption and resumption.lr_scale or self.lr_scale
   return self

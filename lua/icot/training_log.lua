@@ -20,7 +20,7 @@ function training_log.create(training, overwrite, resumption)
     segment = resumption and resumption.segment, recipe = run.recipe, seed = run.seed,
     source = run.source, config = run.config_json, answer_length = data.max_answer,
     attributes = {
-      arm = run.arm, method = training.config.method, max_cot = data.max_cot,
+      arm = run.arm, method = training.config.method, precision = training.precision, max_cot = data.max_cot,
       parameters = model:count_parameters(), steps_per_epoch = training.state.steps_per_epoch,
       total_steps = training.state.total_steps,
     },

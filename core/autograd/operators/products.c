@@ -62,8 +62,10 @@ static int matmul_forward(node *n)
     const float *a = tensor_floats(n->inputs[0]), *b = tensor_floats(n->inputs[1]);
     float *y = tensor_floats(n->output);
     for (int64_t i = 0; i < p.batch; i++) {
-        kernels(n)->matmul(false, false, p.m, p.n, p.k, a + i * p.m * p.k, p.k, b + i * p.stride_b,
-                           p.n, false, y + i * p.m * p.n, p.n);
+        if (kernels(n)->matmul(false, false, p.m, p.n, p.k, a + i * p.m * p.k, p.k,
+                               b + i * p.stride_b, p.n, false, y + i * p.m * p.n, p.n)) {
+            return ICOT_FAILED;
+        }
     }
     return ICOT_OK;
 }
@@ -77,13 +79,19 @@ static int matmul_backward(node *n, const tensor *grad)
     grad_target da, db;
     if (grad_of_input(n, 0, &da)) return ICOT_FAILED;
     for (int64_t i = 0; da.data && i < p.batch; i++) {
-        kernels(n)->matmul(false, true, p.m, p.k, p.n, dy + i * p.m * p.n, p.n, b + i * p.stride_b,
-                           p.n, da.accumulate, da.data + i * p.m * p.k, p.k);
+        if (kernels(n)->matmul(false, true, p.m, p.k, p.n, dy + i * p.m * p.n, p.n,
+                               b + i * p.stride_b, p.n, da.accumulate, da.data + i * p.m * p.k,
+                               p.k)) {
+            return ICOT_FAILED;
+        }
     }
     if (grad_of_input(n, 1, &db)) return ICOT_FAILED;
     for (int64_t i = 0; db.data && i < p.batch; i++) {
-        kernels(n)->matmul(true, false, p.k, p.n, p.m, a + i * p.m * p.k, p.k, dy + i * p.m * p.n,
-                           p.n, db.accumulate, db.data + i * p.stride_b, p.n);
+        if (kernels(n)->matmul(true, false, p.k, p.n, p.m, a + i * p.m * p.k, p.k,
+                               dy + i * p.m * p.n, p.n, db.accumulate, db.data + i * p.stride_b,
+                               p.n)) {
+            return ICOT_FAILED;
+        }
     }
     return ICOT_OK;
 }
@@ -131,9 +139,8 @@ static int linear_forward(node *n)
     bool biased = n->n_inputs == 3;
     float *y = tensor_floats(n->output);
     if (biased) kernels(n)->bias_rows(rows, out, tensor_floats(n->inputs[2]), y);
-    kernels(n)->matmul(false, true, rows, out, in, tensor_floats(n->inputs[0]), in,
-                       tensor_floats(n->inputs[1]), in, biased, y, out);
-    return ICOT_OK;
+    return kernels(n)->matmul(false, true, rows, out, in, tensor_floats(n->inputs[0]), in,
+                              tensor_floats(n->inputs[1]), in, biased, y, out);
 }
 
 /* dx = dy W, dW = dyᵀ x, db = Σ_rows dy */
@@ -144,13 +151,15 @@ static int linear_backward(node *n, const tensor *grad)
     grad_target dx, dweight, dbias = {0};
     if (grad_of_input(n, 0, &dx) || grad_of_input(n, 1, &dweight)) return ICOT_FAILED;
     if (n->n_inputs == 3 && grad_of_input(n, 2, &dbias)) return ICOT_FAILED;
-    if (dx.data) {
+    if (dx.data &&
         kernels(n)->matmul(false, false, rows, in, out, dy, out, tensor_floats(n->inputs[1]), in,
-                           dx.accumulate, dx.data, in);
+                           dx.accumulate, dx.data, in)) {
+        return ICOT_FAILED;
     }
-    if (dweight.data) {
+    if (dweight.data &&
         kernels(n)->matmul(true, false, out, in, rows, dy, out, tensor_floats(n->inputs[0]), in,
-                           dweight.accumulate, dweight.data, in);
+                           dweight.accumulate, dweight.data, in)) {
+        return ICOT_FAILED;
     }
     if (dbias.data) kernels(n)->sum_rows(rows, out, dy, dbias.accumulate, dbias.data);
     return ICOT_OK;

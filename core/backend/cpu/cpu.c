@@ -1,6 +1,7 @@
 /* The CPU backend: its memory, and the kernels of the best instruction set that this CPU has. */
 #include "backend/backend.h"
 #include "backend/cpu/matmul.h"
+#include "backend/cpu/matmul_bf16.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -34,11 +35,11 @@ void cpu_table_avx2(backend *table);
 void cpu_table_avx512(backend *table);
 #endif
 
-static backend table;
+static backend table, bf16_table;
 static const char *instruction_set;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void choose_kernels(void)
+static void choose_instruction_set(void)
 {
     table.memory = &cpu_memory;
     table.description = icot_cpu_kernels;
@@ -61,10 +62,25 @@ static void choose_kernels(void)
     cpu_table_generic(&table);
 }
 
+static void choose_kernels(void)
+{
+    choose_instruction_set();
+    bf16_table = table;
+    bf16_table.matmul = cpu_matmul_bf16;
+}
+
 const backend *cpu_backend(void)
 {
     pthread_once(&once, choose_kernels);
     return &table;
+}
+
+int cpu_bf16_backend(const backend **out)
+{
+    if (cpu_bf16_check()) return ICOT_FAILED;
+    pthread_once(&once, choose_kernels);
+    *out = &bf16_table;
+    return ICOT_OK;
 }
 
 const char *icot_cpu_kernels(void)

@@ -1,0 +1,224 @@
+/*
+ * Matrix products by oneDNN: the one file that knows it, and a library of its own.
+ *
+ * oneDNN is optional and takes long to load, so the core loads this library when it first needs it
+ * (see onednn_loader.c). Nothing here calls back into the core.
+ */
+#include "backend/cpu/onednn/onednn.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <dnnl.h>
+
+typedef struct product_key {
+    onednn_type type;
+    int transpose_a, transpose_b, accumulate;
+    int64_t m, n, k, lda, ldb, ldc;
+} product_key;
+
+/* A product that was made ready once; making it takes far longer than most products do. */
+typedef struct prepared {
+    struct prepared *next;
+    product_key key;
+    dnnl_primitive_t primitive;
+    dnnl_memory_t a, b, c;
+} prepared;
+
+enum { BUCKETS = 1024 };
+
+static prepared *buckets[BUCKETS];
+static dnnl_engine_t engine;
+static dnnl_stream_t stream;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* ---- The two forms of oneDNN's interface ------------------------------------------------------
+ */
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef dnnl_memory_desc_t memory_form;
+#define FORM(form) (form)
+
+static int make_form(memory_form *form, int64_t rows, int64_t columns, dnnl_data_type_t type,
+                     int64_t down, int64_t across)
+{
+    const dnnl_dims_t size = {rows, columns}, strides = {down, across};
+    return dnnl_memory_desc_create_with_strides(form, 2, size, type, strides) != dnnl_success;
+}
+
+static void drop_form(memory_form *form)
+{
+    dnnl_memory_desc_destroy(*form);
+}
+
+static int describe(dnnl_primitive_desc_t *out, const memory_form form[3],
+                    const_dnnl_primitive_attr_t how)
+{
+    return dnnl_matmul_primitive_desc_create(out, engine, form[0], form[1], NULL, form[2], how) !=
+           dnnl_success;
+}
+
+static int add_to_result(dnnl_post_ops_t after)
+{
+    return dnnl_post_ops_append_sum(after, 1.0f, 0, dnnl_data_type_undef) != dnnl_success;
+}
+#else
+typedef dnnl_memory_desc_t memory_form;
+#define FORM(form) (&(form))
+
+static int make_form(memory_form *form, int64_t rows, int64_t columns, dnnl_data_type_t type,
+                     int64_t down, int64_t across)
+{
+    const dnnl_dims_t size = {rows, columns}, strides = {down, across};
+    return dnnl_memory_desc_init_by_strides(form, 2, size, type, strides) != dnnl_success;
+}
+
+static void drop_form(memory_form *form)
+{
+    (void)form;
+}
+
+static int describe(dnnl_primitive_desc_t *out, const memory_form form[3],
+                    const_dnnl_primitive_attr_t how)
+{
+    dnnl_matmul_desc_t product;
+    if (dnnl_matmul_desc_init(&product, &form[0], &form[1], NULL, &form[2]) != dnnl_success)
+        return 1;
+    return dnnl_primitive_desc_create(out, &product, how, engine, NULL) != dnnl_success;
+}
+
+static int add_to_result(dnnl_post_ops_t after)
+{
+    return dnnl_post_ops_append_sum(after, 1.0f) != dnnl_success;
+}
+#endif
+
+/* ---- Making a product ready ------------------------------------------------------------------ */
+
+/* a (m,k) and b (k,n) as they lie, and c (m,n); returns how many were made. */
+static int make_forms(const product_key *key, memory_form form[3])
+{
+    const dnnl_data_type_t type = key->type == ONEDNN_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
+    const int64_t a_down = key->transpose_a ? 1 : key->lda,
+                  a_across = key->transpose_a ? key->lda : 1;
+    const int64_t b_down = key->transpose_b ? 1 : key->ldb,
+                  b_across = key->transpose_b ? key->ldb : 1;
+    if (make_form(&form[0], key->m, key->k, type, a_down, a_across)) return 0;
+    if (make_form(&form[1], key->k, key->n, type, b_down, b_across)) return 1;
+    if (make_form(&form[2], key->m, key->n, dnnl_f32, key->ldc, 1)) return 2;
+    return 3;
+}
+
+static int make_primitive(prepared *made, const memory_form form[3])
+{
+    int failed = 1;
+    dnnl_primitive_attr_t how = NULL;
+    dnnl_post_ops_t after = NULL;
+    dnnl_primitive_desc_t description = NULL;
+    if (dnnl_primitive_attr_create(&how) != dnnl_success) goto done;
+    if (dnnl_post_ops_create(&after) != dnnl_success) goto done;
+    if (made->key.accumulate && add_to_result(after)) goto done;
+    if (dnnl_primitive_attr_set_post_ops(how, after) != dnnl_success) goto done;
+    if (describe(&description, form, how)) goto done;
+    failed = dnnl_primitive_create(&made->primitive, description) != dnnl_success;
+
+done:
+    if (description) dnnl_primitive_desc_destroy(description);
+    if (after) dnnl_post_ops_destroy(after);
+    if (how) dnnl_primitive_attr_destroy(how);
+    return failed;
+}
+
+static void drop(prepared *made)
+{
+    if (made->a) dnnl_memory_destroy(made->a);
+    if (made->b) dnnl_memory_destroy(made->b);
+    if (made->c) dnnl_memory_destroy(made->c);
+    if (made->primitive) dnnl_primitive_destroy(made->primitive);
+    free(made);
+}
+
+static prepared *prepare(const product_key *key)
+{
+    memory_form form[3];
+    prepared *made = calloc(1, sizeof *made);
+    if (!made) return NULL;
+    made->key = *key;
+    int forms = make_forms(key, form);
+    int failed = forms < 3 || make_primitive(made, form) ||
+                 dnnl_memory_create(&made->a, FORM(form[0]), engine, DNNL_MEMORY_NONE) ||
+                 dnnl_memory_create(&made->b, FORM(form[1]), engine, DNNL_MEMORY_NONE) ||
+                 dnnl_memory_create(&made->c, FORM(form[2]), engine, DNNL_MEMORY_NONE);
+    for (int i = 0; i < forms; i++) drop_form(&form[i]);
+    if (!failed) return made;
+    drop(made);
+    return NULL;
+}
+
+/* FNV-1a over the bytes of the key, which has no gaps that were not cleared. */
+static unsigned bucket_of(const product_key *key)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < sizeof *key; i++) {
+        hash = (hash ^ ((const unsigned char *)key)[i]) * 16777619u;
+    }
+    return hash % BUCKETS;
+}
+
+static prepared *find_or_prepare(const product_key *key)
+{
+    prepared **bucket = &buckets[bucket_of(key)];
+    for (prepared *each = *bucket; each; each = each->next) {
+        if (memcmp(&each->key, key, sizeof *key) == 0) return each;
+    }
+    prepared *made = prepare(key);
+    if (made) {
+        made->next = *bucket;
+        *bucket = made;
+    }
+    return made;
+}
+
+/* ---- What the core calls --------------------------------------------------------------------- */
+
+static int start_up(void)
+{
+    if (engine) return 0;
+    if (dnnl_engine_create(&engine, dnnl_cpu, 0) != dnnl_success) return 1;
+    return dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) != dnnl_success;
+}
+
+static int run(prepared *product, const void *a, const void *b, float *c)
+{
+    const dnnl_exec_arg_t arguments[] = {
+        {DNNL_ARG_SRC, product->a}, {DNNL_ARG_WEIGHTS, product->b}, {DNNL_ARG_DST, product->c}};
+    return dnnl_memory_set_data_handle(product->a, (void *)(uintptr_t)a) ||
+           dnnl_memory_set_data_handle(product->b, (void *)(uintptr_t)b) ||
+           dnnl_memory_set_data_handle(product->c, c) ||
+           dnnl_primitive_execute(product->primitive, stream, 3, arguments) ||
+           dnnl_stream_wait(stream);
+}
+
+int onednn_matmul(onednn_type type, const onednn_product *p, const void *a, const void *b, float *c)
+{
+    product_key key;
+    memset(&key, 0, sizeof key);
+    key.type = type;
+    key.transpose_a = p->transpose_a, key.transpose_b = p->transpose_b;
+    key.accumulate = p->accumulate;
+    key.m = p->m, key.n = p->n, key.k = p->k;
+    key.lda = p->lda, key.ldb = p->ldb, key.ldc = p->ldc;
+
+    pthread_mutex_lock(&lock);
+    prepared *product = start_up() ? NULL : find_or_prepare(&key);
+    int failed = !product || run(product, a, b, c);
+    pthread_mutex_unlock(&lock);
+    return failed;
+}
+
+void onednn_describe(int *major, int *minor, int *patch)
+{
+    const dnnl_version_t *version = dnnl_version();
+    *major = version->major, *minor = version->minor, *patch = version->patch;
+}
