@@ -53,7 +53,7 @@ static int find_prefix(char prefix[PATH_MAX])
 static void set_thread_defaults(void)
 {
     const int replace = 0;
-    if (!getenv("OMP_WAIT_POLICY")) setenv("GOMP_SPINCOUNT", "1000", replace);
+    if (!getenv("OMP_WAIT_POLICY")) setenv("GOMP_SPINCOUNT", "10000", replace);
     setenv("OMP_PROC_BIND", "false", replace);
     setenv("OMP_DYNAMIC", "false", replace);
 }

@@ -1,0 +1,61 @@
+--- precision = 'bf16': trains as float32 does, to within the rounding, and says so where it cannot.
+local core = require 'icot.core'
+local expect = require 'tests.lua.support.expect'
+local program = require 'tests.lua.support.program'
+local small = require 'tests.lua.support.small_training'
+local temporary = require 'tests.lua.support.temporary'
+
+local function is_there()
+  local _, problem = core.set_precision('bf16')
+  core.set_precision('float32')
+  return problem == nil, problem
+end
+
+-- A run's losses, and what its run file says of the precision.
+local function losses_in(precision)
+  local ok, result, path = small.train { settings = { 'precision=' .. precision, 'train.log_every=1' } }
+  assert.is_true(ok, tostring(result))
+  local file = small.read(path)
+  return small.column(file.tables.train, 'loss'), file.attributes.precision
+end
+
+describe('a training in bf16', function()
+  after_each(function()
+    temporary.clean()
+    core.set_precision('float32')
+  end)
+
+  it('has losses near those of float32, but not the same', function()
+    local there, problem = is_there()
+    if not there then return pending(problem) end
+    local exact, float32 = losses_in('float32')
+    local rounded, bf16 = losses_in('bf16')
+    assert.same({ 'float32', 'bf16' }, { float32, bf16 })
+    assert.is_not.same(exact, rounded)
+    for i, loss in ipairs(exact) do assert.near(loss, rounded[i], 0.02 * loss) end
+  end)
+
+  it('has the same bits twice', function()
+    local there, problem = is_there()
+    if not there then return pending(problem) end
+    assert.same((losses_in('bf16')), (losses_in('bf16')))
+  end)
+
+  it('becomes one in float32 where oneDNN is missing, and says so', function()
+    local folder, share = temporary.folder(), os.getenv('ICOT_HEADER'):match('^(.*)/[^/]*$')
+    local library = os.getenv('ICOT_LIBRARY')
+    os.execute(([[
+      mkdir -p '%s/bin' '%s/lib/icot' '%s/share' && cp '%s' '%s/bin/' && cp '%s' '%s/lib/icot/' &&
+      ln -s '%s' '%s/share/icot']]):format(folder, folder, folder, program.icot, folder, library, folder, share, folder))
+    local run = small.run { settings = { 'precision=bf16' } }
+    local result = program.shell(("'%s/bin/icot' '%s' --out '%s' --set precision=bf16"):format(
+      folder, run.output:gsub('%.h5$', '.lua'), run.output))
+    assert.equal(0, result.code, result.err)
+    expect.mentions(result.err, 'bf16:', 'training in float32')
+    assert.equal('float32', small.read(run.output).attributes.precision)
+  end)
+
+  it('is the only other precision there is', function()
+    assert.has_error(function() small.run { settings = { 'precision=fp8' } } end)
+  end)
+end)
