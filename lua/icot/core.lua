@@ -92,6 +92,12 @@ function core.set_precision(precision)
   return 'float32', problem
 end
 
+--- The version of oneDNN, which is loaded for that; 'none': it is not there.
+---@return string
+function core.onednn_version()
+  return ffi.string(C.icot_onednn_version())
+end
+
 --- Versions of icot and of what it stands on, for run files and `icot --version`.
 ---@return table<string, string>
 function core.versions()

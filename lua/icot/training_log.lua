@@ -1,4 +1,5 @@
 --- What a training writes to its run file (icot.runlog), in terms of the training.
+local core = require 'icot.core'
 local runlog = require 'icot.runlog'
 
 local training_log = {}
@@ -20,7 +21,8 @@ function training_log.create(training, overwrite, resumption)
     segment = resumption and resumption.segment, recipe = run.recipe, seed = run.seed,
     source = run.source, config = run.config_json, answer_length = data.max_answer,
     attributes = {
-      arm = run.arm, method = training.config.method, precision = training.precision, max_cot = data.max_cot,
+      arm = run.arm, method = training.config.method, precision = training.precision,
+      onednn_version = training.precision == 'bf16' and core.onednn_version() or nil, max_cot = data.max_cot,
       parameters = model:count_parameters(), steps_per_epoch = training.state.steps_per_epoch,
       total_steps = training.state.total_steps,
     },
