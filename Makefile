@@ -154,6 +154,23 @@ SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 sanitize: # all tests with the address and undefined-behaviour sanitizers, in build/sanitize
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize CFLAGS='$(SANITIZE)' test
 
+# No instruction sets to choose from, and no cache, so that every allocation is seen.
+FUZZ := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all \
+        -DICOT_NO_MEMORY_CACHE -Wno-pass-failed
+
+fuzz: packages-fuzz # feeds made-up inputs to every parser, or to TARGET, for SECONDS (60) each or INPUTS
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang ISAS=generic CFLAGS='$(FUZZ)' fuzz-built
+	@tests/fuzz/run $(BUILD)/fuzz '$(or $(SECONDS),60)' '$(INPUTS)' $(TARGET)
+
+FUZZER := $(BUILD)/bin/fuzzer
+
+$(FUZZER): tests/fuzz/fuzzer.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "link     $@"
+	$(Q)$(COMPILE) -fsanitize=fuzzer $(LUAJIT_CFLAGS) -o $@ $< $(LDFLAGS) $(LUAJIT_LIBS)
+
+fuzz-built: $(LIBRARY) $(HEADER) $(FUZZER)
+
 lint: packages-lint packages-test # warnings as errors, luacheck, layout of the C code
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lint CFLAGS='-O2 -Werror' build tests-built
 	luacheck --quiet lua datasets recipes tests
@@ -171,5 +188,6 @@ clean: # removes everything that was built
 
 -include $(OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d $(BUILD)/onednn.d
 
-.PHONY: build help install run test test-reference torture follow sanitize lint format tests-built clean always
+.PHONY: build help install run test test-reference torture follow sanitize fuzz fuzz-built lint format \
+        tests-built clean always
 .DELETE_ON_ERROR:

@@ -10,12 +10,19 @@ local UserError = {}
 UserError.__index = UserError
 UserError.__tostring = function(self) return self.message end
 
---- Raises a user error.
+--- A text as a message may show it: on one line, and without characters that control a terminal.
+---@param text string
+---@return string
+function errors.one_line(text)
+  return (text:gsub('%c', '?'))
+end
+
+--- Raises a user error. Whatever came into its message from a file or from outside, it is one line.
 ---@param format string as for string.format
 ---@param ... any
 function errors.raise(format, ...)
   local message = select('#', ...) > 0 and format:format(...) or format
-  error(setmetatable({ message = message }, UserError), 0)
+  error(setmetatable({ message = errors.one_line(message) }, UserError), 0)
 end
 
 --- Whether an error value was raised by `errors.raise`.

@@ -39,7 +39,7 @@ options.largest_integer = 2 ^ 53 - 1
 ---@return string
 function options.show(value)
   if type(value) == 'string' then
-    local text = value:gsub('%c', '?')
+    local text = errors.one_line(value)
     return #text > 60 and ("'%s…'"):format(text:sub(1, 57)) or ("'%s'"):format(text)
   end
   if type(value) == 'number' then

@@ -1,4 +1,5 @@
 --- Changes laid over a recipe: by an arm of a study, or by `--set key=value`.
+local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
 local json = require 'icot.json'
 local options = require 'icot.options'
@@ -60,7 +61,8 @@ end
 ---@class icot.Setting
 ---@field keys string[] the path, split at its dots
 ---@field value any `overrides.unset` for nil
----@field text string as it was given: '--set optimizer.lr=1e-3'
+---@field given string the text that it was read from: 'optimizer.lr=1e-3'
+---@field text string the same for messages: '--set optimizer.lr=1e-3'
 
 --- Reads `key=value`: true, false, nil, numbers, JSON (lists, objects, quoted strings), else a string.
 ---@param text string such as 'optimizer.lr=1e-3'
@@ -68,16 +70,18 @@ end
 ---@return string? message what is wrong with it
 function overrides.parse(text)
   local path, value_text = text:match('^([^=]*)=(.*)$')
-  local shown = '--set ' .. text
+  local shown = '--set ' .. errors.one_line(text)
   if not path then return nil, shown .. ': expected KEY=VALUE' end
   local keys = {}
   for key in (path .. '.'):gmatch('([^.]*)%.') do
-    if not key:find('^[%w_-]+$') then return nil, ("%s: '%s' is not the name of a field"):format(shown, path) end
+    if not key:find('^[%w_-]+$') then
+      return nil, errors.one_line(("%s: '%s' is not the name of a field"):format(shown, path))
+    end
     keys[#keys + 1] = key
   end
   local value, message = parse_value(value_text)
   if value == nil then return nil, ('%s: %s'):format(shown, message) end
-  return { keys = keys, value = value, text = shown }
+  return { keys = keys, value = value, given = text, text = shown }
 end
 
 --- The changes that a setting stands for, from its key number `first` on.

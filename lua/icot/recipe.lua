@@ -231,7 +231,7 @@ end
 -- What a checkpoint has to know to read the recipe once more; where the output goes is known from its own place.
 local function describe_invocation(wanted)
   local texts = {}
-  for i, setting in ipairs(wanted.settings or {}) do texts[i] = setting.text:gsub('^%-%-set ', '') end
+  for i, setting in ipairs(wanted.settings or {}) do texts[i] = setting.given end
   return { settings = texts, seed = wanted.seed }
 end
 

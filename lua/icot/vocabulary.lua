@@ -7,6 +7,7 @@
 ---
 --- Id 0 is `<eos>` and id 1 is `####`, the two separators of a sequence; the others follow.
 local errors = require 'icot.errors'
+local options = require 'icot.options'
 
 local find, sub, byte = string.find, string.sub, string.byte
 
@@ -52,7 +53,7 @@ local glue = { word = ' ', character = '' }
 
 local function check_tokenizer(tokenizer)
   if not splitters[tokenizer] then
-    errors.raise("vocabulary: got the tokenizer '%s', expected 'word' or 'character'", tostring(tokenizer))
+    errors.raise("vocabulary: got the tokenizer %s, expected 'word' or 'character'", options.show(tokenizer))
   end
 end
 
@@ -67,8 +68,8 @@ function vocabulary.new(tokenizer, symbols)
   local self = setmetatable({ tokenizer = tokenizer, symbols = {}, ids = {} }, Vocabulary)
   local function add(symbol)
     if type(symbol) ~= 'string' or self.ids[symbol] then
-      errors.raise("vocabulary: symbol %d is '%s', expected a string that is there only once",
-        #self.symbols, tostring(symbol))
+      errors.raise('vocabulary: symbol %d is %s, expected a string that is there only once', #self.symbols,
+        options.show(symbol))
     end
     self.ids[symbol] = #self.symbols
     self.symbols[#self.symbols + 1] = symbol
@@ -128,7 +129,7 @@ function Vocabulary:encode_into(text, out)
   for _, symbol in splitters[self.tokenizer], text, 0 do
     local id = ids[symbol]
     if not id then
-      errors.raise("vocabulary: '%s' is not among its %d symbols", symbol, self.size)
+      errors.raise('vocabulary: %s is not among its %d symbols', options.show(symbol), self.size)
     end
     out[count] = id
     count = count + 1
