@@ -154,13 +154,13 @@ SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 sanitize: # all tests with the address and undefined-behaviour sanitizers, in build/sanitize
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize CFLAGS='$(SANITIZE)' test
 
-# No instruction sets to choose from, and no cache, so that every allocation is seen.
+# Without the cache of memory, so that every allocation is seen.
 FUZZ := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all \
         -DICOT_NO_MEMORY_CACHE -Wno-pass-failed
 
-fuzz: packages-fuzz # feeds made-up inputs to every parser, or to TARGET, for SECONDS (60) each or INPUTS
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang ISAS=generic CFLAGS='$(FUZZ)' fuzz-built
-	@tests/fuzz/run $(BUILD)/fuzz '$(or $(SECONDS),60)' '$(INPUTS)' $(TARGET)
+fuzz: packages-fuzz # feeds made-up inputs to every parser, or TARGET, for SECONDS (60) or up to INPUTS each
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang CFLAGS='$(FUZZ)' fuzz-built
+	@tests/fuzz/run $(BUILD)/fuzz '$(SECONDS)' '$(INPUTS)' $(TARGET)
 
 FUZZER := $(BUILD)/bin/fuzzer
 

@@ -8,6 +8,7 @@
 ---
 --- A checkpoint of step 0 has only the last two: all else follows from the recipe. A folder appears under its name
 --- when all of it is on the disk; its name is its step.
+local checkpoint_format = require 'icot.checkpoint_format'
 local core = require 'icot.core'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
@@ -143,6 +144,7 @@ function checkpoint.read_description(folder)
   if description.format ~= FORMAT then
     errors.raise('%s: format is %s, this version of icot reads %d', path, options.show(description.format), FORMAT)
   end
+  checkpoint_format.check(description, path)
   return description
 end
 

@@ -1,4 +1,5 @@
 --- Shows how a run is going: one line that is rewritten in place on a terminal, plain lines elsewhere.
+local errors = require 'icot.errors'
 local terminal = require 'icot.terminal'
 
 ---@class icot.Progress
@@ -146,7 +147,7 @@ function Progress:note(text)
   if self.quiet then return end
   local was_drawn = self.drawn
   self:erase()
-  self.stream:write(self.label, '  ', text, '\n')
+  self.stream:write(self.label, '  ', errors.one_line(text), '\n')
   self.stream:flush()
   if was_drawn then self:show() end
 end

@@ -59,6 +59,21 @@ end
 
 -- ---- Targets ------------------------------------------------------------------------------------
 
+--- The inputs that a target begins with.
+---@param name string
+---@return table<string, string> inputs by the names of their files
+function harness.seeds(name)
+  local folder, seeds = 'tests/fuzz/corpus/' .. name, {}
+  for file_name in lfs.dir(folder) do
+    if file_name:sub(1, 1) ~= '.' then
+      local file = assert(io.open(folder .. '/' .. file_name, 'rb'))
+      seeds[file_name] = file:read('*a')
+      file:close()
+    end
+  end
+  return seeds
+end
+
 --- Loads a target.
 ---@param name string
 ---@param folder string an empty folder for its files
@@ -66,7 +81,8 @@ end
 ---@return fun(bytes: string) take raises an error that describes a finding
 function harness.load(name, folder, patience)
   local target = require('tests.fuzz.targets.' .. name)(folder)
-  local taken, before = 0, nil
+  for _, bytes in pairs(harness.seeds(name)) do pcall(target, bytes) end -- some memory is taken when it is first needed
+  local taken, before = 0, measure(folder)
   return function(bytes)
     local ok, problem = xpcall(target, explain, bytes)
     if not ok then
@@ -74,8 +90,7 @@ function harness.load(name, folder, patience)
       harness.check_message(problem.message)
     end
     taken = taken + 1
-    if before and taken % (patience or PATIENCE) == 0 then check_left(before, folder) end
-    before = before or measure(folder) -- after the first input: some memory is only taken when it is first needed
+    if taken % (patience or PATIENCE) == 0 then check_left(before, folder) end
   end
 end
 

@@ -156,6 +156,14 @@ describe('recipe', function()
         assert.equal('--set ' .. text, why:sub(1, 6 + #text))
       end)
     end
+
+    it('are shown on one line, and kept as they were given', function()
+      assert.equal("--set a?b?=1: 'a?b?' is not the name of a field", (select(2, overrides.parse('a\nb\27=1'))))
+      local setting = overrides.parse('name=a\nb')
+      assert.equal('name=a\nb', setting.given)
+      assert.equal('--set name=a?b', setting.text)
+      assert.matches('removal%.arm%? is not a known field', message('', [[removal={"arm\n":1}]]))
+    end)
   end)
 
   describe('refuses', function()

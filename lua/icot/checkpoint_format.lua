@@ -1,0 +1,77 @@
+--- What checkpoint.json says, so that one that is damaged is told from one that a run can go on from.
+local fields = require 'icot.recipe_fields'
+local options = require 'icot.options'
+
+local checkpoint_format = {}
+
+local count = { type = 'integer', min = 0, required = true }
+local amount = { type = 'number', min = 0, required = true }
+local number = { type = 'number', required = true }
+local text = { type = 'string', required = true }
+local some_count, some_number = { type = 'integer', min = 0 }, { type = 'number' }
+
+local interval = {
+  updates = count, loss = number, targets = count, hits = count, grad_norm = amount, lr = some_number,
+  optimizer_reset = { type = 'boolean', required = true },
+}
+
+local state = { -- icot.training_state
+  step = count, removed = { type = 'number', min = 0, also = { 'all' }, required = true },
+  planned = { type = 'number', min = 0, also = { 'all' } }, accuracy = some_number, loss = some_number,
+  explicit_accuracy = some_number, own = { type = 'table', required = true }, cot_was_left = { type = 'boolean' },
+  last_reset = some_count, evaluated = { type = 'table', fields = { valid = some_count, test = some_count } },
+  optimizer_updates = count, lr_scale = { type = 'number', above = 0, required = true }, skipped = count,
+  meter = { type = 'table', fields = {
+    tokens = count, flops = amount, seconds = amount, current = { type = 'table', fields = interval },
+  } },
+}
+
+-- Of the configuration only what is taken from here; the rest is compared with the recipe.
+local config = {
+  dataset = { type = 'table', required = true }, removal = fields.run.removal, evaluate = fields.run.evaluate,
+}
+
+local always = {
+  state = { type = 'table', fields = state }, config = { type = 'table', fields = config },
+  data = text, recipe_path = text, time = text, stopped_by = { type = 'string' },
+  invocation = { type = 'table', fields = {
+    settings = { type = 'list', each = { type = 'string' }, required = true }, seed = some_count,
+  } },
+  kept_for = { type = 'table', fields = { stage = { type = 'boolean' }, best = { type = 'boolean' } } },
+  machine = { type = 'table', fields = {
+    host = text, threads = count,
+    versions = { type = 'table', fields = { cpu_kernels = text, openblas = text, icot = text } },
+  } },
+}
+
+local sometimes = {
+  best = { removed = count, accuracy = number },
+  result = {
+    status = text, accuracy = some_number, explicit_accuracy = some_number, removed = count, updates = count,
+    tokens = count, flops = amount, seconds = amount, model_path = { type = 'string' },
+  },
+}
+
+-- What a later version adds is of no concern.
+local function known_part(given, known)
+  if type(given) ~= 'table' then return given end
+  local part = {}
+  for name, field in pairs(known) do
+    part[name] = field.fields and known_part(given[name], field.fields) or given[name]
+  end
+  return part
+end
+
+--- Makes sure that a checkpoint.json says all that is needed, and nothing that cannot be.
+---@param description table its contents
+---@param path string for messages
+---raises an error that names the field
+function checkpoint_format.check(description, path)
+  options.check(always, known_part(description, always), path)
+  for name, known in pairs(sometimes) do
+    local given = description[name]
+    if given ~= nil then options.check(known, known_part(given, known), path, name .. '.') end
+  end
+end
+
+return checkpoint_format
