@@ -1,5 +1,6 @@
 --- What checkpoint.json says, so that one that is damaged is told from one that a run can go on from.
 local fields = require 'icot.recipe_fields'
+local json = require 'icot.json'
 local options = require 'icot.options'
 
 local checkpoint_format = {}
@@ -9,6 +10,7 @@ local amount = { type = 'number', min = 0, required = true }
 local number = { type = 'number', required = true }
 local text = { type = 'string', required = true }
 local some_count, some_number = { type = 'integer', min = 0 }, { type = 'number' }
+local accuracy = { type = 'number', also = { json.null } } -- null: there were no examples to measure it on
 
 local interval = {
   updates = count, loss = number, targets = count, hits = count, grad_norm = amount, lr = some_number,
@@ -17,8 +19,8 @@ local interval = {
 
 local state = { -- icot.training_state
   step = count, removed = { type = 'number', min = 0, also = { 'all' }, required = true },
-  planned = { type = 'number', min = 0, also = { 'all' } }, accuracy = some_number, loss = some_number,
-  explicit_accuracy = some_number, own = { type = 'table', required = true }, cot_was_left = { type = 'boolean' },
+  planned = { type = 'number', min = 0, also = { 'all' } }, accuracy = accuracy, loss = some_number,
+  explicit_accuracy = accuracy, own = { type = 'table', required = true }, cot_was_left = { type = 'boolean' },
   last_reset = some_count, evaluated = { type = 'table', fields = { valid = some_count, test = some_count } },
   optimizer_updates = count, lr_scale = { type = 'number', above = 0, required = true }, skipped = count,
   meter = { type = 'table', fields = {
@@ -45,9 +47,9 @@ local always = {
 }
 
 local sometimes = {
-  best = { removed = count, accuracy = number },
+  best = { removed = count, accuracy = { type = 'number', also = { json.null }, required = true } },
   result = {
-    status = text, accuracy = some_number, explicit_accuracy = some_number, removed = count, updates = count,
+    status = text, accuracy = accuracy, explicit_accuracy = accuracy, removed = count, updates = count,
     tokens = count, flops = amount, seconds = amount, model_path = { type = 'string' },
   },
 }
@@ -62,16 +64,27 @@ local function known_part(given, known)
   return part
 end
 
+-- JSON has no NaN, so null was written.
+local function restore_nan(part)
+  for _, name in ipairs { 'accuracy', 'explicit_accuracy' } do
+    if part[name] == json.null then part[name] = 0 / 0 end
+  end
+end
+
 --- Makes sure that a checkpoint.json says all that is needed, and nothing that cannot be.
----@param description table its contents
+---@param description table its contents; accuracies that are null become NaN again
 ---@param path string for messages
 ---raises an error that names the field
 function checkpoint_format.check(description, path)
   options.check(always, known_part(description, always), path)
   for name, known in pairs(sometimes) do
     local given = description[name]
-    if given ~= nil then options.check(known, known_part(given, known), path, name .. '.') end
+    if given ~= nil then
+      options.check(known, known_part(given, known), path, name .. '.')
+      restore_nan(given)
+    end
   end
+  restore_nan(description.state)
 end
 
 return checkpoint_format

@@ -14,7 +14,7 @@ UserError.__tostring = function(self) return self.message end
 ---@param text string
 ---@return string
 function errors.one_line(text)
-  return (text:gsub('%c', '?'))
+  return (text:gsub('%c', '?'):gsub('\194[\128-\159]', '?')) -- U+0080 to U+009F are controls too
 end
 
 --- Raises a user error. Whatever came into its message from a file or from outside, it is one line.

@@ -6,6 +6,9 @@ local options = require 'icot.options'
 
 local json = {}
 
+--- What null is decoded to.
+json.null = cjson.null
+
 local DEEPEST = 100 -- tables within tables; nothing that we read comes near
 
 cjson.decode_max_depth(DEEPEST)

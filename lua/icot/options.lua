@@ -46,6 +46,7 @@ function options.show(value)
     return (value % 1 == 0 and math.abs(value) <= 2 ^ 53 and '%.0f' or '%.14g'):format(value)
   end
   if type(value) == 'table' or type(value) == 'function' then return 'a ' .. type(value) end
+  if type(value) == 'userdata' then return 'null' end -- the only one that comes from a file
   return tostring(value)
 end
 

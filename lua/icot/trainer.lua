@@ -26,8 +26,9 @@ end
 --- A run may end early once it answers well enough; with `icot` only when no CoT is left.
 local function good_enough(self)
   local wanted, state = self.config.train.stop_at_accuracy, self.state
-  if not wanted or self.evaluated.valid ~= state.step or state.accuracy < wanted then return false end
-  return self.config.method ~= 'icot' or state.removed >= self.data.max_cot
+  if not wanted or self.evaluated.valid ~= state.step then return false end
+  local is_reached = state.accuracy >= wanted -- never by NaN
+  return is_reached and (self.config.method ~= 'icot' or state.removed >= self.data.max_cot)
 end
 
 -- Evaluates the validation examples, unless that was done at this step.

@@ -71,6 +71,16 @@ describe('checkpoint.json', function()
     end)
   end)
 
+  it('has null where an accuracy was NaN', function()
+    local description = read()
+    description.state.accuracy, description.best.accuracy = json.null, json.null
+    checkpoint_format.check(description, 'x')
+    for _, each in ipairs { description.state.accuracy, description.best.accuracy } do assert.is_true(each ~= each) end
+    description = read()
+    description.state.loss = json.null
+    expect.mentions(expect.user_error(checkpoint_format.check, description, 'x'), 'x: state.loss: got null')
+  end)
+
   it('may have what a later version adds', function()
     local description = read()
     description.later, description.state.later = 1, {}

@@ -117,6 +117,19 @@ describe('a run that is resumed', function()
     expect.mentions(small.column(small.read(path).tables.segments, 'changes')[2], 'train.steps: 40, now 60')
   end)
 
+  it('goes on where there are no examples to measure an accuracy on, which never is good enough', function()
+    local folder = temporary.folder()
+    local examples = temporary.write(folder .. '/train.txt', '1 2||3 #### 4\n2 1||3 3 #### 4\n')
+    local settings = { ('dataset={"task":"text","train":"%s"}'):format(examples), 'train.stop_at_accuracy=0.5' }
+    for _, steps in ipairs { 20, 40 } do
+      settings[3] = 'train.steps=' .. steps
+      local ok, result = small.train({ folder = folder, settings = settings }, { resume = true, allow_changes = true })
+      assert.is_true(ok, tostring(result))
+      assert.equal(steps, result.updates)
+      assert.is_true(result.accuracy ~= result.accuracy)
+    end
+  end)
+
   it('notices a new schedule, and other data', function()
     local folder = temporary.folder()
     assert(small.train { folder = folder, schedule = 'function() return 0 end' })

@@ -7,12 +7,15 @@ local overrides = require 'icot.overrides'
 local recipe = require 'icot.recipe'
 
 local SOURCE = [[
-  return {
+  local recipe = {
     method = 'icot', dataset = { task = 'text', train = 'train.txt' }, model = { layers = 1, heads = 2, width = 8 },
     schedule = { kind = 'linear', tokens_per_epoch = 8 }, train = { epochs = 2 },
-    arms = { { name = 'a' }, { name = 'b', removal = { side = 'right' } } },
   }
 ]]
+local SOURCES = {
+  SOURCE .. 'return recipe',
+  SOURCE .. "recipe.arms = { { name = 'a' }, { name = 'b', removal = { side = 'right' } } } return recipe",
+}
 
 local function parse(texts)
   local settings = {}
@@ -32,10 +35,11 @@ end
 
 return function()
   return function(bytes)
-    local read = recipe.from_source('fuzz.lua', SOURCE, { settings = parse(lines_of(bytes)) })
+    local source = SOURCES[#bytes % 2 + 1]
+    local read = recipe.from_source('fuzz.lua', source, { settings = parse(lines_of(bytes)) })
     assert(json.decode(read.config_json), 'the configuration is no JSON')
     local texts = read.runs[1].invocation.settings
-    local again = recipe.from_source('fuzz.lua', SOURCE, { settings = parse(texts) })
+    local again = recipe.from_source('fuzz.lua', source, { settings = parse(texts) })
     assert(again.config_json == read.config_json, 'read once more it is another configuration')
     for _, run in ipairs(read.runs) do harness.check_message(run.output) end
   end
