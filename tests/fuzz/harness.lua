@@ -18,7 +18,8 @@ local PATIENCE = 200 -- inputs; the collector gets that many to free what only i
 ---@param message any
 function harness.check_message(message)
   assert(type(message) == 'string' and message ~= '', 'a user error without a message')
-  if errors.one_line(message) ~= message then error('a user error with control characters: ' .. ('%q'):format(message), 0) end
+  if errors.one_line(message) == message then return end
+  error(('a user error with control characters: %q'):format(message), 0)
 end
 
 local function explain(problem)
