@@ -167,7 +167,7 @@ FUZZER := $(BUILD)/bin/fuzzer
 $(FUZZER): tests/fuzz/fuzzer.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "link     $@"
-	$(Q)$(COMPILE) -fsanitize=fuzzer $(LUAJIT_CFLAGS) -o $@ $< $(LDFLAGS) $(LUAJIT_LIBS)
+	$(Q)$(COMPILE) -fsanitize=fuzzer $(LUAJIT_CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) $(LUAJIT_LIBS)
 
 fuzz-built: $(LIBRARY) $(HEADER) $(FUZZER)
 
