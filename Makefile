@@ -154,9 +154,7 @@ SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 sanitize: # all tests with the address and undefined-behaviour sanitizers, in build/sanitize
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize CFLAGS='$(SANITIZE)' test
 
-# Without the cache of memory, so that every allocation is seen.
-FUZZ := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all \
-        -DICOT_NO_MEMORY_CACHE -Wno-pass-failed
+FUZZ := $(SANITIZE) -fsanitize=fuzzer-no-link -Wno-pass-failed # as slow as they are, kernels needn't be quick
 
 fuzz: packages-fuzz # feeds made-up inputs to every parser, or TARGET, for SECONDS (60) or up to INPUTS each
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang CFLAGS='$(FUZZ)' fuzz-built

@@ -27,11 +27,32 @@ static struct {
     int64_t fail_countdown; /* 0: no failure is planned */
 } memory = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+#if defined(__has_feature) /* clang's way to tell; gcc defines the name */
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 #if defined(__SANITIZE_ADDRESS__) || defined(ICOT_NO_MEMORY_CACHE)
 static const int caching = 0; /* let the sanitizer see every allocation and every free */
 #else
 static const int caching = 1;
 #endif
+
+/* Lets the sanitizer see every access beyond the bytes that were asked for, too. */
+static void fence(block *taken, size_t bytes)
+{
+#ifdef __SANITIZE_ADDRESS__
+    char *begin = (char *)taken + ALIGNMENT;
+    __asan_unpoison_memory_region(begin, taken->capacity);
+    __asan_poison_memory_region(begin + bytes, taken->capacity - bytes);
+#else
+    (void)taken, (void)bytes;
+#endif
+}
 
 static size_t class_bytes(int size_class)
 {
@@ -125,6 +146,7 @@ int memory_alloc(size_t bytes, void **out)
         return fail("out of memory: no block of %zu bytes to be had (%lld bytes are in use)", bytes,
                     (long long)live);
     }
+    fence(taken, bytes);
     *out = (char *)taken + ALIGNMENT;
     return ICOT_OK;
 }
@@ -142,11 +164,18 @@ int memory_alloc_zero(size_t count, size_t size, void **out)
 
 int memory_resize(void **pointer, size_t bytes)
 {
-    if (*pointer && header_of(*pointer)->capacity >= bytes) return ICOT_OK;
+    block *before = *pointer ? header_of(*pointer) : NULL;
+    if (before && before->capacity >= bytes) {
+        fence(before, bytes);
+        return ICOT_OK;
+    }
 
     void *larger;
     if (memory_alloc(bytes, &larger)) return ICOT_FAILED;
-    if (*pointer) memcpy(larger, *pointer, header_of(*pointer)->capacity);
+    if (before) {
+        fence(before, before->capacity);
+        memcpy(larger, *pointer, before->capacity);
+    }
     memory_free(*pointer);
     *pointer = larger;
     return ICOT_OK;

@@ -77,9 +77,13 @@ static bool is_dense_matrix(const tensor *t)
     return t->ndim == 2 && t->strides[0] > 0 && t->strides[1] > 0 && extent(t) == tensor_numel(t);
 }
 
-/* ordered (rows, columns), row-major <-> stretch, with the strides of t; both dtypes take 4 bytes
+enum { ELEMENT = 4 }; /* bytes, whatever the dtype */
+
+/*
+ * ordered (rows, columns), row-major <-> stretch, with the strides of t. The former may lie at any
+ * address, such as one in a mapped file.
  */
-static void reorder(const tensor *t, bool gather, uint32_t *ordered, uint32_t *stretch)
+static void reorder(const tensor *t, bool gather, char *ordered, uint32_t *stretch)
 {
     const int64_t rows = t->shape[0], columns = t->shape[1];
     const int64_t down = t->strides[0], across = t->strides[1];
@@ -88,11 +92,16 @@ static void reorder(const tensor *t, bool gather, uint32_t *ordered, uint32_t *s
         for (int64_t c0 = 0; c0 < columns; c0 += TILE) {
             const int64_t c1 = c0 + TILE < columns ? c0 + TILE : columns;
             for (int64_t r = r0; r < r1; r++) {
-                uint32_t *row = ordered + r * columns, *line = stretch + r * down;
+                char *row = ordered + r * columns * ELEMENT;
+                uint32_t *line = stretch + r * down;
                 if (gather) {
-                    for (int64_t c = c0; c < c1; c++) row[c] = line[c * across];
+                    for (int64_t c = c0; c < c1; c++) {
+                        memcpy(row + c * ELEMENT, line + c * across, ELEMENT);
+                    }
                 } else {
-                    for (int64_t c = c0; c < c1; c++) line[c * across] = row[c];
+                    for (int64_t c = c0; c < c1; c++) {
+                        memcpy(line + c * across, row + c * ELEMENT, ELEMENT);
+                    }
                 }
             }
         }
@@ -113,7 +122,7 @@ static int write_matrix(const icot_engine *engine, const tensor *t, const void *
 {
     void *stretch;
     if (memory_alloc(bytes, &stretch)) return ICOT_FAILED;
-    reorder(t, false, (uint32_t *)(uintptr_t)in, stretch);
+    reorder(t, false, (char *)(uintptr_t)in, stretch);
     int status = engine->device->copy_in(tensor_data(t), stretch, bytes);
     memory_free(stretch);
     return status;

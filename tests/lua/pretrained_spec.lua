@@ -384,7 +384,7 @@ describe('a recipe with a pretrained model', function()
     expect.mentions(expect.user_error(train, fitting, other), "model.pretrained: id 2 is '",
                     "but '1' in " .. other .. '/vocabulary.json')
     for text, part in pairs { ['{"symbols": ['] = 'not valid JSON', ['3'] = 'vocabulary: expected a table of',
-                              ['{"symbols": ["<eos>", "####"]}'] = "vocabulary: got the tokenizer 'nil'" } do
+                              ['{"symbols": ["<eos>", "####"]}'] = "vocabulary: got the tokenizer nil" } do
       temporary.write(other .. '/vocabulary.json', text)
       expect.mentions(expect.user_error(train, fitting, other), other .. '/vocabulary.json: ' .. part)
     end
