@@ -197,7 +197,9 @@ describe('a run that is resumed', function()
   it('is not begun anew over checkpoints, unless it is told to', function()
     local folder = temporary.folder()
     local _, _, path = small.train { folder = folder }
-    for _, name in ipairs { '.h5', '/model.safetensors', '/config.json' } do os.remove(path:gsub('%.h5$', '') .. name) end
+    for _, name in ipairs { '.h5', '/model.safetensors', '/config.json' } do
+      os.remove(path:gsub('%.h5$', '') .. name)
+    end
     local result = program.run { folder .. '/small.lua', '--out', path }
     assert.equal(1, result.code)
     expect.mentions(result.err, 'there are checkpoints already', '--resume')
