@@ -1,5 +1,6 @@
 --- Memory that runs out at every allocation in turn: each time a clear error, nothing lost, and all goes on after it.
 local checkpoint = require 'icot.checkpoint'
+local checkpoint_keeper = require 'icot.checkpoint_keeper'
 local core = require 'icot.core'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
@@ -107,8 +108,9 @@ describe('when memory runs out', function()
   end)
 
   it('while a run is loaded from a checkpoint, it can be loaded again', function()
-    local self, path = trained(3), checkpoint.path(temporary.folder() .. '/checkpoints', 3)
-    checkpoint.write(path, parts_of(self))
+    local self, folder = trained(3), temporary.folder() .. '/checkpoints'
+    assert.is_true(checkpoint_keeper.new(folder, self.config.checkpoint):save(self, {}))
+    local path = checkpoint.path(folder, 3)
     self:update(0)
     local again, failures = fail_each_allocation(function()
       return training.new(self.run, { from = checkpoint.read(path), allow_changes = false })
