@@ -45,8 +45,8 @@ describe('a training in bf16', function()
     local folder, share = temporary.folder(), os.getenv('ICOT_HEADER'):match('^(.*)/[^/]*$')
     local library = os.getenv('ICOT_LIBRARY')
     os.execute(([[
-      mkdir -p '%s/bin' '%s/lib/icot' '%s/share' && cp '%s' '%s/bin/' && cp '%s' '%s/lib/icot/' &&
-      ln -s '%s' '%s/share/icot']]):format(folder, folder, folder, program.icot, folder, library, folder, share, folder))
+      cd '%s' && mkdir -p bin lib/icot share && cp '%s' bin/ && cp '%s' lib/icot/ && ln -s '%s' share/icot]]):format(
+      folder, program.icot, library, share))
     local run = small.run { settings = { 'precision=bf16' } }
     local result = program.shell(("'%s/bin/icot' '%s' --out '%s' --set precision=bf16"):format(
       folder, run.output:gsub('%.h5$', '.lua'), run.output))
