@@ -147,7 +147,8 @@ failed:
     return ICOT_FAILED;
 }
 
-/* Each piece is sent on to the disk at once, which then works while the next one is put together. */
+/* Each piece is sent on to the disk at once, which then works while the next one is put together.
+ */
 int output_write(output_file *file, const void *data, size_t bytes)
 {
     int64_t end = lseek(file->fd, 0, SEEK_END);
