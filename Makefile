@@ -70,7 +70,7 @@ build: $(LIBRARY) $(PLUGINS) $(HEADER) $(PROGRAM) $(SHARED)
 $(LIBRARY): $(OBJECTS)
 	@mkdir -p $(@D)
 	@echo "link     $@"
-	$(Q)$(CC) $(CFLAGS) -fopenmp -shared -Wl,-z,nodelete -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.o,$^) $(LIBS) -ldl
+	$(Q)$(CC) $(CFLAGS) -fopenmp -shared -Wl,-z,nodelete -o $@ $(filter %.o,$^) $(LIBS) -ldl
 
 # A library of its own, loaded when it is needed: oneDNN is large, and need not be there.
 $(BUILD)/lib/icot/libicot_onednn.so: $(ONEDNN) $(BUILD)/flags
@@ -133,7 +133,7 @@ $(BUILD)/tests/%: tests/c/%.c $(C_SUPPORT) $(OBJECTS) $(BUILD)/flags | packages-
 	@mkdir -p $(@D)
 	@echo "link     $@"
 	$(Q)$(COMPILE) -fopenmp -Itests/c $(BLAS_CFLAGS) $(HDF5_CFLAGS) -MT $@ -MF $@.d \
-	    -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka -ldl -Wl,-rpath,$(abspath $(BUILD)/lib/icot)
+	    -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka -ldl
 
 test: build $(C_TESTS) packages-test # builds, then runs all tests
 	@tests/run $(BUILD)

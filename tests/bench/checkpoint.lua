@@ -62,7 +62,7 @@ for _ = 1, ROUNDS do
   note('load', function()
     local loaded = pretrained.load(path)
     loaded:free()
-    checkpoint.read_moments(optimizer, checkpoint.read(path), model)
+    checkpoint.read_moments(optimizer, { moments = path .. '/moments.safetensors' }, model)
   end)
 end
 files.remove_tree(folder)

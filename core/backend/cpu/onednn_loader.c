@@ -5,15 +5,31 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
 static onednn_matmul_function *matmul;
 static char version[40] = "none";
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* Lies beside libicot.so, which names its own folder to the loader of libraries. */
+/* Beside the library that this function is in; else (C tests) wherever the loader looks. */
+static void *open_library(void)
+{
+    static const char name[] = "libicot_onednn.so";
+    char path[4096];
+    Dl_info own;
+    if (!dladdr((void *)(uintptr_t)onednn_load, &own)) return dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    const char *slash = strrchr(own.dli_fname, '/');
+    int length = slash ? (int)(slash + 1 - own.dli_fname) : 0;
+    if ((size_t)snprintf(path, sizeof path, "%.*s%s", length, own.dli_fname, name) < sizeof path) {
+        void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (library) return library;
+    }
+    return dlopen(name, RTLD_NOW | RTLD_LOCAL);
+}
+
 static void load(void)
 {
-    void *library = dlopen("libicot_onednn.so", RTLD_NOW | RTLD_LOCAL);
+    void *library = open_library();
     if (!library) return;
     void (*describe)(int *, int *, int *);
     int major, minor, patch;
