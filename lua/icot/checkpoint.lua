@@ -8,6 +8,7 @@
 ---
 --- A checkpoint of step 0 has only the last two: all else follows from the recipe. A folder appears under its name
 --- when all of it is on the disk; its name is its step.
+local ffi = require 'ffi'
 local checkpoint_format = require 'icot.checkpoint_format'
 local core = require 'icot.core'
 local errors = require 'icot.errors'
@@ -23,6 +24,7 @@ local checkpoint = {}
 
 local FORMAT = 1 -- raised when older checkpoints can no longer be read
 local LONGEST = 64 * 2 ^ 20 -- bytes of checkpoint.json, and of recipe.lua
+local LONGEST_RUN_FILE = 2 ^ 30
 local DESCRIPTION, MOMENTS, RUN_FILE, RECIPE = 'checkpoint.json', 'moments.safetensors', 'run.h5', 'recipe.lua'
 local WORK = '.partial' -- ends the name of a folder that is being made, or is about to go
 
@@ -93,11 +95,25 @@ local function moment_tensors(model, optimizer)
   return tensors
 end
 
+-- Tells a file from one that was damaged: its length, and FNV-1a over its bytes.
+local function digest_of(path)
+  local bytes = files.read(path, LONGEST_RUN_FILE)
+  local start, digest = ffi.cast('const uint8_t *', bytes), bit.tobit(0x811C9DC5)
+  for i = 0, #bytes - 1 do
+    digest = bit.tobit(bit.bxor(digest, start[i]) * 0x01000193ll)
+  end
+  return ('%d-%s'):format(#bytes, bit.tohex(digest))
+end
+
+-- The run file comes before the description, which tells its digest: HDF5 may crash on one that is damaged.
 local function write_parts(folder, parts)
+  if parts.log then
+    parts.log:snapshot(folder .. '/' .. RUN_FILE)
+    parts.description.run_file = digest_of(folder .. '/' .. RUN_FILE)
+  end
   parts.description.format = FORMAT
   write_text(folder .. '/' .. DESCRIPTION, json.encode(parts.description) .. '\n')
   write_text(folder .. '/' .. RECIPE, parts.source)
-  if parts.log then parts.log:snapshot(folder .. '/' .. RUN_FILE) end
   if parts.model then model_file.save(folder, parts.model, parts.words) end
   if parts.optimizer then
     safetensors.save_file(moment_tensors(parts.model, parts.optimizer), folder .. '/' .. MOMENTS)
@@ -159,6 +175,9 @@ function checkpoint.read(path)
     run_file = existing(path .. '/' .. RUN_FILE),
   }
   self.model_folder = existing(path .. '/model.safetensors') and path
+  if self.run_file and digest_of(self.run_file) ~= self.description.run_file then
+    errors.raise('%s: is not as it was written', self.run_file)
+  end
   if self.moments then safetensors.open(self.moments):close() end
   if self.model_folder then require('icot.pretrained').inspect(path, 'checkpoint') end
   return self

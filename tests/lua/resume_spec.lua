@@ -148,7 +148,8 @@ describe('a run that is resumed', function()
   end)
 
   it('takes the checkpoint before when the newest is damaged', function()
-    local damages = { ['model.safetensors'] = 'x', ['checkpoint.json'] = '{', ['moments.safetensors'] = '' }
+    local damages = { ['model.safetensors'] = 'x', ['checkpoint.json'] = '{', ['moments.safetensors'] = '',
+      ['run.h5'] = '\137HDF\r\n\26\n' }
     for name, damage in pairs(damages) do
       local folder, notes = temporary.folder(), {}
       local _, _, path = train_full(folder, 31)
