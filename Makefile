@@ -39,7 +39,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-pr
 NUMBERS  := -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi
 COMPILE   = $(CC) -std=c11 -D_GNU_SOURCE -Icore $(WARNINGS) $(NUMBERS) -fPIC -fvisibility=hidden \
             $(CPPFLAGS) $(CFLAGS) -MMD
-LIBS      = $(LDFLAGS) $(BLAS_RPATH) $(BLAS_LIBS) $(HDF5_LIBS) -lm
+LIBS      = $(LDFLAGS) $(BLAS_RPATH) $(BLAS_LIBS) $(HDF5_LIBS) -lm -ldl
 
 # Holds the flags of the last build; a change of them makes everything anew.
 $(BUILD)/flags: always
@@ -70,7 +70,7 @@ build: $(LIBRARY) $(PLUGINS) $(HEADER) $(PROGRAM) $(SHARED)
 $(LIBRARY): $(OBJECTS)
 	@mkdir -p $(@D)
 	@echo "link     $@"
-	$(Q)$(CC) $(CFLAGS) -fopenmp -shared -Wl,-z,nodelete -o $@ $(filter %.o,$^) $(LIBS) -ldl
+	$(Q)$(CC) $(CFLAGS) -fopenmp -shared -Wl,-z,nodelete -o $@ $(filter %.o,$^) $(LIBS)
 
 # A library of its own, loaded when it is needed: oneDNN is large, and need not be there.
 $(BUILD)/lib/icot/libicot_onednn.so: $(ONEDNN) $(BUILD)/flags
@@ -133,7 +133,7 @@ $(BUILD)/tests/%: tests/c/%.c $(C_SUPPORT) $(OBJECTS) $(BUILD)/flags | packages-
 	@mkdir -p $(@D)
 	@echo "link     $@"
 	$(Q)$(COMPILE) -fopenmp -Itests/c $(BLAS_CFLAGS) $(HDF5_CFLAGS) -MT $@ -MF $@.d \
-	    -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka -ldl
+	    -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka
 
 test: build $(C_TESTS) packages-test # builds, then runs all tests
 	@tests/run $(BUILD)

@@ -28,12 +28,7 @@ local LONGEST_RUN_FILE = 2 ^ 30
 local DESCRIPTION, MOMENTS, RUN_FILE, RECIPE = 'checkpoint.json', 'moments.safetensors', 'run.h5', 'recipe.lua'
 local WORK = '.partial' -- ends the name of a folder that is being made, or is about to go
 
---- The folder for the checkpoints of a run: results/mult.h5 → results/mult/checkpoints.
----@param run_path string
----@return string
-function checkpoint.folder_of(run_path)
-  return files.model_folder(run_path) .. '/checkpoints'
-end
+checkpoint.folder_of = files.checkpoint_folder
 
 ---@param folder string
 ---@param step integer

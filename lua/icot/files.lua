@@ -42,6 +42,13 @@ function files.model_folder(run_path)
   return (run_path:gsub('%.h5$', ''))
 end
 
+--- The folder for the checkpoints of a run: results/mult.h5 → results/mult/checkpoints.
+---@param run_path string path of the run file
+---@return string
+function files.checkpoint_folder(run_path)
+  return files.model_folder(run_path) .. '/checkpoints'
+end
+
 --- Makes a folder and those above it.
 ---@param path string
 --- Errors: a file is in the way, or the folder cannot be made.

@@ -146,18 +146,24 @@ end
 ---@field allow_changes boolean
 ---@field lr_scale number? of the training; nil: as in the checkpoint
 
+-- What has changed since a checkpoint, if that is allowed; nil where nothing has begun yet.
+local function check_found(run, from, wanted)
+  if from then
+    local changes = resume.changes(run, from)
+    if not wanted.allow_changes then require_same(run, from, changes) end
+    return changes
+  elseif files.kind(run.output) then
+    errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
+                 checkpoint.folder_of(run.output))
+  end
+end
+
 --- Makes sure, before anything is touched, that a run can be resumed.
 ---@param run icot.Run
 ---@param wanted { allow_changes?: boolean }
 ---raises an error when the recipe has changed, or there are rows but no checkpoint
 function resume.check(run, wanted)
-  local from = resume.newest(run.output, function() end)
-  if from then
-    if not wanted.allow_changes then require_same(run, from, resume.changes(run, from)) end
-  elseif files.kind(run.output) then
-    errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
-                 checkpoint.folder_of(run.output))
-  end
+  check_found(run, resume.newest(run.output, function() end), wanted)
 end
 
 --- What a run can go on from.
@@ -167,14 +173,14 @@ end
 ---@return icot.Resumption? resumption nil: nothing has begun yet
 ---raises an error as `resume.check` does
 function resume.find(run, wanted, note)
-  resume.check(run, wanted)
   local from = resume.newest(run.output, note)
+  local changes = check_found(run, from, wanted)
   if not from then return nil end
   local stopped_by = from.description.stopped_by
   return {
     from = from, allow_changes = wanted.allow_changes or false,
     segment = {
-      step = from.description.state.step, changes = table.concat(resume.changes(run, from), '; '),
+      step = from.description.state.step, changes = table.concat(changes, '; '),
       stopped_by = stopped_by or 'broken off',
       stopped_time = stopped_by and from.description.time or last_sign_of_life(run.output),
     },

@@ -37,7 +37,7 @@ local function check_run(run, overwrite)
   for _, name in ipairs { 'model.safetensors', 'config.json' } do
     files.require_free(run.model_output .. '/' .. name, overwrite)
   end
-  local checkpoints = run.model_output .. '/checkpoints'
+  local checkpoints = files.checkpoint_folder(run.output)
   if not overwrite and files.kind(checkpoints) then
     errors.raise('%s: there are checkpoints already; --resume goes on from them, --force overwrites them', checkpoints)
   end

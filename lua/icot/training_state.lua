@@ -12,9 +12,14 @@ local function pack_removed(removed)
   return removed == math.huge and ALL or removed
 end
 
-local function unpack_removed(removed)
+--- Removed tokens as a schedule says them, from what a saved state has.
+---@param removed number|'all'
+---@return number removed math.huge: all
+function training_state.unpack_removed(removed)
   return removed == ALL and math.huge or removed
 end
+
+local unpack_removed = training_state.unpack_removed
 
 -- ---- What a schedule keeps for itself -----------------------------------------------------------
 

@@ -13,6 +13,7 @@ local gpt2 = require 'icot.gpt2'
 local interrupt = require 'icot.interrupt'
 local options = require 'icot.options'
 local resume = require 'icot.resume'
+local training_state = require 'icot.training_state'
 
 local eval = {}
 
@@ -37,11 +38,6 @@ local function find(path)
   errors.raise('eval: %s: there is no checkpoint in %s', path, checkpoint.folder_of(path))
 end
 
--- The removed tokens with which the checkpoint was being trained.
-local function removed_in(state)
-  return state.removed == 'all' and math.huge or state.removed
-end
-
 local function print_result(found, split, removed, data, result)
   local shown = math.min(removed, data.max_cot)
   print(('%s: step %d, %d of %d CoT tokens removed'):format(found.path, found.description.state.step, shown,
@@ -60,7 +56,7 @@ local function run_with(args, found)
   local config = found.description.config
   local data = dataset.load(config.dataset)
   local model = gpt2.from_pretrained(found.model_folder)
-  local removed = args.removed or removed_in(found.description.state)
+  local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
   config.evaluate.examples = args.examples or config.evaluate.examples
   local result = evaluate.run(model, data, args.split, removed, config.removal, config.evaluate)
   print_result(found, args.split, removed, data, result)
