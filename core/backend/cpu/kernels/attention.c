@@ -2,11 +2,10 @@
  * Causal self-attention over packed sequences, one (sequence, head) at a time.
  *
  * Rows of qkv hold query, key and value of a token, C channels each; head h uses channels
- * h·D … h·D+D-1. All work is done LANES numbers at a time, in loops of constant length that stay in
- * registers: scores run along the keys (transposed and padded in scratch memory), sums of rows
- * along the channels. Rows of scores are padded with -∞, which weighs nothing.
+ * h·D … h·D+D-1. What a head needs is copied into scratch memory, where rows lie close together,
+ * and then multiplied strip by strip (strip.h): as many keys as the last query of a strip sees.
  */
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -14,29 +13,6 @@
 
 #include <math.h>
 #include <omp.h>
-#include <string.h>
-
-/* A vector of the compiler's, so that sums stay in registers (two or four of them where the
- * instruction set has shorter ones). */
-enum { LANES = 16 };
-typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
-
-static inline lanes load(const float *from)
-{
-    lanes v;
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-
-static inline void store(float *to, lanes v)
-{
-    memcpy(to, &v, sizeof v);
-}
-
-static int64_t padded(int64_t n)
-{
-    return (n + LANES - 1) / LANES * LANES;
-}
 
 static int64_t longest_sequence(const packed_shape *shape)
 {
@@ -48,112 +24,95 @@ static int64_t longest_sequence(const packed_shape *shape)
     return longest;
 }
 
-/* Whether there is enough to do to wake the other threads. */
-static bool worth_threads(const packed_shape *shape)
-{
-    return shape->cu_seqlens[shape->sequences] * shape->channels > PARALLEL_ELEMENTS / 4;
-}
-
-/* Memory for each thread, in whole blocks of LANES so that no two threads share a cache line. */
-static int scratch_new(int64_t floats_per_thread, int64_t *stride, float **out)
-{
-    *stride = padded(floats_per_thread);
-    void *memory;
-    if (memory_alloc((size_t)omp_get_max_threads() * (size_t)*stride * sizeof(float), &memory)) {
-        return ICOT_FAILED;
-    }
-    *out = memory;
-    return ICOT_OK;
-}
-
-/* ---- Building blocks ------------------------------------------------------------------------- */
-
-/* rows (length, stride), D columns of which count -> transposed (D, padded length), 0 at the end */
-static void transpose(int64_t length, int64_t width, int64_t stride, const float *rows,
-                      float *transposed)
-{
-    int64_t row_length = padded(length);
-    for (int64_t d = 0; d < width; d++) {
-        float *row = transposed + d * row_length;
-        for (int64_t i = 0; i < length; i++) row[i] = rows[i * stride + d];
-        for (int64_t i = length; i < row_length; i++) row[i] = 0.0f;
-    }
-}
-
-/* out_j = scale · Σ_d vector_d · transposed_dj, for whole blocks of keys up to `count` */
-static void dot_columns(int64_t count, int64_t width, int64_t row_length, float scale,
-                        const float *vector, const float *transposed, float *out)
-{
-    for (int64_t block = 0; block < count; block += LANES) {
-        lanes even = {0}, odd = {0};
-        int64_t d = 0;
-        for (; d + 1 < width; d += 2) {
-            even += vector[d] * load(transposed + d * row_length + block);
-            odd += vector[d + 1] * load(transposed + (d + 1) * row_length + block);
-        }
-        if (d < width) even += vector[d] * load(transposed + d * row_length + block);
-        store(out + block, scale * (even + odd));
-    }
-}
-
-/*
- * target_d += Σ_j weights_j · rows_jd: channels in blocks of LANES, four rows in flight so that the
- * additions don't wait for each other; what is left of the channels one by one.
+/* ---- Copies of a head's rows -------------------------------------------------------------------
  */
-static void add_weighted_rows(int64_t count, int64_t width, const float *weights,
-                              int64_t weight_stride, const float *rows, int64_t row_stride,
-                              float *target)
+
+/* Up to LANES numbers, 0 behind them. */
+static inline lanes load_some(const float *from, int64_t count)
 {
-    int64_t d = 0;
-    for (; d + LANES <= width; d += LANES) {
-        lanes sum0 = {0}, sum1 = {0}, sum2 = {0}, sum3 = {0};
-        const float *w = weights, *row = rows + d;
-        int64_t j = 0;
-        for (; j + 4 <= count; j += 4, w += 4 * weight_stride, row += 4 * row_stride) {
-            sum0 += w[0] * load(row);
-            sum1 += w[weight_stride] * load(row + row_stride);
-            sum2 += w[2 * weight_stride] * load(row + 2 * row_stride);
-            sum3 += w[3 * weight_stride] * load(row + 3 * row_stride);
+    if (count >= LANES) return load(from);
+    lanes v = {0};
+    for (int64_t i = 0; i < count; i++) v[i] = from[i];
+    return v;
+}
+
+/* rows (length, stride), D columns of which count -> (length, padded D), 0 at the end of each */
+static matrix gather_head(int64_t length, int64_t width, int64_t stride, const float *rows,
+                          float *copy)
+{
+    int64_t across = padded(width);
+    for (int64_t i = 0; i < length; i++) {
+        for (int64_t d = 0; d < width; d += LANES) {
+            store(copy + i * across + d, load_some(rows + i * stride + d, width - d));
         }
-        for (; j < count; j++, w += weight_stride, row += row_stride) sum0 += w[0] * load(row);
-        store(target + d, load(target + d) + (sum0 + sum1) + (sum2 + sum3));
     }
-    for (; d < width; d++) {
-        float sum = 0.0f;
-        for (int64_t j = 0; j < count; j++) {
-            sum += weights[j * weight_stride] * rows[j * row_stride + d];
+    return (matrix){.data = copy, .down = across, .across = 1};
+}
+
+/* a and b, LANES numbers each, alternating: of their first halves, of their second halves */
+static lanes alternate_first(lanes a, lanes b)
+{
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+static lanes alternate_second(lanes a, lanes b)
+{
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                   31);
+}
+
+/* LANES x LANES: with rows i and i + LANES/2 dealt out in turn, as one shuffles cards, log2(LANES)
+ * times, element (i, j) comes to (j, i). */
+static void transpose_block(lanes rows[LANES])
+{
+    for (int size = 1; size < LANES; size *= 2) {
+        lanes dealt[LANES];
+        for (int i = 0; i < LANES / 2; i++) {
+            dealt[2 * i] = alternate_first(rows[i], rows[i + LANES / 2]);
+            dealt[2 * i + 1] = alternate_second(rows[i], rows[i + LANES / 2]);
         }
-        target[d] += sum;
+        memcpy(rows, dealt, sizeof dealt);
     }
 }
 
-/* Turns the first `count` scores into probabilities, the rest of the last block into 0; gives
- * log Σ exp(score). */
-static float softmax_in_place(int64_t count, float *scores)
+/* The same, transposed: (D, padded length), 0 at the end of each row */
+static matrix transpose_head(int64_t length, int64_t width, int64_t stride, const float *rows,
+                             float *copy)
 {
-    int64_t end = padded(count);
-    for (int64_t j = count; j < end; j++) scores[j] = -INFINITY;
-
-    float largest[LANES], total[LANES] = {0};
-    memcpy(largest, scores, sizeof largest);
-    for (int64_t j = LANES; j < end; j += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            largest[l] = scores[j + l] > largest[l] ? scores[j + l] : largest[l];
+    int64_t across = padded(length);
+    for (int64_t i = 0; i < length; i += LANES) {
+        for (int64_t d = 0; d < width; d += LANES) {
+            int64_t there = length - i < LANES ? length - i : LANES;
+            int64_t wide = width - d < LANES ? width - d : LANES;
+            lanes block[LANES] = {0};
+            for (int64_t r = 0; r < there; r++) {
+                block[r] = load_some(rows + (i + r) * stride + d, wide);
+            }
+            transpose_block(block);
+            for (int64_t c = 0; c < wide; c++) store(copy + (d + c) * across + i, block[c]);
         }
     }
-    float maximum = largest[0], sum = 0.0f;
-    for (int l = 1; l < LANES; l++) maximum = largest[l] > maximum ? largest[l] : maximum;
+    return (matrix){.data = copy, .down = across, .across = 1};
+}
 
-    for (int64_t j = 0; j < end; j += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            scores[j + l] = vector_exp(scores[j + l] - maximum);
-            total[l] += scores[j + l];
+/* from (rows, padded D) to (rows, stride), D columns each */
+static void put_rows(int64_t rows, int64_t width, const float *from, bool accumulate, float *to,
+                     int64_t stride)
+{
+    for (int64_t i = 0; i < rows; i++, from += padded(width), to += stride) {
+        if (accumulate) {
+            for (int64_t d = 0; d < width; d++) to[d] += from[d];
+        } else {
+            memcpy(to, from, (size_t)width * sizeof *to);
         }
     }
-    for (int l = 0; l < LANES; l++) sum += total[l];
-    float inverse = 1.0f / sum;
-    for (int64_t j = 0; j < end; j++) scores[j] *= inverse;
-    return maximum + logf(sum);
+}
+
+/* The matrix without its first rows. */
+static matrix below(matrix m, int64_t rows)
+{
+    m.data += rows * m.down;
+    return m;
 }
 
 /*
@@ -178,33 +137,70 @@ static void dropout_mask(const packed_shape *shape, int64_t row, int64_t count, 
 
 /* ---- Forward --------------------------------------------------------------------------------- */
 
+/* What the forward pass of one (sequence, head) works on. */
+typedef struct head_forward {
+    const packed_shape *shape;
+    int64_t length, width;        /* tokens; D */
+    int64_t first_row;            /* token · H + head of the first query */
+    matrix query;                 /* (length, D) */
+    matrix keys, values;          /* (D, padded length), (length, padded D) */
+    float *scores, *mixed, *mask; /* scratch: a strip of scores and of results; a row of the mask */
+    float *y, *logsumexp;
+} head_forward;
+
+static void forward_strip(const head_forward *w, int64_t first)
+{
+    int64_t H = w->shape->heads, C = w->shape->channels, rows = strip_rows(first, w->length);
+    int64_t seen = first + rows, end = padded(seen);
+    KERNEL(multiply_strip)
+    (rows, end, w->width, 1.0f / sqrtf((float)w->width), below(w->query, first), w->keys, w->scores,
+     end);
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t i = first + r, count = i + 1;
+        float *weights = w->scores + r * end;
+        w->logsumexp[i * H] = KERNEL(softmax_in_place)(count, end, weights);
+        if (w->shape->dropout > 0.0) {
+            dropout_mask(w->shape, w->first_row + i * H, count, w->mask);
+            for (int64_t j = 0; j < count; j++) weights[j] *= w->mask[j];
+        }
+    }
+    const matrix weights = {.data = w->scores, .down = end, .across = 1};
+    KERNEL(multiply_strip)
+    (rows, padded(w->width), seen, 1.0f, weights, w->values, w->mixed, padded(w->width));
+    put_rows(rows, w->width, w->mixed, false, w->y + first * C, C);
+}
+
 int KERNEL(attention)(const packed_shape *shape, const float *qkv, float *y, float *logsumexp)
 {
-    int64_t C = shape->channels, H = shape->heads, D = C / H;
+    int64_t C = shape->channels, H = shape->heads, D = C / H, Dp = padded(D);
     int64_t longest = padded(longest_sequence(shape)), stride;
-    float scale = 1.0f / sqrtf((float)D), *scratch;
-    if (scratch_new((D + 2) * longest, &stride, &scratch)) return ICOT_FAILED;
+    float *scratch;
+    if (KERNEL(scratch_new)((D + Dp + STRIP_ROWS + 1) * longest + STRIP_ROWS * Dp, &stride,
+                            &scratch)) {
+        return ICOT_FAILED;
+    }
 
 #pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
     for (int64_t job = 0; job < shape->sequences * H; job++) {
         int64_t b = job / H, h = job % H, start = shape->cu_seqlens[b];
         int64_t length = shape->cu_seqlens[b + 1] - start;
-        const float *query = qkv + start * 3 * C + h * D, *key = query + C, *value = key + C;
-        float *keys = scratch + omp_get_thread_num() * stride; /* (D, padded length) */
-        float *scores = keys + D * longest, *mask = scores + longest;
-
-        transpose(length, D, 3 * C, key, keys);
-        for (int64_t i = 0; i < length; i++) {
-            float *out = y + (start + i) * C + h * D;
-            dot_columns(i + 1, D, padded(length), scale, query + i * 3 * C, keys, scores);
-            logsumexp[(start + i) * H + h] = softmax_in_place(i + 1, scores);
-            if (shape->dropout > 0.0) {
-                dropout_mask(shape, (start + i) * H + h, i + 1, mask);
-                for (int64_t j = 0; j <= i; j++) scores[j] *= mask[j];
-            }
-            memset(out, 0, (size_t)D * sizeof *out);
-            add_weighted_rows(i + 1, D, scores, 1, value, 3 * C, out);
-        }
+        const float *query = qkv + start * 3 * C + h * D;
+        float *own = scratch + omp_get_thread_num() * stride;
+        head_forward work = {
+            .shape = shape,
+            .length = length,
+            .width = D,
+            .first_row = start * H + h,
+            .query = {.data = query, .down = 3 * C, .across = 1},
+            .keys = transpose_head(length, D, 3 * C, query + C, own),
+            .values = gather_head(length, D, 3 * C, query + 2 * C, own + D * longest),
+            .scores = own + (D + Dp) * longest,
+            .mask = own + (D + Dp + STRIP_ROWS) * longest,
+            .mixed = own + (D + Dp + STRIP_ROWS + 1) * longest,
+            .y = y + start * C + h * D,
+            .logsumexp = logsumexp + start * H + h,
+        };
+        for (int64_t i = 0; i < length; i += STRIP_ROWS) forward_strip(&work, i);
     }
     memory_free(scratch);
     return ICOT_OK;
@@ -215,31 +211,34 @@ int KERNEL(attention)(const packed_shape *shape, const float *qkv, float *y, flo
 /* What the backward pass of one (sequence, head) works on. */
 typedef struct head_backward {
     const packed_shape *shape;
-    int64_t length, row_length; /* tokens; the same padded */
-    int64_t first_row;          /* token · H + head of the first query */
-    const float *query, *key, *value, *y, *dy, *logsumexp;
+    int64_t length, width, row_length; /* tokens; D; tokens padded */
+    int64_t first_row;                 /* token · H + head of the first query */
+    const float *y, *logsumexp;
+    matrix queries, keys, slopes;      /* copies: (length, padded D); slopes are rows of dy */
+    matrix keys_across, values_across; /* copies: (D, row_length) */
+    float *p, *ds; /* scratch: weights and gradients of scores, (length, row_length) */
+    float *strip;  /* scratch: (STRIP_ROWS, padded D) */
+    float *mask;   /* scratch: (row_length) */
+    bool accumulate;
     float *dquery, *dkey, *dvalue;
-    float *keys, *values; /* scratch: transposed, (D, row_length) */
-    float *p, *ds;        /* scratch: weights and gradients of scores, (length, row_length) */
-    float *mask;          /* scratch: (row_length) */
 } head_backward;
 
 /*
  * With P = softmax(scale·QKᵀ), Y = PV and δ_i = dY_i·Y_i:
  *   dV = Pᵀ dY,  dS = scale · P ∘ (dY Vᵀ - δ),  dQ = dS K,  dK = dSᵀ Q
  * With dropout, Y = (P∘M)V for a mask M: dV takes P∘M, and dS takes (dY Vᵀ)∘M; δ stays the same.
- * This computes row i of P∘M and of dS.
+ *
+ * Turns row i of scale·QKᵀ and of dY Vᵀ into row i of P∘M and of dS, with 0 from key i+1 to `end`.
  */
-static void weights_of_query(const head_backward *w, int64_t i)
+static void weights_of_query(const head_backward *w, int64_t i, int64_t end)
 {
-    int64_t C = w->shape->channels, H = w->shape->heads, D = C / H, count = i + 1;
-    const float *dy = w->dy + i * C, *y = w->y + i * C;
+    int64_t C = w->shape->channels, H = w->shape->heads, D = w->width, count = i + 1;
+    const float *dy = w->slopes.data + i * w->slopes.down, *y = w->y + i * C;
     float scale = 1.0f / sqrtf((float)D), logsumexp = w->logsumexp[i * H], delta = 0.0f;
     float *p = w->p + i * w->row_length, *ds = w->ds + i * w->row_length;
 
+#pragma omp simd reduction(+ : delta)
     for (int64_t d = 0; d < D; d++) delta += dy[d] * y[d];
-    dot_columns(count, D, w->row_length, scale, w->query + i * 3 * C, w->keys, p);
-    dot_columns(count, D, w->row_length, 1.0f, dy, w->values, ds);
     if (w->shape->dropout > 0.0) {
         dropout_mask(w->shape, w->first_row + i * H, count, w->mask);
         for (int64_t j = 0; j < count; j++) {
@@ -249,124 +248,104 @@ static void weights_of_query(const head_backward *w, int64_t i)
         }
     } else {
         for (int64_t block = 0; block < count; block += LANES) {
-            for (int l = 0; l < LANES; l++) { /* what lies beyond `count` is not used */
+            for (int l = 0; l < LANES; l++) { /* what lies beyond `count` is cleared below */
                 p[block + l] = vector_exp(p[block + l] - logsumexp);
                 ds[block + l] = scale * p[block + l] * (ds[block + l] - delta);
             }
         }
     }
+    for (int64_t j = count; j < end; j++) p[j] = ds[j] = 0.0f;
 }
 
-static void backward_head(const head_backward *w)
+/* Weights, gradients of scores and dQ for a strip of queries. */
+static void backward_of_queries(const head_backward *w, int64_t first)
 {
-    int64_t C = w->shape->channels, D = C / w->shape->heads, length = w->length;
-    transpose(length, D, 3 * C, w->key, w->keys);
-    transpose(length, D, 3 * C, w->value, w->values);
-    for (int64_t i = 0; i < length; i++) {
-        weights_of_query(w, i);
-        add_weighted_rows(i + 1, D, w->ds + i * w->row_length, 1, w->key, 3 * C,
-                          w->dquery + i * 3 * C);
-    }
-    for (int64_t j = 0; j < length; j++) { /* key j is seen by the queries from j on */
-        int64_t first = j * w->row_length + j;
-        add_weighted_rows(length - j, D, w->ds + first, w->row_length, w->query + j * 3 * C, 3 * C,
-                          w->dkey + j * 3 * C);
-        add_weighted_rows(length - j, D, w->p + first, w->row_length, w->dy + j * C, C,
-                          w->dvalue + j * 3 * C);
-    }
+    int64_t rows = strip_rows(first, w->length), seen = first + rows, end = padded(seen);
+    int64_t C = w->shape->channels, D = w->width;
+    float *p = w->p + first * w->row_length, *ds = w->ds + first * w->row_length;
+    KERNEL(multiply_strip)
+    (rows, end, D, 1.0f / sqrtf((float)D), below(w->queries, first), w->keys_across, p,
+     w->row_length);
+    KERNEL(multiply_strip)
+    (rows, end, D, 1.0f, below(w->slopes, first), w->values_across, ds, w->row_length);
+    for (int64_t r = 0; r < rows; r++) weights_of_query(w, first + r, end);
+    const matrix of_scores = {.data = ds, .down = w->row_length, .across = 1};
+    KERNEL(multiply_strip)(rows, padded(D), seen, 1.0f, of_scores, w->keys, w->strip, padded(D));
+    put_rows(rows, D, w->strip, w->accumulate, w->dquery + first * 3 * C, 3 * C);
+}
+
+/* dK and dV for a strip of keys: key j is seen by the queries from j on. */
+static void backward_of_keys(const head_backward *w, int64_t first)
+{
+    int64_t rows = strip_rows(first, w->length), seen_by = w->length - first;
+    int64_t C = w->shape->channels, D = w->width, corner = first * w->row_length + first;
+    const matrix ds = {.data = w->ds + corner, .down = 1, .across = w->row_length};
+    const matrix p = {.data = w->p + corner, .down = 1, .across = w->row_length};
+    KERNEL(multiply_strip)
+    (rows, padded(D), seen_by, 1.0f, ds, below(w->queries, first), w->strip, padded(D));
+    put_rows(rows, D, w->strip, w->accumulate, w->dkey + first * 3 * C, 3 * C);
+    KERNEL(multiply_strip)
+    (rows, padded(D), seen_by, 1.0f, p, below(w->slopes, first), w->strip, padded(D));
+    put_rows(rows, D, w->strip, w->accumulate, w->dvalue + first * 3 * C, 3 * C);
+}
+
+/* The scratch memory of a head: three copies of its rows and two of its columns, P and dS, … */
+static int64_t backward_floats(int64_t D, int64_t longest)
+{
+    return (3 * padded(D) + 2 * D + 2 * longest + 1) * longest + STRIP_ROWS * padded(D);
+}
+
+static void backward_head(const packed_shape *shape, int64_t b, int64_t h, const float *qkv,
+                          const float *y, const float *logsumexp, const float *dy, bool accumulate,
+                          float *dqkv, float *scratch)
+{
+    int64_t C = shape->channels, H = shape->heads, D = C / H, start = shape->cu_seqlens[b];
+    int64_t length = shape->cu_seqlens[b + 1] - start, across = padded(length);
+    const float *query = qkv + start * 3 * C + h * D;
+    float *dquery = dqkv + start * 3 * C + h * D;
+    float *rows = scratch, *columns = rows + 3 * padded(D) * across;
+    float *scores = columns + 2 * D * across, *rest = scores + 2 * across * across;
+    const head_backward work = {
+        .shape = shape,
+        .length = length,
+        .width = D,
+        .row_length = across,
+        .first_row = start * H + h,
+        .y = y + start * C + h * D,
+        .logsumexp = logsumexp + start * H + h,
+        .queries = gather_head(length, D, 3 * C, query, rows),
+        .keys = gather_head(length, D, 3 * C, query + C, rows + padded(D) * across),
+        .slopes = gather_head(length, D, C, dy + start * C + h * D, rows + 2 * padded(D) * across),
+        .keys_across = transpose_head(length, D, 3 * C, query + C, columns),
+        .values_across = transpose_head(length, D, 3 * C, query + 2 * C, columns + D * across),
+        .p = scores,
+        .ds = scores + across * across,
+        .mask = rest,
+        .strip = rest + across,
+        .accumulate = accumulate,
+        .dquery = dquery,
+        .dkey = dquery + C,
+        .dvalue = dquery + 2 * C,
+    };
+    for (int64_t i = 0; i < length; i += STRIP_ROWS) backward_of_queries(&work, i);
+    for (int64_t j = 0; j < length; j += STRIP_ROWS) backward_of_keys(&work, j);
 }
 
 int KERNEL(attention_backward)(const packed_shape *shape, const float *qkv, const float *y,
                                const float *logsumexp, const float *dy, bool accumulate,
                                float *dqkv)
 {
-    int64_t C = shape->channels, H = shape->heads, D = C / H;
-    int64_t longest = padded(longest_sequence(shape)), stride;
-    int64_t tokens = shape->cu_seqlens[shape->sequences];
+    int64_t C = shape->channels, H = shape->heads, stride;
     float *scratch;
-    if (scratch_new((2 * D + 2 * longest + 1) * longest, &stride, &scratch)) return ICOT_FAILED;
-    if (!accumulate) memset(dqkv, 0, (size_t)(tokens * 3 * C) * sizeof *dqkv);
+    if (KERNEL(scratch_new)(backward_floats(C / H, padded(longest_sequence(shape))), &stride,
+                            &scratch)) {
+        return ICOT_FAILED;
+    }
 
 #pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
     for (int64_t job = 0; job < shape->sequences * H; job++) {
-        int64_t b = job / H, h = job % H, start = shape->cu_seqlens[b];
-        int64_t length = shape->cu_seqlens[b + 1] - start;
-        const float *query = qkv + start * 3 * C + h * D;
-        float *dquery = dqkv + start * 3 * C + h * D;
-        float *own = scratch + omp_get_thread_num() * stride;
-        head_backward work = {
-            .shape = shape,
-            .length = length,
-            .row_length = padded(length),
-            .first_row = start * H + h,
-            .query = query,
-            .key = query + C,
-            .value = query + 2 * C,
-            .y = y + start * C + h * D,
-            .dy = dy + start * C + h * D,
-            .logsumexp = logsumexp + start * H + h,
-            .dquery = dquery,
-            .dkey = dquery + C,
-            .dvalue = dquery + 2 * C,
-            .keys = own,
-            .values = own + D * longest,
-            .p = own + 2 * D * longest,
-            .ds = own + (2 * D + longest) * longest,
-            .mask = own + (2 * D + 2 * longest) * longest,
-        };
-        backward_head(&work);
-    }
-    memory_free(scratch);
-    return ICOT_OK;
-}
-
-/* ---- Decoding -------------------------------------------------------------------------------- */
-
-static float dot(int64_t n, const float *a, const float *b)
-{
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
-static void append_to_cache(const packed_shape *shape, const kv_cache *cache, int64_t b,
-                            const float *qkv)
-{
-    int64_t C = shape->channels, start = shape->cu_seqlens[b];
-    int64_t first = cache->slots[b] * cache->capacity + cache->lengths[b];
-    for (int64_t i = 0; i < shape->cu_seqlens[b + 1] - start; i++) {
-        const float *row = qkv + (start + i) * 3 * C;
-        memcpy(cache->keys + (first + i) * C, row + C, (size_t)C * sizeof *row);
-        memcpy(cache->values + (first + i) * C, row + 2 * C, (size_t)C * sizeof *row);
-    }
-}
-
-int KERNEL(attention_cached)(const packed_shape *shape, const float *qkv, const kv_cache *cache,
-                             float *y)
-{
-    int64_t C = shape->channels, H = shape->heads, D = C / H, stride;
-    float scale = 1.0f / sqrtf((float)D), *scratch;
-    if (scratch_new(padded(cache->capacity), &stride, &scratch)) return ICOT_FAILED;
-
-#pragma omp parallel for schedule(static) if (worth_threads(shape))
-    for (int64_t b = 0; b < shape->sequences; b++) append_to_cache(shape, cache, b, qkv);
-
-#pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
-    for (int64_t job = 0; job < shape->sequences * H; job++) {
-        int64_t b = job / H, h = job % H, start = shape->cu_seqlens[b];
-        const float *keys = cache->keys + cache->slots[b] * cache->capacity * C + h * D;
-        const float *values = cache->values + cache->slots[b] * cache->capacity * C + h * D;
-        float *scores = scratch + omp_get_thread_num() * stride;
-        for (int64_t i = 0; i < shape->cu_seqlens[b + 1] - start; i++) {
-            int64_t count = cache->lengths[b] + i + 1;
-            const float *query = qkv + (start + i) * 3 * C + h * D;
-            float *out = y + (start + i) * C + h * D;
-            for (int64_t j = 0; j < count; j++) scores[j] = scale * dot(D, query, keys + j * C);
-            softmax_in_place(count, scores);
-            memset(out, 0, (size_t)D * sizeof *out);
-            add_weighted_rows(count, D, scores, 1, values, C, out);
-        }
+        backward_head(shape, job / H, job % H, qkv, y, logsumexp, dy, accumulate, dqkv,
+                      scratch + omp_get_thread_num() * stride);
     }
     memory_free(scratch);
     return ICOT_OK;

@@ -1,0 +1,53 @@
+/*
+ * Small matrix products, as attention has them: a strip of a few rows at a time, kept in registers.
+ *
+ * All work is done LANES numbers at a time; what is multiplied is padded to whole LANES.
+ */
+#ifndef ICOT_BACKEND_CPU_KERNELS_STRIP_H
+#define ICOT_BACKEND_CPU_KERNELS_STRIP_H
+
+#include "backend/cpu/kernels.h"
+
+#include <string.h>
+
+enum { LANES = 16, STRIP_ROWS = 4 };
+
+/* A vector of the compiler's, so that sums stay in registers (two or four of them where the
+ * instruction set has shorter ones). */
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
+
+static inline lanes load(const float *from)
+{
+    lanes v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+static inline void store(float *to, lanes v)
+{
+    memcpy(to, &v, sizeof v);
+}
+
+static inline int64_t padded(int64_t n)
+{
+    return (n + LANES - 1) / LANES * LANES;
+}
+
+/* The rows of a strip that are there. */
+static inline int64_t strip_rows(int64_t first, int64_t rows)
+{
+    return rows - first < STRIP_ROWS ? rows - first : STRIP_ROWS;
+}
+
+/* A matrix: element (i, j) lies at data[i·down + j·across]. */
+typedef struct matrix {
+    const float *data;
+    int64_t down, across;
+} matrix;
+
+/* c (rows, n) = scale · a (rows, k) · b (k, n): 1 to STRIP_ROWS rows; n whole LANES; b has
+ * across = 1, and so has c, whose rows lie c_down apart. */
+void KERNEL(multiply_strip)(int64_t rows, int64_t n, int64_t k, float scale, matrix a, matrix b,
+                            float *c, int64_t c_down);
+
+#endif
