@@ -55,9 +55,11 @@ SOURCES    := $(filter-out $(KERNELS) $(ONEDNN),$(sort $(shell find core -name '
 ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)
 ISA_avx2   := -march=x86-64-v3
 ISA_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
+ISA_bf16   := $(ISA_avx512) -mavx512bf16
 
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o) \
-           $(foreach isa,$(ISAS),$(KERNELS:%.c=$(BUILD)/obj/%.$(isa).o))
+           $(foreach isa,$(ISAS),$(KERNELS:%.c=$(BUILD)/obj/%.$(isa).o)) \
+           $(if $(filter avx512,$(ISAS)),$(BUILD)/obj/core/backend/cpu/kernels/factors.bf16.o)
 LIBRARY := $(BUILD)/lib/icot/libicot.so
 PLUGINS := $(if $(DNNL_LIBS),$(BUILD)/lib/icot/libicot_onednn.so)
 HEADER  := $(BUILD)/share/icot/icot.ffi.h
@@ -90,7 +92,7 @@ $(BUILD)/obj/%.$(1).o: %.c $(BUILD)/flags
 	@echo "compile  $$< ($(1))"
 	$$(Q)$$(COMPILE) -fopenmp $$(ISA_$(1)) -DCPU_ISA=$(1) -c -o $$@ $$<
 endef
-$(foreach isa,$(ISAS),$(eval $(call kernel_rule,$(isa))))
+$(foreach isa,$(ISAS) bf16,$(eval $(call kernel_rule,$(isa))))
 
 # The declarations of the public header alone, for LuaJIT's ffi.cdef.
 $(HEADER): core/icot.h $(BUILD)/flags

@@ -34,6 +34,25 @@ int grad_of_input_cleared(node *n, int i, grad_target *out)
     return n->engine->device->clear(out->data, bytes);
 }
 
+int grad_hand_on(node *n, int i, tensor *grad)
+{
+    tensor *input = n->inputs[i];
+    grad_target target;
+    if (input->requires_grad && !input->grad && grad->grad_of == n->output) {
+        n->output->grad = NULL;
+        input->grad = grad;
+        input->grad_is_set = true;
+        grad->grad_of = input;
+        tensor_move_beside(grad, input);
+        return ICOT_OK;
+    }
+    if (grad_of_input(n, i, &target)) return ICOT_FAILED;
+    if (!target.data) return ICOT_OK;
+    n->engine->backend->affine(tensor_numel(grad), 1.0, 0.0, tensor_floats(grad), target.accumulate,
+                               target.data);
+    return ICOT_OK;
+}
+
 static int seed_gradient(icot_engine *engine, tensor *loss)
 {
     const float one = 1.0f;

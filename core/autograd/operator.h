@@ -30,9 +30,9 @@ typedef struct operator_entry {
     unsigned int32_inputs; /* bit i: input i holds int32 indices, and gets no gradient */
     bool strided;          /* takes inputs of any strides; others get contiguous copies */
 
-    int (*prepare)(node *n);                      /* checks; makes output and saved tensors */
-    int (*forward)(node *n);                      /* NULL for views: nothing to compute */
-    int (*backward)(node *n, const tensor *grad); /* grad: of the output, contiguous */
+    int (*prepare)(node *n);                /* checks; makes output and saved tensors */
+    int (*forward)(node *n);                /* NULL for views: nothing to compute */
+    int (*backward)(node *n, tensor *grad); /* grad: of the output, contiguous */
 } operator_entry;
 
 /* The table, in autograd/operators/table.c. */
@@ -60,6 +60,12 @@ int grad_of_input(node *n, int i, grad_target *out);
 
 /* The same, cleared first if it held nothing: for kernels that always add. */
 int grad_of_input_cleared(node *n, int i, grad_target *out);
+
+/*
+ * Passes the gradient of the output on to input i, of the same shape, as it is. It takes the
+ * memory along where nobody else needs it, so this must be the last thing that is done with it.
+ */
+int grad_hand_on(node *n, int i, tensor *grad);
 
 static inline const backend *kernels(const node *n)
 {

@@ -45,5 +45,6 @@ int icot_adamw_step(icot_engine *engine, icot_tensor parameter, icot_tensor exp_
     if (!p->grad || !p->grad_is_set) return ICOT_OK; /* nothing reached it, like PyTorch's None */
     engine->backend->adamw(tensor_numel(p), options, tensor_floats(p->grad), tensor_floats(p),
                            tensor_floats(m), tensor_floats(v));
+    tensor_changed(p);
     return ICOT_OK;
 }

@@ -59,10 +59,24 @@ typedef struct backend {
     const device *memory;
     const char *(*description)(void); /* instruction set or card, for people */
 
-    /* c = op(a)·op(b) + (accumulate ? c : 0); op(a) is (m,k), op(b) is (k,n), ld* row lengths. */
+    /* ---- matrix products ---- */
+
+    /* Factors are arrays of `factor_bytes` per element: float32 as it is where `round` is NULL,
+     * else what `round` makes of it. Rows of zeros fill them up to a multiple of `factor_rows`. */
+    size_t factor_bytes;
+    int64_t factor_rows;
+    void (*round)(int64_t n, const float *x, void *factor);
+    /* c = op(a)·op(b) + bias (n) or, if that is NULL, + (accumulate ? c : 0); a and b are factors,
+     * op(a) is (m,k), op(b) is (k,n), ld* row lengths. */
     int (*matmul)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
-                  const float *a, int64_t lda, const float *b, int64_t ldb, bool accumulate,
-                  float *c, int64_t ldc);
+                  const void *a, int64_t lda, const void *b, int64_t ldb, const float *bias,
+                  bool accumulate, float *c, int64_t ldc);
+    /* gelu(x), a factor */
+    void (*gelu_factor)(int64_t n, const float *x, void *y);
+    /* For x and dy (R,C), dy the gradient of gelu(x): y = gelu(x) and dx, both factors, and the
+     * sums of dx over the rows, which are added to sums (C) if accumulate is set. */
+    int (*gelu_factor_backward)(int64_t rows, int64_t columns, const float *x, const float *dy,
+                                void *y, void *dx, bool accumulate, float *sums);
 
     /* ---- pointwise ---- */
     void (*unary)(unary_kind kind, int64_t n, const float *x, float *y);
@@ -87,7 +101,8 @@ typedef struct backend {
                     float *y);
 
     /* ---- rows ---- */
-    void (*bias_rows)(int64_t rows, int64_t columns, const float *bias, float *y); /* y = bias */
+    /* y = x + bias; bias may be NULL */
+    void (*add_bias)(int64_t rows, int64_t columns, const float *x, const float *bias, float *y);
     void (*sum_rows)(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y);
     /* (outer, n, inner) -> (outer, inner), times scale */
     void (*sum)(int64_t outer, int64_t n, int64_t inner, double scale, const float *x, float *y);

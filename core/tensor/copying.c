@@ -144,6 +144,7 @@ int icot_tensor_write(icot_engine *engine, icot_tensor handle, const void *in, i
 {
     tensor *t;
     if (find_for_copy(engine, handle, "write", numel, &t)) return ICOT_FAILED;
+    tensor_changed(t);
     size_t bytes = (size_t)numel * dtype_bytes(t->dtype);
     if (tensor_is_contiguous(t)) return engine->device->copy_in(tensor_data(t), in, bytes);
     if (is_dense_matrix(t)) return write_matrix(engine, t, in, bytes);

@@ -91,6 +91,7 @@ void scope_release_tensors(icot_engine *engine, scope *closed)
 static void drop_storage(storage *dropped)
 {
     if (!dropped || --dropped->references > 0) return;
+    dropped->device->release(dropped->rounded);
     dropped->device->release(dropped->data);
     memory_free(dropped);
 }
@@ -104,7 +105,7 @@ static int storage_new(const device *place, size_t bytes, storage **out)
         return ICOT_FAILED;
     }
     *out = made;
-    **out = (storage){.data = data, .device = place, .references = 1};
+    **out = (storage){.data = data, .device = place, .references = 1, .bytes = bytes};
     return ICOT_OK;
 }
 
@@ -165,7 +166,19 @@ void tensor_release(icot_engine *engine, tensor *released)
     memory_free(released);
 }
 
+void tensor_changed(tensor *t)
+{
+    t->storage->device->release(t->storage->rounded);
+    t->storage->rounded = NULL;
+}
+
 /* ---- Looking at tensors ---------------------------------------------------------------------- */
+
+bool tensor_fills_storage(const tensor *t)
+{
+    size_t bytes = (size_t)tensor_numel(t) * dtype_bytes(t->dtype);
+    return tensor_is_contiguous(t) && bytes == t->storage->bytes;
+}
 
 void *tensor_data(const tensor *t)
 {

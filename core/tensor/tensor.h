@@ -18,6 +18,8 @@ typedef struct storage {
     void *data;
     const device *device;
     int references; /* tensors that share these bytes */
+    void *rounded;  /* the same numbers as matrix products take them; NULL: not made yet */
+    size_t bytes;
 } storage;
 
 typedef struct tensor tensor;
@@ -65,6 +67,9 @@ void tensor_release(icot_engine *engine, tensor *released); /* NULL is allowed *
 /* Moves a tensor (and its gradient) to the scope that `like` lies in. */
 void tensor_move_beside(tensor *moved, const tensor *like);
 
+/* To be called after its contents were overwritten: what was derived from them goes. */
+void tensor_changed(tensor *t);
+
 /* ---- Looking at tensors ---- */
 
 float *tensor_floats(const tensor *t); /* first element of a float32 tensor */
@@ -74,6 +79,7 @@ size_t dtype_bytes(icot_dtype dtype);
 const char *dtype_name(icot_dtype dtype);
 int64_t tensor_numel(const tensor *t);
 bool tensor_is_contiguous(const tensor *t);
+bool tensor_fills_storage(const tensor *t); /* contiguous, and nothing beside it */
 shape tensor_shape(const tensor *t);
 
 int64_t shape_numel(const shape *size);

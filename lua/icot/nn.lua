@@ -122,8 +122,11 @@ function nn.Linear:init(in_features, out_features, options)
   if options.bias ~= false then self.bias = tensor.zeros({ out_features }):requires_grad_() end
 end
 
-function nn.Linear:forward(x)
-  return x:linear(self.weight, self.bias)
+---@param x icot.Tensor (…, in)
+---@param residual? icot.Tensor (…, out) is added; only to a layer with a bias
+---@return icot.Tensor (…, out)
+function nn.Linear:forward(x, residual)
+  return x:linear(self.weight, self.bias, residual)
 end
 
 --- Normalization over the last dimension: nn.LayerNorm(width, { eps = 1e-5 }).
@@ -210,12 +213,20 @@ local function attend_cached(self, qkv, context)
   return tensor.wrap(handle_out[0])
 end
 
-function nn.Attention:forward(x, context, rows)
+-- residual + dropout(layer): in one operator where nothing is dropped. layer(residual or nil) computes it.
+local function onto(residual, dropout, context, layer)
+  if not residual then return dropout(layer(), context) end
+  if dropout:draw(context) then return residual + dropout(layer(), context) end
+  return layer(residual)
+end
+
+--- The result is added to `residual`, if there is one.
+function nn.Attention:forward(x, context, rows, residual)
   local qkv = self.c_attn(x)
   local mixed = context.cache and attend_cached(self, qkv, context)
     or qkv:attention(context.cu_seqlens, self.heads, self.attn_dropout:draw(context))
   if rows then mixed = mixed:embedding(rows) end
-  return self.resid_dropout(self.c_proj(mixed), context)
+  return onto(residual, self.resid_dropout, context, function(sum) return self.c_proj(mixed, sum) end)
 end
 
 --- Two linear layers with GELU between: nn.MLP(width, { hidden, std, projection_std, dropout, generator }).
@@ -230,8 +241,12 @@ function nn.MLP:init(width, options)
   self.dropout = nn.Dropout(options.dropout or 0, 3 * (options.layer or 1) + 2)
 end
 
-function nn.MLP:forward(x, context)
-  return self.dropout(self.c_proj(self.c_fc(x):gelu()), context)
+--- The result is added to `residual`, if there is one.
+function nn.MLP:forward(x, context, residual)
+  local fc, proj = self.c_fc, self.c_proj
+  return onto(residual, self.dropout, context, function(sum)
+    return x:mlp(fc.weight, fc.bias, proj.weight, proj.bias, sum)
+  end)
 end
 
 --- One block of GPT-2, norms first: nn.Block(width, heads, options of Attention and MLP, eps).
@@ -249,9 +264,9 @@ function nn.Block:init(width, heads, options)
 end
 
 function nn.Block:forward(x, context, rows)
-  local mixed = self.attn(self.ln_1(x), context, rows)
-  x = (rows and x:embedding(rows) or x) + mixed
-  return x + self.mlp(self.ln_2(x), context)
+  local normed = self.ln_1(x)
+  x = self.attn(normed, context, rows, rows and x:embedding(rows) or x)
+  return self.mlp(self.ln_2(x), context, x)
 end
 
 return nn

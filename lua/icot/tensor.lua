@@ -48,12 +48,26 @@ function Tensor:matmul(other)
   return apply('matmul', { self, other })
 end
 
---- x (…, in) · weightᵀ + bias, weight (out, in), bias (out) or none.
----@param weight icot.Tensor
----@param bias? icot.Tensor
+--- x (…, in) · weightᵀ + bias + residual.
+---@param weight icot.Tensor (out, in)
+---@param bias? icot.Tensor (out)
+---@param residual? icot.Tensor (…, out); only with a bias
 ---@return icot.Tensor (…, out)
-function Tensor:linear(weight, bias)
-  return apply('linear', { self, weight, bias })
+function Tensor:linear(weight, bias, residual)
+  if residual and not bias then errors.raise('linear: a residual is only added together with a bias') end
+  return apply('linear', { self, weight, bias, residual })
+end
+
+--- gelu(x · fc_weightᵀ + fc_bias) · proj_weightᵀ + proj_bias + residual, as one operator that keeps little of what lies
+--- between: the MLP of a transformer block, x (…, C).
+---@param fc_weight icot.Tensor (F, C)
+---@param fc_bias icot.Tensor (F)
+---@param proj_weight icot.Tensor (C, F)
+---@param proj_bias icot.Tensor (C)
+---@param residual? icot.Tensor (…, C)
+---@return icot.Tensor (…, C)
+function Tensor:mlp(fc_weight, fc_bias, proj_weight, proj_bias, residual)
+  return apply('mlp', { self, fc_weight, fc_bias, proj_weight, proj_bias, residual })
 end
 
 local function reduce(name)

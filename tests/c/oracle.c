@@ -45,7 +45,11 @@ MAP(sqrt, sqrt)
 MAP(tanh, tanh)
 MAP(sigmoid, sigmoid_of)
 MAP(relu, relu_of)
-MAP(gelu, gelu_of)
+
+array oracle_gelu(const oracle_call *call)
+{
+    return map(call, gelu_of);
+}
 
 static array oracle_affine(const oracle_call *call)
 {
@@ -261,6 +265,7 @@ oracle *oracle_find(const char *operator_name)
         {"log_softmax", oracle_log_softmax},
         {"matmul", oracle_matmul},
         {"linear", oracle_linear},
+        {"mlp", oracle_mlp},
         {"embedding", oracle_embedding},
         {"token_position_embedding", oracle_token_position_embedding},
         {"layer_norm", oracle_layer_norm},

@@ -21,8 +21,11 @@ typedef array oracle(const oracle_call *call);
 
 oracle *oracle_find(const char *operator_name); /* NULL: there is none */
 
+/* In oracle.c, for those there that are part of others. */
+oracle oracle_gelu;
+
 /* In oracle_layers.c. */
-oracle oracle_softmax, oracle_log_softmax, oracle_matmul, oracle_linear;
+oracle oracle_softmax, oracle_log_softmax, oracle_matmul, oracle_linear, oracle_mlp;
 oracle oracle_embedding, oracle_token_position_embedding, oracle_layer_norm;
 oracle oracle_attention, oracle_cross_entropy;
 

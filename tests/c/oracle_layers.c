@@ -57,7 +57,7 @@ array oracle_matmul(const oracle_call *call)
     return y;
 }
 
-/* x (…, in), weight (out, in), bias (out) or none -> (…, out) */
+/* x (…, in), weight (out, in), bias (out) or none, residual (…, out) or none -> (…, out) */
 array oracle_linear(const oracle_call *call)
 {
     const array *x = &call->inputs[0], *weight = &call->inputs[1];
@@ -67,11 +67,24 @@ array oracle_linear(const oracle_call *call)
     array y = array_zeros(x->ndim, size);
     for (int64_t r = 0; r < array_rows(x); r++) {
         for (int64_t c = 0; c < out; c++) {
-            double sum = call->n_inputs == 3 ? call->inputs[2].at[c] : 0.0;
+            double sum = call->n_inputs > 2 ? call->inputs[2].at[c] : 0.0;
+            if (call->n_inputs > 3) sum += call->inputs[3].at[r * out + c];
             for (int64_t i = 0; i < in; i++) sum += x->at[r * in + i] * weight->at[c * in + i];
             y.at[r * out + c] = sum;
         }
     }
+    return y;
+}
+
+/* x (…, C), fc weight (F, C), fc bias (F), proj weight (C, F), proj bias (C), residual or none */
+array oracle_mlp(const oracle_call *call)
+{
+    array u = oracle_linear(&(oracle_call){.inputs = call->inputs, .n_inputs = 3});
+    array h = oracle_gelu(&(oracle_call){.inputs = &u, .n_inputs = 1});
+    array second[4] = {h, call->inputs[3], call->inputs[4]};
+    if (call->n_inputs > 5) second[3] = call->inputs[5];
+    array y = oracle_linear(&(oracle_call){.inputs = second, .n_inputs = call->n_inputs - 2});
+    array_free(&h), array_free(&u);
     return y;
 }
 

@@ -66,14 +66,14 @@ static void test_a_missing_case_is_noticed(void **state)
 static const operator_entry *right_entry; /* what the wrong ones below are made from */
 
 /* Right, but for the gradient of one element, which is too large by a thousandth. */
-static int slightly_wrong(node *n, const tensor *grad)
+static int slightly_wrong(node *n, tensor *grad)
 {
     if (right_entry->backward(n, grad)) return 1;
     tensor_floats(n->inputs[0]->grad)[3] *= 1.001f;
     return 0;
 }
 
-static int wrong_sign(node *n, const tensor *grad)
+static int wrong_sign(node *n, tensor *grad)
 {
     grad_target dx;
     if (grad_of_input(n, 0, &dx)) return 1;
@@ -82,33 +82,33 @@ static int wrong_sign(node *n, const tensor *grad)
 }
 
 /* Forgets what was there: right only as long as nothing has to be added. */
-static int overwrites(node *n, const tensor *grad)
+static int overwrites(node *n, tensor *grad)
 {
     n->inputs[0]->grad_is_set = false;
     return right_entry->backward(n, grad);
 }
 
 /* Adds to what an earlier step has left: right only as long as that is zero. */
-static int always_adds(node *n, const tensor *grad)
+static int always_adds(node *n, tensor *grad)
 {
     if (n->inputs[0]->grad) n->inputs[0]->grad_is_set = true;
     return right_entry->backward(n, grad);
 }
 
-static int does_nothing(node *n, const tensor *grad)
+static int does_nothing(node *n, tensor *grad)
 {
     (void)n, (void)grad;
     return 0;
 }
 
 /* Gives a gradient to everything, whether it was asked for or not. */
-static int not_asked_for(node *n, const tensor *grad)
+static int not_asked_for(node *n, tensor *grad)
 {
     for (int i = 0; i < n->n_inputs; i++) n->inputs[i]->requires_grad = true;
     return right_entry->backward(n, grad);
 }
 
-static int fails(node *n, const tensor *grad)
+static int fails(node *n, tensor *grad)
 {
     (void)n, (void)grad;
     return 1;
@@ -143,7 +143,7 @@ static void test_wrong_operators_are_noticed(void **state)
     const gradient_case c = {"tanh", .inputs = {{.values = NORMAL, .ndim = 2, .size = {3, 5}}}};
     right_entry = operator_at(icot_operator_find("tanh"));
     const struct {
-        int (*backward)(node *n, const tensor *grad);
+        int (*backward)(node *n, tensor *grad);
         const char *message;
     } wrong[] = {
         {slightly_wrong, "once: gradient of input 1: element 3"},
@@ -177,7 +177,7 @@ static void test_gradients_nobody_asked_for_are_noticed(void **state)
 }
 
 /* Leaves one element out. */
-static int one_forgotten(node *n, const tensor *grad)
+static int one_forgotten(node *n, tensor *grad)
 {
     if (right_entry->backward(n, grad)) return 1;
     tensor_floats(n->inputs[0]->grad)[3] = 0.0f;

@@ -63,7 +63,7 @@ static int scatter_into(node *n, const tensor *grad, int weight, int ids)
     return ICOT_OK;
 }
 
-static int embedding_backward(node *n, const tensor *grad)
+static int embedding_backward(node *n, tensor *grad)
 {
     return scatter_into(n, grad, 0, 1);
 }
@@ -107,7 +107,7 @@ static int token_position_forward(node *n)
     return ICOT_OK;
 }
 
-static int token_position_backward(node *n, const tensor *grad)
+static int token_position_backward(node *n, tensor *grad)
 {
     if (scatter_into(n, grad, 0, 2)) return ICOT_FAILED;
     return scatter_into(n, grad, 1, 3);
@@ -152,7 +152,7 @@ static int layer_norm_forward(node *n)
     return ICOT_OK;
 }
 
-static int layer_norm_backward(node *n, const tensor *grad)
+static int layer_norm_backward(node *n, tensor *grad)
 {
     int64_t columns = n->inputs[1]->shape[0];
     grad_target target[3];
@@ -202,7 +202,7 @@ static int attention_forward(node *n)
                                  tensor_floats(n->saved[0]));
 }
 
-static int attention_backward(node *n, const tensor *grad)
+static int attention_backward(node *n, tensor *grad)
 {
     packed_shape packed = attention_shape(n);
     grad_target dqkv;
@@ -245,7 +245,7 @@ static int cross_entropy_forward(node *n)
                                      tensor_floats(n->saved[0]));
 }
 
-static int cross_entropy_backward(node *n, const tensor *grad)
+static int cross_entropy_backward(node *n, tensor *grad)
 {
     const tensor *logits = n->inputs[0];
     grad_target target;

@@ -18,6 +18,9 @@ extern const operator_entry op_sum, op_mean, op_softmax, op_log_softmax;
 /* products.c */
 extern const operator_entry op_matmul, op_linear;
 
+/* mlp.c */
+extern const operator_entry op_mlp;
+
 /* layers.c */
 extern const operator_entry op_embedding, op_token_position_embedding, op_layer_norm;
 extern const operator_entry op_attention, op_cross_entropy;

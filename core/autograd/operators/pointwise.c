@@ -35,7 +35,7 @@ static int unary_backward(node *n, const tensor *grad, unary_kind kind)
     {                                                                                              \
         return unary_forward(n, KIND);                                                             \
     }                                                                                              \
-    static int word##_backward(node *n, const tensor *grad)                                        \
+    static int word##_backward(node *n, tensor *grad)                                              \
     {                                                                                              \
         return unary_backward(n, grad, KIND);                                                      \
     }                                                                                              \
@@ -63,7 +63,7 @@ static int affine_forward(node *n)
     return ICOT_OK;
 }
 
-static int affine_backward(node *n, const tensor *grad)
+static int affine_backward(node *n, tensor *grad)
 {
     grad_target dx;
     if (grad_of_input(n, 0, &dx)) return ICOT_FAILED;
@@ -88,7 +88,7 @@ static int pow_forward(node *n)
     return ICOT_OK;
 }
 
-static int pow_backward(node *n, const tensor *grad)
+static int pow_backward(node *n, tensor *grad)
 {
     grad_target dx;
     if (grad_of_input(n, 0, &dx)) return ICOT_FAILED;
@@ -121,7 +121,7 @@ static int dropout_forward(node *n)
     return ICOT_OK;
 }
 
-static int dropout_backward(node *n, const tensor *grad)
+static int dropout_backward(node *n, tensor *grad)
 {
     grad_target dx;
     if (grad_of_input(n, 0, &dx)) return ICOT_FAILED;
@@ -250,7 +250,7 @@ static int binary_backward(node *n, const tensor *grad, binary_kind kind)
     {                                                                                              \
         return binary_forward(n, KIND);                                                            \
     }                                                                                              \
-    static int word##_backward(node *n, const tensor *grad)                                        \
+    static int word##_backward(node *n, tensor *grad)                                              \
     {                                                                                              \
         return binary_backward(n, grad, KIND);                                                     \
     }                                                                                              \

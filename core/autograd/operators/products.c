@@ -2,9 +2,12 @@
  * Matrix products.
  *
  *   matmul  (…, m, k) x (…, k, n) -> (…, m, n); the second may be a plain (k, n) for all
- *   linear  x (…, in), weight (out, in), bias (out) or none -> (…, out), as in PyTorch
+ *   linear  x (…, in), weight (out, in), bias (out) or none, residual (…, out) or none -> (…, out):
+ *           x·weightᵀ + bias + residual
  */
+#include "autograd/operators/factor.h"
 #include "autograd/operators/operators.h"
+#include "autograd/operators/residual.h"
 #include "base/error.h"
 
 /* ---- matmul ---------------------------------------------------------------------------------- */
@@ -56,22 +59,47 @@ static product product_of(const node *n)
     return p;
 }
 
+/* c = op(a)·op(b), each a whole matrix of its own, with rows and columns as they are stored. */
+typedef struct stored {
+    const float *data;
+    int64_t rows, columns;
+    bool transposed;
+} stored;
+
+static int multiply(const node *n, stored a, stored b, bool accumulate, float *c)
+{
+    const backend *k = kernels(n);
+    const int64_t rows = a.transposed ? a.columns : a.rows,
+                  inner = a.transposed ? a.rows : a.columns;
+    const int64_t columns = b.transposed ? b.rows : b.columns;
+    factor left = {0}, right = {0};
+    int status = ICOT_FAILED;
+    if (factor_of(k, a.rows, a.columns, a.data, &left)) goto done;
+    if (factor_of(k, b.rows, b.columns, b.data, &right)) goto done;
+    status = k->matmul(a.transposed, b.transposed, rows, columns, inner, left.data, a.columns,
+                       right.data, b.columns, NULL, accumulate, c, columns);
+
+done:
+    factor_done(k, &right);
+    factor_done(k, &left);
+    return status;
+}
+
 static int matmul_forward(node *n)
 {
     product p = product_of(n);
     const float *a = tensor_floats(n->inputs[0]), *b = tensor_floats(n->inputs[1]);
     float *y = tensor_floats(n->output);
     for (int64_t i = 0; i < p.batch; i++) {
-        if (kernels(n)->matmul(false, false, p.m, p.n, p.k, a + i * p.m * p.k, p.k,
-                               b + i * p.stride_b, p.n, false, y + i * p.m * p.n, p.n)) {
-            return ICOT_FAILED;
-        }
+        const stored left = {a + i * p.m * p.k, p.m, p.k, false};
+        const stored right = {b + i * p.stride_b, p.k, p.n, false};
+        if (multiply(n, left, right, false, y + i * p.m * p.n)) return ICOT_FAILED;
     }
     return ICOT_OK;
 }
 
 /* dA = dY Bᵀ, dB = Aᵀ dY */
-static int matmul_backward(node *n, const tensor *grad)
+static int matmul_backward(node *n, tensor *grad)
 {
     product p = product_of(n);
     const float *a = tensor_floats(n->inputs[0]), *b = tensor_floats(n->inputs[1]);
@@ -79,19 +107,15 @@ static int matmul_backward(node *n, const tensor *grad)
     grad_target da, db;
     if (grad_of_input(n, 0, &da)) return ICOT_FAILED;
     for (int64_t i = 0; da.data && i < p.batch; i++) {
-        if (kernels(n)->matmul(false, true, p.m, p.k, p.n, dy + i * p.m * p.n, p.n,
-                               b + i * p.stride_b, p.n, da.accumulate, da.data + i * p.m * p.k,
-                               p.k)) {
-            return ICOT_FAILED;
-        }
+        const stored left = {dy + i * p.m * p.n, p.m, p.n, false};
+        const stored right = {b + i * p.stride_b, p.k, p.n, true};
+        if (multiply(n, left, right, da.accumulate, da.data + i * p.m * p.k)) return ICOT_FAILED;
     }
     if (grad_of_input(n, 1, &db)) return ICOT_FAILED;
     for (int64_t i = 0; db.data && i < p.batch; i++) {
-        if (kernels(n)->matmul(true, false, p.k, p.n, p.m, a + i * p.m * p.k, p.k,
-                               dy + i * p.m * p.n, p.n, db.accumulate, db.data + i * p.stride_b,
-                               p.n)) {
-            return ICOT_FAILED;
-        }
+        const stored left = {a + i * p.m * p.k, p.m, p.k, true};
+        const stored right = {dy + i * p.m * p.n, p.m, p.n, false};
+        if (multiply(n, left, right, db.accumulate, db.data + i * p.stride_b)) return ICOT_FAILED;
     }
     return ICOT_OK;
 }
@@ -105,15 +129,17 @@ const operator_entry op_matmul = {.name = "matmul",
 
 /* ---- linear ---------------------------------------------------------------------------------- */
 
+enum { LINEAR_X, LINEAR_WEIGHT, LINEAR_BIAS, LINEAR_RESIDUAL };
+
 static int linear_prepare(node *n)
 {
-    const tensor *x = n->inputs[0], *weight = n->inputs[1];
+    const tensor *x = n->inputs[LINEAR_X], *weight = n->inputs[LINEAR_WEIGHT];
     if (x->ndim < 1 || weight->ndim != 2 || x->shape[x->ndim - 1] != weight->shape[1]) {
         return fail("linear: got input %s and weight %s, expected (..., in) and (out, in)",
                     tensor_shape_text(x), tensor_shape_text(weight));
     }
-    if (n->n_inputs == 3) {
-        const tensor *bias = n->inputs[2];
+    if (n->n_inputs > LINEAR_BIAS) {
+        const tensor *bias = n->inputs[LINEAR_BIAS];
         if (bias->ndim != 1 || bias->shape[0] != weight->shape[0]) {
             return fail("linear: got weight %s and bias %s, expected (out, in) and (out)",
                         tensor_shape_text(weight), tensor_shape_text(bias));
@@ -121,13 +147,14 @@ static int linear_prepare(node *n)
     }
     shape size = tensor_shape(x);
     size.size[size.ndim - 1] = weight->shape[0];
+    if (residual_check(n, LINEAR_RESIDUAL, &size)) return ICOT_FAILED;
     return node_output(n, &size);
 }
 
 /* Rows of x, whatever its leading dimensions are. */
 static int64_t linear_rows(const node *n)
 {
-    const tensor *x = n->inputs[0];
+    const tensor *x = n->inputs[LINEAR_X];
     int64_t rows = 1;
     for (int d = 0; d < x->ndim - 1; d++) rows *= x->shape[d];
     return rows;
@@ -135,39 +162,73 @@ static int64_t linear_rows(const node *n)
 
 static int linear_forward(node *n)
 {
-    int64_t rows = linear_rows(n), out = n->inputs[1]->shape[0], in = n->inputs[1]->shape[1];
-    bool biased = n->n_inputs == 3;
-    float *y = tensor_floats(n->output);
-    if (biased) kernels(n)->bias_rows(rows, out, tensor_floats(n->inputs[2]), y);
-    return kernels(n)->matmul(false, true, rows, out, in, tensor_floats(n->inputs[0]), in,
-                              tensor_floats(n->inputs[1]), in, biased, y, out);
+    const backend *k = kernels(n);
+    const tensor *weight = n->inputs[LINEAR_WEIGHT];
+    int64_t rows = linear_rows(n), in = weight->shape[1];
+    const float *bias = n->n_inputs > LINEAR_BIAS ? tensor_floats(n->inputs[LINEAR_BIAS]) : NULL;
+    factor x = {0}, w = {0};
+    int status = ICOT_FAILED;
+    if (factor_of(k, rows, in, tensor_floats(n->inputs[LINEAR_X]), &x)) goto done;
+    if (factor_of_weight(k, weight, &w)) goto done;
+    status = multiply_onto_residual(n, LINEAR_RESIDUAL, 0, rows, in, &x, &w, bias);
+
+done:
+    factor_done(k, &w);
+    factor_done(k, &x);
+    return status;
 }
 
-/* dx = dy W, dW = dyᵀ x, db = Σ_rows dy */
-static int linear_backward(node *n, const tensor *grad)
+/* dx = dy W */
+static int linear_input_backward(node *n, int64_t rows, const factor *dy)
 {
-    int64_t rows = linear_rows(n), out = n->inputs[1]->shape[0], in = n->inputs[1]->shape[1];
-    const float *dy = tensor_floats(grad);
-    grad_target dx, dweight, dbias = {0};
-    if (grad_of_input(n, 0, &dx) || grad_of_input(n, 1, &dweight)) return ICOT_FAILED;
-    if (n->n_inputs == 3 && grad_of_input(n, 2, &dbias)) return ICOT_FAILED;
-    if (dx.data &&
-        kernels(n)->matmul(false, false, rows, in, out, dy, out, tensor_floats(n->inputs[1]), in,
-                           dx.accumulate, dx.data, in)) {
-        return ICOT_FAILED;
-    }
-    if (dweight.data &&
-        kernels(n)->matmul(true, false, out, in, rows, dy, out, tensor_floats(n->inputs[0]), in,
-                           dweight.accumulate, dweight.data, in)) {
-        return ICOT_FAILED;
-    }
-    if (dbias.data) kernels(n)->sum_rows(rows, out, dy, dbias.accumulate, dbias.data);
-    return ICOT_OK;
+    const backend *k = kernels(n);
+    const tensor *weight = n->inputs[LINEAR_WEIGHT];
+    int64_t out = weight->shape[0], in = weight->shape[1];
+    grad_target dx;
+    factor w;
+    if (grad_of_input(n, LINEAR_X, &dx)) return ICOT_FAILED;
+    if (!dx.data) return ICOT_OK;
+    if (factor_of_weight(k, weight, &w)) return ICOT_FAILED;
+    int status = k->matmul(false, false, rows, in, out, dy->data, out, w.data, in, NULL,
+                           dx.accumulate, dx.data, in);
+    factor_done(k, &w);
+    return status;
+}
+
+/* dW = dyᵀ x */
+static int linear_weight_backward(node *n, int64_t rows, const factor *dy)
+{
+    const backend *k = kernels(n);
+    int64_t out = n->inputs[LINEAR_WEIGHT]->shape[0], in = n->inputs[LINEAR_WEIGHT]->shape[1];
+    grad_target dweight;
+    factor x;
+    if (grad_of_input(n, LINEAR_WEIGHT, &dweight)) return ICOT_FAILED;
+    if (!dweight.data) return ICOT_OK;
+    if (factor_of(k, rows, in, tensor_floats(n->inputs[LINEAR_X]), &x)) return ICOT_FAILED;
+    int status = k->matmul(true, false, out, in, rows, dy->data, out, x.data, in, NULL,
+                           dweight.accumulate, dweight.data, in);
+    factor_done(k, &x);
+    return status;
+}
+
+static int linear_backward(node *n, tensor *grad)
+{
+    const backend *k = kernels(n);
+    int64_t rows = linear_rows(n), out = n->inputs[LINEAR_WEIGHT]->shape[0];
+    grad_target dbias = {0};
+    factor dy;
+    if (factor_of(k, rows, out, tensor_floats(grad), &dy)) return ICOT_FAILED;
+    int status = linear_input_backward(n, rows, &dy) || linear_weight_backward(n, rows, &dy);
+    factor_done(k, &dy);
+    if (status) return ICOT_FAILED;
+    if (n->n_inputs > LINEAR_BIAS && grad_of_input(n, LINEAR_BIAS, &dbias)) return ICOT_FAILED;
+    if (dbias.data) k->sum_rows(rows, out, tensor_floats(grad), dbias.accumulate, dbias.data);
+    return n->n_inputs > LINEAR_RESIDUAL ? grad_hand_on(n, LINEAR_RESIDUAL, grad) : ICOT_OK;
 }
 
 const operator_entry op_linear = {.name = "linear",
                                   .min_inputs = 2,
-                                  .max_inputs = 3,
+                                  .max_inputs = 4,
                                   .prepare = linear_prepare,
                                   .forward = linear_forward,
                                   .backward = linear_backward};

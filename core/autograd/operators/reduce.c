@@ -77,7 +77,7 @@ static int sum_forward(node *n)
     return scaled_sum_forward(n, 1.0);
 }
 
-static int sum_backward(node *n, const tensor *grad)
+static int sum_backward(node *n, tensor *grad)
 {
     return scaled_sum_backward(n, grad, 1.0);
 }
@@ -87,7 +87,7 @@ static int mean_forward(node *n)
     return scaled_sum_forward(n, 1.0 / (double)reduction_of(n).n);
 }
 
-static int mean_backward(node *n, const tensor *grad)
+static int mean_backward(node *n, tensor *grad)
 {
     return scaled_sum_backward(n, grad, 1.0 / (double)reduction_of(n).n);
 }
@@ -142,7 +142,7 @@ static int softmax_forward(node *n)
     return any_softmax_forward(n, false);
 }
 
-static int softmax_backward(node *n, const tensor *grad)
+static int softmax_backward(node *n, tensor *grad)
 {
     return any_softmax_backward(n, grad, false);
 }
@@ -152,7 +152,7 @@ static int log_softmax_forward(node *n)
     return any_softmax_forward(n, true);
 }
 
-static int log_softmax_backward(node *n, const tensor *grad)
+static int log_softmax_backward(node *n, tensor *grad)
 {
     return any_softmax_backward(n, grad, true);
 }

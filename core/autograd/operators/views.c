@@ -88,7 +88,7 @@ static int reshape_prepare(node *n)
                            &n->output);
 }
 
-static int reshape_backward(node *n, const tensor *grad)
+static int reshape_backward(node *n, tensor *grad)
 {
     grad_target dx;
     if (grad_of_input(n, 0, &dx)) return ICOT_FAILED;
@@ -126,7 +126,7 @@ static int permute_prepare(node *n)
     return tensor_new_view(n->engine, x, &size, strides, x->offset, &n->output);
 }
 
-static int permute_backward(node *n, const tensor *grad)
+static int permute_backward(node *n, tensor *grad)
 {
     int64_t own[ICOT_MAX_DIMS], strides[ICOT_MAX_DIMS] = {0};
     contiguous_strides_of(n->inputs[0], own);
@@ -161,7 +161,7 @@ static int slice_prepare(node *n)
                            x->offset + start * x->strides[dimension], &n->output);
 }
 
-static int slice_backward(node *n, const tensor *grad)
+static int slice_backward(node *n, tensor *grad)
 {
     int64_t strides[ICOT_MAX_DIMS];
     contiguous_strides_of(n->inputs[0], strides);
@@ -210,7 +210,7 @@ static int expand_prepare(node *n)
                            &n->output);
 }
 
-static int expand_backward(node *n, const tensor *grad)
+static int expand_backward(node *n, tensor *grad)
 {
     int64_t own[ICOT_MAX_DIMS] = {0}, strides[ICOT_MAX_DIMS] = {0};
     shape size = tensor_shape(n->output);
@@ -294,7 +294,7 @@ static int concat_forward(node *n)
     return ICOT_OK;
 }
 
-static int concat_backward(node *n, const tensor *grad)
+static int concat_backward(node *n, tensor *grad)
 {
     for (int i = 0; i < n->n_inputs; i++) {
         grad_target dx;

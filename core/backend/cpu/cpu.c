@@ -33,6 +33,10 @@ void cpu_table_generic(backend *table);
 #ifdef __x86_64__
 void cpu_table_avx2(backend *table);
 void cpu_table_avx512(backend *table);
+void round_bf16(int64_t n, const float *x, void *factor);
+void gelu_factor_bf16(int64_t n, const float *x, void *y);
+int gelu_factor_backward_bf16(int64_t rows, int64_t columns, const float *x, const float *dy,
+                              void *y, void *dx, bool accumulate, float *sums);
 #endif
 
 static backend table, bf16_table;
@@ -43,6 +47,8 @@ static void choose_instruction_set(void)
 {
     table.memory = &cpu_memory;
     table.description = icot_cpu_kernels;
+    table.factor_bytes = sizeof(float);
+    table.factor_rows = 1;
     table.matmul = cpu_matmul;
 #ifdef __x86_64__
     __builtin_cpu_init();
@@ -66,7 +72,14 @@ static void choose_kernels(void)
 {
     choose_instruction_set();
     bf16_table = table;
+#ifdef __x86_64__
+    bf16_table.factor_bytes = sizeof(uint16_t);
+    bf16_table.factor_rows = CPU_BF16_ROWS;
+    bf16_table.round = round_bf16;
+    bf16_table.gelu_factor = gelu_factor_bf16;
+    bf16_table.gelu_factor_backward = gelu_factor_backward_bf16;
     bf16_table.matmul = cpu_matmul_bf16;
+#endif
 }
 
 const backend *cpu_backend(void)

@@ -30,7 +30,11 @@ void KERNEL(binary_backward)(binary_kind, int, const strided_loop *, const float
 void KERNEL(strided_copy)(const strided_loop *, const float *, bool, float *);
 void KERNEL(dropout)(int64_t, double, icot_random_key, const float *, bool, float *);
 
-void KERNEL(bias_rows)(int64_t, int64_t, const float *, float *);
+void KERNEL(gelu_factor)(int64_t, const float *, void *);
+int KERNEL(gelu_factor_backward)(int64_t, int64_t, const float *, const float *, void *, void *,
+                                 bool, float *);
+
+void KERNEL(add_bias)(int64_t, int64_t, const float *, const float *, float *);
 void KERNEL(sum_rows)(int64_t, int64_t, const float *, bool, float *);
 void KERNEL(sum)(int64_t, int64_t, int64_t, double, const float *, float *);
 void KERNEL(sum_backward)(int64_t, int64_t, int64_t, double, const float *, bool, float *);

@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 /* See `matmul` in backend/backend.h. */
-int cpu_matmul(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float *a,
-               int64_t lda, const float *b, int64_t ldb, bool accumulate, float *c, int64_t ldc);
+int cpu_matmul(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const void *a,
+               int64_t lda, const void *b, int64_t ldb, const float *bias, bool accumulate,
+               float *c, int64_t ldc);
 
 #endif

@@ -1,10 +1,9 @@
 /*
- * Matrix products in bfloat16: both factors are rounded into buffers of their own, oneDNN
- * multiplies these and sums in float32.
+ * Matrix products in bfloat16: oneDNN multiplies rounded factors and sums in float32.
  *
  * oneDNN makes code for every shape that it meets, which takes longer than a product. The number of
  * tokens differs from batch to batch, so rows (m) are taken in pieces of few sizes, and a sum over
- * tokens (k) is filled up with zeros.
+ * tokens (k) includes the zeros that factors are filled up with.
  */
 #include "backend/cpu/matmul_bf16.h"
 
@@ -13,12 +12,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-#include <string.h>
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
-
-enum { LARGE_PIECE = 256, SMALL_PIECE = 64, PARALLEL_ELEMENTS = 16384 };
+enum { LARGE_PIECE = 256, SMALL_PIECE = CPU_BF16_ROWS };
 
 typedef uint16_t bf16;
 
@@ -42,42 +36,6 @@ int cpu_bf16_check(void)
 #else
     return fail("bf16: only for x86-64 so far");
 #endif
-}
-
-#ifdef __x86_64__
-/* To the nearest, ties to even; only called on a CPU that has the instructions. */
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) static void
-round_row(int64_t n, const float *from, bf16 *to)
-{
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        __m256bh rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(from + i));
-        _mm256_storeu_si256((__m256i *)(to + i), (__m256i)rounded);
-    }
-    if (i == n) return;
-    const __mmask16 rest = (__mmask16)((1u << (n - i)) - 1);
-    __m256bh rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(rest, from + i));
-    _mm256_mask_storeu_epi16(to + i, rest, (__m256i)rounded);
-}
-#else
-static void round_row(int64_t n, const float *from, bf16 *to)
-{
-    (void)n, (void)from, (void)to; /* cpu_bf16_check has refused it */
-}
-#endif
-
-/* A stored matrix, rounded; rows are filled up to a multiple of SMALL_PIECE with zeros. */
-static int round_matrix(int64_t rows, int64_t columns, const float *from, int64_t ld, bf16 **out)
-{
-    void *block;
-    int64_t all_rows = round_up(rows, SMALL_PIECE);
-    if (memory_alloc((size_t)(all_rows * columns) * sizeof(bf16), &block)) return ICOT_FAILED;
-    bf16 *rounded = block;
-#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
-    for (int64_t r = 0; r < rows; r++) round_row(columns, from + r * ld, rounded + r * columns);
-    memset(rounded + rows * columns, 0, (size_t)((all_rows - rows) * columns) * sizeof(bf16));
-    *out = rounded;
-    return ICOT_OK;
 }
 
 static int multiply(const onednn_product *p, const bf16 *a, const bf16 *b, float *c)
@@ -122,36 +80,24 @@ static int multiply_rows(onednn_product p, const bf16 *a, const bf16 *b, float *
 }
 
 int cpu_matmul_bf16(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
-                    const float *a, int64_t lda, const float *b, int64_t ldb, bool accumulate,
-                    float *c, int64_t ldc)
+                    const void *a, int64_t lda, const void *b, int64_t ldb, const float *bias,
+                    bool accumulate, float *c, int64_t ldc)
 {
     if (m == 0 || n == 0 || k == 0) {
-        return cpu_matmul(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
+        return cpu_matmul(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, bias, accumulate, c,
+                          ldc);
     }
-    int status = ICOT_FAILED;
-    bf16 *rounded_a = NULL, *rounded_b = NULL;
-    const int64_t a_columns = transpose_a ? m : k, b_columns = transpose_b ? k : n;
     onednn_product p = {.transpose_a = transpose_a,
                         .transpose_b = transpose_b,
+                        .accumulate = accumulate,
                         .m = m,
                         .n = n,
                         .k = k,
-                        .lda = a_columns,
-                        .ldb = b_columns,
+                        .lda = lda,
+                        .ldb = ldb,
                         .ldc = ldc,
-                        .accumulate = accumulate};
-
-    if (round_matrix(transpose_a ? k : m, a_columns, a, lda, &rounded_a)) goto done;
-    if (round_matrix(transpose_b ? n : k, b_columns, b, ldb, &rounded_b)) goto done;
-    if (!transpose_a) {
-        status = multiply_rows(p, rounded_a, rounded_b, c);
-    } else {
-        if (!transpose_b) p.k = round_up(k, SMALL_PIECE);
-        status = multiply(&p, rounded_a, rounded_b, c);
-    }
-
-done:
-    memory_free(rounded_b);
-    memory_free(rounded_a);
-    return status;
+                        .bias = bias};
+    if (!transpose_a) return multiply_rows(p, a, b, c);
+    if (!transpose_b) p.k = round_up(k, CPU_BF16_ROWS);
+    return multiply(&p, a, b, c);
 }

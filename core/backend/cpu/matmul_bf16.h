@@ -8,9 +8,11 @@
 /* Whether oneDNN is there and this CPU multiplies bfloat16 itself; fails with what is missing. */
 int cpu_bf16_check(void);
 
-/* See `matmul` in backend/backend.h; a and b are rounded to bfloat16. */
+enum { CPU_BF16_ROWS = 64 }; /* factors are filled up with zeros to a multiple of these */
+
+/* See `matmul` in backend/backend.h; a and b are bfloat16. */
 int cpu_matmul_bf16(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
-                    const float *a, int64_t lda, const float *b, int64_t ldb, bool accumulate,
-                    float *c, int64_t ldc);
+                    const void *a, int64_t lda, const void *b, int64_t ldb, const float *bias,
+                    bool accumulate, float *c, int64_t ldc);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * exp and tanh in plain arithmetic, so that the compiler can vectorize loops over them (the C
+ * exp, tanh and gelu in plain arithmetic, so that the compiler can vectorize loops over them (the C
  * library's are calls). Relative error below 2·10⁻⁷ in float32; tests/c/test_kernels.c checks it.
  */
 #ifndef ICOT_BACKEND_CPU_VECTOR_MATH_H
@@ -16,13 +16,10 @@
 static inline float vector_exp(float x)
 {
     const float log2e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-    const float shifter = 0x1.8p23f;         /* adding it rounds to an integer in the low bits */
-    float clamped = x > -88.0f ? x : -88.0f; /* NaN too, which has no integer */
-    clamped = clamped < 89.0f ? clamped : 89.0f;
-
-    float shifted = clamped * log2e + shifter;
+    const float shifter = 0x1.8p23f; /* adding it rounds to an integer in the low bits */
+    float shifted = x * log2e + shifter;
     float n = shifted - shifter;
-    float r = (clamped - n * ln2_high) - n * ln2_low;
+    float r = (x - n * ln2_high) - n * ln2_low;
 
     float p = 1.98412698e-4f;
     p = p * r + 1.38888889e-3f;
@@ -33,15 +30,15 @@ static inline float vector_exp(float x)
     p = p * r + 1.0f;
     p = p * r + 1.0f;
 
-    /* 2^n in two factors: n = 128 (x near 89) has no exponent of its own */
-    int32_t exponent = (int32_t)n;
-    int32_t half = exponent / 2;
-    int32_t bits_a = (half + 127) << 23, bits_b = (exponent - half + 127) << 23;
-    float a, b;
-    memcpy(&a, &bits_a, sizeof a);
-    memcpy(&b, &bits_b, sizeof b);
-    float result = p * a * b;
-    result = x < -87.5f ? 0.0f : result;
+    /* times 2^n: the low bits of `shifted`, added to the exponent; nonsense where x is too large,
+     * too small or no number, which the last lines mend */
+    uint32_t exponent, bits;
+    float result;
+    memcpy(&exponent, &shifted, sizeof exponent);
+    memcpy(&bits, &p, sizeof bits);
+    bits += exponent << 23;
+    memcpy(&result, &bits, sizeof result);
+    result = x < -87.33f ? 0.0f : result;
     result = x > 88.722839f ? __builtin_inff() : result;
     return x != x ? x : result;
 }
@@ -64,6 +61,30 @@ static inline float vector_tanh(float x)
     p = p * square - 3.33333333e-1f;
     float small = x + x * square * p;
     return magnitude < 0.25f ? small : large;
+}
+
+static inline float vector_sigmoid(float x)
+{
+    return 1.0f / (1.0f + vector_exp(-x));
+}
+
+/*
+ * GELU(x) = x/2 · (1 + tanh(u)), u = √(2/π)·(x + 0.044715 x³), as in GPT-2. Since
+ * (1 + tanh(u))/2 = sigmoid(2u), that is x · sigmoid(2u): one exp, and no cancellation.
+ */
+#define GELU_SCALE 1.59576912f /* 2√(2/π) */
+#define GELU_CUBIC 0.044715f
+
+static inline float vector_gelu(float x)
+{
+    return x * vector_sigmoid(GELU_SCALE * (x + GELU_CUBIC * x * x * x));
+}
+
+static inline float vector_gelu_slope(float x)
+{
+    float s = vector_sigmoid(GELU_SCALE * (x + GELU_CUBIC * x * x * x));
+    float du = GELU_SCALE * (1.0f + 3.0f * GELU_CUBIC * x * x);
+    return s + x * s * (1.0f - s) * du;
 }
 
 #endif

@@ -13,29 +13,6 @@ typedef void unary_loop(int64_t n, const float *x, float *y);
 typedef void unary_backward_loop(int64_t n, const float *x, const float *y, const float *dy,
                                  bool accumulate, float *dx);
 
-/*
- * GELU(x) = x/2 · (1 + tanh(u)), u = √(2/π)·(x + 0.044715 x³), as in GPT-2. Since
- * (1 + tanh(u))/2 = sigmoid(2u), that is x · sigmoid(2u): one exp, and no cancellation.
- */
-static const float gelu_scale = 1.59576912f /* 2√(2/π) */, gelu_cubic = 0.044715f;
-
-static float sigmoid(float x)
-{
-    return 1.0f / (1.0f + vector_exp(-x));
-}
-
-static float gelu(float x)
-{
-    return x * sigmoid(gelu_scale * (x + gelu_cubic * x * x * x));
-}
-
-static float gelu_slope(float x)
-{
-    float s = sigmoid(gelu_scale * (x + gelu_cubic * x * x * x));
-    float du = gelu_scale * (1.0f + 3.0f * gelu_cubic * x * x);
-    return s + x * s * (1.0f - s) * du;
-}
-
 #define UNARY(name, value, slope)                                                                  \
     static void name##_loop(int64_t n, const float *restrict xs, float *restrict ys)               \
     {                                                                                              \
@@ -65,9 +42,9 @@ UNARY(exp, vector_exp(x), y)
 UNARY(log, logf(x), 1.0f / x)
 UNARY(sqrt, sqrtf(x), 0.5f / y)
 UNARY(tanh, vector_tanh(x), 1.0f - y * y)
-UNARY(sigmoid, sigmoid(x), y *(1.0f - y))
+UNARY(sigmoid, vector_sigmoid(x), y *(1.0f - y))
 UNARY(relu, x<0.0f ? 0.0f : x /* NaN stays */, x> 0.0f ? 1.0f : 0.0f)
-UNARY(gelu, gelu(x), gelu_slope(x))
+UNARY(gelu, vector_gelu(x), vector_gelu_slope(x))
 
 static unary_loop *const forward_loops[UNARY_COUNT] = {
     [UNARY_NEG] = neg_loop,   [UNARY_EXP] = exp_loop,   [UNARY_LOG] = log_loop,

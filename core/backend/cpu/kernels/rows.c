@@ -6,10 +6,14 @@
 #include <math.h>
 #include <string.h>
 
-void KERNEL(bias_rows)(int64_t rows, int64_t columns, const float *bias, float *y)
+void KERNEL(add_bias)(int64_t rows, int64_t columns, const float *x, const float *bias, float *y)
 {
 #pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
-    for (int64_t r = 0; r < rows; r++) memcpy(y + r * columns, bias, (size_t)columns * sizeof *y);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *from = x + r * columns;
+        float *to = y + r * columns;
+        for (int64_t c = 0; c < columns; c++) to[c] = from[c] + (bias ? bias[c] : 0.0f);
+    }
 }
 
 /* Threads share the columns, not the rows: each sum is made by one thread, in a fixed order. */

@@ -11,7 +11,9 @@ void KERNEL(cpu_table)(backend *table)
     table->binary_backward = KERNEL(binary_backward);
     table->strided_copy = KERNEL(strided_copy);
     table->dropout = KERNEL(dropout);
-    table->bias_rows = KERNEL(bias_rows);
+    table->gelu_factor = KERNEL(gelu_factor);
+    table->gelu_factor_backward = KERNEL(gelu_factor_backward);
+    table->add_bias = KERNEL(add_bias);
     table->sum_rows = KERNEL(sum_rows);
     table->sum = KERNEL(sum);
     table->sum_backward = KERNEL(sum_backward);

@@ -14,7 +14,7 @@
 
 typedef struct product_key {
     onednn_type type;
-    int transpose_a, transpose_b, accumulate;
+    int transpose_a, transpose_b, accumulate, biased;
     int64_t m, n, k, lda, ldb, ldc;
 } product_key;
 
@@ -23,10 +23,11 @@ typedef struct prepared {
     struct prepared *next;
     product_key key;
     dnnl_primitive_t primitive;
-    dnnl_memory_t a, b, c;
+    dnnl_memory_t a, b, c, bias;
 } prepared;
 
 enum { BUCKETS = 1024 };
+enum { A, B, C, BIAS, FORMS }; /* the matrices of a product */
 
 static prepared *buckets[BUCKETS];
 static dnnl_engine_t engine;
@@ -52,11 +53,12 @@ static void drop_form(memory_form *form)
     dnnl_memory_desc_destroy(*form);
 }
 
-static int describe(dnnl_primitive_desc_t *out, const memory_form form[3],
+static int describe(dnnl_primitive_desc_t *out, const memory_form form[FORMS], int biased,
                     const_dnnl_primitive_attr_t how)
 {
-    return dnnl_matmul_primitive_desc_create(out, engine, form[0], form[1], NULL, form[2], how) !=
-           dnnl_success;
+    return dnnl_matmul_primitive_desc_create(out, engine, form[A], form[B],
+                                             biased ? form[BIAS] : NULL, form[C],
+                                             how) != dnnl_success;
 }
 
 static int add_to_result(dnnl_post_ops_t after)
@@ -79,11 +81,12 @@ static void drop_form(memory_form *form)
     (void)form;
 }
 
-static int describe(dnnl_primitive_desc_t *out, const memory_form form[3],
+static int describe(dnnl_primitive_desc_t *out, const memory_form form[FORMS], int biased,
                     const_dnnl_primitive_attr_t how)
 {
     dnnl_matmul_desc_t product;
-    if (dnnl_matmul_desc_init(&product, &form[0], &form[1], NULL, &form[2]) != dnnl_success)
+    const dnnl_memory_desc_t *bias = biased ? &form[BIAS] : NULL;
+    if (dnnl_matmul_desc_init(&product, &form[A], &form[B], bias, &form[C]) != dnnl_success)
         return 1;
     return dnnl_primitive_desc_create(out, &product, how, engine, NULL) != dnnl_success;
 }
@@ -96,21 +99,22 @@ static int add_to_result(dnnl_post_ops_t after)
 
 /* ---- Making a product ready ------------------------------------------------------------------ */
 
-/* a (m,k) and b (k,n) as they lie, and c (m,n); returns how many were made. */
-static int make_forms(const product_key *key, memory_form form[3])
+/* a (m,k) and b (k,n) as they lie, c (m,n) and bias (1,n); returns how many were made. */
+static int make_forms(const product_key *key, memory_form form[FORMS])
 {
     const dnnl_data_type_t type = key->type == ONEDNN_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
     const int64_t a_down = key->transpose_a ? 1 : key->lda,
                   a_across = key->transpose_a ? key->lda : 1;
     const int64_t b_down = key->transpose_b ? 1 : key->ldb,
                   b_across = key->transpose_b ? key->ldb : 1;
-    if (make_form(&form[0], key->m, key->k, type, a_down, a_across)) return 0;
-    if (make_form(&form[1], key->k, key->n, type, b_down, b_across)) return 1;
-    if (make_form(&form[2], key->m, key->n, dnnl_f32, key->ldc, 1)) return 2;
-    return 3;
+    if (make_form(&form[A], key->m, key->k, type, a_down, a_across)) return 0;
+    if (make_form(&form[B], key->k, key->n, type, b_down, b_across)) return 1;
+    if (make_form(&form[C], key->m, key->n, dnnl_f32, key->ldc, 1)) return 2;
+    if (make_form(&form[BIAS], 1, key->n, dnnl_f32, key->n, 1)) return 3;
+    return FORMS;
 }
 
-static int make_primitive(prepared *made, const memory_form form[3])
+static int make_primitive(prepared *made, const memory_form form[FORMS])
 {
     int failed = 1;
     dnnl_primitive_attr_t how = NULL;
@@ -120,7 +124,7 @@ static int make_primitive(prepared *made, const memory_form form[3])
     if (dnnl_post_ops_create(&after) != dnnl_success) goto done;
     if (made->key.accumulate && add_to_result(after)) goto done;
     if (dnnl_primitive_attr_set_post_ops(how, after) != dnnl_success) goto done;
-    if (describe(&description, form, how)) goto done;
+    if (describe(&description, form, made->key.biased, how)) goto done;
     failed = dnnl_primitive_create(&made->primitive, description) != dnnl_success;
 
 done:
@@ -135,21 +139,23 @@ static void drop(prepared *made)
     if (made->a) dnnl_memory_destroy(made->a);
     if (made->b) dnnl_memory_destroy(made->b);
     if (made->c) dnnl_memory_destroy(made->c);
+    if (made->bias) dnnl_memory_destroy(made->bias);
     if (made->primitive) dnnl_primitive_destroy(made->primitive);
     free(made);
 }
 
 static prepared *prepare(const product_key *key)
 {
-    memory_form form[3];
+    memory_form form[FORMS];
     prepared *made = calloc(1, sizeof *made);
     if (!made) return NULL;
     made->key = *key;
     int forms = make_forms(key, form);
-    int failed = forms < 3 || make_primitive(made, form) ||
-                 dnnl_memory_create(&made->a, FORM(form[0]), engine, DNNL_MEMORY_NONE) ||
-                 dnnl_memory_create(&made->b, FORM(form[1]), engine, DNNL_MEMORY_NONE) ||
-                 dnnl_memory_create(&made->c, FORM(form[2]), engine, DNNL_MEMORY_NONE);
+    int failed = forms < FORMS || make_primitive(made, form) ||
+                 dnnl_memory_create(&made->a, FORM(form[A]), engine, DNNL_MEMORY_NONE) ||
+                 dnnl_memory_create(&made->b, FORM(form[B]), engine, DNNL_MEMORY_NONE) ||
+                 dnnl_memory_create(&made->c, FORM(form[C]), engine, DNNL_MEMORY_NONE) ||
+                 dnnl_memory_create(&made->bias, FORM(form[BIAS]), engine, DNNL_MEMORY_NONE);
     for (int i = 0; i < forms; i++) drop_form(&form[i]);
     if (!failed) return made;
     drop(made);
@@ -189,14 +195,17 @@ static int start_up(void)
     return dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) != dnnl_success;
 }
 
-static int run(prepared *product, const void *a, const void *b, float *c)
+static int run(prepared *product, const void *a, const void *b, const float *bias, float *c)
 {
-    const dnnl_exec_arg_t arguments[] = {
-        {DNNL_ARG_SRC, product->a}, {DNNL_ARG_WEIGHTS, product->b}, {DNNL_ARG_DST, product->c}};
+    const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, product->a},
+                                         {DNNL_ARG_WEIGHTS, product->b},
+                                         {DNNL_ARG_DST, product->c},
+                                         {DNNL_ARG_BIAS, product->bias}};
     return dnnl_memory_set_data_handle(product->a, (void *)(uintptr_t)a) ||
            dnnl_memory_set_data_handle(product->b, (void *)(uintptr_t)b) ||
            dnnl_memory_set_data_handle(product->c, c) ||
-           dnnl_primitive_execute(product->primitive, stream, 3, arguments) ||
+           dnnl_memory_set_data_handle(product->bias, (void *)(uintptr_t)bias) ||
+           dnnl_primitive_execute(product->primitive, stream, bias ? 4 : 3, arguments) ||
            dnnl_stream_wait(stream);
 }
 
@@ -206,13 +215,13 @@ int onednn_matmul(onednn_type type, const onednn_product *p, const void *a, cons
     memset(&key, 0, sizeof key);
     key.type = type;
     key.transpose_a = p->transpose_a, key.transpose_b = p->transpose_b;
-    key.accumulate = p->accumulate;
+    key.accumulate = p->accumulate, key.biased = p->bias != NULL;
     key.m = p->m, key.n = p->n, key.k = p->k;
     key.lda = p->lda, key.ldb = p->ldb, key.ldc = p->ldc;
 
     pthread_mutex_lock(&lock);
     prepared *product = start_up() ? NULL : find_or_prepare(&key);
-    int failed = !product || run(product, a, b, c);
+    int failed = !product || run(product, a, b, p->bias, c);
     pthread_mutex_unlock(&lock);
     return failed;
 }

@@ -6,11 +6,13 @@
 
 typedef enum onednn_type { ONEDNN_FLOAT32, ONEDNN_BFLOAT16 } onednn_type;
 
-/* c (m,n) = op(a) (m,k) · op(b) (k,n), added to what c holds if accumulate is set */
+/* c (m,n) = op(a) (m,k) · op(b) (k,n), plus bias (n), or added to what c holds: one of these, or
+ * neither */
 typedef struct onednn_product {
     int transpose_a, transpose_b, accumulate;
     int64_t m, n, k;
     int64_t lda, ldb, ldc; /* elements from one stored row to the next */
+    const float *bias;     /* NULL: none */
 } onednn_product;
 
 /* `type` is that of a and b. Not 0: oneDNN refused it. */

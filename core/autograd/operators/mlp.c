@@ -1,0 +1,222 @@
+/*
+ * The two linear layers of a transformer block with GELU between, as one operator:
+ *
+ *   mlp  x (…, C), fc weight (F, C), fc bias (F), proj weight (C, F), proj bias (C),
+ *        residual (…, C) or none -> (…, C): gelu(x·fcᵀ + fc bias)·projᵀ + proj bias + residual
+ *
+ * Of what lies between, only u = x·fcᵀ + fc bias is kept; gelu(u) and the gradient of u are made
+ * when they are needed, in the form in which they are multiplied.
+ */
+#include "autograd/operators/factor.h"
+#include "autograd/operators/operators.h"
+#include "autograd/operators/residual.h"
+#include "base/error.h"
+
+enum { X, FC_WEIGHT, FC_BIAS, PROJ_WEIGHT, PROJ_BIAS, RESIDUAL };
+
+typedef struct mlp_shape {
+    int64_t rows, width, hidden; /* R, C, F */
+} mlp_shape;
+
+static mlp_shape mlp_shape_of(const node *n)
+{
+    int64_t width = n->inputs[FC_WEIGHT]->shape[1], hidden = n->inputs[FC_WEIGHT]->shape[0];
+    int64_t rows = 1;
+    for (int d = 0; d < n->inputs[X]->ndim - 1; d++) rows *= n->inputs[X]->shape[d];
+    return (mlp_shape){.rows = rows, .width = width, .hidden = hidden};
+}
+
+static bool has_shape(const tensor *t, int ndim, int64_t first, int64_t second)
+{
+    return t->ndim == ndim && t->shape[0] == first && (ndim == 1 || t->shape[1] == second);
+}
+
+static int mlp_prepare(node *n)
+{
+    const tensor *x = n->inputs[X], *fc = n->inputs[FC_WEIGHT], *proj = n->inputs[PROJ_WEIGHT];
+    int64_t width = x->ndim ? x->shape[x->ndim - 1] : 0, hidden = fc->ndim ? fc->shape[0] : 0;
+    bool fits = x->ndim > 0 && has_shape(fc, 2, hidden, width) &&
+                has_shape(n->inputs[FC_BIAS], 1, hidden, 0) && has_shape(proj, 2, width, hidden) &&
+                has_shape(n->inputs[PROJ_BIAS], 1, width, 0);
+    if (!fits) {
+        return fail("mlp: got input %s and weights %s and %s, expected (..., C), (F, C) and (C, F) "
+                    "with biases (F) and (C)",
+                    tensor_shape_text(x), tensor_shape_text(fc), tensor_shape_text(proj));
+    }
+    shape size = tensor_shape(x);
+    if (residual_check(n, RESIDUAL, &size)) return ICOT_FAILED;
+    shape between = {.ndim = 2, .size = {mlp_shape_of(n).rows, hidden}};
+    if (tensor_new(n->engine, ICOT_FLOAT32, &between, &n->saved[0])) return ICOT_FAILED;
+    return node_output(n, &size);
+}
+
+/* Rows that are worked on at a time, so that what one product gives is in the cache for the next.
+ */
+enum { CHUNK = 256 };
+
+static int64_t chunk_rows(mlp_shape s, int64_t first)
+{
+    return s.rows - first < CHUNK ? s.rows - first : CHUNK;
+}
+
+/* u = x·fcᵀ + fc bias, for a chunk of rows from `first` */
+static int first_layer(node *n, mlp_shape s, const factor *weight, int64_t first)
+{
+    const backend *k = kernels(n);
+    int64_t rows = chunk_rows(s, first);
+    factor x;
+    if (factor_of(k, rows, s.width, tensor_floats(n->inputs[X]) + first * s.width, &x)) {
+        return ICOT_FAILED;
+    }
+    int status = k->matmul(false, true, rows, s.hidden, s.width, x.data, s.width, weight->data,
+                           s.width, tensor_floats(n->inputs[FC_BIAS]), false,
+                           tensor_floats(n->saved[0]) + first * s.hidden, s.hidden);
+    factor_done(k, &x);
+    return status;
+}
+
+/* y = gelu(u)·projᵀ + proj bias + residual; h is memory for a chunk of gelu(u) */
+static int second_layer(node *n, mlp_shape s, const factor *weight, const factor *h, int64_t first)
+{
+    int64_t rows = chunk_rows(s, first);
+    kernels(n)->gelu_factor(rows * s.hidden, tensor_floats(n->saved[0]) + first * s.hidden,
+                            h->data);
+    return multiply_onto_residual(n, RESIDUAL, first, rows, s.hidden, h, weight,
+                                  tensor_floats(n->inputs[PROJ_BIAS]));
+}
+
+static int mlp_forward(node *n)
+{
+    const backend *k = kernels(n);
+    mlp_shape s = mlp_shape_of(n);
+    factor fc = {0}, proj = {0}, h = {0};
+    int status = ICOT_FAILED;
+    if (factor_of_weight(k, n->inputs[FC_WEIGHT], &fc)) goto done;
+    if (factor_of_weight(k, n->inputs[PROJ_WEIGHT], &proj)) goto done;
+    if (factor_new(k, CHUNK, s.hidden, &h)) goto done;
+    for (int64_t first = 0; first < s.rows; first += CHUNK) {
+        if (first_layer(n, s, &fc, first) || second_layer(n, s, &proj, &h, first)) goto done;
+    }
+    status = ICOT_OK;
+
+done:
+    factor_done(k, &h);
+    factor_done(k, &proj);
+    factor_done(k, &fc);
+    return status;
+}
+
+/* ---- Backward -------------------------------------------------------------------------------- */
+
+/* The factors that the gradients are products of. */
+typedef struct mlp_factors {
+    factor dy;    /* (R,C) */
+    factor h, du; /* (R,F) gelu(u), and the gradient of u */
+} mlp_factors;
+
+/*
+ * dh = dy·proj and from it h and du, so many rows at a time that dh stays in the cache; `sums`
+ * gets the sums of du over the rows.
+ */
+static int gradient_of_hidden(node *n, mlp_shape s, const factor *proj, mlp_factors *f, float *sums)
+{
+    const backend *k = kernels(n);
+    void *block;
+    if (k->memory->allocate((size_t)(CHUNK * s.hidden) * sizeof(float), &block)) return ICOT_FAILED;
+    int status = ICOT_OK;
+    for (int64_t row = 0; row < s.rows && !status; row += CHUNK) {
+        int64_t rows = chunk_rows(s, row);
+        status =
+            k->matmul(false, false, rows, s.hidden, s.width, factor_row(k, &f->dy, s.width, row),
+                      s.width, proj->data, s.hidden, NULL, false, block, s.hidden) ||
+            k->gelu_factor_backward(rows, s.hidden, tensor_floats(n->saved[0]) + row * s.hidden,
+                                    block, factor_row(k, &f->h, s.hidden, row),
+                                    factor_row(k, &f->du, s.hidden, row), row > 0, sums);
+    }
+    k->memory->release(block);
+    return status;
+}
+
+/* dproj = dyᵀ h, dproj bias = Σ_rows dy */
+static int second_layer_backward(node *n, mlp_shape s, const tensor *grad, const mlp_factors *f)
+{
+    const backend *k = kernels(n);
+    grad_target dweight, dbias;
+    if (grad_of_input(n, PROJ_WEIGHT, &dweight)) return ICOT_FAILED;
+    if (dweight.data &&
+        k->matmul(true, false, s.width, s.hidden, s.rows, f->dy.data, s.width, f->h.data, s.hidden,
+                  NULL, dweight.accumulate, dweight.data, s.hidden)) {
+        return ICOT_FAILED;
+    }
+    if (grad_of_input(n, PROJ_BIAS, &dbias)) return ICOT_FAILED;
+    if (dbias.data) {
+        k->sum_rows(s.rows, s.width, tensor_floats(grad), dbias.accumulate, dbias.data);
+    }
+    return ICOT_OK;
+}
+
+/* dfc = duᵀ x, dx = du·fc, dfc bias = sums */
+static int first_layer_backward(node *n, mlp_shape s, const mlp_factors *f, const float *sums)
+{
+    const backend *k = kernels(n);
+    int64_t R = s.rows, C = s.width, F = s.hidden;
+    int status = ICOT_FAILED;
+    grad_target dx, dweight, dbias;
+    factor x = {0}, weight = {0};
+    if (grad_of_input(n, X, &dx) || grad_of_input(n, FC_WEIGHT, &dweight)) goto done;
+    if (grad_of_input(n, FC_BIAS, &dbias)) goto done;
+    if (dbias.data) k->affine(F, 1.0, 0.0, sums, dbias.accumulate, dbias.data);
+    if (dweight.data) {
+        if (factor_of(k, R, C, tensor_floats(n->inputs[X]), &x)) goto done;
+        if (k->matmul(true, false, F, C, R, f->du.data, F, x.data, C, NULL, dweight.accumulate,
+                      dweight.data, C)) {
+            goto done;
+        }
+    }
+    if (dx.data) {
+        if (factor_of_weight(k, n->inputs[FC_WEIGHT], &weight)) goto done;
+        if (k->matmul(false, false, R, C, F, f->du.data, F, weight.data, C, NULL, dx.accumulate,
+                      dx.data, C)) {
+            goto done;
+        }
+    }
+    status = ICOT_OK;
+
+done:
+    factor_done(k, &weight);
+    factor_done(k, &x);
+    return status;
+}
+
+static int mlp_backward(node *n, tensor *grad)
+{
+    const backend *k = kernels(n);
+    mlp_shape s = mlp_shape_of(n);
+    mlp_factors f = {0};
+    factor proj = {0};
+    void *sums = NULL;
+    int status = ICOT_FAILED;
+    if (k->memory->allocate((size_t)s.hidden * sizeof(float), &sums)) goto done;
+    if (k->memory->clear(sums, (size_t)s.hidden * sizeof(float))) goto done;
+    if (factor_of(k, s.rows, s.width, tensor_floats(grad), &f.dy)) goto done;
+    if (factor_new(k, s.rows, s.hidden, &f.h) || factor_new(k, s.rows, s.hidden, &f.du)) goto done;
+    if (factor_of_weight(k, n->inputs[PROJ_WEIGHT], &proj)) goto done;
+    if (gradient_of_hidden(n, s, &proj, &f, sums)) goto done;
+    if (second_layer_backward(n, s, grad, &f) || first_layer_backward(n, s, &f, sums)) goto done;
+    status = n->n_inputs > RESIDUAL ? grad_hand_on(n, RESIDUAL, grad) : ICOT_OK;
+
+done:
+    factor_done(k, &proj);
+    factor_done(k, &f.du);
+    factor_done(k, &f.h);
+    factor_done(k, &f.dy);
+    k->memory->release(sums);
+    return status;
+}
+
+const operator_entry op_mlp = {.name = "mlp",
+                               .min_inputs = 5,
+                               .max_inputs = 6,
+                               .prepare = mlp_prepare,
+                               .forward = mlp_forward,
+                               .backward = mlp_backward};

@@ -1,0 +1,15 @@
+/* Products that end in a residual stream, as GPT-2's do: y = x·weightᵀ + bias + residual. */
+#ifndef ICOT_AUTOGRAD_OPERATORS_RESIDUAL_H
+#define ICOT_AUTOGRAD_OPERATORS_RESIDUAL_H
+
+#include "autograd/operators/factor.h"
+
+/* Input `which` is the residual, if there is one: it must have the shape of the output. */
+int residual_check(const node *n, int which, const shape *output);
+
+/* Rows `first` to first + rows of the node's output, (…, out): x (rows, in) and weight (out, in)
+ * are factors, bias may be NULL. */
+int multiply_onto_residual(node *n, int which, int64_t first, int64_t rows, int64_t in,
+                           const factor *x, const factor *weight, const float *bias);
+
+#endif

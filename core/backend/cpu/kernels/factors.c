@@ -1,0 +1,185 @@
+/*
+ * Factors of matrix products: rounding to them, and gelu, which is only ever multiplied.
+ *
+ * Compiled as the other kernels are, where a factor is float32 as it is, and once more with
+ * CPU_ISA=bf16 for a CPU that rounds to bfloat16 itself (to the nearest, ties to even).
+ */
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/vector_math.h"
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <string.h>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+enum {
+    GROUP = 16,
+    BLOCK = 4096,
+    CHUNK = 64
+}; /* numbers at a time; of a thread; rows of a thread */
+
+/* What is done with a group of numbers: gelu and its slope, and putting the first n of them. */
+#ifdef __AVX512BF16__
+typedef uint16_t element;
+
+/*
+ * 1 / (1 + 2^t), t = -x / ln 2, to some 22 bits, which is enough for what is rounded to 8: a
+ * polynomial of degree 5 for the fraction of t, and one step of Newton's from a reciprocal of 14
+ * bits. NaN stays NaN, since that is what min and max give where their second operand is one.
+ */
+static inline __m512 sigmoid(__m512 x)
+{
+    __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(-1.44269504f));
+    t = _mm512_min_ps(_mm512_set1_ps(125.0f), _mm512_max_ps(_mm512_set1_ps(-125.0f), t));
+    __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT);
+    __m512 r = _mm512_sub_ps(t, n), p = _mm512_set1_ps(1.33336e-3f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.61813e-3f)); /* ln(2)^k / k! */
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.55041e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.40226507e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93147181e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    __m512 sum = _mm512_add_ps(_mm512_set1_ps(1.0f), _mm512_scalef_ps(p, n));
+    __m512 inverse = _mm512_rcp14_ps(sum);
+    return _mm512_mul_ps(inverse, _mm512_fnmadd_ps(sum, inverse, _mm512_set1_ps(2.0f)));
+}
+
+static inline void gelu_group(const float from[GROUP], float value[GROUP], float slope[GROUP])
+{
+    const __m512 scale = _mm512_set1_ps(GELU_SCALE), one = _mm512_set1_ps(1.0f);
+    __m512 x = _mm512_loadu_ps(from);
+    __m512 cubic = _mm512_mul_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(GELU_CUBIC));
+    __m512 s = sigmoid(_mm512_mul_ps(_mm512_mul_ps(scale, x), _mm512_add_ps(one, cubic)));
+    __m512 y = _mm512_mul_ps(x, s);
+    __m512 du = _mm512_mul_ps(scale, _mm512_fmadd_ps(cubic, _mm512_set1_ps(3.0f), one));
+    __m512 rise = _mm512_mul_ps(_mm512_sub_ps(one, s), du);
+    _mm512_storeu_ps(value, y);
+    _mm512_storeu_ps(slope, _mm512_fmadd_ps(y, rise, s));
+}
+
+static inline void put(int64_t n, const float from[GROUP], element *to)
+{
+    const __mmask16 some = (__mmask16)((1u << n) - 1);
+    __m256i rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from));
+    _mm256_mask_storeu_epi16(to, some, rounded);
+}
+#else
+typedef float element;
+
+static inline void gelu_group(const float from[GROUP], float value[GROUP], float slope[GROUP])
+{
+    for (int l = 0; l < GROUP; l++) {
+        value[l] = vector_gelu(from[l]);
+        slope[l] = vector_gelu_slope(from[l]);
+    }
+}
+
+static inline void put(int64_t n, const float from[GROUP], element *to)
+{
+    memcpy(to, from, (size_t)n * sizeof *to);
+}
+#endif
+
+static inline int64_t at_most(int64_t most, int64_t n)
+{
+    return n < most ? n : most;
+}
+
+#ifdef __AVX512BF16__
+static void round_block(int64_t n, const float *x, element *y)
+{
+    int64_t i = 0;
+    for (; i + GROUP <= n; i += GROUP) put(GROUP, x + i, y + i);
+    float rest[GROUP] = {0};
+    for (int64_t k = i; k < n; k++) rest[k - i] = x[k];
+    if (i < n) put(n - i, rest, y + i);
+}
+
+void KERNEL(round)(int64_t n, const float *x, void *factor)
+{
+    element *y = factor;
+#pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < n; i += BLOCK) round_block(at_most(BLOCK, n - i), x + i, y + i);
+}
+#endif
+
+static void gelu_block(int64_t n, const float *x, element *y)
+{
+    float value[GROUP], slope[GROUP], rest[GROUP] = {0};
+    int64_t i = 0;
+    for (; i + GROUP <= n; i += GROUP) {
+        gelu_group(x + i, value, slope);
+        put(GROUP, value, y + i);
+    }
+    for (int64_t k = i; k < n; k++) rest[k - i] = x[k];
+    gelu_group(rest, value, slope);
+    put(n - i, value, y + i);
+}
+
+void KERNEL(gelu_factor)(int64_t n, const float *x, void *factor)
+{
+    element *y = factor;
+#pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < n; i += BLOCK) gelu_block(at_most(BLOCK, n - i), x + i, y + i);
+}
+
+/* y = gelu(x), dx = dy·gelu'(x), sums += dx, for the first n of a group */
+static inline void backward_group(int64_t n, const float x[GROUP], const float dy[GROUP],
+                                  element *y, element *dx, float *sums)
+{
+    float value[GROUP], slope[GROUP];
+    gelu_group(x, value, slope);
+    for (int l = 0; l < GROUP; l++) slope[l] *= dy[l];
+    for (int64_t l = 0; l < n; l++) sums[l] += slope[l];
+    put(n, value, y);
+    put(n, slope, dx);
+}
+
+static void backward_row(int64_t columns, const float *x, const float *dy, element *y, element *dx,
+                         float *sums)
+{
+    int64_t c = 0;
+    for (; c + GROUP <= columns; c += GROUP) {
+        backward_group(GROUP, x + c, dy + c, y + c, dx + c, sums + c);
+    }
+    if (c == columns) return;
+    float x_rest[GROUP] = {0}, dy_rest[GROUP] = {0};
+    memcpy(x_rest, x + c, (size_t)(columns - c) * sizeof *x);
+    memcpy(dy_rest, dy + c, (size_t)(columns - c) * sizeof *x);
+    backward_group(columns - c, x_rest, dy_rest, y + c, dx + c, sums + c);
+}
+
+/* sums (C) from those of each chunk of rows, in their order: the same for any number of threads */
+static void collect(int64_t chunks, int64_t columns, const float *partial, bool accumulate,
+                    float *sums)
+{
+    for (int64_t c = 0; c < columns; c++) {
+        double total = accumulate ? (double)sums[c] : 0.0;
+        for (int64_t i = 0; i < chunks; i++) total += (double)partial[i * columns + c];
+        sums[c] = (float)total;
+    }
+}
+
+int KERNEL(gelu_factor_backward)(int64_t rows, int64_t columns, const float *x, const float *dy,
+                                 void *y, void *dx, bool accumulate, float *sums)
+{
+    int64_t chunks = (rows + CHUNK - 1) / CHUNK;
+    void *memory;
+    if (memory_alloc_zero((size_t)(chunks * columns), sizeof(float), &memory)) return ICOT_FAILED;
+    float *partial = memory; /* (chunks, C) */
+    element *values = y, *slopes = dx;
+
+#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        int64_t end = at_most(rows, (chunk + 1) * CHUNK);
+        for (int64_t r = chunk * CHUNK; r < end; r++) {
+            int64_t at = r * columns;
+            backward_row(columns, x + at, dy + at, values + at, slopes + at,
+                         partial + chunk * columns);
+        }
+    }
+    collect(chunks, columns, partial, accumulate, sums);
+    memory_free(memory);
+    return ICOT_OK;
+}
