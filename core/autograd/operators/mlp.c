@@ -52,7 +52,7 @@ static int mlp_prepare(node *n)
 
 /* Rows that are worked on at a time, so that what one product gives is in the cache for the next.
  */
-enum { CHUNK = 256 };
+enum { CHUNK = 512 };
 
 static int64_t chunk_rows(mlp_shape s, int64_t first)
 {
