@@ -2,6 +2,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/matmul.h"
 #include "backend/cpu/matmul_bf16.h"
+#include "backend/cpu/pieces.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -74,7 +75,7 @@ static void choose_kernels(void)
     bf16_table = table;
 #ifdef __x86_64__
     bf16_table.factor_bytes = sizeof(uint16_t);
-    bf16_table.factor_rows = CPU_BF16_ROWS;
+    bf16_table.factor_rows = SMALL_PIECE;
     bf16_table.round = round_bf16;
     bf16_table.gelu_factor = gelu_factor_bf16;
     bf16_table.gelu_factor_backward = gelu_factor_backward_bf16;

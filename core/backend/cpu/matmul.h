@@ -1,4 +1,5 @@
-/* Matrix products on the CPU: the one place that knows OpenBLAS. */
+/* Matrix products in float32 on the CPU: the one place that knows OpenBLAS. Where it is there,
+ * oneDNN takes the shapes for which it is faster. */
 #ifndef ICOT_BACKEND_CPU_MATMUL_H
 #define ICOT_BACKEND_CPU_MATMUL_H
 

@@ -1,18 +1,16 @@
 /*
  * Matrix products in bfloat16: oneDNN multiplies rounded factors and sums in float32.
  *
- * oneDNN makes code for every shape that it meets, which takes longer than a product. The number of
- * tokens differs from batch to batch, so rows (m) are taken in pieces of few sizes, and a sum over
- * tokens (k) includes the zeros that factors are filled up with.
+ * Rows are taken in pieces (pieces.h), and a sum over tokens (k) includes the zeros that factors
+ * are filled up with, so that both are multiples of SMALL_PIECE.
  */
 #include "backend/cpu/matmul_bf16.h"
 
 #include "backend/cpu/matmul.h"
 #include "backend/cpu/onednn_loader.h"
+#include "backend/cpu/pieces.h"
 #include "base/error.h"
 #include "base/memory.h"
-
-enum { LARGE_PIECE = 256, SMALL_PIECE = CPU_BF16_ROWS };
 
 typedef uint16_t bf16;
 
@@ -38,11 +36,15 @@ int cpu_bf16_check(void)
 #endif
 }
 
-static int multiply(const onednn_product *p, const bf16 *a, const bf16 *b, float *c)
+static int refused(const onednn_product *p)
 {
-    if (!onednn_load()(ONEDNN_BFLOAT16, p, a, b, c)) return ICOT_OK;
     return fail("bf16: oneDNN cannot multiply (%lld,%lld) x (%lld,%lld)", (long long)p->m,
                 (long long)p->k, (long long)p->k, (long long)p->n);
+}
+
+static int multiply(const onednn_product *p, const bf16 *a, const bf16 *b, float *c)
+{
+    return onednn_load()(ONEDNN_BFLOAT16, p, a, b, c) ? refused(p) : ICOT_OK;
 }
 
 /* Fewer than SMALL_PIECE rows: a whole piece, of which only these rows are kept. */
@@ -66,16 +68,9 @@ static int multiply_rest(onednn_product p, const bf16 *a, const bf16 *b, float *
 /* a is not transposed: its rows, which are those of c, are taken in pieces. */
 static int multiply_rows(onednn_product p, const bf16 *a, const bf16 *b, float *c)
 {
-    const int64_t m = p.m;
-    int64_t done = 0;
-    while (m - done >= SMALL_PIECE) {
-        const int64_t left = m - done;
-        p.m = left >= LARGE_PIECE ? left / LARGE_PIECE * LARGE_PIECE
-                                  : left / SMALL_PIECE * SMALL_PIECE;
-        if (multiply(&p, a + done * p.lda, b, c + done * p.ldc)) return ICOT_FAILED;
-        done += p.m;
-    }
-    p.m = m - done;
+    int64_t done;
+    if (multiply_pieces(ONEDNN_BFLOAT16, p, a, b, c, &done)) return refused(&p);
+    p.m -= done;
     return p.m > 0 ? multiply_rest(p, a + done * p.lda, b, c + done * p.ldc) : ICOT_OK;
 }
 
@@ -98,6 +93,6 @@ int cpu_matmul_bf16(bool transpose_a, bool transpose_b, int64_t m, int64_t n, in
                         .ldc = ldc,
                         .bias = bias};
     if (!transpose_a) return multiply_rows(p, a, b, c);
-    if (!transpose_b) p.k = round_up(k, CPU_BF16_ROWS);
+    if (!transpose_b) p.k = round_up(k, SMALL_PIECE);
     return multiply(&p, a, b, c);
 }

@@ -8,9 +8,8 @@
 /* Whether oneDNN is there and this CPU multiplies bfloat16 itself; fails with what is missing. */
 int cpu_bf16_check(void);
 
-enum { CPU_BF16_ROWS = 64 }; /* factors are filled up with zeros to a multiple of these */
-
-/* See `matmul` in backend/backend.h; a and b are bfloat16. */
+/* See `matmul` in backend/backend.h; a and b are bfloat16, filled up with rows of zeros to whole
+ * pieces (pieces.h). */
 int cpu_matmul_bf16(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
                     const void *a, int64_t lda, const void *b, int64_t ldb, const float *bias,
                     bool accumulate, float *c, int64_t ldc);
