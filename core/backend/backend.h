@@ -45,6 +45,7 @@ typedef struct packed_shape {
     const int32_t *cu_seqlens; /* (B+1) */
     double dropout;            /* share of the attention weights that is dropped */
     icot_random_key key;       /* decides which; see attention.c */
+    int64_t first_token; /* for that: number of the first row in the batch this is a part of */
 } packed_shape;
 
 /* Keys and values of earlier tokens, (slots, capacity, C) each. */
@@ -97,8 +98,9 @@ typedef struct backend {
     /* arrays of the loop: source, target; a target stride of 0 sums when accumulating */
     void (*strided_copy)(const strided_loop *loop, const float *source, bool accumulate,
                          float *target);
-    void (*dropout)(int64_t n, double p, icot_random_key key, const float *x, bool accumulate,
-                    float *y);
+    /* element i of x is number first + i of what the key decides about */
+    void (*dropout)(int64_t n, double p, icot_random_key key, int64_t first, const float *x,
+                    bool accumulate, float *y);
 
     /* ---- rows ---- */
     /* y = x + bias; bias may be NULL */

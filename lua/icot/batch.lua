@@ -49,7 +49,9 @@ end
 
 ---@class icot.Batch
 ---@field raw ffi.cdata* icot_batch *; its arrays are overwritten by the next pack
-local Batch = {}
+---@field first_token integer 0; see icot.BatchPart
+---@field first_target integer 0
+local Batch = { first_token = 0, first_target = 0 }
 Batch.__index = Batch
 
 --- An empty batch, to be packed again and again.
@@ -137,11 +139,74 @@ end
 ---@return integer
 function Batch:count_hits(logits)
   local best, n = logits:detach():argmax():read()
-  local hits, targets = 0, self.raw.targets
+  local hits, targets = 0, self.raw.targets + self.first_target
   for i = 0, n - 1 do
     if best[i] == targets[i] then hits = hits + 1 end
   end
   return hits
+end
+
+-- ---- Parts of a batch ---------------------------------------------------------------------------
+
+---@class icot.BatchPart consecutive sequences of a packed batch, to be computed by themselves
+---@field raw ffi.cdata* icot_batch * of the whole
+---@field first integer sequences of the batch before this part
+---@field n_examples integer
+---@field first_token integer tokens of the batch before this part
+---@field n_tokens integer
+---@field first_target integer targets of the batch before this part
+---@field n_targets integer
+local Part = { count_hits = Batch.count_hits }
+Part.__index = Part
+
+--- Tokens that have to be predicted.
+---@return integer
+function Part:targets() return self.n_targets end
+
+-- An int32 tensor of n numbers, less `less` each.
+local function lowered(numbers, n, less)
+  local copy = ffi.new('int32_t[?]', math.max(n, 1))
+  for i = 0, n - 1 do copy[i] = numbers[i] - less end
+  return tensor.from_ints(copy, n)
+end
+
+--- As Batch:tensors; rows and sequences are counted from the beginning of the part.
+---@return table<string, icot.Tensor>
+function Part:tensors()
+  local raw, before = self.raw, self.first_token
+  return {
+    tokens = tensor.from_ints(raw.tokens + before, self.n_tokens),
+    positions = tensor.from_ints(raw.positions + before, self.n_tokens),
+    cu_seqlens = lowered(raw.cu_seqlens + self.first, self.n_examples + 1, before),
+    target_rows = lowered(raw.target_rows + self.first_target, self.n_targets, before),
+    targets = tensor.from_ints(raw.targets + self.first_target, self.n_targets),
+  }
+end
+
+-- Sequences first … last-1; `first_target` is how many targets those before have.
+local function part_of(raw, first, last, first_target)
+  local end_token, end_target = raw.cu_seqlens[last], first_target
+  while end_target < raw.n_targets and raw.target_rows[end_target] < end_token do end_target = end_target + 1 end
+  return setmetatable({
+    raw = raw, first = first, n_examples = last - first, first_target = first_target,
+    n_targets = end_target - first_target, first_token = raw.cu_seqlens[first],
+    n_tokens = end_token - raw.cu_seqlens[first],
+  }, Part)
+end
+
+--- Its sequences in parts that differ by one sequence at most. They read the arrays of the batch, so that nothing that
+--- was drawn when it was packed hangs on their number.
+---@param count integer at least 1; with fewer sequences than that each is a part
+---@return (icot.Batch|icot.BatchPart)[] parts the batch itself, if it is one
+function Batch:parts(count)
+  local n, list, targets = tonumber(self.raw.n_examples), {}, 0
+  count = math.min(count, n)
+  if count == 1 then return { self } end
+  for k = 1, count do
+    list[k] = part_of(self.raw, math.floor((k - 1) * n / count), math.floor(k * n / count), targets)
+    targets = targets + list[k].n_targets
+  end
+  return list
 end
 
 return batch

@@ -24,9 +24,14 @@ end
 
 -- ---- What is wrong ------------------------------------------------------------------------------
 
-local function is_number(value)
+--- Whether a value is neither NaN nor infinite.
+---@param value number
+---@return boolean
+function divergence.is_number(value)
   return value == value and math.abs(value) ~= math.huge
 end
+
+local is_number = divergence.is_number
 
 -- A loss that no model has that still predicts anything: guessing costs ln(vocabulary).
 local function highest_loss(training)
@@ -77,14 +82,16 @@ local function first_bad_parameter(model)
   end
 end
 
--- The layers once more, in their order.
+-- The layers once more, in their order, with the parts of the batch that the update had.
 local function first_bad_output(training, dropout)
   local found
   local function watch(name, output)
     if not found and not is_finite(output) then found = 'the output of ' .. name end
   end
-  scope.run(scope.no_grad, function() training.model:loss(training.batch, dropout, watch) end)
-  return found
+  for _, part in ipairs(training.batch:parts(training.config.train.accumulate)) do
+    scope.run(scope.no_grad, function() training.model:loss(part, dropout, watch) end)
+    if found then return found end
+  end
 end
 
 -- Gradients come into being from the last layer to the first.

@@ -112,14 +112,17 @@ function GPT2:logits(hidden)
 end
 
 --- Loss of a packed batch at its target rows, and the logits there.
----@param batch icot.Batch
+---@param batch icot.Batch|icot.BatchPart
 ---@param dropout? { seed: integer, step: integer } while training
 ---@param watch? fun(name: string, output: icot.Tensor) is shown what comes out of each layer
 ---@return icot.Tensor loss scalar
 ---@return icot.Tensor logits (R, vocab_size)
 function GPT2:loss(batch, dropout, watch)
   local inputs = batch:tensors()
-  local context = { cu_seqlens = inputs.cu_seqlens, dropout = dropout, watch = watch }
+  local context = {
+    cu_seqlens = inputs.cu_seqlens, dropout = dropout, watch = watch,
+    first_token = batch.first_token, first_target = batch.first_target,
+  }
   local hidden = self:hidden(inputs.tokens, inputs.positions, context, inputs.target_rows)
   local logits = self:logits(hidden)
   return logits:cross_entropy(inputs.targets), logits

@@ -159,7 +159,9 @@ function nn.Embedding:forward(ids)
 end
 
 --- Dropout: nn.Dropout(p, stream). Active only where the context says so, with `context.dropout = { seed, step }`;
---- each layer draws from a stream of its own, so the same step gives the same mask.
+--- each layer draws from a stream of its own, so the same step gives the same mask. What is drawn for a row hangs on
+--- its place in the batch of the update (context.first_token, first_target), so that the parts of a batch get what the
+--- whole would have got.
 ---@class icot.nn.Dropout: icot.Module
 nn.Dropout = nn.class('Dropout')
 
@@ -167,17 +169,19 @@ function nn.Dropout:init(p, stream)
   self.p, self.stream = p, random.streams.dropout + (stream or 0)
 end
 
---- What decides about the elements now, or nil when nothing is dropped.
+--- What decides about the rows now, or nil when nothing is dropped.
 ---@param context? icot.Context
----@return { p: number, key: ffi.cdata* }?
-function nn.Dropout:draw(context)
+---@param at_targets? any true if the rows are those of the targets, not of all tokens
+---@return { p: number, key: ffi.cdata*, first: integer }? first: number of the first row
+function nn.Dropout:draw(context, at_targets)
   if self.p == 0 or not (context and context.dropout) then return nil end
-  return { p = self.p, key = random.key(context.dropout.seed, self.stream, context.dropout.step) }
+  local first = at_targets and context.first_target or context.first_token
+  return { p = self.p, key = random.key(context.dropout.seed, self.stream, context.dropout.step), first = first or 0 }
 end
 
-function nn.Dropout:forward(x, context)
-  local drawn = self:draw(context)
-  return drawn and x:dropout(drawn.p, drawn.key) or x
+function nn.Dropout:forward(x, context, at_targets)
+  local drawn = self:draw(context, at_targets)
+  return drawn and x:dropout(drawn.p, drawn.key, drawn.first * x:size(-1)) or x
 end
 
 -- ---- The transformer block of GPT-2 ---------------------------------------------------------------
@@ -185,6 +189,8 @@ end
 ---@class icot.Context what a forward pass needs beside the tokens
 ---@field cu_seqlens icot.Tensor int32 (B+1): where each of the packed sequences begins
 ---@field dropout? { seed: integer, step: integer } present while training
+---@field first_token? integer rows of the whole batch before these, if they are a part of one; 0 by default
+---@field first_target? integer the same, of rows with a target
 ---@field cache? icot.KVCache keys and values of earlier tokens, while decoding
 
 local handle_out = ffi.new('icot_tensor[1]')
@@ -214,9 +220,9 @@ local function attend_cached(self, qkv, context)
 end
 
 -- residual + dropout(layer): in one operator where nothing is dropped. layer(residual or nil) computes it.
-local function onto(residual, dropout, context, layer)
-  if not residual then return dropout(layer(), context) end
-  if dropout:draw(context) then return residual + dropout(layer(), context) end
+local function onto(residual, dropout, context, rows, layer)
+  if not residual then return dropout(layer(), context, rows) end
+  if dropout:draw(context) then return residual + dropout(layer(), context, rows) end
   return layer(residual)
 end
 
@@ -226,10 +232,11 @@ function nn.Attention:forward(x, context, rows, residual)
   local mixed = context.cache and attend_cached(self, qkv, context)
     or qkv:attention(context.cu_seqlens, self.heads, self.attn_dropout:draw(context))
   if rows then mixed = mixed:embedding(rows) end
-  return onto(residual, self.resid_dropout, context, function(sum) return self.c_proj(mixed, sum) end)
+  return onto(residual, self.resid_dropout, context, rows, function(sum) return self.c_proj(mixed, sum) end)
 end
 
 --- Two linear layers with GELU between: nn.MLP(width, { hidden, std, projection_std, dropout, generator }).
+--- x (T, C) -> (T, C), or (R, C) -> (R, C) with `rows`, those of the targets.
 ---@class icot.nn.MLP: icot.Module
 nn.MLP = nn.class('MLP')
 
@@ -242,9 +249,9 @@ function nn.MLP:init(width, options)
 end
 
 --- The result is added to `residual`, if there is one.
-function nn.MLP:forward(x, context, residual)
+function nn.MLP:forward(x, context, rows, residual)
   local fc, proj = self.c_fc, self.c_proj
-  return onto(residual, self.dropout, context, function(sum)
+  return onto(residual, self.dropout, context, rows, function(sum)
     return x:mlp(fc.weight, fc.bias, proj.weight, proj.bias, sum)
   end)
 end
@@ -266,7 +273,7 @@ end
 function nn.Block:forward(x, context, rows)
   local normed = self.ln_1(x)
   x = self.attn(normed, context, rows, rows and x:embedding(rows) or x)
-  return self.mlp(self.ln_2(x), context, x)
+  return self.mlp(self.ln_2(x), context, rows, x)
 end
 
 return nn

@@ -44,6 +44,10 @@ local optimizer = {
 
 local train = {
   batch = { type = 'integer', min = 1, max = MOST, default = 32, doc = 'examples per update' },
+  accumulate = { -- not gradient_accumulation_steps: with Hugging Face the batch is a part, here it is the whole
+    type = 'integer', min = 1, max = MOST, default = 1,
+    doc = 'parts of a batch, computed one after the other, their gradients added up; takes less memory',
+  },
   steps = { type = 'integer', min = 1, max = MOST, doc = 'updates; either this or epochs' },
   epochs = { type = 'integer', min = 1, max = MOST, doc = 'passes over the training examples' },
   log_every = { type = 'integer', min = 1, max = MOST, default = 100, doc = 'updates per row of /train' },

@@ -93,6 +93,10 @@ function resolve.run(given, where)
   config.dataset = resolve_dataset(config.dataset, config.model, where)
   resolve_model(config.model, where)
   check_alternatives(config.train, fields.alternatives.train[1], where, 'train', true)
+  if config.train.accumulate > config.train.batch then
+    errors.raise('%s: train.accumulate: got %d parts for a train.batch of %d examples; each part needs one', where,
+                 config.train.accumulate, config.train.batch)
+  end
 
   config.schedule = resolve_schedule(config.schedule, where)
   if config.method ~= 'icot' then

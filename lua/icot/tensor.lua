@@ -142,9 +142,10 @@ end
 --- Sets a share p of the elements to 0 and scales the others by 1/(1-p).
 ---@param p number 0 <= p < 1
 ---@param key ffi.cdata* decides which
+---@param first? integer number, 0 by default, of the first element in a larger whole that the key decides about
 ---@return icot.Tensor
-function Tensor:dropout(p, key)
-  return apply('dropout', { self }, nil, { p }, key)
+function Tensor:dropout(p, key, first)
+  return apply('dropout', { self }, { first or 0 }, { p }, key)
 end
 
 --- Normalizes over the last dimension.
@@ -159,11 +160,12 @@ end
 --- Causal self-attention over packed sequences; self is qkv (T, 3C).
 ---@param cu_seqlens icot.Tensor int32 (B+1), where each sequence begins
 ---@param heads integer
----@param dropout? { p: number, key: ffi.cdata* } of the attention weights
+---@param dropout? { p: number, key: ffi.cdata*, first?: integer } of the attention weights; first: number, 0 by
+---   default, of the first row in a larger batch that the key decides about
 ---@return icot.Tensor (T, C)
 function Tensor:attention(cu_seqlens, heads, dropout)
-  local p, key = dropout and dropout.p or 0, dropout and dropout.key or nil
-  return apply('attention', { self, cu_seqlens }, { heads }, { p }, key)
+  if not dropout then return apply('attention', { self, cu_seqlens }, { heads }) end
+  return apply('attention', { self, cu_seqlens }, { heads, dropout.first or 0 }, { dropout.p }, dropout.key)
 end
 
 --- Mean cross-entropy; self is logits (R, V).

@@ -201,22 +201,31 @@ local function pack(self)
   self.cot_was_left = self.batch:cot_left() > 0
 end
 
---- Forward, backward, clip, AdamW. Everything that is made on the way is gone when the scope closes. With `trouble`
---- nothing was updated.
-local function compute(self, lr, dropout)
+--- Forward and backward of one part of the batch; the whole has `targets` targets. The whole's loss is the mean over
+--- all of them, so a part's mean, and with it its gradient, counts by its share of them. Everything that is made on the
+--- way is gone when the scope closes, before the next part begins.
+local function add_gradient(self, part, targets, dropout)
   return scope.run(function()
-    local loss, logits = self.model:loss(self.batch, dropout)
-    local value, hits = loss:item(), self.batch:count_hits(logits)
-    local trouble = divergence.of_loss(self, value)
-    if trouble then return { trouble = trouble } end
-    loss:backward()
-    local norm = self.optimizer:grad_norm()
-    trouble = divergence.of_gradient(norm)
-    if trouble then return { trouble = trouble } end
-    self.optimizer:step { lr = lr, grad_scale = optim.clip_scale(norm, self.config.optimizer.clip) }
-    self.optimizer:zero_grad()
-    return { loss = value, hits = hits, grad_norm = norm }
+    local loss, logits = self.model:loss(part, dropout)
+    local share, value, hits = part:targets() / targets, loss:item(), part:count_hits(logits)
+    if divergence.is_number(value) then (share < 1 and loss * share or loss):backward() end
+    return share * value, hits
   end)
+end
+
+--- Forward and backward in as many parts as the recipe says, clip, AdamW. With `trouble` nothing was updated.
+local function compute(self, lr, dropout)
+  local loss, hits, targets = 0, 0, self.batch:targets()
+  for _, part in ipairs(self.batch:parts(self.config.train.accumulate)) do
+    local part_loss, part_hits = add_gradient(self, part, targets, dropout)
+    loss, hits = loss + part_loss, hits + part_hits
+  end
+  local norm = self.optimizer:grad_norm()
+  local trouble = divergence.of_loss(self, loss) or divergence.of_gradient(norm)
+  if trouble then return { trouble = trouble } end
+  self.optimizer:step { lr = lr, grad_scale = optim.clip_scale(norm, self.config.optimizer.clip) }
+  self.optimizer:zero_grad()
+  return { loss = loss, hits = hits, grad_norm = norm }
 end
 
 -- The same; whatever is raised on the way leaves no gradients behind that the next update would add to.
@@ -242,8 +251,8 @@ function Training:update(removed)
   state.removed = removed
   pack(self)
   local lr, dropout = learning_rate_now(self), config.model.dropout > 0 and { seed = config.seed, step = state.step }
-  local measured = errors.explain_memory('training', 'a smaller train.batch needs less', compute_cleanly, self, lr,
-                                         dropout or nil)
+  local measured = errors.explain_memory('training', 'a smaller train.batch or a larger train.accumulate needs less',
+                                         compute_cleanly, self, lr, dropout or nil)
   if measured.trouble then
     divergence.handle(self, measured.trouble, lr, dropout or nil)
   else

@@ -3,12 +3,15 @@
 local batch = require 'icot.batch'
 local course = require 'tests.reference.course'
 local evaluate = require 'icot.evaluate'
+local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local masks = require 'tests.reference.masks'
 local overrides = require 'icot.overrides'
+local random = require 'icot.random'
 local recipe = require 'icot.recipe'
 local scope = require 'icot.scope'
 local temporary = require 'tests.lua.support.temporary'
+local tensor = require 'icot.tensor'
 local tiny = require 'tests.lua.support.tiny'
 
 local data = tiny.dataset()
@@ -118,6 +121,17 @@ describe('dropout', function()
       assert.equal(loss_of(model, packed, draw), loss_of(model, packed, { seed = 3, step = 8 }))
       assert.not_equal(loss_of(model, packed, draw), loss_of(model, packed, { seed = 3, step = 9 }))
     end)
+  end)
+
+  it('of a part, anywhere in a whole, is what the whole has there', function()
+    local key, n = random.key(3, 'dropout', 8), 23
+    local whole = scope.run(function() return tensor.ones({ n }):dropout(0.5, key):totable() end)
+    for first = 0, 9 do
+      local part = scope.run(function() return tensor.ones({ n - 9 }):dropout(0.5, key, first):totable() end)
+      for i = 1, n - 9 do assert.equal(whole[first + i], part[i]) end
+    end
+    local problem = expect.user_error(function() tensor.ones({ 2 }):dropout(0.5, key, -1) end)
+    expect.mentions(problem, 'dropout', '-1')
   end)
 
   it('of p = 0 is none', function()

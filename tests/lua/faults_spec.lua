@@ -50,8 +50,8 @@ local function values_of(model)
 end
 
 -- A training with dropout after some updates, so that it has moments.
-local function trained(updates)
-  local self = training.new(small.run { model = ', dropout = 0.1' })
+local function trained(updates, settings)
+  local self = training.new(small.run { model = ', dropout = 0.1', settings = settings })
   for _ = 1, updates do self:update(0) end
   return self
 end
@@ -65,10 +65,11 @@ end
 describe('when memory runs out', function()
   after_each(temporary.clean)
 
-  it('in an update, the next one is as if nothing had been', function()
-    local undisturbed = trained(3)
+  -- What the next update gives when every allocation of it has failed before, one after the other.
+  local function fail_an_update(settings)
+    local undisturbed = trained(3, settings)
     undisturbed:update(0)
-    local self = trained(3)
+    local self = trained(3, settings)
     local _, failures = fail_each_allocation(function() self:update(0) end, function()
       assert.equal(3, self.state.step)
     end)
@@ -77,7 +78,11 @@ describe('when memory runs out', function()
     assert.same(values_of(undisturbed.model), values_of(self.model))
     self:free()
     undisturbed:free()
-  end)
+  end
+
+  it('in an update, the next one is as if nothing had been', function() fail_an_update {} end)
+
+  it('in an update of several parts, too', function() fail_an_update { 'train.accumulate=2' } end)
 
   it('in an evaluation, it can be done again', function()
     local self = trained(2)

@@ -5,7 +5,9 @@
  *   token_position_embedding  wte (V,C), wpe (P,C), tokens (T), positions (T) -> (T,C)
  *   layer_norm                x (…,C), weight (C), bias (C); number[0] is eps
  *   attention                 qkv (T,3C), cu_seqlens (B+1) -> (T,C); index[0] is the number of
- * heads cross_entropy             logits (R,V), targets (R) -> mean loss, a scalar
+ * heads, number[0] the share of the weights that is dropped; the key decides which, by a token's
+ * place: row + index[1] (0 if not given) cross_entropy             logits (R,V), targets (R) ->
+ * mean loss, a scalar
  */
 #include "autograd/operators/operators.h"
 #include "autograd/packed.h"
@@ -180,12 +182,17 @@ static packed_shape attention_shape(const node *n)
     packed_shape packed = packed_shape_of(n->inputs[0], n->inputs[1], (int)n->params.index[0]);
     packed.dropout = n->params.number[0];
     packed.key = n->params.key;
+    packed.first_token = n->params.index[1];
     return packed;
 }
 
 static int attention_prepare(node *n)
 {
-    if (n->params.n_index != 1) return fail("attention: expected the number of heads");
+    if (n->params.n_index < 1) return fail("attention: expected the number of heads");
+    if (n->params.index[1] < 0) {
+        return fail("attention: got %lld as the first token, expected 0 or more",
+                    (long long)n->params.index[1]);
+    }
     double p = n->params.number[0];
     if (!(p >= 0.0 && p < 1.0)) return fail("attention: got dropout %g, expected 0 <= p < 1", p);
     const tensor *qkv = n->inputs[0];

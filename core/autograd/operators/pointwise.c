@@ -106,18 +106,24 @@ const operator_entry op_pow = {.name = "pow",
                                .forward = pow_forward,
                                .backward = pow_backward};
 
-/* dropout: number[0] is the share p that is dropped; key says which numbers decide */
+/* dropout: number[0] is the share p that is dropped; key says which numbers decide, from number
+ * index[0] (0 if not given) of its sequence on */
 static int dropout_prepare(node *n)
 {
     double p = n->params.number[0];
     if (!(p >= 0.0 && p < 1.0)) return fail("dropout: got p = %g, expected 0 <= p < 1", p);
+    if (n->params.index[0] < 0) {
+        return fail("dropout: got %lld as the first number, expected 0 or more",
+                    (long long)n->params.index[0]);
+    }
     return same_shape_output(n);
 }
 
 static int dropout_forward(node *n)
 {
     kernels(n)->dropout(tensor_numel(n->output), n->params.number[0], n->params.key,
-                        tensor_floats(n->inputs[0]), false, tensor_floats(n->output));
+                        n->params.index[0], tensor_floats(n->inputs[0]), false,
+                        tensor_floats(n->output));
     return ICOT_OK;
 }
 
@@ -127,7 +133,7 @@ static int dropout_backward(node *n, tensor *grad)
     if (grad_of_input(n, 0, &dx)) return ICOT_FAILED;
     if (!dx.data) return ICOT_OK;
     kernels(n)->dropout(tensor_numel(n->output), n->params.number[0], n->params.key,
-                        tensor_floats(grad), dx.accumulate, dx.data);
+                        n->params.index[0], tensor_floats(grad), dx.accumulate, dx.data);
     return ICOT_OK;
 }
 

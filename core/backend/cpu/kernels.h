@@ -28,7 +28,7 @@ void KERNEL(binary)(binary_kind, const strided_loop *, const float *, const floa
 void KERNEL(binary_backward)(binary_kind, int, const strided_loop *, const float *, const float *,
                              const float *, float *);
 void KERNEL(strided_copy)(const strided_loop *, const float *, bool, float *);
-void KERNEL(dropout)(int64_t, double, icot_random_key, const float *, bool, float *);
+void KERNEL(dropout)(int64_t, double, icot_random_key, int64_t, const float *, bool, float *);
 
 void KERNEL(gelu_factor)(int64_t, const float *, void *);
 int KERNEL(gelu_factor_backward)(int64_t, int64_t, const float *, const float *, void *, void *,

@@ -135,7 +135,7 @@ static matrix below(matrix m, int64_t rows)
 static void dropout_mask(const packed_shape *shape, int64_t row, int64_t count, float *mask)
 {
     icot_random_key key = shape->key;
-    key.step |= (uint64_t)row << 32;
+    key.step |= (uint64_t)(shape->first_token * shape->heads + row) << 32;
     uint64_t threshold = (uint64_t)(shape->dropout * 0x1p32);
     float scale = (float)(1.0 / (1.0 - shape->dropout));
     for (int64_t j = 0; j < count; j += RANDOM_LANES) {

@@ -244,19 +244,23 @@ void KERNEL(strided_copy)(const strided_loop *loop, const float *source, bool ac
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
 /*
- * Element i is dropped when word i of the key's sequence, as a fraction of 2^32, is below p; what
- * stays is scaled by 1/(1-p). The backward pass is the same function of the gradient.
+ * Element i is dropped when word first + i of the key's sequence, as a fraction of 2^32, is below
+ * p; what stays is scaled by 1/(1-p). The backward pass is the same function of the gradient.
  */
-void KERNEL(dropout)(int64_t n, double p, icot_random_key key, const float *x, bool accumulate,
-                     float *y)
+void KERNEL(dropout)(int64_t n, double p, icot_random_key key, int64_t first, const float *x,
+                     bool accumulate, float *y)
 {
     uint64_t threshold = (uint64_t)(p * 0x1p32);
     float scale = p < 1.0 ? (float)(1.0 / (1.0 - p)) : 0.0f;
+    int64_t end = first + n;
 #pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
-    for (int64_t block = 0; block < (n + RANDOM_LANES - 1) / RANDOM_LANES; block++) {
+    for (int64_t block = first / RANDOM_LANES; block < (end + RANDOM_LANES - 1) / RANDOM_LANES;
+         block++) {
         uint32_t words[RANDOM_LANES];
         random_words(key, (uint32_t)block, words);
-        for (int64_t i = block * RANDOM_LANES, k = 0; i < n && k < RANDOM_LANES; i++, k++) {
+        int64_t word = block * RANDOM_LANES;
+        for (int64_t k = word < first ? first - word : 0; k < RANDOM_LANES && word + k < end; k++) {
+            int64_t i = word + k - first;
             float kept = words[k] < threshold ? 0.0f : scale * x[i];
             y[i] = (accumulate ? y[i] : 0.0f) + kept;
         }
