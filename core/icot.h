@@ -27,7 +27,7 @@
 #endif
 
 enum {
-    ICOT_ABI = 3,        /* raised whenever anything in this file changes its meaning */
+    ICOT_ABI = 4,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 8, /* most inputs an operator can have (concat included) */
     ICOT_MAX_INDICES = 16
@@ -106,7 +106,7 @@ typedef struct icot_tensor_info {
     int64_t numel;
     int contiguous;
     int requires_grad;
-    void *data; /* first element; valid as long as the tensor is */
+    void *data; /* first element; valid as long as the tensor is; NULL: see icot_checkpoint */
 } icot_tensor_info;
 
 ICOT_API int icot_engine_create(const char *device, icot_engine **out); /* device: "cpu" */
@@ -167,6 +167,17 @@ ICOT_API int icot_apply(icot_engine *engine, int operator_index, const icot_tens
                         int n_inputs, const icot_op_params *params, icot_tensor *out);
 /* Gradients of a scalar, added into the .grad of every leaf that requires one; empties the tape. */
 ICOT_API int icot_backward(icot_engine *engine, icot_tensor loss);
+
+/*
+ * Activation checkpointing: drops what the operators recorded since the tape had the length `from`
+ * have computed, and computes it again, the same bits, when backward comes to them. What stays is
+ * the results, and what was not recorded. The other tensors made since then keep their shapes, but
+ * have lost their contents for good: using them is an error that says so, whoever holds them. A
+ * segment may contain others, and takes their place.
+ */
+ICOT_API int64_t icot_tape_length(const icot_engine *engine);
+ICOT_API int icot_checkpoint(icot_engine *engine, int64_t from, const icot_tensor *results,
+                             int64_t n_results);
 
 /* ---- Decoding: attention over a cache of keys and values ------------------------------------- */
 

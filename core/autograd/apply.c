@@ -53,7 +53,7 @@ int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const 
                    int n_inputs, const icot_op_params *params, tensor **out)
 {
     if (check_inputs(op, inputs, n_inputs)) return ICOT_FAILED;
-    node n = {.op = op, .engine = engine, .n_inputs = n_inputs, .params = *params};
+    node n = {.op = op, .engine = engine, .n_inputs = n_inputs, .params = *params, .segment = -1};
     for (int i = 0; i < n_inputs; i++) {
         n.inputs[i] = inputs[i];
         if (!op->strided && make_contiguous(engine, &n.inputs[i])) goto failed;

@@ -69,6 +69,17 @@ static void drop_grad(icot_engine *engine, tensor *t)
     t->grad_is_set = false;
 }
 
+/* Backward of node i; *restored is the checkpointed segment whose contents are there. */
+static int pass_on(tape *recorded, int64_t i, int64_t *restored)
+{
+    node *n = &recorded->nodes[i];
+    if (n->segment != *restored) {
+        *restored = n->segment;
+        if (n->segment >= 0 && checkpoint_restore(recorded, i)) return ICOT_FAILED;
+    }
+    return n->op->backward(n, n->output->grad);
+}
+
 int icot_backward(icot_engine *engine, icot_tensor handle)
 {
     tensor *loss = tensor_find(engine, handle);
@@ -83,10 +94,12 @@ int icot_backward(icot_engine *engine, icot_tensor handle)
     }
     int status = seed_gradient(engine, loss);
     tape *recorded = engine->tape;
+    int64_t restored = -1;
     for (int64_t i = recorded->count - 1; i >= 0; i--) {
         node *n = &recorded->nodes[i];
-        if (!status && n->output->grad_is_set) status = n->op->backward(n, n->output->grad);
+        if (!status && n->output->grad_is_set) status = pass_on(recorded, i, &restored);
         drop_grad(engine, n->output);
+        checkpoint_drop(n);
     }
     tape_empty(engine);
     return status;
@@ -94,7 +107,7 @@ int icot_backward(icot_engine *engine, icot_tensor handle)
 
 int icot_requires_grad(icot_engine *engine, icot_tensor handle, int requires_grad)
 {
-    tensor *t = tensor_find(engine, handle);
+    tensor *t = tensor_find_any(engine, handle);
     if (!t) return ICOT_FAILED;
     if (t->dtype != ICOT_FLOAT32) return fail("requires_grad: an int32 tensor has no gradient");
     if (t->node >= 0) return fail("requires_grad: only a leaf can be switched, use detach first");
@@ -104,7 +117,7 @@ int icot_requires_grad(icot_engine *engine, icot_tensor handle, int requires_gra
 
 int icot_grad(icot_engine *engine, icot_tensor handle, icot_tensor *out)
 {
-    tensor *t = tensor_find(engine, handle);
+    tensor *t = tensor_find_any(engine, handle);
     if (!t) return ICOT_FAILED;
     *out = t->grad && t->grad_is_set ? t->grad->handle : 0;
     return ICOT_OK;
@@ -113,7 +126,7 @@ int icot_grad(icot_engine *engine, icot_tensor handle, icot_tensor *out)
 int icot_zero_grad(icot_engine *engine, const icot_tensor *handles, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
-        tensor *t = tensor_find(engine, handles[i]);
+        tensor *t = tensor_find_any(engine, handles[i]);
         if (!t) return ICOT_FAILED;
         t->grad_is_set = false; /* its memory is kept for the next step */
     }

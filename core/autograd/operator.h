@@ -22,16 +22,25 @@ typedef struct node {
     tensor *output;
     tensor *saved[OPERATOR_SAVED]; /* what forward keeps for backward */
     icot_op_params params;
+
+    int64_t segment; /* first node of the checkpointed segment that it lies in; -1: none */
+    bool recomputed; /* output and saved tensors were dropped there, and are computed again */
+    bool needed;     /* backward needs them; see checkpoint.c */
 } node;
+
+/* What backward does not read the elements of, so that checkpointing need not bring them back. */
+enum { UNREAD_INPUTS = 1, UNREAD_OUTPUT = 2 };
 
 typedef struct operator_entry {
     const char *name;
     int min_inputs, max_inputs;
     unsigned int32_inputs; /* bit i: input i holds int32 indices, and gets no gradient */
     bool strided;          /* takes inputs of any strides; others get contiguous copies */
+    unsigned unread;       /* UNREAD_* of float inputs and output; 0: backward may read them all */
 
     int (*prepare)(node *n);                /* checks; makes output and saved tensors */
-    int (*forward)(node *n);                /* NULL for views: nothing to compute */
+    int (*forward)(node *n);                /* NULL for views: nothing to compute. The same inputs
+                                             * give the same bits each time */
     int (*backward)(node *n, tensor *grad); /* grad: of the output, contiguous */
 } operator_entry;
 

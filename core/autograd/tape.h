@@ -16,6 +16,14 @@ void tape_record(tape *t, const node *n);
 /* Forgets all nodes from `mark` on; the tensors that they made become leaves. */
 void tape_truncate(tape *t, int64_t mark);
 
+/*
+ * What icot_checkpoint has dropped of the segment that node `last` lies in, the first with a
+ * gradient that backward meets there: brings back what it needs of the nodes up to it.
+ * checkpoint_drop drops it again, one node at a time; it does nothing for nodes that lie in none.
+ */
+int checkpoint_restore(tape *t, int64_t last);
+void checkpoint_drop(node *n);
+
 /* Forgets all nodes; what open scopes record from now on is theirs to forget. */
 void tape_empty(icot_engine *engine);
 

@@ -37,7 +37,7 @@ int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim, const in
 
 int icot_tensor_free(icot_engine *engine, icot_tensor handle)
 {
-    tensor *t = tensor_find(engine, handle);
+    tensor *t = tensor_find_any(engine, handle);
     if (!t) return ICOT_FAILED;
     if (t->readers > 0 || t->node >= 0 || (t->grad && t->grad->readers > 0)) {
         return fail("free: the tape still needs this tensor; run backward or close the scope "
@@ -49,7 +49,7 @@ int icot_tensor_free(icot_engine *engine, icot_tensor handle)
 
 int icot_tensor_describe(icot_engine *engine, icot_tensor handle, icot_tensor_info *out)
 {
-    tensor *t = tensor_find(engine, handle);
+    tensor *t = tensor_find_any(engine, handle);
     if (!t) return ICOT_FAILED;
     *out = (icot_tensor_info){.dtype = t->dtype,
                               .ndim = t->ndim,

@@ -42,7 +42,7 @@ static void give_back_slot(icot_engine *engine, icot_tensor handle)
     engine->first_free_slot = index;
 }
 
-tensor *tensor_find(icot_engine *engine, icot_tensor handle)
+tensor *tensor_find_any(icot_engine *engine, icot_tensor handle)
 {
     int64_t index = (int64_t)(handle & UINT32_MAX) - 1;
     if (index >= 0 && index < engine->slot_count) {
@@ -52,6 +52,15 @@ tensor *tensor_find(icot_engine *engine, icot_tensor handle)
     error_set(
         "this tensor is gone: its scope was closed, or it was freed (keep() moves a tensor out of "
         "a scope)");
+    return NULL;
+}
+
+tensor *tensor_find(icot_engine *engine, icot_tensor handle)
+{
+    tensor *found = tensor_find_any(engine, handle);
+    if (!found || found->storage->data) return found;
+    error_set("this tensor's contents were dropped: it lies within a checkpointed segment (only "
+              "what the checkpointed function returns can be used)");
     return NULL;
 }
 
@@ -152,6 +161,19 @@ int tensor_new_view(icot_engine *engine, const tensor *base, const shape *size,
     return tensor_on_storage(engine, base->storage, base->dtype, size, all_strides, offset, out);
 }
 
+void tensor_drop_contents(tensor *t)
+{
+    tensor_changed(t);
+    t->storage->device->release(t->storage->data);
+    t->storage->data = NULL;
+}
+
+int tensor_restore_contents(tensor *t)
+{
+    if (t->storage->data) return ICOT_OK;
+    return t->storage->device->allocate(t->storage->bytes, &t->storage->data);
+}
+
 void tensor_release(icot_engine *engine, tensor *released)
 {
     if (!released) return;
@@ -182,6 +204,7 @@ bool tensor_fills_storage(const tensor *t)
 
 void *tensor_data(const tensor *t)
 {
+    if (!t->storage->data) return NULL;
     return (char *)t->storage->data + (size_t)t->offset * dtype_bytes(t->dtype);
 }
 

@@ -15,11 +15,12 @@
 #include <stdint.h>
 
 typedef struct storage {
-    void *data;
+    void *data; /* NULL: the contents were dropped (tensor_drop_contents) */
     const device *device;
     int references; /* tensors that share these bytes */
     void *rounded;  /* the same numbers as matrix products take them; NULL: not made yet */
     size_t bytes;
+    int64_t maker; /* of dropped contents: entry of the tape that can make them again */
 } storage;
 
 typedef struct tensor tensor;
@@ -52,8 +53,10 @@ typedef struct shape {
 
 /* ---- Making and finding tensors ---- */
 
-/* The tensor of a handle; NULL (with a message) if there is none any more. */
+/* The tensor of a handle; NULL (with a message) if there is none any more, or its contents were
+ * dropped. */
 tensor *tensor_find(icot_engine *engine, icot_tensor handle);
+tensor *tensor_find_any(icot_engine *engine, icot_tensor handle); /* with contents or without */
 
 /* A contiguous tensor in the innermost scope; its contents are not set. */
 int tensor_new(icot_engine *engine, icot_dtype dtype, const shape *size, tensor **out);
@@ -63,6 +66,14 @@ int tensor_new_view(icot_engine *engine, const tensor *base, const shape *size,
                     const int64_t *strides, int64_t offset, tensor **out);
 
 void tensor_release(icot_engine *engine, tensor *released); /* NULL is allowed */
+
+/*
+ * Gives back the memory of a tensor's elements and of all that shares them; shape and strides stay.
+ * Restoring makes room for them again, with contents that are not set; it does nothing if they are
+ * there.
+ */
+void tensor_drop_contents(tensor *t);
+int tensor_restore_contents(tensor *t);
 
 /* Moves a tensor (and its gradient) to the scope that `like` lies in. */
 void tensor_move_beside(tensor *moved, const tensor *like);
@@ -74,7 +85,7 @@ void tensor_changed(tensor *t);
 
 float *tensor_floats(const tensor *t); /* first element of a float32 tensor */
 int32_t *tensor_ints(const tensor *t); /* first element of an int32 tensor */
-void *tensor_data(const tensor *t);
+void *tensor_data(const tensor *t);    /* NULL if the contents were dropped */
 size_t dtype_bytes(icot_dtype dtype);
 const char *dtype_name(icot_dtype dtype);
 int64_t tensor_numel(const tensor *t);

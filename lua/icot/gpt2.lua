@@ -29,6 +29,7 @@ gpt2.presets = {
 
 ---@class icot.GPT2: icot.Module
 ---@field config icot.GPT2Config
+---@field activation_checkpointing? boolean what a block computes is dropped, and computed again in backward
 ---@field pretrained? table where it came from, as a recipe's `model` says it
 local GPT2 = nn.class('GPT2')
 
@@ -96,7 +97,8 @@ function GPT2:hidden(tokens, positions, context, rows)
   local watch, last = context.watch or no_watch, #transformer.h
   watch('the embeddings', x)
   for i, block in ipairs(transformer.h) do
-    x = block(x, context, i == last and rows or nil)
+    local wanted = i == last and rows or nil
+    x = self.activation_checkpointing and tensor.checkpoint(block, x, context, wanted) or block(x, context, wanted)
     watch('transformer.h.' .. i - 1, x)
   end
   x = transformer.ln_f(x)

@@ -48,6 +48,10 @@ local train = {
     type = 'integer', min = 1, max = MOST, default = 1,
     doc = 'parts of a batch, computed one after the other, their gradients added up; takes less memory',
   },
+  activation_checkpointing = {
+    type = 'boolean', default = false,
+    doc = 'blocks are computed again in backward instead of being kept; the same bits, less memory, more time',
+  },
   steps = { type = 'integer', min = 1, max = MOST, doc = 'updates; either this or epochs' },
   epochs = { type = 'integer', min = 1, max = MOST, doc = 'passes over the training examples' },
   log_every = { type = 'integer', min = 1, max = MOST, default = 100, doc = 'updates per row of /train' },

@@ -270,6 +270,35 @@ function Tensor:backward()
   check(C.icot_backward(core.engine(), self.handle))
 end
 
+--- Calls a function of tensors as it is, but drops what it has computed on the way: that is computed again, with the
+--- same bits, when `backward` comes to it. Memory for time, as in PyTorch's torch.utils.checkpoint. Random numbers come
+--- from keys, so they are the same the second time.
+---
+--- Only what the function returns can be used afterwards; another tensor made in it is an error wherever it is held.
+--- What no gradient passes through is not dropped. Neither what it reads nor what it makes may be written to by hand
+--- before `backward`.
+---@generic T
+---@param body fun(...): T
+---@param ... any passed on to `body`
+---@return T ... what `body` returned
+function tensor.checkpoint(body, ...)
+  local engine = core.engine()
+  local from = C.icot_tape_length(engine)
+  local function finish(...)
+    local count, results = 0, ffi.new('icot_tensor[?]', select('#', ...) + 1)
+    for i = 1, select('#', ...) do
+      local each = select(i, ...)
+      if tensor.is_tensor(each) then
+        results[count] = each.handle
+        count = count + 1
+      end
+    end
+    check(C.icot_checkpoint(engine, from, results, count))
+    return ...
+  end
+  return finish(body(...))
+end
+
 -- ---- Applying operators ----------------------------------------------------------------------------------
 
 local params = ffi.new('icot_op_params')

@@ -19,6 +19,8 @@ local training_state = require 'icot.training_state'
 local C = core.C
 local training = {}
 
+local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.activation_checkpointing needs less'
+
 ---@class icot.Training one run while it goes on
 ---@field run icot.Run
 ---@field config table resolved configuration (icot.recipe_fields.run)
@@ -123,6 +125,7 @@ local function assemble(run, data, packed, resumption)
   local examples = sampler.new(data.train:size(), config.train.batch, config.seed)
   local model, optimizer = errors.explain_memory('model', 'a smaller model.width or model.layers needs less',
                                                  make_model_and_optimizer, config, data, from)
+  model.activation_checkpointing = config.train.activation_checkpointing
   local total_steps = config.train.steps or config.train.epochs * examples.steps_per_epoch
   local info = { steps_per_epoch = examples.steps_per_epoch, total_steps = total_steps, max_cot = data.max_cot }
   local self = setmetatable({
@@ -251,8 +254,7 @@ function Training:update(removed)
   state.removed = removed
   pack(self)
   local lr, dropout = learning_rate_now(self), config.model.dropout > 0 and { seed = config.seed, step = state.step }
-  local measured = errors.explain_memory('training', 'a smaller train.batch or a larger train.accumulate needs less',
-                                         compute_cleanly, self, lr, dropout or nil)
+  local measured = errors.explain_memory('training', LESS_MEMORY, compute_cleanly, self, lr, dropout or nil)
   if measured.trouble then
     divergence.handle(self, measured.trouble, lr, dropout or nil)
   else

@@ -82,7 +82,9 @@ describe('when memory runs out', function()
 
   it('in an update, the next one is as if nothing had been', function() fail_an_update {} end)
 
-  it('in an update of several parts, too', function() fail_an_update { 'train.accumulate=2' } end)
+  it('in an update of several parts that are computed again, too', function()
+    fail_an_update { 'train.accumulate=2', 'train.activation_checkpointing=true' }
+  end)
 
   it('in an evaluation, it can be done again', function()
     local self = trained(2)

@@ -74,6 +74,7 @@ const operator_entry op_embedding = {.name = "embedding",
                                      .min_inputs = 2,
                                      .max_inputs = 2,
                                      .int32_inputs = 1u << 1,
+                                     .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                      .prepare = embedding_prepare,
                                      .forward = embedding_forward,
                                      .backward = embedding_backward};
@@ -119,6 +120,7 @@ const operator_entry op_token_position_embedding = {.name = "token_position_embe
                                                     .min_inputs = 4,
                                                     .max_inputs = 4,
                                                     .int32_inputs = 1u << 2 | 1u << 3,
+                                                    .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                                     .prepare = token_position_prepare,
                                                     .forward = token_position_forward,
                                                     .backward = token_position_backward};

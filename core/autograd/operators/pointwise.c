@@ -76,6 +76,7 @@ static int affine_backward(node *n, tensor *grad)
 const operator_entry op_affine = {.name = "affine",
                                   .min_inputs = 1,
                                   .max_inputs = 1,
+                                  .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                   .prepare = same_shape_output,
                                   .forward = affine_forward,
                                   .backward = affine_backward};
@@ -140,6 +141,7 @@ static int dropout_backward(node *n, tensor *grad)
 const operator_entry op_dropout = {.name = "dropout",
                                    .min_inputs = 1,
                                    .max_inputs = 1,
+                                   .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                    .prepare = dropout_prepare,
                                    .forward = dropout_forward,
                                    .backward = dropout_backward};
@@ -236,10 +238,14 @@ static int binary_grad(node *n, const tensor *grad, binary_kind kind, int i)
 
     tensor *product;
     if (tensor_new(n->engine, ICOT_FLOAT32, &full, &product)) return ICOT_FAILED;
-    strided_loop loop = binary_loop(n);
-    kernels(n)->binary_backward(kind, i, &loop, tensor_floats(n->inputs[0]),
-                                tensor_floats(n->inputs[1]), tensor_floats(grad),
-                                tensor_floats(product));
+    if (linear) {
+        kernels(n)->affine(numel, sign, 0.0, tensor_floats(grad), false, tensor_floats(product));
+    } else {
+        strided_loop loop = binary_loop(n);
+        kernels(n)->binary_backward(kind, i, &loop, tensor_floats(n->inputs[0]),
+                                    tensor_floats(n->inputs[1]), tensor_floats(grad),
+                                    tensor_floats(product));
+    }
     reduce_into(n, i, tensor_floats(product), target.data);
     tensor_release(n->engine, product);
     return ICOT_OK;
@@ -251,7 +257,7 @@ static int binary_backward(node *n, const tensor *grad, binary_kind kind)
     return binary_grad(n, grad, kind, 1);
 }
 
-#define BINARY_OPERATOR(word, KIND)                                                                \
+#define BINARY_OPERATOR(word, KIND, UNREAD)                                                        \
     static int word##_forward(node *n)                                                             \
     {                                                                                              \
         return binary_forward(n, KIND);                                                            \
@@ -264,11 +270,12 @@ static int binary_backward(node *n, const tensor *grad, binary_kind kind)
                                       .min_inputs = 2,                                             \
                                       .max_inputs = 2,                                             \
                                       .strided = true,                                             \
+                                      .unread = UNREAD,                                            \
                                       .prepare = broadcast_output,                                 \
                                       .forward = word##_forward,                                   \
                                       .backward = word##_backward};
 
-BINARY_OPERATOR(add, BINARY_ADD)
-BINARY_OPERATOR(sub, BINARY_SUB)
-BINARY_OPERATOR(mul, BINARY_MUL)
-BINARY_OPERATOR(div, BINARY_DIV)
+BINARY_OPERATOR(add, BINARY_ADD, UNREAD_INPUTS | UNREAD_OUTPUT)
+BINARY_OPERATOR(sub, BINARY_SUB, UNREAD_INPUTS | UNREAD_OUTPUT)
+BINARY_OPERATOR(mul, BINARY_MUL, UNREAD_OUTPUT)
+BINARY_OPERATOR(div, BINARY_DIV, UNREAD_OUTPUT)

@@ -123,6 +123,7 @@ static int matmul_backward(node *n, tensor *grad)
 const operator_entry op_matmul = {.name = "matmul",
                                   .min_inputs = 2,
                                   .max_inputs = 2,
+                                  .unread = UNREAD_OUTPUT,
                                   .prepare = matmul_prepare,
                                   .forward = matmul_forward,
                                   .backward = matmul_backward};
@@ -229,6 +230,7 @@ static int linear_backward(node *n, tensor *grad)
 const operator_entry op_linear = {.name = "linear",
                                   .min_inputs = 2,
                                   .max_inputs = 4,
+                                  .unread = UNREAD_OUTPUT,
                                   .prepare = linear_prepare,
                                   .forward = linear_forward,
                                   .backward = linear_backward};

@@ -95,12 +95,14 @@ static int mean_backward(node *n, tensor *grad)
 const operator_entry op_sum = {.name = "sum",
                                .min_inputs = 1,
                                .max_inputs = 1,
+                               .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                .prepare = sum_prepare,
                                .forward = sum_forward,
                                .backward = sum_backward};
 const operator_entry op_mean = {.name = "mean",
                                 .min_inputs = 1,
                                 .max_inputs = 1,
+                                .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                 .prepare = mean_prepare,
                                 .forward = mean_forward,
                                 .backward = mean_backward};

@@ -100,6 +100,7 @@ static int reshape_backward(node *n, tensor *grad)
 const operator_entry op_reshape = {.name = "reshape",
                                    .min_inputs = 1,
                                    .max_inputs = 1,
+                                   .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                    .prepare = reshape_prepare,
                                    .backward = reshape_backward};
 
@@ -138,6 +139,7 @@ const operator_entry op_permute = {.name = "permute",
                                    .min_inputs = 1,
                                    .max_inputs = 1,
                                    .strided = true,
+                                   .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                    .prepare = permute_prepare,
                                    .backward = permute_backward};
 
@@ -172,6 +174,7 @@ const operator_entry op_slice = {.name = "slice",
                                  .min_inputs = 1,
                                  .max_inputs = 1,
                                  .strided = true,
+                                 .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                  .prepare = slice_prepare,
                                  .backward = slice_backward};
 
@@ -223,6 +226,7 @@ const operator_entry op_expand = {.name = "expand",
                                   .min_inputs = 1,
                                   .max_inputs = 1,
                                   .strided = true,
+                                  .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                   .prepare = expand_prepare,
                                   .backward = expand_backward};
 
@@ -246,6 +250,7 @@ const operator_entry op_contiguous = {.name = "contiguous",
                                       .min_inputs = 1,
                                       .max_inputs = 1,
                                       .strided = true,
+                                      .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                       .prepare = contiguous_prepare,
                                       .forward = contiguous_forward,
                                       .backward = reshape_backward};
@@ -314,6 +319,7 @@ const operator_entry op_concat = {.name = "concat",
                                   .min_inputs = 1,
                                   .max_inputs = ICOT_MAX_INPUTS,
                                   .strided = true,
+                                  .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                   .prepare = concat_prepare,
                                   .forward = concat_forward,
                                   .backward = concat_backward};

@@ -1,0 +1,119 @@
+/*
+ * Activation checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016):
+ * what a stretch of the tape, a segment, has computed is dropped, and computed again when backward
+ * comes to it.
+ *
+ * Nodes hold all that their forward needs, random numbers are a function of a key, and kernels give
+ * the same bits for the same inputs: so forward is run again as it is, and gradients are the same
+ * bits. What lies in the segment is dropped for good then: it comes back within icot_backward only,
+ * node by node as long as it is needed, so nobody outside ever sees it again.
+ */
+#include "autograd/tape.h"
+#include "base/error.h"
+
+/* ---- Dropping -------------------------------------------------------------------------------- */
+
+void checkpoint_drop(node *n)
+{
+    if (!n->recomputed) return;
+    tensor_drop_contents(n->output);
+    for (int k = 0; k < OPERATOR_SAVED; k++) {
+        if (n->saved[k]) tensor_drop_contents(n->saved[k]);
+    }
+}
+
+/* Whether one of the results lies in the memory that a node's output has. */
+static bool is_kept(icot_engine *engine, const node *n, const icot_tensor *results,
+                    int64_t n_results)
+{
+    for (int64_t i = 0; i < n_results; i++) {
+        if (tensor_find(engine, results[i])->storage == n->output->storage) return true;
+    }
+    return false;
+}
+
+static int check_segment(icot_engine *engine, int64_t from, const icot_tensor *results,
+                         int64_t n_results)
+{
+    const tape *recorded = engine->tape;
+    if (from < 0 || from > recorded->count) {
+        return fail(
+            "checkpoint: the tape was %lld long and is %lld now; no backward, and no end of "
+            "a scope around it, can come in between",
+            (long long)from, (long long)recorded->count);
+    }
+    if (from < recorded->count && recorded->nodes[from].segment >= 0 &&
+        recorded->nodes[from].segment < from) {
+        return fail("checkpoint: it begins in the middle of another one");
+    }
+    for (int64_t i = 0; i < n_results; i++) {
+        if (!tensor_find(engine, results[i])) return fail_within("checkpoint");
+    }
+    return ICOT_OK;
+}
+
+int64_t icot_tape_length(const icot_engine *engine)
+{
+    return engine->tape->count;
+}
+
+int icot_checkpoint(icot_engine *engine, int64_t from, const icot_tensor *results,
+                    int64_t n_results)
+{
+    if (check_segment(engine, from, results, n_results)) return ICOT_FAILED;
+    for (int64_t i = from; i < engine->tape->count; i++) {
+        node *n = &engine->tape->nodes[i];
+        n->segment = from;
+        n->recomputed = n->op->forward && !is_kept(engine, n, results, n_results);
+        if (n->recomputed) n->output->storage->maker = i;
+        checkpoint_drop(n);
+    }
+    return ICOT_OK;
+}
+
+/* ---- Computing again ------------------------------------------------------------------------- */
+
+/* Whoever made the inputs, which may be views or detached, has to bring their contents back. */
+static void need_inputs(tape *t, const node *n)
+{
+    for (int i = 0; i < n->n_inputs; i++) {
+        const storage *read = n->inputs[i]->storage;
+        if (!read->data) t->nodes[read->maker].needed = true;
+    }
+}
+
+/*
+ * From the last to the first: an output is needed if backward of its own node or of one that it is
+ * an input of reads it, or forward of one that is needed itself. The last matrix product of a
+ * transformer block is not, for instance, since all that follows it is an addition.
+ */
+static void find_needed(tape *t, int64_t from, int64_t last)
+{
+    for (int64_t i = from; i <= last; i++) t->nodes[i].needed = false;
+    for (int64_t i = last; i >= from; i--) {
+        node *n = &t->nodes[i];
+        if (!(n->op->unread & UNREAD_OUTPUT) || n->saved[0]) n->needed = true;
+        bool forward_reads = n->needed && n->recomputed;
+        if (forward_reads || !(n->op->unread & UNREAD_INPUTS)) need_inputs(t, n);
+    }
+}
+
+static int compute_again(node *n)
+{
+    if (tensor_restore_contents(n->output)) return ICOT_FAILED;
+    for (int k = 0; k < OPERATOR_SAVED; k++) {
+        if (n->saved[k] && tensor_restore_contents(n->saved[k])) return ICOT_FAILED;
+    }
+    return n->op->forward(n);
+}
+
+int checkpoint_restore(tape *t, int64_t last)
+{
+    int64_t from = t->nodes[last].segment;
+    find_needed(t, from, last);
+    for (int64_t i = from; i <= last; i++) {
+        node *n = &t->nodes[i];
+        if (n->needed && n->recomputed && compute_again(n)) return ICOT_FAILED;
+    }
+    return ICOT_OK;
+}
