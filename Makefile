@@ -151,6 +151,9 @@ torture: build packages-test # kills a training KILLS (200) times, resumes it ea
 follow: build packages-test # reads the run file of a training for SECONDS (300) while it is written
 	@$(PYTHON) tests/torture/follow.py $(PROGRAM) $(or $(SECONDS),300)
 
+count: build packages-count # counts the instructions of a small training under valgrind (RECORD=1 keeps the number)
+	@CC='$(CC)' tests/bench/count $(BUILD) $(if $(RECORD),record)
+
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 sanitize: # all tests with the address and undefined-behaviour sanitizers, in build/sanitize
@@ -188,6 +191,6 @@ clean: # removes everything that was built
 
 -include $(OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d $(BUILD)/onednn.d
 
-.PHONY: build help install run test test-reference torture follow sanitize fuzz fuzz-built lint format \
+.PHONY: build help install run test test-reference torture follow count sanitize fuzz fuzz-built lint format \
         tests-built clean always
 .DELETE_ON_ERROR:
