@@ -133,6 +133,7 @@ end
 --- Floating-point operations of one training step (forward and backward): 6 per weight and token in the matrix
 --- products, and for attention 12·width per layer and pair of tokens that see each other, halved since causal. Only the
 --- targets' rows pass through what follows attention in the last block (9 of a block's 12·width² weights) and the head.
+--- What activation checkpointing computes a second time is not counted.
 ---@param n_tokens integer
 ---@param n_targets integer
 ---@param pairs number sum over sequences of length²
