@@ -15,16 +15,16 @@
 
 void checkpoint_drop(node *n)
 {
-    if (!n->recomputed) return;
-    tensor_drop_contents(n->output);
+    if (n->segment < 0 || !n->op->forward) return; /* a view's contents are another node's */
+    if (!n->is_result) tensor_drop_contents(n->output);
     for (int k = 0; k < OPERATOR_SAVED; k++) {
         if (n->saved[k]) tensor_drop_contents(n->saved[k]);
     }
 }
 
 /* Whether one of the results lies in the memory that a node's output has. */
-static bool is_kept(icot_engine *engine, const node *n, const icot_tensor *results,
-                    int64_t n_results)
+static bool is_result(icot_engine *engine, const node *n, const icot_tensor *results,
+                      int64_t n_results)
 {
     for (int64_t i = 0; i < n_results; i++) {
         if (tensor_find(engine, results[i])->storage == n->output->storage) return true;
@@ -64,8 +64,8 @@ int icot_checkpoint(icot_engine *engine, int64_t from, const icot_tensor *result
     for (int64_t i = from; i < engine->tape->count; i++) {
         node *n = &engine->tape->nodes[i];
         n->segment = from;
-        n->recomputed = n->op->forward && !is_kept(engine, n, results, n_results);
-        if (n->recomputed) n->output->storage->maker = i;
+        n->is_result = is_result(engine, n, results, n_results);
+        if (n->op->forward) n->output->storage->maker = i;
         checkpoint_drop(n);
     }
     return ICOT_OK;
@@ -82,28 +82,36 @@ static void need_inputs(tape *t, const node *n)
     }
 }
 
+/* Whether anything of a node has to be computed again. */
+static bool runs_again(const node *n)
+{
+    return n->op->forward && ((n->needed && !n->is_result) || n->saved[0]);
+}
+
 /*
  * From the last to the first: an output is needed if backward of its own node or of one that it is
- * an input of reads it, or forward of one that is needed itself. The last matrix product of a
- * transformer block is not, for instance, since all that follows it is an addition.
+ * an input of reads it, or forward of one that runs again. The last matrix product of a transformer
+ * block is not, for instance.
  */
 static void find_needed(tape *t, int64_t from, int64_t last)
 {
     for (int64_t i = from; i <= last; i++) t->nodes[i].needed = false;
     for (int64_t i = last; i >= from; i--) {
         node *n = &t->nodes[i];
-        if (!(n->op->unread & UNREAD_OUTPUT) || n->saved[0]) n->needed = true;
-        bool forward_reads = n->needed && n->recomputed;
-        if (forward_reads || !(n->op->unread & UNREAD_INPUTS)) need_inputs(t, n);
+        if (!(n->op->unread & UNREAD_OUTPUT)) n->needed = true;
+        if (runs_again(n) || !(n->op->unread & UNREAD_INPUTS)) need_inputs(t, n);
     }
 }
 
+/* Forward writes the same bits into a result as are there. */
 static int compute_again(node *n)
 {
-    if (tensor_restore_contents(n->output)) return ICOT_FAILED;
+    bool only_saved = n->op->forward_saved && (!n->needed || n->is_result);
     for (int k = 0; k < OPERATOR_SAVED; k++) {
         if (n->saved[k] && tensor_restore_contents(n->saved[k])) return ICOT_FAILED;
     }
+    if (only_saved) return n->op->forward_saved(n);
+    if (tensor_restore_contents(n->output)) return ICOT_FAILED;
     return n->op->forward(n);
 }
 
@@ -113,7 +121,7 @@ int checkpoint_restore(tape *t, int64_t last)
     find_needed(t, from, last);
     for (int64_t i = from; i <= last; i++) {
         node *n = &t->nodes[i];
-        if (n->needed && n->recomputed && compute_again(n)) return ICOT_FAILED;
+        if (runs_again(n) && compute_again(n)) return ICOT_FAILED;
     }
     return ICOT_OK;
 }

@@ -24,8 +24,8 @@ typedef struct node {
     icot_op_params params;
 
     int64_t segment; /* first node of the checkpointed segment that it lies in; -1: none */
-    bool recomputed; /* output and saved tensors were dropped there, and are computed again */
-    bool needed;     /* backward needs them; see checkpoint.c */
+    bool is_result;  /* its output is kept there, or what looks at it */
+    bool needed;     /* backward needs the output; see checkpoint.c */
 } node;
 
 /* What backward does not read the elements of, so that checkpointing need not bring them back. */
@@ -41,6 +41,7 @@ typedef struct operator_entry {
     int (*prepare)(node *n);                /* checks; makes output and saved tensors */
     int (*forward)(node *n);                /* NULL for views: nothing to compute. The same inputs
                                              * give the same bits each time */
+    int (*forward_saved)(node *n);          /* the saved tensors alone; NULL: forward does it */
     int (*backward)(node *n, tensor *grad); /* grad: of the output, contiguous */
 } operator_entry;
 

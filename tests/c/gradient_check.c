@@ -152,9 +152,10 @@ static bool forward_and_backward(trial *t, int times)
     return backward(t, f);
 }
 
-/* The same, with all that lies between x and y in a checkpointed segment: copies of the inputs and
- * the output itself, which backward finds without contents unless they are brought back. */
-static bool backward_through_segment(trial *t)
+/* The same, with all that lies between x and y in a checkpointed segment: copies of the inputs and,
+ * unless it is the result, the output itself. Backward finds them without contents unless they are
+ * brought back. */
+static bool backward_through_segment(trial *t, bool is_result)
 {
     const icot_op_params identity = {.number = {1.0, 0.0}};
     icot_tensor inner[ICOT_MAX_INPUTS], y;
@@ -168,7 +169,7 @@ static bool backward_through_segment(trial *t)
     }
     if (!apply_to(t, inner, &y)) return false;
     icot_tensor z = apply_with(t->engine, "affine", &y, 1, identity);
-    assert_ok(icot_checkpoint(t->engine, from, &z, 1));
+    assert_ok(icot_checkpoint(t->engine, from, (const icot_tensor[]){z, y}, is_result ? 2 : 1));
     return backward(t, apply_one(t->engine, "sum", apply_two(t->engine, "mul", z, t->weights)));
 }
 
@@ -276,8 +277,11 @@ static bool check_adding_up(trial *t, unsigned all)
     if (!forward_and_backward(t, 1) || !check_gradients(t, "after zero_grad", all, 1.0))
         return false;
     forget_gradients(t);
-    if (!backward_through_segment(t) || !check_gradients(t, "in a segment", all, 1.0)) return false;
-    forget_gradients(t);
+    for (int is_result = 0; is_result < 2; is_result++) {
+        if (!backward_through_segment(t, is_result)) return false;
+        if (!check_gradients(t, "in a segment", all, 1.0)) return false;
+        forget_gradients(t);
+    }
     return forward_and_backward(t, 3) && check_gradients(t, "three uses", all, 3.0);
 }
 

@@ -68,6 +68,16 @@ describe('a model with activation checkpointing', function()
     assert.same(without.gradients, with.gradients)
   end)
 
+  it('has the same bits in bf16, where the machine has that', function()
+    if core.set_precision('bf16') ~= 'bf16' then return pending('no bfloat16 here') end
+    local without = learn(model, packed)
+    model.activation_checkpointing = true
+    local with = learn(model, packed)
+    core.set_precision('float32')
+    assert.equal(without.loss, with.loss)
+    assert.same(without.gradients, with.gradients)
+  end)
+
   -- Measured are the bytes that a forward and backward pass takes beside parameters and gradients.
   it('takes less than 60 % of the memory, and leaves nothing behind', function()
     local without = learn(model, packed)

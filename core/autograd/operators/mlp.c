@@ -106,6 +106,20 @@ done:
     return status;
 }
 
+/* u alone, which is all that backward reads: half of the work. */
+static int mlp_forward_saved(node *n)
+{
+    mlp_shape s = mlp_shape_of(n);
+    factor fc;
+    if (factor_of_weight(kernels(n), n->inputs[FC_WEIGHT], &fc)) return ICOT_FAILED;
+    int status = ICOT_OK;
+    for (int64_t first = 0; first < s.rows && !status; first += CHUNK) {
+        status = first_layer(n, s, &fc, first);
+    }
+    factor_done(kernels(n), &fc);
+    return status;
+}
+
 /* ---- Backward -------------------------------------------------------------------------------- */
 
 /* The factors that the gradients are products of. */
@@ -217,6 +231,8 @@ done:
 const operator_entry op_mlp = {.name = "mlp",
                                .min_inputs = 5,
                                .max_inputs = 6,
+                               .unread = UNREAD_OUTPUT,
                                .prepare = mlp_prepare,
                                .forward = mlp_forward,
+                               .forward_saved = mlp_forward_saved,
                                .backward = mlp_backward};
