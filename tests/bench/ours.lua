@@ -1,0 +1,157 @@
+--- luajit tests/bench/ours.lua FOLDER - icot at work on what tests/bench/prepare.lua has written.
+---
+--- Each line of the input is an order, a table in JSON; its answer is a line of the output. `variant`: a precision.
+---   versions  {}                                   what icot stands on, and why there is no bf16, if so
+---   products  { variant, rows, square }            GFLOP/s of matrix products: a square one, and those of a step
+---   loss      { variant, stage }                   of the stage's first batch
+---   train     { variant, stage, steps }            seconds, tokens, flops
+---   decode    { variant, examples, batch, texts }  seconds; the texts if asked for
+---   reset_peak, peak  {}                           bytes: resident memory, and what the core has handed out
+local cjson = require 'cjson'
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local files = require 'icot.files'
+local generate = require 'icot.generate'
+local scope = require 'icot.scope'
+local tensor = require 'icot.tensor'
+local work = require 'tests.bench.work'
+
+local C = core.C
+local PRODUCT_SECONDS, PRODUCT_REPEATS = 0.3, 4 -- at least, per shape
+
+local folder = assert(arg[1], 'usage: luajit tests/bench/ours.lua FOLDER')
+local self = work.training('model.pretrained=' .. folder .. '/model')
+local given = cjson.decode(files.read(folder .. '/work.json', 2 ^ 26))
+local orders = {}
+
+local removed_in = {}
+for _, stage in ipairs(given.stages) do removed_in[stage.name] = stage.removed end
+
+local function seconds_of(body, ...)
+  local started = C.icot_seconds()
+  body(...)
+  return C.icot_seconds() - started
+end
+
+function orders.versions()
+  local versions = core.versions()
+  versions.onednn = core.onednn_version()
+  local _, problem = core.set_precision('bf16')
+  return { versions = versions, problem = problem }
+end
+
+-- ---- Training -----------------------------------------------------------------------------------
+
+function orders.loss(order)
+  return work.with_batch(self, 0, removed_in[order.stage], function(packed)
+    return { loss = scope.run(scope.no_grad, function() return (self.model:loss(packed)):item() end) }
+  end)
+end
+
+-- The batches of the first epoch again and again: the step says which one it is.
+local function update(step, removed)
+  self.state.step = step % self.sampler.steps_per_epoch
+  self:update(removed)
+end
+
+function orders.train(order)
+  self.meter:start()
+  local before = self.meter:totals()
+  local seconds = seconds_of(function()
+    for step = 0, order.steps - 1 do update(step, removed_in[order.stage]) end
+  end)
+  local after = self.meter:totals()
+  return { seconds = seconds, tokens = after.tokens - before.tokens, flops = after.flops - before.flops }
+end
+
+-- ---- Matrix products ----------------------------------------------------------------------------
+
+-- Seconds of a (m, k) times b (k, n): the best of some.
+local function seconds_of_product(m, n, k)
+  return scope.run(scope.no_grad, function()
+    local a, b = tensor.randn { m, k }, tensor.randn { k, n }
+    local best, total, repeats = math.huge, 0, 0
+    while total < PRODUCT_SECONDS or repeats < PRODUCT_REPEATS do
+      local seconds = scope.run(function() return seconds_of(a.matmul, a, b) end)
+      best, total, repeats = math.min(best, seconds), total + seconds, repeats + 1
+    end
+    return best
+  end)
+end
+
+-- Of each linear layer of a block, `inner` to `outer`: the output, and the gradients of input and weight.
+function orders.products(order)
+  local width, rows = self.model.config.width, order.rows
+  local best, flops, seconds = 0, 0, 0
+  local layers = { { width, 3 * width }, { width, width }, { width, 4 * width }, { 4 * width, width } }
+  for _, layer in ipairs(layers) do
+    local inner, outer = layer[1], layer[2]
+    for _, sizes in ipairs { { rows, outer, inner }, { rows, inner, outer }, { outer, inner, rows } } do
+      local work_of_one, time = 2 * rows * inner * outer, seconds_of_product(unpack(sizes))
+      best, flops, seconds = math.max(best, work_of_one / time), flops + work_of_one, seconds + time
+    end
+  end
+  local square = 2 * order.square ^ 3 / seconds_of_product(order.square, order.square, order.square)
+  return { square = square / 1e9, best = best / 1e9, step = flops / seconds / 1e9 }
+end
+
+-- ---- Decoding -----------------------------------------------------------------------------------
+
+local function prompt_of(tokens)
+  local positions = {}
+  for i = 1, #tokens do positions[i] = i - 1 end
+  return { tokens = tokens, positions = positions }
+end
+
+local function never() return false end
+
+function orders.decode(order)
+  local options, texts = { max_new_tokens = given.new_tokens, is_finished = never }, {}
+  local seconds = seconds_of(function()
+    for first = 1, order.examples, order.batch do
+      local prompts = {}
+      for i = first, math.min(first + order.batch - 1, order.examples) do
+        prompts[#prompts + 1] = prompt_of(given.prompts[i])
+      end
+      for _, text in ipairs(generate.greedy(self.model, prompts, options)) do texts[#texts + 1] = text end
+    end
+  end)
+  return { seconds = seconds, texts = order.texts and texts or nil }
+end
+
+-- ---- Memory -------------------------------------------------------------------------------------
+
+-- From now on the peak of the resident memory counts from what is resident now (proc(5), clear_refs).
+function orders.reset_peak()
+  local file = io.open('/proc/self/clear_refs', 'w')
+  if file then
+    file:write('5')
+    file:close()
+  end
+  C.icot_memory_reset_peak()
+  return {}
+end
+
+function orders.peak()
+  local file = assert(io.open('/proc/self/status'))
+  local kilobytes = file:read('*a'):match('VmHWM:%s*(%d+) kB')
+  file:close()
+  return { resident = 1024 * tonumber(kilobytes), core = core.memory().peak }
+end
+
+-- ---- One order after the other ------------------------------------------------------------------
+
+local function answer(line)
+  local order = cjson.decode(line)
+  if order.variant then
+    local _, problem = core.set_precision(order.variant)
+    if problem then errors.raise('%s', problem) end
+  end
+  return orders[order.order](order)
+end
+
+for line in io.lines() do
+  local ok, result = pcall(answer, line)
+  io.write(cjson.encode(ok and result or { error = errors.describe(result) }), '\n')
+  io.flush()
+end

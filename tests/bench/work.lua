@@ -1,0 +1,35 @@
+--- What is measured: trainings of the bench's recipe, and the batches of their first steps.
+local batch = require 'icot.batch'
+local overrides = require 'icot.overrides'
+local recipe = require 'icot.recipe'
+local training = require 'icot.training'
+
+local work = {}
+
+--- The training of tests/bench/recipe.lua.
+---@param ... string settings as after --set, such as 'model.layers=2'
+---@return icot.Training
+function work.training(...)
+  local settings = {}
+  for i, text in ipairs { ... } do settings[i] = overrides.parse(text) end
+  return training.new(recipe.load('tests/bench/recipe.lua', { settings = settings }).runs[1])
+end
+
+--- Calls a function with the batch that a step trains on when so many tokens are removed.
+---@generic T
+---@param self icot.Training
+---@param step integer
+---@param removed integer
+---@param body fun(packed: icot.Batch): T
+---@return T
+function work.with_batch(self, step, removed, body)
+  local config = self.config
+  return batch.with(function(packed)
+    local ids, n = self.sampler:at(step)
+    local draw = { seed = config.seed, step = step }
+    packed:pack(self.data.train, ids, n, batch.removal(config.removal, self.data.vocabulary, removed, draw))
+    return body(packed)
+  end)
+end
+
+return work
