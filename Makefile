@@ -154,6 +154,10 @@ follow: build packages-test # reads the run file of a training for SECONDS (300)
 count: build packages-count # counts the instructions of a small training under valgrind (RECORD=1 keeps the number)
 	@CC='$(CC)' tests/bench/count $(BUILD) $(if $(RECORD),record)
 
+bench: build # measures speed and memory beside PyTorch, which it installs (OURS=1: without; QUICK=1; SHAPES= ROUNDS= ARGS=)
+	@ICOT_PYTHON=$(PYTHON) tests/bench/run $(BUILD) $(if $(OURS),--ours) $(if $(QUICK),--quick) \
+	    $(if $(SHAPES),--shapes '$(SHAPES)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(ARGS)
+
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 sanitize: # all tests with the address and undefined-behaviour sanitizers, in build/sanitize
@@ -191,6 +195,6 @@ clean: # removes everything that was built
 
 -include $(OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d $(BUILD)/onednn.d
 
-.PHONY: build help install run test test-reference torture follow count sanitize fuzz fuzz-built lint format \
+.PHONY: build help install run test test-reference torture follow count bench sanitize fuzz fuzz-built lint format \
         tests-built clean always
 .DELETE_ON_ERROR:

@@ -2,10 +2,12 @@
 ---
 --- Each line of the input is an order, a table in JSON; its answer is a line of the output. `variant`: a precision.
 ---   versions  {}                                   what icot stands on, and why there is no bf16, if so
----   products  { variant, rows, square }            GFLOP/s of matrix products: a square one, and those of a step
+---   products  { variant, rows, square, least }     GFLOP/s of matrix products, a square one and those of a step;
+---                                                  at least so many seconds for each
 ---   loss      { variant, stage }                   of the stage's first batch
 ---   train     { variant, stage, steps }            seconds, tokens, flops
 ---   decode    { variant, examples, batch, texts }  seconds; the texts if asked for
+---                                                  (of more examples than there are prompts: these again)
 ---   reset_peak, peak  {}                           bytes: resident memory, and what the core has handed out
 local cjson = require 'cjson'
 local core = require 'icot.core'
@@ -17,7 +19,7 @@ local tensor = require 'icot.tensor'
 local work = require 'tests.bench.work'
 
 local C = core.C
-local PRODUCT_SECONDS, PRODUCT_REPEATS = 0.3, 4 -- at least, per shape
+local REPEATS = 3 -- of a matrix product, at least
 
 local folder = assert(arg[1], 'usage: luajit tests/bench/ours.lua FOLDER')
 local self = work.training('model.pretrained=' .. folder .. '/model')
@@ -66,16 +68,21 @@ end
 
 -- ---- Matrix products ----------------------------------------------------------------------------
 
--- Seconds of a (m, k) times b (k, n): the best of some.
-local function seconds_of_product(m, n, k)
+local function median(list)
+  table.sort(list)
+  return list[math.ceil(#list / 2)]
+end
+
+-- Seconds of (m, k) times (k, n): the median of as many as it takes to fill `least` seconds.
+local function seconds_of_product(m, n, k, least)
   return scope.run(scope.no_grad, function()
     local a, b = tensor.randn { m, k }, tensor.randn { k, n }
-    local best, total, repeats = math.huge, 0, 0
-    while total < PRODUCT_SECONDS or repeats < PRODUCT_REPEATS do
+    local times, total = {}, 0
+    while total < least or #times < REPEATS do
       local seconds = scope.run(function() return seconds_of(a.matmul, a, b) end)
-      best, total, repeats = math.min(best, seconds), total + seconds, repeats + 1
+      times[#times + 1], total = seconds, total + seconds
     end
-    return best
+    return median(times)
   end)
 end
 
@@ -87,11 +94,12 @@ function orders.products(order)
   for _, layer in ipairs(layers) do
     local inner, outer = layer[1], layer[2]
     for _, sizes in ipairs { { rows, outer, inner }, { rows, inner, outer }, { outer, inner, rows } } do
-      local work_of_one, time = 2 * rows * inner * outer, seconds_of_product(unpack(sizes))
-      best, flops, seconds = math.max(best, work_of_one / time), flops + work_of_one, seconds + time
+      local m, n, k = unpack(sizes)
+      local time = seconds_of_product(m, n, k, order.least)
+      best, flops, seconds = math.max(best, 2 * m * n * k / time), flops + 2 * m * n * k, seconds + time
     end
   end
-  local square = 2 * order.square ^ 3 / seconds_of_product(order.square, order.square, order.square)
+  local square = 2 * order.square ^ 3 / seconds_of_product(order.square, order.square, order.square, order.least)
   return { square = square / 1e9, best = best / 1e9, step = flops / seconds / 1e9 }
 end
 
@@ -111,7 +119,7 @@ function orders.decode(order)
     for first = 1, order.examples, order.batch do
       local prompts = {}
       for i = first, math.min(first + order.batch - 1, order.examples) do
-        prompts[#prompts + 1] = prompt_of(given.prompts[i])
+        prompts[#prompts + 1] = prompt_of(given.prompts[(i - 1) % #given.prompts + 1])
       end
       for _, text in ipairs(generate.greedy(self.model, prompts, options)) do texts[#texts + 1] = text end
     end

@@ -13,6 +13,7 @@ import copy
 import json
 import os
 import pathlib
+import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from transformers import GPT2LMHeadModel
 from plain_gpt2 import PlainGPT2
 
 IGNORED = -100  # as a label: no loss here
-PRODUCT_SECONDS, PRODUCT_REPEATS = 0.3, 4  # at least
+REPEATS = 3  # of a matrix product, at least
 
 
 def pad(rows, value):
@@ -62,15 +63,14 @@ def autocast(variant):
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=variant.startswith("bf16"))
 
 
-def seconds_of_product(a, b):
-    """The best of some."""
-    best, total, repeats = float("inf"), 0.0, 0
-    while total < PRODUCT_SECONDS or repeats < PRODUCT_REPEATS:
+def seconds_of_product(a, b, least):
+    """The median of as many as it takes to fill `least` seconds."""
+    times = []
+    while sum(times) < least or len(times) < REPEATS:
         started = time.perf_counter()
         torch.matmul(a, b)
-        seconds = time.perf_counter() - started
-        best, total, repeats = min(best, seconds), total + seconds, repeats + 1
-    return best
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 class Peer:
@@ -112,10 +112,10 @@ class Peer:
             tokens += batch.n_tokens
         return {"seconds": time.perf_counter() - started, "tokens": tokens}
 
-    def products(self, variant, square):
+    def products(self, variant, square, least):
         kind = torch.bfloat16 if variant == "bf16" else torch.float32
         a, b = torch.randn(square, square).to(kind), torch.randn(square, square).to(kind)
-        return {"square": 2 * square**3 / seconds_of_product(a, b) / 1e9}
+        return {"square": 2 * square**3 / seconds_of_product(a, b, least) / 1e9}
 
     def reset_peak(self):
         if os.access("/proc/self/clear_refs", os.W_OK):
@@ -162,6 +162,7 @@ class Trainer(Peer):
     @torch.inference_mode()
     def decode(self, variant, examples, batch, texts=False):
         model, prompts, written = self.for_decoding(variant), self.work["prompts"], []
+        prompts = prompts * -(-examples // len(prompts))
         started = time.perf_counter()
         for first in range(0, examples, batch):
             chunk = prompts[first:min(first + batch, examples)]
