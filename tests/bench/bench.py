@@ -7,7 +7,8 @@ batch, with all CoT, half of it and none; no dropout. Both sides get the same pa
 same loss before anything is measured. A training step is forward, backward, clipping and AdamW. In icot it is the
 update of a real training, packing included; on the other side stand
 
-    plain     a GPT-2 written for speed in plain PyTorch (plain_gpt2.py); float32 or bfloat16 autocast, eager or compiled
+    plain     a GPT-2 written for speed in plain PyTorch (plain_gpt2.py); float32 or bfloat16 autocast, each eager or
+              compiled
     trainer   the paper's way: GPT2LMHeadModel of transformers, padded, head and loss over all rows; float32 or autocast
 
 Tokens are those without padding, on both sides. Decoding writes 11 tokens to each of 256 ragged prompts, greedily and
@@ -47,8 +48,8 @@ def parse_shape(text):
     layers, width = map(int, match.groups()) if match else (0, 0)
     size = 32 if width <= 256 else 64
     if not width or width % size:
-        raise argparse.ArgumentTypeError(f"got '{text}', expected LAYERSxWIDTH such as 4x256, the width a multiple of 32 "
-                                         "up to 256, or of 64")
+        raise argparse.ArgumentTypeError(f"got '{text}', expected LAYERSxWIDTH such as 4x256, the width a multiple of "
+                                         "32 up to 256, or of 64")
     return layers, width // size, width
 
 
@@ -75,6 +76,9 @@ def parse_options():
     options = parser.parse_args()
     if not options.ours and not options.python:
         parser.error("--python is needed to compare, or --ours")
+    for path in (options.json, options.markdown):
+        if path and not path.parent.is_dir():
+            parser.error(f"{path}: there is no folder {path.parent}")
     effort = QUICK if options.quick else THOROUGH
     options.effort = dataclasses.replace(effort, rounds=options.rounds or effort.rounds)
     return options
@@ -182,6 +186,8 @@ def main():
         sys.exit(f"bench: {problem}")
     except subprocess.CalledProcessError:
         sys.exit("bench: the work could not be prepared")
+    except KeyboardInterrupt:
+        sys.exit(130)
     finally:
         say("")
     results = {"date": began.strftime("%Y-%m-%d"), "cpu": processor(), "threads": options.threads,

@@ -6,6 +6,7 @@ import statistics
 
 from measure import best_of
 
+NOISY = 0.05  # share of the cores used by others
 STAGES = {"all": "all CoT", "half": "half", "none": "none"}
 
 
@@ -156,8 +157,11 @@ def heading(results):
 
 def notes(results):
     limit = ", ".join(f"{name} {number(value)} GFLOP/s" for name, value in limits(results).items())
-    lines = [f"limit: the highest rate of any of icot's matrix products in this run, a large square one's or a step's: {limit}",
-             f"{100 * results['others']:.1f} % of the cores were used by other processes while something was measured"]
+    others = f"{100 * results['others']:.1f} % of the cores were used by other programs while something was measured"
+    if results["others"] > NOISY:
+        others += ": too much, these numbers are not to be trusted"
+    lines = [f"limit: the highest rate of icot's matrix products in this run, a large square one or a step's: {limit}",
+             others]
     lines += [f"not measured: {name} {variant}: {why}" for (name, variant), why in results["missing"].items()]
     return lines
 

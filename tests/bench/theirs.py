@@ -1,8 +1,8 @@
 """PyTorch at work on what tests/bench/prepare.lua has written: theirs.py FOLDER PEER THREADS.
 
 PEER is one of
-  plain     plain_gpt2.py; padded batches, head on rows with a target, fused AdamW. Variants: "float32", "bf16" (autocast),
-            each also "compiled"
+  plain     plain_gpt2.py; padded batches, head on rows with a target, fused AdamW. Variants: "float32", "bf16"
+            (autocast), each also "compiled"
   trainer   the paper's way: GPT2LMHeadModel of transformers, padded batches, head and loss over all rows, fused AdamW.
             Variants: "float32", "bf16" (autocast). It also decodes, with `generate`; there "bf16" has bfloat16 weights
 

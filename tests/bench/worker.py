@@ -6,7 +6,8 @@ import subprocess
 import time
 
 # Threads of OpenMP that have nothing to do look for work for a while before they sleep: those of icot some tens of
-# microseconds (lua/launcher.c), those of PyTorch some milliseconds. After this pause none of them disturbs the next peer.
+# microseconds (lua/launcher.c), those of PyTorch some milliseconds. After this pause none disturbs the next peer, and
+# each can have the waiting that suits it best while it works.
 PAUSE = 0.1  # seconds
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -49,7 +50,10 @@ class Worker:
         return (int(fields[11]) + int(fields[12])) / TICKS  # user and system
 
     def close(self):
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended, with an order in the pipe
         self.process.stdout.close()
         self.process.wait()
 
@@ -57,8 +61,7 @@ class Worker:
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.close()
+        self.close()
 
 
 def busy_seconds():
