@@ -1,13 +1,17 @@
 /*
- * What a GPT-2 is made of, beside linear and gelu.
+ * What a GPT-2 is made of, beside linear and mlp.
  *
- *   embedding                 weight (V,C), ids (…) -> (…,C); also picks rows of any matrix
- *   token_position_embedding  wte (V,C), wpe (P,C), tokens (T), positions (T) -> (T,C)
- *   layer_norm                x (…,C), weight (C), bias (C); number[0] is eps
- *   attention                 qkv (T,3C), cu_seqlens (B+1) -> (T,C); index[0] is the number of
- * heads, number[0] the share of the weights that is dropped; the key decides which, by a token's
- * place: row + index[1] (0 if not given) cross_entropy             logits (R,V), targets (R) ->
- * mean loss, a scalar
+ * embedding: weight (V,C), ids (…) -> (…,C); also picks rows of any matrix.
+ *
+ * token_position_embedding: wte (V,C), wpe (P,C), tokens (T), positions (T) -> (T,C).
+ *
+ * layer_norm: x (…,C), weight (C), bias (C); number[0] is eps.
+ *
+ * attention: qkv (T,3C), cu_seqlens (B+1) -> (T,C); index[0] is the number of heads, number[0] the
+ * share of the weights that is dropped. The key decides which, by a token's place: row + index[1]
+ * (0 if not given).
+ *
+ * cross_entropy: logits (R,V), targets (R) -> mean loss, a scalar.
  */
 #include "autograd/operators/operators.h"
 #include "autograd/packed.h"
