@@ -23,8 +23,21 @@ static void fill(int64_t m, int64_t n, const float *bias, float *c, int64_t ldc)
     }
 }
 
+/* One row, as in decoding one example: to multiply matrices b would be copied first. */
+static void row_times_matrix(const onednn_product *p, const float *a, const float *b, float *c)
+{
+    const int64_t rows = p->transpose_b ? p->n : p->k, columns = p->transpose_b ? p->k : p->n;
+    cblas_sgemv(CblasRowMajor, p->transpose_b ? CblasNoTrans : CblasTrans, (blasint)rows,
+                (blasint)columns, 1.0f, b, (blasint)p->ldb, a, 1, p->accumulate ? 1.0f : 0.0f, c,
+                1);
+}
+
 static void blas(const onednn_product *p, const float *a, const float *b, float *c)
 {
+    if (p->m == 1 && !p->transpose_a) {
+        row_times_matrix(p, a, b, c);
+        return;
+    }
     cblas_sgemm(CblasRowMajor, p->transpose_a ? CblasTrans : CblasNoTrans,
                 p->transpose_b ? CblasTrans : CblasNoTrans, (blasint)p->m, (blasint)p->n,
                 (blasint)p->k, 1.0f, a, (blasint)p->lda, b, (blasint)p->ldb,
