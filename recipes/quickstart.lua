@@ -10,7 +10,7 @@
 --
 -- Slow from 7 to 12: there the model still writes the sum of the first two partial products, but has to work them out
 -- in its hidden states. Once it writes that sum without them, it can do without writing the rest, too.
-local points = { { 600, 0 }, { 900, 7 }, { 3000, 12 }, { 4000, 24 } }
+local points = { { 1000, 0 }, { 1300, 7 }, { 4500, 12 }, { 6000, 24 } }
 
 local function removed_at(state)
   for i = 2, #points do
@@ -52,10 +52,10 @@ return {
 
   -- moments are forgotten whenever another token goes, and the learning rate rises anew in 20 updates
   optimizer = {
-    lr = 1e-3, clip = 1.0, warmup_steps = 100, reset = 'all', rewarmup_steps = 20, decay = 'linear', decay_steps = 3000,
+    lr = 1e-3, clip = 1.0, warmup_steps = 100, reset = 'all', rewarmup_steps = 20, decay = 'linear', decay_steps = 4000,
   },
 
-  train = { batch = 64, steps = 8000, log_every = 100, evaluate_every = 1000 },
+  train = { batch = 64, steps = 12000, log_every = 100, evaluate_every = 1000 },
 
   arms = {
     { name = 'no_cot', method = 'no_cot' },
