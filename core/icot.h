@@ -106,7 +106,8 @@ typedef struct icot_tensor_info {
     int64_t numel;
     int contiguous;
     int requires_grad;
-    void *data; /* first element; valid as long as the tensor is; NULL: see icot_checkpoint */
+    void *data; /* first element, to be read; valid as long as the tensor is; NULL: see
+                   icot_checkpoint */
 } icot_tensor_info;
 
 ICOT_API int icot_engine_create(const char *device, icot_engine **out); /* device: "cpu" */

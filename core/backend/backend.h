@@ -103,7 +103,7 @@ typedef struct backend {
                     bool accumulate, float *y);
 
     /* ---- rows ---- */
-    /* y = x + bias; bias may be NULL */
+    /* y = x + bias */
     void (*add_bias)(int64_t rows, int64_t columns, const float *x, const float *bias, float *y);
     void (*sum_rows)(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y);
     /* (outer, n, inner) -> (outer, inner), times scale */

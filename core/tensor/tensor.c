@@ -196,6 +196,13 @@ void tensor_changed(tensor *t)
 
 /* ---- Looking at tensors ---------------------------------------------------------------------- */
 
+int64_t tensor_rows(const tensor *t)
+{
+    int64_t rows = 1;
+    for (int d = 0; d < t->ndim - 1; d++) rows *= t->shape[d];
+    return rows;
+}
+
 bool tensor_fills_storage(const tensor *t)
 {
     size_t bytes = (size_t)tensor_numel(t) * dtype_bytes(t->dtype);

@@ -30,20 +30,20 @@ int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float
 
 int factor_of_weight(const backend *kernels, const tensor *weight, factor *out)
 {
-    storage *held = weight->storage;
-    *out = (factor){.data = tensor_floats(weight)};
-    if (!kernels->round) return ICOT_OK;
-    if (!tensor_fills_storage(weight) || weight->node >= 0) { /* a part, or made by an operator */
-        return factor_of(kernels, weight->shape[0], weight->shape[1], tensor_floats(weight), out);
+    /* not of a part, nor of what an operator made */
+    const bool kept = kernels->round && tensor_fills_storage(weight) && weight->node < 0;
+    void **rounded = &weight->storage->rounded;
+    if (kept && *rounded) {
+        *out = (factor){.data = *rounded};
+        return ICOT_OK;
     }
-    if (!held->rounded) {
-        factor made;
-        if (factor_of(kernels, weight->shape[0], weight->shape[1], tensor_floats(weight), &made)) {
-            return ICOT_FAILED;
-        }
-        held->rounded = made.own;
+    if (factor_of(kernels, weight->shape[0], weight->shape[1], tensor_floats(weight), out)) {
+        return ICOT_FAILED;
     }
-    *out = (factor){.data = held->rounded};
+    if (kept) {
+        *rounded = out->own;
+        out->own = NULL;
+    }
     return ICOT_OK;
 }
 

@@ -21,9 +21,7 @@ typedef struct mlp_shape {
 static mlp_shape mlp_shape_of(const node *n)
 {
     int64_t width = n->inputs[FC_WEIGHT]->shape[1], hidden = n->inputs[FC_WEIGHT]->shape[0];
-    int64_t rows = 1;
-    for (int d = 0; d < n->inputs[X]->ndim - 1; d++) rows *= n->inputs[X]->shape[d];
-    return (mlp_shape){.rows = rows, .width = width, .hidden = hidden};
+    return (mlp_shape){.rows = tensor_rows(n->inputs[X]), .width = width, .hidden = hidden};
 }
 
 static bool has_shape(const tensor *t, int ndim, int64_t first, int64_t second)

@@ -152,20 +152,11 @@ static int linear_prepare(node *n)
     return node_output(n, &size);
 }
 
-/* Rows of x, whatever its leading dimensions are. */
-static int64_t linear_rows(const node *n)
-{
-    const tensor *x = n->inputs[LINEAR_X];
-    int64_t rows = 1;
-    for (int d = 0; d < x->ndim - 1; d++) rows *= x->shape[d];
-    return rows;
-}
-
 static int linear_forward(node *n)
 {
     const backend *k = kernels(n);
     const tensor *weight = n->inputs[LINEAR_WEIGHT];
-    int64_t rows = linear_rows(n), in = weight->shape[1];
+    int64_t rows = tensor_rows(n->inputs[LINEAR_X]), in = weight->shape[1];
     const float *bias = n->n_inputs > LINEAR_BIAS ? tensor_floats(n->inputs[LINEAR_BIAS]) : NULL;
     factor x = {0}, w = {0};
     int status = ICOT_FAILED;
@@ -215,7 +206,7 @@ static int linear_weight_backward(node *n, int64_t rows, const factor *dy)
 static int linear_backward(node *n, tensor *grad)
 {
     const backend *k = kernels(n);
-    int64_t rows = linear_rows(n), out = n->inputs[LINEAR_WEIGHT]->shape[0];
+    int64_t rows = tensor_rows(n->inputs[LINEAR_X]), out = n->inputs[LINEAR_WEIGHT]->shape[0];
     grad_target dbias = {0};
     factor dy;
     if (factor_of(k, rows, out, tensor_floats(grad), &dy)) return ICOT_FAILED;

@@ -8,7 +8,7 @@
 int residual_check(const node *n, int which, const shape *output);
 
 /* Rows `first` to first + rows of the node's output, (…, out): x (rows, in) and weight (out, in)
- * are factors, bias may be NULL. */
+ * are factors, bias may be NULL where there is no residual. */
 int multiply_onto_residual(node *n, int which, int64_t first, int64_t rows, int64_t in,
                            const factor *x, const factor *weight, const float *bias);
 

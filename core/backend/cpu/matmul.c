@@ -1,5 +1,6 @@
 #include "backend/cpu/matmul.h"
 
+#include "backend/cpu/kernels.h"
 #include "backend/cpu/onednn_loader.h"
 #include "backend/cpu/pieces.h"
 #include "base/error.h"
@@ -8,8 +9,6 @@
 #include <string.h>
 
 #include <cblas.h>
-
-enum { PARALLEL_ELEMENTS = 16384 };
 
 /* c = bias in every row, or 0 */
 static void fill(int64_t m, int64_t n, const float *bias, float *c, int64_t ldc)

@@ -164,9 +164,8 @@ static void forward_strip(const head_forward *w, int64_t first)
 {
     int64_t H = w->shape->heads, C = w->shape->channels, rows = strip_rows(first, w->length);
     int64_t seen = first + rows, end = padded(seen);
-    KERNEL(multiply_strip)
-    (rows, end, w->width, 1.0f / sqrtf((float)w->width), below(w->query, first), w->keys, w->scores,
-     end);
+    multiply_strip(rows, end, w->width, 1.0f / sqrtf((float)w->width), below(w->query, first),
+                   w->keys, w->scores, end);
     for (int64_t r = 0; r < rows; r++) {
         int64_t i = first + r, count = i + 1;
         float *weights = w->scores + r * end;
@@ -177,8 +176,8 @@ static void forward_strip(const head_forward *w, int64_t first)
         }
     }
     const matrix weights = {.data = w->scores, .down = end, .across = 1};
-    KERNEL(multiply_strip)
-    (rows, padded(w->width), seen, 1.0f, weights, w->values, w->mixed, padded(w->width));
+    multiply_strip(rows, padded(w->width), seen, 1.0f, weights, w->values, w->mixed,
+                   padded(w->width));
     put_rows(rows, w->width, w->mixed, false, w->y + first * C, C);
 }
 
@@ -275,14 +274,13 @@ static void backward_of_queries(const head_backward *w, int64_t first)
     int64_t rows = strip_rows(first, w->length), seen = first + rows, end = padded(seen);
     int64_t C = w->shape->channels, D = w->width;
     float *p = w->p + first * w->row_length, *ds = w->ds + first * w->row_length;
-    KERNEL(multiply_strip)
-    (rows, end, D, 1.0f / sqrtf((float)D), below(w->queries, first), w->keys_across, p,
-     w->row_length);
-    KERNEL(multiply_strip)
-    (rows, end, D, 1.0f, below(w->slopes, first), w->values_across, ds, w->row_length);
+    multiply_strip(rows, end, D, 1.0f / sqrtf((float)D), below(w->queries, first), w->keys_across,
+                   p, w->row_length);
+    multiply_strip(rows, end, D, 1.0f, below(w->slopes, first), w->values_across, ds,
+                   w->row_length);
     for (int64_t r = 0; r < rows; r++) weights_of_query(w, first + r, end);
     const matrix of_scores = {.data = ds, .down = w->row_length, .across = 1};
-    KERNEL(multiply_strip)(rows, padded(D), seen, 1.0f, of_scores, w->keys, w->strip, padded(D));
+    multiply_strip(rows, padded(D), seen, 1.0f, of_scores, w->keys, w->strip, padded(D));
     put_rows(rows, D, w->strip, w->accumulate, w->dquery + first * 3 * C, 3 * C);
 }
 
@@ -293,11 +291,10 @@ static void backward_of_keys(const head_backward *w, int64_t first)
     int64_t C = w->shape->channels, D = w->width, corner = first * w->row_length + first;
     const matrix ds = {.data = w->ds + corner, .down = 1, .across = w->row_length};
     const matrix p = {.data = w->p + corner, .down = 1, .across = w->row_length};
-    KERNEL(multiply_strip)
-    (rows, padded(D), seen_by, 1.0f, ds, below(w->queries, first), w->strip, padded(D));
+    multiply_strip(rows, padded(D), seen_by, 1.0f, ds, below(w->queries, first), w->strip,
+                   padded(D));
     put_rows(rows, D, w->strip, w->accumulate, w->dkey + first * 3 * C, 3 * C);
-    KERNEL(multiply_strip)
-    (rows, padded(D), seen_by, 1.0f, p, below(w->slopes, first), w->strip, padded(D));
+    multiply_strip(rows, padded(D), seen_by, 1.0f, p, below(w->slopes, first), w->strip, padded(D));
     put_rows(rows, D, w->strip, w->accumulate, w->dvalue + first * 3 * C, 3 * C);
 }
 

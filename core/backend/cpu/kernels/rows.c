@@ -12,7 +12,7 @@ void KERNEL(add_bias)(int64_t rows, int64_t columns, const float *x, const float
     for (int64_t r = 0; r < rows; r++) {
         const float *from = x + r * columns;
         float *to = y + r * columns;
-        for (int64_t c = 0; c < columns; c++) to[c] = from[c] + (bias ? bias[c] : 0.0f);
+        for (int64_t c = 0; c < columns; c++) to[c] = from[c] + bias[c];
     }
 }
 

@@ -28,8 +28,8 @@ multiply_columns(const int wide, int64_t rows, int64_t k, float scale,
     }
 }
 
-void KERNEL(multiply_strip)(int64_t rows, int64_t n, int64_t k, float scale, matrix a, matrix b,
-                            float *c, int64_t c_down)
+void multiply_strip(int64_t rows, int64_t n, int64_t k, float scale, matrix a, matrix b, float *c,
+                    int64_t c_down)
 {
     const float *row[STRIP_ROWS];
     for (int64_t r = 0; r < STRIP_ROWS; r++) row[r] = a.data + (r < rows ? r : rows - 1) * a.down;

@@ -49,5 +49,6 @@ typedef struct matrix {
  * across = 1, and so has c, whose rows lie c_down apart. */
 void KERNEL(multiply_strip)(int64_t rows, int64_t n, int64_t k, float scale, matrix a, matrix b,
                             float *c, int64_t c_down);
+#define multiply_strip KERNEL(multiply_strip) /* its name from here on, also in strip.c */
 
 #endif
