@@ -27,7 +27,7 @@
 #endif
 
 enum {
-    ICOT_ABI = 4,        /* raised whenever anything in this file changes its meaning */
+    ICOT_ABI = 5,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 8, /* most inputs an operator can have (concat included) */
     ICOT_MAX_INDICES = 16
@@ -198,7 +198,8 @@ ICOT_API int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_te
 typedef struct icot_adamw_options {
     double lr, beta1, beta2, eps, weight_decay;
     double grad_scale; /* gradients are multiplied by this first (clipping) */
-    int64_t step;      /* 1 for the first update since the moments were zero */
+    int64_t step;      /* 1 for the first update since the first moment was zero */
+    int64_t step_sq;   /* the same of the second moment */
 } icot_adamw_options;
 
 /* 2-norm over the gradients of all tensors that have one, summed in float64. */

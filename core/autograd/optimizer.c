@@ -40,8 +40,10 @@ int icot_adamw_step(icot_engine *engine, icot_tensor parameter, icot_tensor exp_
         return fail("adamw: a parameter must be contiguous float32");
     }
     if (check_moment(p, m, "exp_avg") || check_moment(p, v, "exp_avg_sq")) return ICOT_FAILED;
-    if (options->step < 1)
-        return fail("adamw: step is %lld, expected 1 or more", (long long)options->step);
+    if (options->step < 1 || options->step_sq < 1) {
+        return fail("adamw: step is %lld, step_sq %lld, expected 1 or more",
+                    (long long)options->step, (long long)options->step_sq);
+    }
     if (!p->grad || !p->grad_is_set) return ICOT_OK; /* nothing reached it, like PyTorch's None */
     engine->backend->adamw(tensor_numel(p), options, tensor_floats(p->grad), tensor_floats(p),
                            tensor_floats(m), tensor_floats(v));

@@ -20,6 +20,7 @@ local interval = {
 local state = { -- icot.training_state
   step = count, removed = { type = 'number', min = 0, also = { 'all' }, required = true },
   planned = { type = 'number', min = 0, also = { 'all' } }, accuracy = accuracy, loss = some_number,
+  valid_loss = some_number, optimizer_updates_sq = some_count, -- not there in older ones
   explicit_accuracy = accuracy, own = { type = 'table', required = true }, cot_was_left = { type = 'boolean' },
   last_reset = some_count, evaluated = { type = 'table', fields = { valid = some_count, test = some_count } },
   optimizer_updates = count, lr_scale = { type = 'number', above = 0, required = true }, skipped = count,

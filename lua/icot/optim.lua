@@ -11,7 +11,8 @@ local optim = {}
 ---@field parameters icot.Tensor[]
 ---@field exp_avg icot.Tensor[] first moments
 ---@field exp_avg_sq icot.Tensor[] second moments
----@field updates integer updates since the moments were last reset
+---@field updates integer updates since the first moments were zero
+---@field updates_sq integer updates since the second moments were zero
 local AdamW = {}
 AdamW.__index = AdamW
 
@@ -26,7 +27,7 @@ function optim.AdamW(parameters, options)
   settings.beta1, settings.beta2 = options.beta1 or 0.9, options.beta2 or 0.999
   settings.eps, settings.weight_decay = options.eps or 1e-8, options.weight_decay or 0.01
   local self = {
-    parameters = parameters, settings = settings, updates = 0,
+    parameters = parameters, settings = settings, updates = 0, updates_sq = 0,
     exp_avg = {}, exp_avg_sq = {}, handles = ffi.new('icot_tensor[?]', math.max(#parameters, 1)),
   }
   local moments = scope.all_or_none(function()
@@ -56,8 +57,8 @@ function AdamW:step(now)
   local settings, engine = self.settings, core.engine()
   if now and now.lr then settings.lr = now.lr end
   settings.grad_scale = now and now.grad_scale or 1
-  self.updates = self.updates + 1
-  settings.step = self.updates
+  self.updates, self.updates_sq = self.updates + 1, self.updates_sq + 1
+  settings.step, settings.step_sq = self.updates, self.updates_sq
   for i, parameter in ipairs(self.parameters) do
     check(C.icot_adamw_step(engine, parameter.handle, self.exp_avg[i].handle, self.exp_avg_sq[i].handle, settings))
   end
@@ -68,13 +69,45 @@ function AdamW:zero_grad()
   check(C.icot_zero_grad(core.engine(), self.handles, #self.parameters))
 end
 
---- Sets all moments to zero and starts their bias correction anew.
-function AdamW:reset()
-  for i = 1, #self.parameters do
-    check(C.icot_tensor_fill(core.engine(), self.exp_avg[i].handle, 0))
-    check(C.icot_tensor_fill(core.engine(), self.exp_avg_sq[i].handle, 0))
+local function set_to_zero(tensors)
+  for _, each in ipairs(tensors) do check(C.icot_tensor_fill(core.engine(), each.handle, 0)) end
+end
+
+local function multiply(tensors, factor)
+  for _, each in ipairs(tensors) do
+    local values, n = each:read()
+    for i = 0, n - 1 do values[i] = factor * values[i] end
+    each:write(values, n)
   end
-  self.updates = 0
+end
+
+-- What each policy does to the moments. A moment that is zero starts its bias correction anew.
+local resets = {
+  keep = function() end,
+  first = function(self)
+    set_to_zero(self.exp_avg)
+    self.updates = 0
+  end,
+  second = function(self)
+    set_to_zero(self.exp_avg_sq)
+    self.updates_sq = 0
+  end,
+  decay = function(self, factor)
+    multiply(self.exp_avg, factor)
+    multiply(self.exp_avg_sq, factor)
+  end,
+}
+
+function resets.all(self)
+  resets.first(self)
+  resets.second(self)
+end
+
+--- Forgets what the gradients were, all of it by default.
+---@param policy? 'all'|'first'|'second'|'decay'|'keep' which become zero; decay: both are multiplied by `factor`
+---@param factor? number from 0 to 1
+function AdamW:reset(policy, factor)
+  resets[policy or 'all'](self, factor)
 end
 
 --- Frees the moments.

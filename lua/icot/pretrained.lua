@@ -187,6 +187,14 @@ function pretrained.load(folder, given)
   return model
 end
 
+--- Reads the parameters of a folder into a model that is there.
+---@param model icot.GPT2 with as many parameters, of the same shapes
+---@param folder string
+---raises an error as `load` does; when a file ends early, part of the parameters may have been read
+function pretrained.read_into(model, folder)
+  with_weights(folder, 'checkpoint', function(weights) scope.run(read_weights, weights, model) end)
+end
+
 --- Checks a folder as `load` does, but for the numbers in its weights.
 ---@param folder string
 ---@param who string who asks for it, at the start of a message

@@ -35,7 +35,11 @@ local optimizer = {
   weight_decay = { type = 'number', min = 0, default = 0.01, doc = 'decoupled from the gradient' },
   clip = { type = 'number', above = 0, also = { false }, default = 1.0, doc = 'largest gradient norm; or false' },
   warmup_steps = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'updates until lr is reached' },
-  reset = { type = 'string', one_of = { 'all', 'keep' }, default = 'all', doc = 'moments when more CoT is removed' },
+  reset = {
+    type = 'string', one_of = { 'all', 'first', 'second', 'decay', 'keep' }, default = 'all',
+    doc = "of AdamW's moments when more CoT is removed",
+  },
+  reset_decay = { type = 'number', min = 0, max = 1, default = 0.1, doc = "what 'decay' multiplies both moments by" },
   rewarmup_steps = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'warm-up after each reset' },
   decay = { type = 'string', one_of = { 'constant', 'linear', 'cosine' }, default = 'constant', doc = 'of lr' },
   decay_steps = { type = 'integer', min = 1, max = MOST, doc = 'the last updates, in which lr falls; default: all' },
@@ -126,6 +130,7 @@ fields.alternatives = {
   schedule = {
     { 'tokens_per_epoch', 'steps_per_token', required = true },
     { 'duration_steps', 'duration_epochs', required = true },
+    { 'steps_per_stage', 'epochs_per_stage', required = true },
     { 'explicit_steps', 'explicit_epochs' },
   },
 }

@@ -194,6 +194,7 @@ function runlog.create(options)
     add_table(self, 'eval', format.eval)
     add_matrix(self, 'eval_positions', math.max(1, options.answer_length))
     add_table(self, 'samples', format.samples(options.text_width or 256))
+    add_table(self, 'events', format.events)
     add_table(self, 'segments', format.segments)
     begin_segment(self, options.segment or {})
   end)
@@ -229,6 +230,12 @@ end
 ---@param row { step: integer, split: string, question: string, target: string, prediction: string }
 function RunLog:sample(row)
   append(self, 'samples', row)
+end
+
+--- Adds a row to /events.
+---@param row { step: integer, event: string, removed: integer, detail: string }
+function RunLog:event(row)
+  append(self, 'events', row)
 end
 
 --- Sets an attribute of /; it is written when the file is closed.

@@ -44,6 +44,14 @@ function format.samples(width)
   }
 end
 
+--- One row each time that more CoT is removed, or the training goes back to an earlier stage.
+format.events = {
+  { 'step', 'integer' }, -- updates so far
+  { 'event', 'text', 16 }, -- 'removal', 'rollback'
+  { 'removed', 'integer' }, -- from now on
+  { 'detail', 'text', 128 }, -- of a removal, what became of AdamW's moments: 'reset all', 'reset keep', …
+}
+
 --- One row per stretch in which the run went on without a stop.
 format.segments = {
   { 'step', 'integer' }, -- updates when it began: the step of the checkpoint that it goes on from

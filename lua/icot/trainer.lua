@@ -8,6 +8,7 @@ local interrupt = require 'icot.interrupt'
 local lock = require 'icot.lock'
 local model_file = require 'icot.model_file'
 local resume = require 'icot.resume'
+local rollback = require 'icot.rollback'
 local schedule = require 'icot.schedule'
 local scope = require 'icot.scope'
 local training = require 'icot.training'
@@ -41,7 +42,11 @@ end
 -- What the next update removes. Nothing of this happens twice if the run is resumed between two steps of it.
 local function plan(self)
   local state = self.state
-  self.planned = self.planned or schedule.call(self.schedule, state)
+  if not self.planned then
+    local removed, goes_back = schedule.call(self.schedule, state)
+    if goes_back then rollback.to_stage(self, removed) end
+    self.planned = removed
+  end
   if self.planned > 0 and state.removed == 0 and state.step > 0 then
     self.explicit_accuracy = self.explicit_accuracy or validate(self)
   end

@@ -36,7 +36,7 @@ local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.a
 ---@field precision_problem string? why it is not what the recipe wants
 ---@field lr_scale number factor on the learning rate, after rollbacks
 ---@field skipped integer updates that were left out, because they would have spoilt the model
----@field log icot.TrainingLog set by the trainer
+---@field log icot.TrainingLog? set by the trainer
 ---@field progress icot.Progress set by the trainer
 local Training = {}
 Training.__index = Training
@@ -162,7 +162,7 @@ end
 ---@return icot.CheckpointParts
 function Training:checkpoint_parts()
   local at_start = self.state.step == 0
-  local drops_moments = self.planned and self:resets_at(self.planned)
+  local drops_moments = self.planned and self:resets_all_at(self.planned)
   return {
     description = { state = training_state.capture(self), data = self.data:digest() },
     source = self.run.source, model = not at_start and self.model or nil, words = self.data.vocabulary,
@@ -177,22 +177,28 @@ function Training:removed()
   return math.min(self.state.removed, self.data.max_cot)
 end
 
---- Whether an update with `removed` tokens removed begins with zero moments: when more is removed than before, as long
---- as the batch before still had some CoT (DESIGN: the method).
----@param removed number
----@return boolean
-function Training:resets_at(removed)
-  local grew = removed > self.state.removed and self.state.step > 0
-  return grew and self.config.optimizer.reset == 'all' and self.cot_was_left == true
+-- Whether an update with `removed` tokens removed is the first of a stage.
+local function begins_stage(self, removed)
+  return removed > self.state.removed and self.state.step > 0
 end
 
+--- Whether it begins with zero moments: at a new stage, as long as the batch before still had some CoT (DESIGN: the
+--- method).
+---@param removed number
+---@return boolean
+function Training:resets_all_at(removed)
+  return begins_stage(self, removed) and self.config.optimizer.reset == 'all' and self.cot_was_left == true
+end
+
+-- Does what the recipe wants done to the moments at a new stage, and logs it.
 local function reset_if_needed(self, removed)
-  local resets = self:resets_at(removed)
-  if resets then
-    self.optimizer:reset()
-    self.last_reset = self.state.step
-  end
-  return resets
+  if not begins_stage(self, removed) then return false end
+  local policy = self.cot_was_left and self.config.optimizer.reset or 'keep'
+  self.optimizer:reset(policy, self.config.optimizer.reset_decay)
+  if self.log then self.log:event(self, 'removal', 'reset ' .. policy, removed) end
+  if policy == 'keep' then return false end
+  self.last_reset = self.state.step
+  return true
 end
 
 local function pack(self)
@@ -267,6 +273,12 @@ end
 
 -- ---- Evaluation ---------------------------------------------------------------------------------
 
+-- What schedules see of it.
+local function note_validation(state, result)
+  state.accuracy, state.evaluated_step = result.accuracy, state.step
+  state.valid_loss = divergence.is_number(result.loss) and result.loss or nil -- JSON has no NaN
+end
+
 --- Evaluates a split with the CoT that is left now, logs it and says so.
 ---@param split 'valid'|'test'
 ---@return icot.Evaluation
@@ -277,7 +289,7 @@ function Training:evaluate(split)
   self.meter:pause(C.icot_seconds() - seconds)
   self.log:evaluation(self, split, result)
   self.evaluated[split] = self.state.step
-  if split == 'valid' then self.state.accuracy = result.accuracy end
+  if split == 'valid' then note_validation(self.state, result) end
   self.progress:note(('%s: step %d, removed %d of %d, accuracy %.3f, loss %.4f'):format(
     split, self.state.step, self:removed(), self.data.max_cot, result.accuracy, result.loss))
   return result

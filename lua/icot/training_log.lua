@@ -64,6 +64,17 @@ function TrainingLog:evaluation(training, split, result)
   self.file:flush()
 end
 
+--- A row of /events.
+---@param training icot.Training
+---@param event 'removal'|'rollback'
+---@param detail string
+---@param removed number from now on
+function TrainingLog:event(training, event, detail, removed)
+  self.file:event {
+    step = training.state.step, event = event, detail = detail, removed = math.min(removed, training.data.max_cot),
+  }
+end
+
 --- Sets an attribute of the run file, written when it is closed.
 ---@param name string
 ---@param value string|number

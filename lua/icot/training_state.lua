@@ -61,10 +61,12 @@ function training_state.capture(training)
   local state = training.state
   return {
     step = state.step, removed = pack_removed(state.removed), accuracy = state.accuracy, loss = state.loss,
+    valid_loss = state.valid_loss,
     own = check_own(state.own), planned = training.planned and pack_removed(training.planned),
     cot_was_left = training.cot_was_left, last_reset = training.last_reset,
     explicit_accuracy = training.explicit_accuracy, evaluated = training.evaluated,
-    optimizer_updates = training.optimizer.updates, lr_scale = training.lr_scale, skipped = training.skipped,
+    optimizer_updates = training.optimizer.updates, optimizer_updates_sq = training.optimizer.updates_sq,
+    lr_scale = training.lr_scale, skipped = training.skipped,
     meter = training.meter:state(),
   }
 end
@@ -76,11 +78,13 @@ function training_state.restore(training, saved)
   local state = training.state
   state.step, state.epoch = saved.step, saved.step / state.steps_per_epoch
   state.removed, state.accuracy, state.loss = unpack_removed(saved.removed), saved.accuracy, saved.loss
+  state.valid_loss, state.evaluated_step = saved.valid_loss, saved.evaluated.valid
   state.own = options.copy(saved.own)
   training.planned = saved.planned and unpack_removed(saved.planned)
   training.cot_was_left, training.last_reset = saved.cot_was_left, saved.last_reset
   training.explicit_accuracy, training.evaluated = saved.explicit_accuracy, options.copy(saved.evaluated)
   training.optimizer.updates = saved.optimizer_updates
+  training.optimizer.updates_sq = saved.optimizer_updates_sq or saved.optimizer_updates
   training.lr_scale, training.skipped = saved.lr_scale, saved.skipped
   training.meter:restore(saved.meter)
 end

@@ -24,7 +24,7 @@ static void reference_step(moments *m, int64_t n, const double *grad, icot_adamw
         m->exp_avg[i] = o.beta1 * m->exp_avg[i] + (1.0 - o.beta1) * g;
         m->exp_avg_sq[i] = o.beta2 * m->exp_avg_sq[i] + (1.0 - o.beta2) * g * g;
         double mean = m->exp_avg[i] / (1.0 - pow(o.beta1, (double)o.step));
-        double square = m->exp_avg_sq[i] / (1.0 - pow(o.beta2, (double)o.step));
+        double square = m->exp_avg_sq[i] / (1.0 - pow(o.beta2, (double)o.step_sq));
         m->parameter[i] -= o.lr * o.weight_decay * m->parameter[i];
         m->parameter[i] -= o.lr * mean / (sqrt(square) + o.eps);
     }
@@ -70,7 +70,18 @@ static void compare(run *r, icot_tensor got, const double *expected, double boun
     }
 }
 
-/* Clipping from step 5 on, larger steps from 10 on; the moments are reset after step 12. */
+/* Updates since a moment was zero, which it is after some steps. */
+static int64_t since(int step, int first_reset, int second_reset)
+{
+    return step > second_reset  ? step - second_reset
+           : step > first_reset ? step - first_reset
+                                : step;
+}
+
+/*
+ * Clipping from step 5 on, larger steps from 10 on; the moments are reset after step 12, the first
+ * one alone after step 15, the second one alone after step 17.
+ */
 static void check_run(const backend *table, int64_t n)
 {
     static moments m;
@@ -97,10 +108,12 @@ static void check_run(const backend *table, int64_t n)
         assert_ok(icot_grad_norm(r.engine, &r.parameter, 1, &norm));
         assert_true(fabs(norm / sqrt(squares) - 1.0) < 1e-12);
 
-        if (step == 13) {
+        if (step == 13 || step == 16) {
             memset(m.exp_avg, 0, sizeof m.exp_avg);
-            memset(m.exp_avg_sq, 0, sizeof m.exp_avg_sq);
             assert_ok(icot_tensor_fill(r.engine, r.exp_avg, 0.0));
+        }
+        if (step == 13 || step == 18) {
+            memset(m.exp_avg_sq, 0, sizeof m.exp_avg_sq);
             assert_ok(icot_tensor_fill(r.engine, r.exp_avg_sq, 0.0));
         }
         icot_adamw_options o = {.lr = step < 10 ? 1e-3 : 3e-2,
@@ -109,7 +122,8 @@ static void check_run(const backend *table, int64_t n)
                                 .eps = 1e-8,
                                 .weight_decay = 0.1,
                                 .grad_scale = step < 5 ? 1.0 : 1.0 / norm,
-                                .step = step < 13 ? step : step - 12};
+                                .step = since(step, 12, 15),
+                                .step_sq = since(step, 12, 17)};
         reference_step(&m, n, grad, o);
         assert_ok(icot_adamw_step(r.engine, r.parameter, r.exp_avg, r.exp_avg_sq, &o));
         compare(&r, r.parameter, m.parameter, 1e-6, step);
@@ -137,7 +151,8 @@ static const icot_adamw_options usual = {.lr = 0.1,
                                          .eps = 1e-8,
                                          .weight_decay = 0.5,
                                          .grad_scale = 1.0,
-                                         .step = 1};
+                                         .step = 1,
+                                         .step_sq = 1};
 
 /* Like PyTorch's parameters whose grad is None: neither updated nor decayed. */
 static void test_without_gradient(void **state)
@@ -184,6 +199,8 @@ static void test_refusals(void **state)
     icot_adamw_options early = usual;
     early.step = 0;
     assert_refused(icot_adamw_step(engine, p, m, v, &early), "step is 0");
+    early = (icot_adamw_options){.step = 1};
+    assert_refused(icot_adamw_step(engine, p, m, v, &early), "step_sq 0");
     assert_refused(icot_adamw_step(engine, p, shorter, v, &usual), "exp_avg has shape (5)");
     assert_refused(icot_adamw_step(engine, p, m, shorter, &usual), "exp_avg_sq has shape (5)");
     assert_refused(icot_adamw_step(engine, p, ids, v, &usual), "exp_avg");

@@ -49,6 +49,38 @@ describe('AdamW', function()
     p:free()
   end)
 
+  it('forgets one moment, or a part of both', function()
+    local function after(policy, factor)
+      local p = with_gradient({ 0 }, { 2 })
+      local optimizer = optim.AdamW({ p }, { lr = 0.1, weight_decay = 0 })
+      for _ = 1, 5 do optimizer:step() end
+      local m, v = optimizer.exp_avg[1]:totable()[1], optimizer.exp_avg_sq[1]:totable()[1]
+      optimizer:reset(policy, factor)
+      local now = {
+        optimizer.exp_avg[1]:totable()[1] / m, optimizer.exp_avg_sq[1]:totable()[1] / v, optimizer.updates,
+        optimizer.updates_sq,
+      }
+      local before = p:totable()[1]
+      optimizer:step()
+      local moved = before - p:totable()[1]
+      optimizer:free()
+      p:free()
+      return now, moved
+    end
+    -- a gradient that stays the same moves by lr each time, whatever is forgotten, if the corrections are right
+    for policy, expected in pairs {
+      first = { 0, 1, 0, 5 }, second = { 1, 0, 5, 0 }, all = { 0, 0, 0, 0 }, keep = { 1, 1, 5, 5 },
+    } do
+      local now, moved = after(policy)
+      assert.same(expected, now)
+      assert.near(0.1, moved, 1e-6)
+    end
+    local now = after('decay', 0.25)
+    assert.near(0.25, now[1], 1e-6)
+    assert.near(0.25, now[2], 1e-6)
+    assert.same({ 5, 5 }, { now[3], now[4] })
+  end)
+
   it('measures the gradients of all parameters together', function()
     local p, q = with_gradient({ 1, 1 }, { 3, 0 }), with_gradient({ 1 }, { -4 })
     local none = tensor.ones({ 2 }):requires_grad_()

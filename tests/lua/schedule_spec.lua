@@ -46,7 +46,7 @@ end)
 
 describe('curved schedules', function()
   it('remove everything in the time they are given', function()
-    for _, kind in ipairs { 'front_loaded', 'back_loaded' } do
+    for _, kind in ipairs { 'front_loaded', 'back_loaded', 'cosine' } do
       for _, time in ipairs { { duration_steps = 300 }, { duration_epochs = 3 } } do
         local fn = of { kind = kind, duration_steps = time.duration_steps, duration_epochs = time.duration_epochs }
         assert.same({ 0, 20, 20 }, values(fn, { 0, 300, 4000 }))
@@ -81,6 +81,110 @@ describe('curved schedules', function()
   end)
 end)
 
+describe('the cosine schedule', function()
+  it('is m·(1 - cos(π·t))/2', function()
+    local fn = of { kind = 'cosine', duration_steps = 200, explicit_steps = 10 }
+    for step = 0, 200 do
+      assert.equal(math.floor(20 * (1 - math.cos(math.pi * step / 200)) / 2 + 1e-9), at(fn, step + 10))
+    end
+    assert.same({ 0, 10, 20 }, values(fn, { 5, 110, 4000 }))
+  end)
+end)
+
+describe('the geometric schedule', function()
+  local function stages_of(max_cot, share)
+    local fn = schedule.of({ method = 'icot', schedule = { kind = 'geometric', steps_per_stage = 10, share = share } },
+                           { steps_per_epoch = 100, total_steps = 5000, max_cot = max_cot })
+    local list = {}
+    for stage = 0, 6 do list[stage + 1] = at(fn, 10 * stage) end
+    return list, fn
+  end
+
+  it('halves what is left, rounded up, until nothing is', function()
+    assert.same({ 0, 12, 18, 21, 23, 24, 24 }, (stages_of(24, 0.5)))
+    assert.same({ 0, 8, 12, 14, 15, 15, 15 }, (stages_of(15, 0.5)))
+    assert.same({ 0, 1, 1, 1, 1, 1, 1 }, (stages_of(1, 0.5)))
+    assert.same({ 0, 0, 0, 0, 0, 0, 0 }, (stages_of(0, 0.5)))
+  end)
+
+  it('takes ⌊log2(m)⌋ + 1 stages for any m', function()
+    for m = 1, 300 do
+      local fn = schedule.of({ method = 'icot', schedule = { kind = 'geometric', steps_per_stage = 1, share = 0.5 } },
+                             { steps_per_epoch = 100, total_steps = 5000, max_cot = m })
+      local stages = math.floor(math.log(m) / math.log(2) + 1e-9) + 1
+      assert(at(fn, stages - 1) < m)
+      assert.equal(m, at(fn, stages))
+    end
+  end)
+
+  it('removes other shares, too, and keeps to its time', function()
+    local list, fn = stages_of(8, 0.25)
+    assert.same({ 0, 2, 4, 5, 6, 7, 8 }, list)
+    assert.same({ 0, 2, 2, 4 }, values(fn, { 9, 10, 19, 20 }))
+  end)
+end)
+
+describe('the schedule with slow last tokens', function()
+  it('takes its time for each of them', function()
+    local fn = of {
+      kind = 'slow_last', duration_steps = 80, slow_tokens = 4, steps_per_token = 100, explicit_steps = 20,
+    }
+    assert.same({ 0, 0, 8, 16, 16, 17, 18, 20, 20 }, values(fn, { 0, 20, 60, 100, 199, 200, 300, 500, 900 }))
+  end)
+
+  it('is slow from the first on if all tokens are slow', function()
+    local fn = of { kind = 'slow_last', duration_steps = 10, slow_tokens = 50, steps_per_token = 10 }
+    assert.same({ 0, 0, 1, 20, 20 }, values(fn, { 0, 10, 20, 210, 900 }))
+  end)
+end)
+
+describe('the gated schedule', function()
+  -- Plays the part of a training that is evaluated every 10 steps; gives what is removed after each evaluation.
+  local function play(options, accuracies)
+    options.kind, options.metric = 'gated', options.metric or 'accuracy'
+    local fn, list = of(options), {}
+    local state = { step = 0, removed = 0, own = {} }
+    local went_back = {}
+    for i, accuracy in ipairs(accuracies) do
+      for _ = 1, 10 do
+        local removed, back = schedule.call(fn, state)
+        if back then went_back[#went_back + 1] = i - 1 end
+        state.removed, state.step = removed, state.step + 1
+      end
+      list[i] = state.removed
+      state.accuracy, state.valid_loss, state.evaluated_step = accuracy, 1 - accuracy, state.step
+    end
+    return list, went_back
+  end
+
+  it('removes on when the validation passes, and once for each', function()
+    local list = play({ tokens = 3, threshold = 0.9, patience = false }, { 0.95, 0.5, 0.89, 0.9, 1, 1, 1, 1, 1, 1, 1 })
+    assert.same({ 0, 3, 3, 3, 6, 9, 12, 15, 18, 20, 20 }, list)
+  end)
+
+  it('may look at the loss', function()
+    local list = play({ tokens = 1, threshold = 0.1, patience = false, metric = 'loss' }, { 0.85, 0.95, 0.9, 0.2, 0.2 })
+    assert.same({ 0, 0, 1, 2, 2 }, list)
+  end)
+
+  it('waits for the explicit phase', function()
+    local list = play({ tokens = 4, threshold = 0.5, patience = 2, explicit_steps = 30 }, { 1, 1, 1, 1, 1 })
+    assert.same({ 0, 0, 0, 4, 8 }, list)
+  end)
+
+  it('goes back to the last good stage with half as many tokens when a stage has lost patience', function()
+    local list, back = play({ tokens = 5, threshold = 0.9, patience = 2 },
+                            { 1, 1, 0.1, 0.2, 1, 0.1, 0.1, 1, 0, 0, 0, 0 })
+    assert.same({ 0, 5, 10, 10, 5, 7, 7, 5, 6, 6, 6, 6 }, list)
+    assert.same({ 4, 7 }, back)
+  end)
+
+  it('does not go back before anything was good', function()
+    local list, back = play({ tokens = 4, threshold = 0.9, patience = 1 }, { 0, 0, 0, 1, 1 })
+    assert.same({ { 0, 0, 0, 0, 4 }, {} }, { list, back })
+  end)
+end)
+
 describe('the method', function()
   it('decides where it must', function()
     assert.equal(math.huge, at(of({ kind = 'linear', steps_per_token = 1 }, 'no_cot'), 0))
@@ -91,8 +195,8 @@ describe('the method', function()
 end)
 
 describe('a schedule of one\'s own', function()
-  local function call(returned, before)
-    return schedule.call(function() return returned end, { step = 7, removed = before or 0 })
+  local function call(returned, before, wish)
+    return schedule.call(function() return returned, wish end, { step = 7, removed = before or 0 })
   end
 
   it('is rounded down, and may remove everything', function()
@@ -100,6 +204,11 @@ describe('a schedule of one\'s own', function()
     assert.equal(0, call(0))
     assert.equal(math.huge, call(math.huge))
     assert.equal(3, call(3, 3))
+  end)
+
+  it('may go back, if it says so', function()
+    assert.same({ 3, false }, { call(3.5, 2) })
+    assert.same({ 2, true }, { call(2, 5, 'rollback') })
   end)
 
   it('sees the state of training', function()
@@ -117,8 +226,10 @@ describe('a schedule of one\'s own', function()
       { {}, 'schedule: at step 7 it returned a table, expected a number of tokens' },
       { true, 'schedule: at step 7 it returned a boolean, expected a number of tokens' },
       { 2, 'schedule: at step 7 it returned 2 after 5; it must not fall', 5 },
+      { 5, "schedule: at step 7 it returned 5 and 'rollback' after 5, expected fewer to go back to", 5, 'rollback' },
+      { 5, "schedule: at step 7 its second value is 'back', expected 'rollback' or none", 5, 'back' },
     }
-    for _, case in ipairs(cases) do assert.equal(case[2], expect.user_error(call, case[1], case[3])) end
+    for _, case in ipairs(cases) do assert.equal(case[2], expect.user_error(call, case[1], case[3], case[4])) end
   end)
 
   it('that raises is named, with its reason on one line', function()

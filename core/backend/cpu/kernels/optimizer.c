@@ -24,13 +24,15 @@ double KERNEL(sum_of_squares)(int64_t n, const float *x)
 
 /*
  * m = β₁m + (1-β₁)g,  v = β₂v + (1-β₂)g²,
- * θ = θ·(1 - lr·decay) - lr · (m / (1-β₁ᵗ)) / (√(v / (1-β₂ᵗ)) + ε), as in PyTorch's AdamW.
+ * θ = θ·(1 - lr·decay) - lr · (m / (1-β₁ᵗ)) / (√(v / (1-β₂ᵘ)) + ε), as in PyTorch's AdamW, where t
+ * = u; here one moment may have been zero later than the other, and then needs the larger
+ * correction.
  */
 void KERNEL(adamw)(int64_t n, const icot_adamw_options *options, const float *grad,
                    float *parameter, float *exp_avg, float *exp_avg_sq)
 {
     double correction1 = 1.0 - pow(options->beta1, (double)options->step);
-    double correction2 = 1.0 - pow(options->beta2, (double)options->step);
+    double correction2 = 1.0 - pow(options->beta2, (double)options->step_sq);
     float beta1 = (float)options->beta1, beta2 = (float)options->beta2;
     float one_minus_beta1 = (float)(1.0 - options->beta1);
     float one_minus_beta2 = (float)(1.0 - options->beta2);

@@ -1,0 +1,44 @@
+--- Back to the end of an earlier stage: what a schedule may ask for when a stage has collapsed.
+---
+--- The training goes on counting updates, and goes on in the data; only parameters and removed tokens are as they were.
+--- The moments start from zero, as they do at the beginning of a stage.
+local checkpoint = require 'icot.checkpoint'
+local errors = require 'icot.errors'
+local pretrained = require 'icot.pretrained'
+local training_state = require 'icot.training_state'
+
+local rollback = {}
+
+-- The newest checkpoint that was made at the end of the stage with this many tokens removed.
+local function find(keeper, removed)
+  for i = #keeper.entries, 1, -1 do
+    local entry = keeper.entries[i]
+    if entry.stage then
+      local found = checkpoint.read(entry.path)
+      if training_state.unpack_removed(found.description.state.removed) == removed then return found end
+    end
+  end
+end
+
+--- Takes a training back.
+---@param training icot.Training
+---@param removed integer of the stage whose end is meant
+---raises an error when that checkpoint is not there or cannot be read; the training is as it was then
+function rollback.to_stage(training, removed)
+  local state, found = training.state, find(training.keeper, removed)
+  if not found then
+    errors.raise('schedule: at step %d it wants to go back to the end of the stage with %d tokens removed, of which '
+                 .. 'there is no checkpoint (see checkpoint.keep.stages)', state.step, removed)
+  end
+  local from = found.description.state
+  pretrained.read_into(training.model, found.model_folder)
+  training.optimizer:reset()
+  training.cot_was_left, training.last_reset = from.cot_was_left, state.step
+  training.log:event(training, 'rollback', ('from %d removed to the end of that stage, step %d'):format(
+    training:removed(), from.step), removed)
+  training.progress:note(('rolled back at step %d: from %d removed tokens to the %d of step %d'):format(
+    state.step, training:removed(), removed, from.step))
+  state.removed = removed
+end
+
+return rollback

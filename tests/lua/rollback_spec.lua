@@ -1,0 +1,102 @@
+--- A schedule that goes back: parameters of the end of an earlier stage, and everything as it was when it is resumed.
+local checkpoint = require 'icot.checkpoint'
+local expect = require 'tests.lua.support.expect'
+local errors = require 'icot.errors'
+local small = require 'tests.lua.support.small_training'
+local temporary = require 'tests.lua.support.temporary'
+
+-- 2 tokens from step 8 on, 5 from step 16 on; at step 24 back to 2, and on with 3 from step 30 on.
+local back_once = [[function(state)
+  local step = state.step
+  if STOP and step == STOP then error('stopped') end
+  if step == 24 then return 2, 'rollback' end
+  return step < 8 and 0 or step < 16 and 2 or step < 24 and 5 or step < 30 and 2 or 3
+end]]
+
+local function train(folder, changes, options, stop)
+  rawset(_G, 'STOP', stop)
+  local given = { folder = folder, schedule = back_once, settings = { 'checkpoint.every_steps=5' } }
+  for name, value in pairs(changes or {}) do given[name] = value end
+  local ok, result, path = small.train(given, options)
+  rawset(_G, 'STOP', nil)
+  return ok, result, path
+end
+
+local function events_of(path)
+  local rows = {}
+  for i, row in ipairs(small.read(path).tables.events.rows) do rows[i] = { row[1], row[2], row[3], row[4] } end
+  return rows
+end
+
+describe('a rollback', function()
+  after_each(temporary.clean)
+
+  it('is logged, as are the removals and what became of the moments', function()
+    local ok, result, path = train(temporary.folder())
+    assert(ok, result)
+    assert.equal(3, result.removed)
+    assert.same({
+      { 8, 'removal', 2, 'reset all' }, { 16, 'removal', 5, 'reset all' },
+      { 24, 'rollback', 2, 'from 5 removed to the end of that stage, step 16' }, { 30, 'removal', 3, 'reset all' },
+    }, events_of(path))
+    local removed = small.column(small.read(path).tables.train, 'removed')
+    assert.same({ 2, 5, 2, 3 }, removed)
+  end)
+
+  it('takes the parameters back to the end of the stage', function()
+    local settings = { 'checkpoint.every_steps=12', 'checkpoint.keep.last=100' }
+    local _, _, path = train(temporary.folder(), { settings = settings }, nil, 25) -- a run that fails keeps them
+    local function model_at(step)
+      return assert(temporary.read(checkpoint.path(checkpoint.folder_of(path), step) .. '/model.safetensors'))
+    end
+    assert(model_at(16) == model_at(24), 'other parameters') -- written after the rollback, before the update
+    assert(model_at(16) ~= model_at(12), 'nothing was learned before')
+  end)
+
+  it('comes out the same when the run is resumed, before it or after it', function()
+    local in_bf16 = { settings = { 'checkpoint.every_steps=5', 'precision=bf16' } } -- weights have a rounded form, too
+    local _, whole, path = train(temporary.folder(), in_bf16)
+    local expected = temporary.read((path:gsub('%.h5$', '/model.safetensors')))
+    for _, stop in ipairs { 23, 27, 32 } do
+      local folder = temporary.folder()
+      local ok = train(folder, in_bf16, nil, stop)
+      assert.is_false(ok)
+      local resumed, result, resumed_path = train(folder, in_bf16, { resume = true })
+      assert(resumed, result)
+      assert.equal(whole.accuracy, result.accuracy)
+      assert(expected == temporary.read((resumed_path:gsub('%.h5$', '/model.safetensors'))), 'other parameters')
+      assert.same(events_of(path), events_of(resumed_path))
+    end
+  end)
+
+  it('needs the checkpoint of that stage end', function()
+    local ok, problem = train(temporary.folder(), { schedule = [[function(state)
+      if state.step == 20 then return 1, 'rollback' end
+      return state.step < 8 and 0 or 2
+    end]] })
+    assert.is_false(ok)
+    assert(errors.is_user_error(problem))
+    expect.mentions(errors.describe(problem), 'schedule: at step 20', 'stage with 1 tokens removed', 'keep.stages')
+  end)
+
+end)
+
+describe('the gated schedule', function()
+  after_each(temporary.clean)
+
+  it('is shown each validation, and removes on after those that pass', function()
+    local ok, result, path = small.train {
+      schedule = "{ kind = 'gated', tokens = 4, metric = 'loss', threshold = 2.4, patience = 2 }",
+      settings = { 'train.evaluate_every=3', 'optimizer.lr=3e-3' },
+    }
+    assert(ok, result)
+    local evaluations, expected = small.read(path).tables.eval, {}
+    local steps, losses = small.column(evaluations, 'step'), small.column(evaluations, 'loss')
+    for i, step in ipairs(steps) do
+      local passes = losses[i] <= 2.4 and #expected < 2
+      if passes then expected[#expected + 1] = { step, 'removal', 4 * (#expected + 1), 'reset all' } end
+    end
+    assert.equal(2, #expected)
+    assert.same(expected, events_of(path))
+  end)
+end)
