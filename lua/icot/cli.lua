@@ -11,7 +11,9 @@ local cli = {}
 local FAILED, WRONG_USAGE = 1, 2
 
 --- Each command is a module { configure = function(parser), run = function(arguments) -> exit code }.
-local commands = { data = 'icot.cli.data', eval = 'icot.cli.eval', export = 'icot.cli.export' }
+local commands = {
+  data = 'icot.cli.data', eval = 'icot.cli.eval', export = 'icot.cli.export', schedule = 'icot.cli.schedule',
+}
 
 local recipe_help = [[
 Trains what a recipe describes and writes what happened to an HDF5 run file.]]
@@ -23,6 +25,7 @@ commands:
    icot data --help            more about these
    icot eval RUN               evaluate the model of a run or checkpoint once more
    icot export RUN DIR         save a run's model for Hugging Face
+   icot schedule RECIPE        draw how many tokens are removed when
 
 examples:
    icot recipes/quickstart.lua

@@ -1,0 +1,95 @@
+--- `icot schedule`: draws what the schedule of a recipe will do, before anything is trained.
+---
+---   icot schedule recipes/mult_4x4.lua --set schedule.steps_per_token=120
+local dataset = require 'icot.dataset'
+local declare = require 'icot.cli.declare'
+local errors = require 'icot.errors'
+local json = require 'icot.json'
+local options = require 'icot.options'
+local overrides = require 'icot.overrides'
+local preview = require 'icot.schedule_preview'
+local recipe = require 'icot.recipe'
+local sampler = require 'icot.sampler'
+local schedule = require 'icot.schedule'
+local terminal = require 'icot.terminal'
+
+local command = {}
+
+local ROWS, USUAL_COLUMNS, MOST_COLUMNS = 12, 72, 120
+
+local function number(text)
+  local value = tonumber(text)
+  if value and value == value then return value end
+  return nil, ("expected a number, got '%s'"):format(text)
+end
+
+--- Describes the command to the argument parser.
+---@param parser table of lua-argparse
+function command.configure(parser)
+  parser:argument('recipe', 'the recipe, a Lua file')
+  parser:option('--set', 'changes a field of the recipe: --set schedule.tokens_per_epoch=4; may be repeated')
+    :argname('KEY=VALUE'):count('*'):convert(overrides.parse)
+  declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
+  parser:option('--accuracy', 'what every validation is assumed to give'):convert(number):default(1):argname('A')
+  parser:option('--loss', 'likewise'):convert(number):default(0):argname('L')
+end
+
+-- One run of each arm that has a schedule.
+local function runs_to_show(loaded)
+  local shown, seen = {}, {}
+  for _, run in ipairs(loaded.runs) do
+    if run.config.schedule and not seen[run.arm] then
+      seen[run.arm] = true
+      shown[#shown + 1] = run
+    end
+  end
+  if #shown == 0 then errors.raise("schedule: %s: no arm has the method 'icot', so none has one", loaded.name) end
+  return shown
+end
+
+-- What is known of a run's training before it starts. Arms mostly share a dataset, so what was found out is kept.
+local function info_of(config, known)
+  local key = json.encode(config.dataset)
+  if not known[key] then
+    local data = dataset.load(config.dataset)
+    known[key] = { size = data.train:size(), max_cot = data.max_cot }
+    data:free()
+  end
+  local found, train = known[key], config.train
+  if not train.steps and not train.epochs then
+    errors.raise('schedule: how many updates it will be is only known with train.steps or train.epochs')
+  end
+  local steps_per_epoch = sampler.new(found.size, train.batch, config.seed).steps_per_epoch
+  return {
+    steps_per_epoch = steps_per_epoch, total_steps = train.steps or train.epochs * steps_per_epoch,
+    max_cot = found.max_cot,
+  }
+end
+
+local function show(run, info, args)
+  local config = run.config
+  local every = config.train.evaluate_every
+  local stages = preview.stages(schedule.of(config, info), info, {
+    evaluate_every = every == 'epoch' and info.steps_per_epoch or every, accuracy = args.accuracy, loss = args.loss,
+  })
+  local columns = math.min(MOST_COLUMNS, terminal.columns(io.stdout) or USUAL_COLUMNS) - #tostring(info.max_cot) - 3
+  print(('%s: %d of %d CoT tokens removed after %d updates (%.4g epochs)\n'):format(
+    run.arm, stages[#stages].removed, info.max_cot, info.total_steps, info.total_steps / info.steps_per_epoch))
+  print(table.concat(preview.draw(stages, info, math.max(20, columns), ROWS), '\n') .. '\n')
+  print(table.concat(preview.table_of(stages), '\n'))
+end
+
+--- Runs the command.
+---@param args table what the argument parser gave
+---@return integer exit_code
+---raises an error when the recipe is wrong, its data cannot be had, or its schedule misbehaves
+function command.run(args)
+  local known = {}
+  for i, run in ipairs(runs_to_show(recipe.load(args.recipe, { settings = args.set, seed = args.seed }))) do
+    if i > 1 then print() end
+    show(run, info_of(run.config, known), args)
+  end
+  return 0
+end
+
+return command

@@ -1,0 +1,134 @@
+--- What a schedule will do, without training: its stages, and s(t) drawn with characters.
+---
+--- A schedule that looks at accuracy or loss is told the ones that are assumed, at each validation.
+local errors = require 'icot.errors'
+local schedule = require 'icot.schedule'
+
+local schedule_preview = {}
+
+---@class icot.Stage
+---@field removed integer s, at most m
+---@field first integer updates done when it begins
+---@field updates integer
+
+---@class icot.PreviewOptions
+---@field evaluate_every integer updates
+---@field accuracy number that every validation is assumed to give
+---@field loss number likewise
+
+local function note_validation(state, options)
+  if state.step == 0 or state.step % options.evaluate_every ~= 0 then return end
+  state.accuracy, state.valid_loss, state.evaluated_step = options.accuracy, options.loss, state.step
+end
+
+--- Asks a schedule before every update of a training.
+---@param fn icot.Schedule
+---@param info icot.ScheduleInfo
+---@param options icot.PreviewOptions
+---@return icot.Stage[]
+---raises what `schedule.call` does
+function schedule_preview.stages(fn, info, options)
+  local state = {
+    step = 0, epoch = 0, removed = 0, own = {}, total_steps = info.total_steps, max_cot = info.max_cot,
+    steps_per_epoch = info.steps_per_epoch, loss = options.loss,
+  }
+  local stages = {}
+  while state.step < info.total_steps do
+    note_validation(state, options)
+    state.removed = schedule.call(fn, state)
+    local removed, current = math.min(state.removed, info.max_cot), stages[#stages]
+    if not current or current.removed ~= removed then
+      current = { removed = removed, first = state.step, updates = 0 }
+      stages[#stages + 1] = current
+    end
+    current.updates = current.updates + 1
+    state.step = state.step + 1
+    state.epoch = state.step / info.steps_per_epoch
+  end
+  return stages
+end
+
+-- ---- The table ----------------------------------------------------------------------------------
+
+---@class icot.StageGroup stages in a row that remove equally many tokens more and last equally long
+---@field stages icot.Stage[]
+---@field more integer tokens more than the stage before
+---@field least integer updates of the shortest
+---@field most integer updates of the longest; by rounding one more than the shortest, at most
+
+--- Puts stages together that are alike.
+---@param stages icot.Stage[]
+---@return icot.StageGroup[]
+function schedule_preview.groups(stages)
+  local groups = {}
+  for i, stage in ipairs(stages) do
+    local more, group = i > 1 and stage.removed - stages[i - 1].removed or stage.removed, groups[#groups]
+    local alike = group and group.more == more and i > 2
+      and math.max(group.most, stage.updates) - math.min(group.least, stage.updates) <= 1
+    if alike then
+      group.least, group.most = math.min(group.least, stage.updates), math.max(group.most, stage.updates)
+      table.insert(group.stages, stage)
+    else
+      groups[#groups + 1] = { stages = { stage }, more = more, least = stage.updates, most = stage.updates }
+    end
+  end
+  return groups
+end
+
+local function range(first, last)
+  return first == last and tostring(first) or ('%d - %d'):format(first, last)
+end
+
+--- The stages as lines of a table.
+---@param stages icot.Stage[]
+---@return string[]
+function schedule_preview.table_of(stages)
+  local lines = { ('%-10s %-12s %-12s %s'):format('stages', 'removed', 'from update', 'updates each') }
+  for _, group in ipairs(schedule_preview.groups(stages)) do
+    local list = group.stages
+    local first, last = list[1], list[#list]
+    lines[#lines + 1] = ('%-10d %-12s %-12d %s'):format(
+      #list, range(first.removed, last.removed), first.first + 1, range(group.least, group.most))
+  end
+  return lines
+end
+
+-- ---- The drawing --------------------------------------------------------------------------------
+
+-- The tokens removed in the middle of each of `columns` equal parts of the training.
+local function sample(stages, total_steps, columns)
+  local heights, i = {}, 1
+  for column = 1, columns do
+    local step = math.floor((column - 0.5) * total_steps / columns)
+    while stages[i + 1] and stages[i + 1].first <= step do i = i + 1 end
+    heights[column] = stages[i].removed
+  end
+  return heights
+end
+
+--- Draws s(t): updates to the right, removed tokens upwards.
+---@param stages icot.Stage[]
+---@param info icot.ScheduleInfo
+---@param columns integer of the curve
+---@param rows integer
+---@return string[] lines
+function schedule_preview.draw(stages, info, columns, rows)
+  if info.max_cot < 1 then errors.raise('schedule: the examples have no CoT, so nothing is removed') end
+  local heights, lines = sample(stages, info.total_steps, columns), {}
+  local width = #tostring(info.max_cot)
+  for row = rows, 0, -1 do
+    local label = row == rows and info.max_cot or row == 0 and 0 or ''
+    local cells = {}
+    for column, removed in ipairs(heights) do
+      cells[column] = math.floor(removed * rows / info.max_cot + 0.5) == row and '*' or ' '
+    end
+    local curve = table.concat(cells):gsub('%s+$', '')
+    lines[#lines + 1] = (('%%%ds |%%s'):format(width)):format(label, curve)
+  end
+  lines[#lines + 1] = (' '):rep(width + 1) .. '+' .. ('-'):rep(columns)
+  local last = ('%d updates'):format(info.total_steps)
+  lines[#lines + 1] = (' '):rep(width + 2) .. '1' .. (' '):rep(columns - 1 - #last) .. last
+  return lines
+end
+
+return schedule_preview

@@ -1,0 +1,105 @@
+--- What a schedule will do, drawn before anything is trained.
+local expect = require 'tests.lua.support.expect'
+local preview = require 'icot.schedule_preview'
+local program = require 'tests.lua.support.program'
+local schedule = require 'icot.schedule'
+local temporary = require 'tests.lua.support.temporary'
+
+local info = { steps_per_epoch = 100, total_steps = 200, max_cot = 8 }
+local assumed = { evaluate_every = 25, accuracy = 0.9, loss = 0.3 }
+
+local function stages_of(fields)
+  return preview.stages(schedule.of({ method = 'icot', schedule = fields }, info), info, assumed)
+end
+
+describe('the stages of a schedule', function()
+  it('are those that a training goes through, in updates', function()
+    assert.same({
+      { removed = 0, first = 0, updates = 50 }, { removed = 4, first = 50, updates = 50 },
+      { removed = 6, first = 100, updates = 50 }, { removed = 7, first = 150, updates = 50 },
+    }, stages_of { kind = 'geometric', steps_per_stage = 50, share = 0.5 })
+  end)
+
+  it('end with all CoT removed, however much more is asked for', function()
+    local stages = preview.stages(function(state) return state.step < 120 and 0 or math.huge end, info, assumed)
+    assert.same({ { removed = 0, first = 0, updates = 120 }, { removed = 8, first = 120, updates = 80 } }, stages)
+  end)
+
+  it('follow the validations that are assumed', function()
+    local gated = { kind = 'gated', metric = 'accuracy', tokens = 3, threshold = 0.9, patience = 2 }
+    local removed = {}
+    for i, stage in ipairs(stages_of(gated)) do removed[i] = { stage.removed, stage.updates } end
+    assert.same({ { 0, 25 }, { 3, 25 }, { 6, 25 }, { 8, 125 } }, removed)
+    gated.threshold = 0.95
+    assert.same({ { removed = 0, first = 0, updates = 200 } }, stages_of(gated))
+    gated.metric, gated.threshold = 'loss', 0.3
+    assert.equal(4, #stages_of(gated))
+  end)
+
+  it('are put together where they are alike, but for rounding', function()
+    local groups = preview.groups(stages_of { kind = 'linear', steps_per_token = 22.5 })
+    assert.same({ { 1, 0 }, { 7, 1 }, { 1, 1 } }, (function()
+      local shown = {}
+      for i, group in ipairs(groups) do shown[i] = { #group.stages, group.more } end
+      return shown
+    end)())
+    assert.same({ 22, 23 }, { groups[2].least, groups[2].most })
+  end)
+end)
+
+describe('the drawing', function()
+  it('has the beginning at the left below and the end at the right', function()
+    local lines = preview.draw(stages_of { kind = 'linear', steps_per_token = 20 }, info, 20, 4)
+    assert.same({
+      '8 |              ******',
+      '  |          ****',
+      '  |      ****',
+      '  |  ****',
+      '0 |**',
+      '  +--------------------',
+      '   1        200 updates',
+    }, lines)
+  end)
+
+  it('needs a CoT', function()
+    local none = { steps_per_epoch = 10, total_steps = 10, max_cot = 0 }
+    local message = expect.user_error(preview.draw, { { removed = 0, first = 0, updates = 10 } }, none, 20, 4)
+    expect.mentions(message, 'no CoT')
+  end)
+end)
+
+describe('icot schedule', function()
+  after_each(temporary.clean)
+
+  local recipe = [[
+  return {
+    dataset = { task = 'multiplication', digits = 2, train = 100, valid = 10, test = 10 },
+    model = { layers = 1, heads = 1, width = 8 }, train = { batch = 10, steps = 100 },
+    schedule = { kind = 'linear', steps_per_token = 10 },
+    arms = { { name = 'without', method = 'no_cot' }, { name = 'slowly', method = 'icot' },
+             { name = 'at_once', method = 'icot', schedule = { kind = 'linear', steps_per_token = 1 } } },
+    method = 'icot', seeds = { 1, 2 },
+  }]]
+
+  it('shows every arm that has a schedule, once', function()
+    local path = temporary.write(temporary.folder() .. '/r.lua', recipe)
+    local shown = program.run { 'schedule', path }
+    assert.equal(0, shown.code, shown.err)
+    expect.mentions(shown.out, 'slowly: 8 of 8 CoT tokens removed after 100 updates (10 epochs)',
+                    'at_once: 8 of 8 CoT tokens removed', '7          1 - 7        11           10')
+    assert.is_nil(shown.out:find('without', 1, true))
+    assert.equal(2, select(2, shown.out:gsub('stages', '')))
+  end)
+
+  it('takes settings, and tells what is wrong', function()
+    local path = temporary.write(temporary.folder() .. '/r.lua', recipe)
+    expect.mentions(program.run({ 'schedule', path, '--set', 'train.steps=40' }).out, 'slowly: 3 of 8')
+    local wrong = program.run { 'schedule', path, '--set', 'schedule.kind=linaer' }
+    assert.equal(1, wrong.code)
+    expect.mentions(wrong.err, "schedule.kind: got 'linaer'", 'linear')
+    assert.equal(2, program.run({ 'schedule', path, '--accuracy', 'x' }).code)
+    assert.equal(1, program.run({ 'schedule', path .. 'x' }).code)
+    local only = temporary.write(temporary.folder() .. '/n.lua', (recipe:gsub("method = 'icot'", "method = 'no_cot'")))
+    expect.mentions(program.run({ 'schedule', only }).err, "no arm has the method 'icot'")
+  end)
+end)
