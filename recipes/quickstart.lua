@@ -52,10 +52,10 @@ return {
 
   -- moments are forgotten whenever another token goes, and the learning rate rises anew in 20 updates
   optimizer = {
-    lr = 1e-3, clip = 1.0, warmup_steps = 100, reset = 'all', rewarmup_steps = 20, decay = 'linear', decay_steps = 4000,
+    lr = 1e-3, clip = 1.0, warmup_steps = 100, reset = 'all', rewarmup_steps = 20, decay = 'linear', decay_steps = 5000,
   },
 
-  train = { batch = 64, steps = 12000, log_every = 100, evaluate_every = 1000 },
+  train = { batch = 64, steps = 14000, log_every = 100, evaluate_every = 1000 },
 
   arms = {
     { name = 'no_cot', method = 'no_cot' },
