@@ -72,6 +72,7 @@ enum {
     ICOT_STREAM_ORDER = 2,   /* order of the training examples, step = epoch */
     ICOT_STREAM_OFFSET = 3,  /* removal smoothing, step = training step */
     ICOT_STREAM_DATA = 4,    /* examples that a dataset makes up */
+    ICOT_STREAM_REMOVAL = 5, /* order in which the tokens of a CoT go, step = its length */
     ICOT_STREAM_DROPOUT = 64 /* dropout layer k of a model uses ICOT_STREAM_DROPOUT + k */
 };
 
@@ -233,18 +234,30 @@ ICOT_API int icot_corpus_lengths(const icot_corpus *corpus, int64_t index, icot_
 ICOT_API int icot_corpus_read(const icot_corpus *corpus, int64_t index, int32_t *tokens,
                               int64_t capacity);
 
-typedef enum icot_side { ICOT_LEFT = 0, ICOT_RIGHT = 1 } icot_side;
+/* ICOT_ORDERED: in an order of the caller's, see icot_removal.ranks */
+typedef enum icot_side { ICOT_LEFT = 0, ICOT_RIGHT = 1, ICOT_ORDERED = 2 } icot_side;
 typedef enum icot_positions { ICOT_CLOSED_UP = 0, ICOT_KEPT = 1 } icot_positions;
 
 /* How the CoT is cut when a batch is packed. */
 typedef struct icot_removal {
     int64_t removed;  /* s: CoT tokens to remove from every example */
-    double smoothing; /* λ of the extra offset P(o) ∝ exp(-λ·o); negative: no offsets */
+    double smoothing; /* λ of the extra offset P(o) ∝ exp(-λ·o); negative: no such offsets */
+    const double
+        *offsets; /* (n_offsets) instead of λ: P(extra offset <= i), rising to 1; or NULL */
+    int64_t n_offsets;
+    double replay; /* share of the examples that get fewer than s removed, any number alike */
     int64_t remove_all_beyond; /* s + o at or above this removes all the CoT; negative: never */
     icot_side side;
     icot_positions positions;
+    /*
+     * Of ICOT_ORDERED: token i of a CoT of m tokens is the ranks[rank_starts[m] + i]-th that goes,
+     * counted from 0. Lengths up to longest; the arrays stay the caller's.
+     */
+    const int32_t *ranks;
+    const int64_t *rank_starts; /* (longest + 1) */
+    int64_t longest;
     int32_t eos, separator; /* ids of <eos> and #### */
-    icot_random_key key;    /* of the offsets; example k of the batch draws number k */
+    icot_random_key key;    /* of what is drawn: example k draws numbers k, k + 2^32, k + 2^33 */
 } icot_removal;
 
 /*

@@ -83,9 +83,12 @@ static int cut(const icot_corpus *corpus, int64_t id, int64_t k, const icot_remo
     }
     out->question = (int32_t)(out->at.cot - out->at.question);
     out->cot = (int32_t)(out->at.answer - out->at.cot);
+    if (removal_check_length(removal, out->cot)) {
+        return fail_within("batch: place %lld", (long long)k);
+    }
     out->answer = (int32_t)(out->at.end - out->at.answer);
-    int with_offsets = kind == SEQUENCES ? WITH_OFFSETS : WITHOUT_OFFSETS;
-    out->removed = (int32_t)removal_count(removal, k, out->cot, with_offsets);
+    int with_draws = kind == SEQUENCES ? WITH_DRAWS : WITHOUT_DRAWS;
+    out->removed = (int32_t)removal_count(removal, k, out->cot, with_draws);
     return ICOT_OK;
 }
 
@@ -135,23 +138,53 @@ static void write_prompt(icot_batch *batch, const icot_corpus *corpus, const ico
     batch->positions[row + q] = positions->eos;
 }
 
+/*
+ * The CoT tokens that are left, one by one: what an order of removal leaves has gaps. Kept, each
+ * has the position it had.
+ */
+static void write_cot_with_gaps(icot_batch *batch, const icot_corpus *corpus,
+                                const icot_removal *removal, const cut_example *example,
+                                const sequence_positions *positions, int64_t row)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < example->cot; i++) {
+        if (!removal_keeps(removal, example->cot, i, example->removed)) continue;
+        const int64_t from = example->at.cot + i;
+        corpus_copy(corpus, from, from + 1, batch->tokens + row + count);
+        batch->positions[row + count] =
+            removal->positions == ICOT_KEPT ? example->question + 1 + i : positions->cot + count;
+        count++;
+    }
+}
+
+/* The same where they lie side by side. */
+static void write_cot(icot_batch *batch, const icot_corpus *corpus, const icot_removal *removal,
+                      const cut_example *example, const sequence_positions *positions, int64_t row)
+{
+    const int64_t skipped = removal->side == ICOT_LEFT ? example->removed : 0;
+    const int64_t left = example->cot - example->removed;
+    const int64_t first = example->at.cot + skipped;
+    corpus_copy(corpus, first, first + left, batch->tokens + row);
+    count_up(batch->positions + row, positions->cot, left);
+}
+
 /* cot' <eos> #### answer <eos>, from row `row` on. */
 static void write_solution(icot_batch *batch, const icot_corpus *corpus,
                            const icot_removal *removal, const cut_example *example,
                            const sequence_positions *positions, int64_t row)
 {
-    const int64_t skipped = removal->side == ICOT_LEFT ? example->removed : 0;
     const int64_t left = example->cot - example->removed;
-    const int64_t first = example->at.cot + skipped;
     int32_t *tokens = batch->tokens + row;
 
-    corpus_copy(corpus, first, first + left, tokens);
+    if (removal->side == ICOT_ORDERED) {
+        write_cot_with_gaps(batch, corpus, removal, example, positions, row);
+    } else {
+        write_cot(batch, corpus, removal, example, positions, row);
+    }
     tokens[left] = removal->eos;
     tokens[left + 1] = removal->separator;
     corpus_copy(corpus, example->at.answer, example->at.end, tokens + left + 2);
     tokens[left + 2 + example->answer] = removal->eos;
-
-    count_up(batch->positions + row, positions->cot, left);
     count_up(batch->positions + row + left, positions->rest, example->answer + MARKS - 1);
 }
 

@@ -16,9 +16,15 @@ int removal_check(const icot_removal *removal, int64_t vocab_size)
                     "for none",
                     removal->smoothing);
     }
-    if (removal->side != ICOT_LEFT && removal->side != ICOT_RIGHT) {
-        return fail("removal: got side %d, expected left (%d) or right (%d)", (int)removal->side,
-                    ICOT_LEFT, ICOT_RIGHT);
+    if (removal->side < ICOT_LEFT || removal->side > ICOT_ORDERED) {
+        return fail("removal: got side %d, expected left (%d), right (%d) or ordered (%d)",
+                    (int)removal->side, ICOT_LEFT, ICOT_RIGHT, ICOT_ORDERED);
+    }
+    if (removal->side == ICOT_ORDERED && (!removal->ranks || !removal->rank_starts)) {
+        return fail("removal: an order is asked for, but none is given");
+    }
+    if (!(removal->replay >= 0.0 && removal->replay <= 1.0)) {
+        return fail("removal: got a replay of %g, expected 0 to 1", removal->replay);
     }
     if (removal->positions != ICOT_CLOSED_UP && removal->positions != ICOT_KEPT) {
         return fail("removal: got positions %d, expected closed up (%d) or kept (%d)",
@@ -32,6 +38,38 @@ int removal_check(const icot_removal *removal, int64_t vocab_size)
     return ICOT_OK;
 }
 
+int removal_check_length(const icot_removal *removal, int64_t m)
+{
+    if (removal->side != ICOT_ORDERED || m <= removal->longest) return ICOT_OK;
+    return fail("removal: got a CoT of %lld tokens, the order of removal is for up to %lld",
+                (long long)m, (long long)removal->longest);
+}
+
+int removal_keeps(const icot_removal *removal, int64_t m, int64_t i, int64_t removed)
+{
+    switch (removal->side) {
+    case ICOT_LEFT:
+        return i >= removed;
+    case ICOT_RIGHT:
+        return i < m - removed;
+    case ICOT_ORDERED:
+        return removal->ranks[removal->rank_starts[m] + i] >= removed;
+    }
+    return 1;
+}
+
+/* Each example draws up to three numbers; these are added to its own. */
+static const uint64_t OFFSET_DRAW = 0, REPLAY_DRAW = UINT64_C(1) << 32,
+                      STAGE_DRAW = UINT64_C(1) << 33;
+
+/* The smallest o with P(offset <= o) > u. */
+static int64_t find_offset(const icot_removal *removal, double u)
+{
+    int64_t o = 0;
+    while (o < removal->n_offsets - 1 && removal->offsets[o] <= u) o++;
+    return o;
+}
+
 /*
  * Draws o with P(o) = (1 - exp(-λ)) exp(-λ·o) by inverting its distribution function
  * F(o) = 1 - exp(-λ·(o + 1)): the smallest o with F(o) > u is floor(-log(1 - u) / λ).
@@ -39,27 +77,47 @@ int removal_check(const icot_removal *removal, int64_t vocab_size)
 static int64_t draw_offset(const icot_removal *removal, int64_t k)
 {
     const double most = 0x1p53; /* a tiny λ must not leave the range of int64 */
-    double u = random_uniform_at(removal->key, (uint64_t)k);
+    double u = random_uniform_at(removal->key, (uint64_t)k + OFFSET_DRAW);
+    if (removal->offsets) return find_offset(removal, u);
+    if (!(removal->smoothing > 0.0)) return 0;
     double offset = floor(-log1p(-u) / removal->smoothing);
     return (int64_t)(offset < most ? offset : most);
 }
 
-int64_t removal_count(const icot_removal *removal, int64_t k, int64_t m, int with_offsets)
+/* s, or, of an example that replays, a number below it that is drawn. */
+static int64_t draw_stage(const icot_removal *removal, int64_t k, int64_t m)
 {
-    int smoothed = with_offsets && removal->smoothing > 0.0;
-    int64_t offset = smoothed ? draw_offset(removal, k) : 0, count;
-    if (__builtin_add_overflow(removal->removed, offset, &count)) count = INT64_MAX;
+    const int64_t now = removal->removed < m ? removal->removed : m;
+    if (now < 1 || !(removal->replay > 0.0)) return removal->removed;
+    double chance = random_uniform_at(removal->key, (uint64_t)k + REPLAY_DRAW);
+    if (chance >= removal->replay) return removal->removed;
+    return (int64_t)(random_uniform_at(removal->key, (uint64_t)k + STAGE_DRAW) * (double)now);
+}
+
+int64_t removal_count(const icot_removal *removal, int64_t k, int64_t m, int with_draws)
+{
+    int64_t stage = with_draws ? draw_stage(removal, k, m) : removal->removed;
+    int64_t offset = with_draws ? draw_offset(removal, k) : 0, count;
+    if (__builtin_add_overflow(stage, offset, &count)) count = INT64_MAX;
 
     int64_t beyond = removal->remove_all_beyond;
     if (count > m || (beyond >= 0 && count >= beyond)) return m;
     return count;
 }
 
+/* CoT tokens that are gone before the first that is left; all m if none is. */
+static int32_t gone_before_first(const icot_removal *removal, int32_t m, int32_t removed)
+{
+    int32_t first = 0;
+    while (first < m && !removal_keeps(removal, m, first, removed)) first++;
+    return first;
+}
+
 /*
  * Closed up, positions count the tokens that are there. Kept, every token after the cut has the
  * position it had with the full CoT; if a separator stands just before the cut, it moves up to
  * stand right before the first token that is left, so that its position shows how much is gone.
- * That is so for all removal from the left, and from the right once the whole CoT is gone.
+ * That is so for all removal from the left, and from elsewhere once the first token is gone.
  */
 sequence_positions removal_positions(const icot_removal *removal, int32_t q, int32_t m,
                                      int32_t removed)
@@ -67,7 +125,6 @@ sequence_positions removal_positions(const icot_removal *removal, int32_t q, int
     if (removal->positions == ICOT_CLOSED_UP) {
         return (sequence_positions){.eos = q, .cot = q + 1, .rest = q + 1 + m - removed};
     }
-    int cut_follows_eos = removal->side == ICOT_LEFT || removed == m;
-    int32_t moved = cut_follows_eos ? removed : 0;
+    int32_t moved = gone_before_first(removal, m, removed);
     return (sequence_positions){.eos = q + moved, .cot = q + 1 + moved, .rest = q + 1 + m};
 }

@@ -3,7 +3,8 @@
  *
  * An example with q question and m CoT tokens is packed as
  *     question <eos> cot' <eos> #### answer <eos>
- * where cot' is the CoT without its first (left) or last (right) min(s + o, m) tokens.
+ * where cot' is the CoT without its first (left), last (right) or first in some order (ordered)
+ * min(s + o, m) tokens. Of some examples, chosen at random, s is that of an earlier stage (replay).
  */
 #ifndef ICOT_TEXT_REMOVAL_H
 #define ICOT_TEXT_REMOVAL_H
@@ -12,13 +13,19 @@
 
 #include <stdint.h>
 
-enum { WITH_OFFSETS = 1, WITHOUT_OFFSETS = 0 };
+enum { WITH_DRAWS = 1, WITHOUT_DRAWS = 0 };
 
 /* Fails when a field is out of range; vocab_size bounds the ids of the separators. */
 int removal_check(const icot_removal *removal, int64_t vocab_size);
 
-/* CoT tokens, of m, that example k of the batch loses; with or without its random offset. */
-int64_t removal_count(const icot_removal *removal, int64_t k, int64_t m, int with_offsets);
+/* Fails when m CoT tokens are more than the order of removal is there for. */
+int removal_check_length(const icot_removal *removal, int64_t m);
+
+/* Whether token i of m CoT tokens, of which `removed` go, is left. */
+int removal_keeps(const icot_removal *removal, int64_t m, int64_t i, int64_t removed);
+
+/* CoT tokens, of m, that example k of the batch loses; with or without what is drawn for it. */
+int64_t removal_count(const icot_removal *removal, int64_t k, int64_t m, int with_draws);
 
 /* Position ids of the stretches of one packed sequence; inside a stretch they count up by one. */
 typedef struct sequence_positions {

@@ -1,51 +1,10 @@
 --- Batches: chosen examples with part of their CoT removed, packed end to end without padding.
 local ffi = require 'ffi'
 local core = require 'icot.core'
-local random = require 'icot.random'
 local tensor = require 'icot.tensor'
 
 local C, check = core.C, core.check
 local batch = {}
-
----@class icot.Removal how the CoT is cut; the options of a recipe's `removal`
----@field side 'left'|'right'
----@field smoothing number|false λ of the extra offset P(o) ∝ exp(-λ·o)
----@field positions 'closed_up'|'kept'
----@field remove_all_beyond? integer
-
-local sides = { left = C.ICOT_LEFT, right = C.ICOT_RIGHT }
-local policies = { closed_up = C.ICOT_CLOSED_UP, kept = C.ICOT_KEPT }
-local EVERYTHING = 2 ^ 52 -- more tokens than any CoT has
-
---- The core's description of a removal.
----@param removal icot.Removal
----@param vocabulary icot.Vocabulary for the ids of <eos> and ####
----@param removed number s, the tokens that the schedule removes now; math.huge: all
----@param draw? { seed: integer, step: integer } for the offsets; without it none are drawn
----@return ffi.cdata* icot_removal
-function batch.removal(removal, vocabulary, removed, draw)
-  local cut = ffi.new('icot_removal')
-  cut.removed = math.min(removed, EVERYTHING)
-  cut.smoothing = draw and removal.smoothing or -1
-  cut.remove_all_beyond = removal.remove_all_beyond or -1
-  cut.side, cut.positions = sides[removal.side], policies[removal.positions]
-  cut.eos, cut.separator = vocabulary.eos, vocabulary.separator
-  if draw then cut.key = random.key(draw.seed, 'offset', draw.step) end
-  return cut
-end
-
---- Where the <eos> after the CoT that is left has to stand, if that isn't right after the token before it: with
---- positions kept and removal from the right, it keeps the place that it had behind the whole CoT.
----@param cut ffi.cdata* icot_removal, from `batch.removal`
----@param question integer tokens
----@param cot integer tokens, before the cut
----@return integer? position nil: positions just count on by one
-function batch.cot_end_position(cut, question, cot)
-  local removed, beyond = tonumber(cut.removed), tonumber(cut.remove_all_beyond)
-  local some_left = removed < cot and not (beyond >= 0 and removed >= beyond)
-  local cut_before_eos = cut.side == C.ICOT_RIGHT and removed > 0 and some_left
-  return cut_before_eos and cut.positions == C.ICOT_KEPT and question + cot + 1 or nil
-end
 
 ---@class icot.Batch
 ---@field raw ffi.cdata* icot_batch *; its arrays are overwritten by the next pack
@@ -86,7 +45,7 @@ end
 ---@param corpus icot.Corpus
 ---@param ids ffi.cdata* int64_t[n], examples of the corpus counted from 0
 ---@param n integer
----@param removal ffi.cdata* from `batch.removal`
+---@param removal ffi.cdata* from `icot.removal`
 function Batch:pack(corpus, ids, n, removal)
   check(C.icot_batch_pack(self.raw, corpus.handle, ids, n, removal))
 end

@@ -29,9 +29,15 @@ local state = { -- icot.training_state
   } },
 }
 
--- Of the configuration only what is taken from here; the rest is compared with the recipe.
+-- Of the configuration only what is taken from here; the rest is compared with the recipe. A side may be a function,
+-- of which the place is told.
+local removal = {
+  side = text, positions = fields.run.removal.fields.positions, order_seed = some_count,
+  remove_all_beyond = fields.run.removal.fields.remove_all_beyond,
+}
 local config = {
-  dataset = { type = 'table', required = true }, removal = fields.run.removal, evaluate = fields.run.evaluate,
+  dataset = { type = 'table', required = true }, removal = { type = 'table', fields = removal },
+  evaluate = fields.run.evaluate,
 }
 
 local always = {

@@ -7,6 +7,7 @@ local batch = require 'icot.batch'
 local core = require 'icot.core'
 local generate = require 'icot.generate'
 local interrupt = require 'icot.interrupt'
+local removal = require 'icot.removal'
 local scope = require 'icot.scope'
 
 local evaluate = {}
@@ -28,14 +29,15 @@ local function id_range(start, n)
   return ids
 end
 
---- Puts the first <eos> that is written, which ends the CoT, at a position of its own (or further on, if more CoT
---- was written than there should be).
-local function cot_ends_at(cot_end, eos)
+--- Puts CoT tokens where they are left, and the first <eos> that is written, which ends the CoT, where it belongs (or
+--- further on, if more CoT was written than there should be).
+local function place_at(places, eos)
   local ended = false
   return function(written, position)
-    if ended or written[#written] ~= eos then return position end
+    if ended then return position end
+    if written[#written] ~= eos then return math.max(position, places.cot[#written] or 0) end
     ended = true
-    return math.max(position, cot_end)
+    return math.max(position, places.rest)
   end
 end
 
@@ -50,8 +52,8 @@ local function unpack_prompts(packed, corpus, start, cut)
       prompt.positions[#prompt.positions + 1] = raw.positions[r]
     end
     local question, cot = corpus:lengths(start + b)
-    local cot_end = batch.cot_end_position(cut, question, cot)
-    prompt.place = cot_end and cot_ends_at(cot_end, cut.eos)
+    local places = removal.places(cut, question, cot)
+    prompt.place = places and place_at(places, cut.eos)
     prompts[b + 1] = prompt
   end
   return prompts
@@ -81,8 +83,8 @@ local function finish_rule(vocabulary)
   end
 end
 
-local function decode_chunk(model, data, corpus, start, n, removed, removal)
-  local cut = batch.removal(removal, data.vocabulary, removed)
+local function decode_chunk(model, data, corpus, start, n, removed, removing)
+  local cut = removal.cut(removing, data, removed)
   local prompts = batch.with(function(packed)
     packed:prompts(corpus, id_range(start, n), n, cut)
     return unpack_prompts(packed, corpus, start, cut)
@@ -129,11 +131,11 @@ local function sample_of(data, example, answer)
 end
 
 --- Greedy decoding of the first examples of a split.
-local function decode_all(model, data, corpus, n_examples, removed, removal, options, result)
+local function decode_all(model, data, corpus, n_examples, removed, removing, options, result)
   local hits, counts, correct, generated, started = {}, {}, 0, 0, core.C.icot_seconds()
   for start = 0, n_examples - 1, options.batch do
     local n = math.min(options.batch, n_examples - start)
-    for i, written in ipairs(decode_chunk(model, data, corpus, start, n, removed, removal)) do
+    for i, written in ipairs(decode_chunk(model, data, corpus, start, n, removed, removing)) do
       local example = corpus:example(start + i - 1)
       local answer = evaluate.answer_in(written, data.vocabulary)
       generated = generated + #written
@@ -156,8 +158,8 @@ local function force_chunk(model, packed)
 end
 
 --- Loss and token accuracy of the same examples.
-local function teacher_force(model, data, corpus, n_examples, removed, removal, options, result)
-  local cut, loss, hits, targets = batch.removal(removal, data.vocabulary, removed), 0, 0, 0
+local function teacher_force(model, data, corpus, n_examples, removed, removing, options, result)
+  local cut, loss, hits, targets = removal.cut(removing, data, removed), 0, 0, 0
   batch.with(function(packed)
     for start = 0, n_examples - 1, options.batch do
       interrupt.check()
@@ -180,15 +182,15 @@ end
 ---@param data icot.Dataset with `max_answer`, the longest answer
 ---@param split 'train'|'valid'|'test'
 ---@param removed number CoT tokens that the schedule removes now
----@param removal icot.Removal
+---@param removing icot.Removal
 ---@param options icot.EvaluateOptions
 ---@return icot.Evaluation
-function evaluate.run(model, data, split, removed, removal, options)
+function evaluate.run(model, data, split, removed, removing, options)
   local corpus = data[split]
   local n_examples = math.min(options.examples, corpus:size())
   local result = { examples = n_examples, positions = {}, samples = {} }
-  decode_all(model, data, corpus, n_examples, removed, removal, options, result)
-  teacher_force(model, data, corpus, n_examples, removed, removal, options, result)
+  decode_all(model, data, corpus, n_examples, removed, removing, options, result)
+  teacher_force(model, data, corpus, n_examples, removed, removing, options, result)
   return result
 end
 

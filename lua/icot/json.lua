@@ -31,6 +31,13 @@ function json.describe_function(value)
   return ('function at %s:%d'):format(info.short_src, info.linedefined)
 end
 
+--- Whether a value that was read stands for a function.
+---@param value any
+---@return boolean
+function json.is_function_description(value)
+  return type(value) == 'string' and value:find('^function at ') ~= nil
+end
+
 -- cjson writes every / as \/, which is allowed but hard to read in a path.
 local function text_of(value)
   return (cjson.encode(value):gsub('\\/', '/'))

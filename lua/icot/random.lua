@@ -8,7 +8,7 @@ local random = {}
 --- What the numbers are for; two streams never share numbers.
 random.streams = {
   init = C.ICOT_STREAM_INIT, order = C.ICOT_STREAM_ORDER, offset = C.ICOT_STREAM_OFFSET,
-  data = C.ICOT_STREAM_DATA, dropout = C.ICOT_STREAM_DROPOUT,
+  data = C.ICOT_STREAM_DATA, removal = C.ICOT_STREAM_REMOVAL, dropout = C.ICOT_STREAM_DROPOUT,
 }
 
 --- A key for the core's random functions.

@@ -20,8 +20,17 @@ local model = {
 }
 
 local removal = {
-  side = { type = 'string', one_of = { 'left', 'right' }, default = 'left', doc = 'where CoT is removed from' },
-  smoothing = { type = 'number', above = 0, also = { false }, default = 4, doc = 'λ of the random offset; or false' },
+  side = {
+    type = { 'string', 'function' }, one_of = { 'left', 'right', 'both', 'random' }, default = 'left',
+    doc = 'where CoT is removed from; or function(length) -> positions from 1 on, the first to go first',
+  },
+  order_seed = { type = 'integer', min = 0, doc = "of side = 'random'; default: the run's seed" },
+  smoothing = {
+    type = { 'number', 'list', 'function' }, above = 0, also = { false }, default = 4,
+    each = { type = 'number', min = 0 },
+    doc = 'λ of the random offset; weights of the offsets 0, 1, …; function(offset) -> weight; or false',
+  },
+  replay = { type = 'number', min = 0, max = 1, default = 0, doc = 'share of examples given an earlier stage' },
   smoothing_after = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'updates before the first offset' },
   positions = { type = 'string', one_of = { 'closed_up', 'kept' }, default = 'closed_up', doc = 'after removal' },
   remove_all_beyond = { type = 'integer', min = 0, max = MOST, doc = 'removing this many or more removes all' },

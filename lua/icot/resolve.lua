@@ -98,6 +98,8 @@ function resolve.run(given, where)
                  config.train.accumulate, config.train.batch)
   end
 
+  local removal = config.removal
+  if removal.side == 'random' then removal.order_seed = removal.order_seed or config.seed end
   config.schedule = resolve_schedule(config.schedule, where)
   if config.method ~= 'icot' then
     config.schedule = nil -- arms without one share a recipe with those that have one

@@ -82,6 +82,20 @@ function resume.recipe_of(path, wanted)
   return single_out(load_from(from, files.folder_of(path) .. '.h5', wanted), path)
 end
 
+--- How the CoT is cut in the run of a checkpoint. What is a function there comes from the recipe, which is run again.
+---@param from icot.Checkpoint
+---@return icot.Removal
+---raises an error when that recipe cannot be run any more
+function resume.removal_of(from)
+  local described = from.description
+  if not json.is_function_description(described.config.removal.side) then return described.config.removal end
+  for _, run in ipairs(load_from(from, nil, {}).runs) do
+    if run.arm == described.arm and run.seed == described.seed then return run.config.removal end
+  end
+  errors.raise('%s: its recipe has no arm %s with seed %s any more', from.path, tostring(described.arm),
+               tostring(described.seed))
+end
+
 -- ---- Whether it is the same run -----------------------------------------------------------------
 
 -- Fields of a configuration as 'optimizer.lr' → value; lists and plain values as they are shown.
@@ -99,11 +113,6 @@ end
 
 local of_no_matter = { output = true, name = true } -- where results lie and what they are called
 
--- Of functions a checkpoint can only tell where they stood, so they are the same as long as the recipe's text is.
-local function is_function(value)
-  return type(value) == 'string' and value:find('^function at ') ~= nil
-end
-
 --- The fields of the recipe that are not as they were.
 ---@param run icot.Run
 ---@param from icot.Checkpoint
@@ -117,7 +126,8 @@ function resume.changes(run, from)
   end
   for _, name in ipairs(names.of(all)) do
     local old, new = before[name], now[name]
-    if is_function(old) and is_function(new) then
+    -- of functions a checkpoint can only tell where they stood: they are the same as long as the recipe's text is
+    if json.is_function_description(old) and json.is_function_description(new) then
       if from.source ~= run.source then changes[#changes + 1] = name .. ": a function, and the recipe's text is new" end
     elseif old ~= new and not of_no_matter[name] then
       changes[#changes + 1] = ('%s: %s, now %s'):format(name, options.show(old), options.show(new))

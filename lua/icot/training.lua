@@ -11,6 +11,7 @@ local meter = require 'icot.meter'
 local model_file = require 'icot.model_file'
 local optim = require 'icot.optim'
 local pretrained = require 'icot.pretrained'
+local removal = require 'icot.removal'
 local sampler = require 'icot.sampler'
 local schedule = require 'icot.schedule'
 local scope = require 'icot.scope'
@@ -205,7 +206,7 @@ local function pack(self)
   local state, config = self.state, self.config
   local ids, n = self.sampler:at(state.step)
   local draw = state.step >= config.removal.smoothing_after and { seed = config.seed, step = state.step } or nil
-  local cut = batch.removal(config.removal, self.data.vocabulary, state.removed, draw)
+  local cut = removal.cut(config.removal, self.data, state.removed, draw)
   self.batch:pack(self.data.train, ids, n, cut)
   self.cot_was_left = self.batch:cot_left() > 0
 end

@@ -2,6 +2,7 @@
 local batch = require 'icot.batch'
 local overrides = require 'icot.overrides'
 local recipe = require 'icot.recipe'
+local removal = require 'icot.removal'
 local training = require 'icot.training'
 
 local work = {}
@@ -27,7 +28,7 @@ function work.with_batch(self, step, removed, body)
   return batch.with(function(packed)
     local ids, n = self.sampler:at(step)
     local draw = { seed = config.seed, step = step }
-    packed:pack(self.data.train, ids, n, batch.removal(config.removal, self.data.vocabulary, removed, draw))
+    packed:pack(self.data.train, ids, n, removal.cut(config.removal, self.data, removed, draw))
     return body(packed)
   end)
 end

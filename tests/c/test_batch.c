@@ -141,6 +141,52 @@ static void test_right_kept(void **state)
               LIST(0, 1, 2, 7, 8, 9, 10, 11, 12));
 }
 
+/* Of four CoT tokens the third goes first, then the first, the last, and the second. */
+static icot_removal third_first(void)
+{
+    static const int32_t ranks[] = {0, 0, 1, 1, 0, 2, 1, 3, 0, 2};
+    static const int64_t starts[] = {0, 0, 1, 3, 6};
+    icot_removal removal = no_removal();
+    removal.side = ICOT_ORDERED;
+    removal.ranks = ranks;
+    removal.rank_starts = starts;
+    removal.longest = 4;
+    return removal;
+}
+
+static void test_ordered(void **state)
+{
+    (void)state;
+    icot_removal removal = third_first();
+    CHECK_ONE(0, removal, 13, LIST(10, 11, 12, 0, 20, 21, 22, 23, 0, 1, 30, 31, 0),
+              LIST(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+    removal.removed = 1;
+    CHECK_ONE(0, removal, 12, LIST(10, 11, 12, 0, 20, 21, 23, 0, 1, 30, 31, 0),
+              LIST(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11));
+    removal.removed = 3;
+    CHECK_ONE(0, removal, 10, LIST(10, 11, 12, 0, 21, 0, 1, 30, 31, 0),
+              LIST(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));
+}
+
+static void test_ordered_kept(void **state)
+{
+    (void)state;
+    icot_removal removal = third_first();
+    removal.positions = ICOT_KEPT;
+    removal.removed = 1; /* a gap in the middle: nothing moves */
+    CHECK_ONE(0, removal, 12, LIST(10, 11, 12, 0, 20, 21, 23, 0, 1, 30, 31, 0),
+              LIST(0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12));
+    removal.removed = 2; /* the first is gone: the <eos> moves up to the second */
+    CHECK_ONE(0, removal, 11, LIST(10, 11, 12, 0, 21, 23, 0, 1, 30, 31, 0),
+              LIST(0, 1, 2, 4, 5, 7, 8, 9, 10, 11, 12));
+    removal.removed = 4;
+    CHECK_ONE(0, removal, 9, LIST(10, 11, 12, 0, 0, 1, 30, 31, 0),
+              LIST(0, 1, 2, 7, 8, 9, 10, 11, 12));
+    const int64_t longer = 3;
+    assert_fails_with(icot_batch_pack(batch, corpus, &longer, 1, &removal),
+                      "a CoT of 10 tokens, the order of removal is for up to 4");
+}
+
 static void test_removal_is_clipped_at_the_cot(void **state)
 {
     (void)state;
@@ -191,7 +237,7 @@ static void test_offsets_follow_their_distribution(void **state)
         removal.smoothing = lambdas[l];
         int64_t counts[5] = {0};
         for (int64_t k = 0; k < draws; k++) {
-            int64_t offset = removal_count(&removal, k, 1000, WITH_OFFSETS);
+            int64_t offset = removal_count(&removal, k, 1000, WITH_DRAWS);
             assert_true(offset >= 0);
             if (offset < 5) counts[offset]++;
         }
@@ -212,13 +258,13 @@ static void test_offsets_belong_to_key_and_place(void **state)
     other.key.step++;
     int same_step = 0, other_step = 0;
     for (int64_t k = 0; k < 1000; k++) {
-        int64_t count = removal_count(&removal, k, 1000, WITH_OFFSETS);
+        int64_t count = removal_count(&removal, k, 1000, WITH_DRAWS);
         double u = random_uniform_at(removal.key, (uint64_t)k);
         double below = 1.0 - exp(-0.5 * (double)count); /* F(o - 1) <= u < F(o) */
         assert_true(below <= u + 1e-12 && u < 1.0 - exp(-0.5 * (double)(count + 1)) + 1e-12);
-        same_step += count == removal_count(&removal, k, 1000, WITH_OFFSETS);
-        other_step += count == removal_count(&other, k, 1000, WITH_OFFSETS);
-        assert_int_equal(removal_count(&removal, k, 1000, WITHOUT_OFFSETS), 0);
+        same_step += count == removal_count(&removal, k, 1000, WITH_DRAWS);
+        other_step += count == removal_count(&other, k, 1000, WITH_DRAWS);
+        assert_int_equal(removal_count(&removal, k, 1000, WITHOUT_DRAWS), 0);
     }
     assert_int_equal(same_step, 1000);
     assert_true(other_step < 700);
@@ -233,7 +279,7 @@ static void test_every_example_draws_its_own_offset(void **state)
     int64_t ids[64], expected_left = 0;
     for (int64_t k = 0; k < 64; k++) {
         ids[k] = 3;
-        expected_left += 10 - removal_count(&removal, k, 10, WITH_OFFSETS);
+        expected_left += 10 - removal_count(&removal, k, 10, WITH_DRAWS);
     }
     assert_int_equal(icot_batch_pack(batch, corpus, ids, 64, &removal), 0);
     assert_int_equal(batch->cot_left, expected_left);
@@ -252,12 +298,58 @@ static void test_extreme_smoothing(void **state)
     icot_removal removal = no_removal();
     removal.smoothing = INFINITY; /* o is always 0 */
     for (int64_t k = 0; k < 100; k++) {
-        assert_int_equal(removal_count(&removal, k, 1000, WITH_OFFSETS), 0);
+        assert_int_equal(removal_count(&removal, k, 1000, WITH_DRAWS), 0);
     }
     removal.smoothing = 1e-300; /* o is beyond any CoT, but for u = 0 */
     for (int64_t k = 0; k < 100; k++) {
-        assert_int_equal(removal_count(&removal, k, 1000, WITH_OFFSETS), 1000);
+        assert_int_equal(removal_count(&removal, k, 1000, WITH_DRAWS), 1000);
     }
+}
+
+static void test_any_distribution_of_offsets(void **state)
+{
+    (void)state;
+    const double at_most[] = {0.5, 0.5, 0.75, 1.0}; /* P(o) = 0.5, 0, 0.25, 0.25 */
+    const int64_t draws = 100000;
+    int64_t counts[4] = {0};
+    icot_removal removal = no_removal();
+    removal.offsets = at_most;
+    removal.n_offsets = 4;
+    removal.removed = 3;
+    for (int64_t k = 0; k < draws; k++) {
+        int64_t count = removal_count(&removal, k, 1000, WITH_DRAWS);
+        assert_in_range(count, 3, 6);
+        counts[count - 3]++;
+    }
+    assert_int_equal(counts[1], 0);
+    for (int o = 0; o < 4; o++) {
+        double p = at_most[o] - (o > 0 ? at_most[o - 1] : 0.0);
+        assert_true(fabs((double)counts[o] / (double)draws - p) < 0.01);
+    }
+    assert_int_equal(removal_count(&removal, 0, 1000, WITHOUT_DRAWS), 3);
+}
+
+static void test_replay_of_earlier_stages(void **state)
+{
+    (void)state;
+    const int64_t draws = 100000;
+    int64_t counts[6] = {0};
+    icot_removal removal = no_removal();
+    removal.replay = 0.3;
+    removal.removed = 5;
+    for (int64_t k = 0; k < draws; k++) counts[removal_count(&removal, k, 1000, WITH_DRAWS)]++;
+    for (int s = 0; s < 5; s++) assert_true(fabs((double)counts[s] / (double)draws - 0.06) < 0.005);
+    assert_true(fabs((double)counts[5] / (double)draws - 0.7) < 0.01);
+
+    removal.removed = INT64_MAX; /* all: stages are those of the example */
+    removal.replay = 1.0;
+    for (int64_t k = 0; k < 100; k++) {
+        assert_in_range(removal_count(&removal, k, 10, WITH_DRAWS), 0, 9);
+        assert_int_equal(removal_count(&removal, k, 0, WITH_DRAWS), 0);
+        assert_int_equal(removal_count(&removal, k, 10, WITHOUT_DRAWS), 10);
+    }
+    removal.removed = 0; /* there is no earlier stage */
+    assert_int_equal(removal_count(&removal, 3, 10, WITH_DRAWS), 0);
 }
 
 /* ---- Packing and targets --------------------------------------------------------------------- */
@@ -380,17 +472,21 @@ static void test_bad_requests(void **state)
     } cases[] = {{removal, "got -1 removed tokens"},
                  {removal, "smoothing of 0"},
                  {removal, "smoothing of"},
-                 {removal, "side 2"},
+                 {removal, "side 3"},
                  {removal, "positions 5"},
                  {removal, "<eos> is 100"},
-                 {removal, "#### is -1"}};
+                 {removal, "#### is -1"},
+                 {removal, "an order is asked for"},
+                 {removal, "a replay of 1.5"}};
     cases[0].removal.removed = -1;
     cases[1].removal.smoothing = 0.0;
     cases[2].removal.smoothing = NAN;
-    cases[3].removal.side = (icot_side)2;
+    cases[3].removal.side = (icot_side)3;
     cases[4].removal.positions = (icot_positions)5;
     cases[5].removal.eos = VOCAB;
     cases[6].removal.separator = -1;
+    cases[7].removal.side = ICOT_ORDERED;
+    cases[8].removal.replay = 1.5;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_fails_with(icot_batch_pack(batch, corpus, &good, 1, &cases[i].removal),
                           cases[i].message);
@@ -424,12 +520,16 @@ int main(void)
         cmocka_unit_test(test_left_kept),
         cmocka_unit_test(test_right_closed_up),
         cmocka_unit_test(test_right_kept),
+        cmocka_unit_test(test_ordered),
+        cmocka_unit_test(test_ordered_kept),
         cmocka_unit_test(test_removal_is_clipped_at_the_cot),
         cmocka_unit_test(test_remove_all_beyond),
         cmocka_unit_test(test_offsets_follow_their_distribution),
         cmocka_unit_test(test_offsets_belong_to_key_and_place),
         cmocka_unit_test(test_every_example_draws_its_own_offset),
         cmocka_unit_test(test_extreme_smoothing),
+        cmocka_unit_test(test_any_distribution_of_offsets),
+        cmocka_unit_test(test_replay_of_earlier_stages),
         cmocka_unit_test(test_packed_end_to_end),
         cmocka_unit_test(test_prompts),
         cmocka_unit_test(test_prompts_agree_with_training),

@@ -4,18 +4,19 @@ local core = require 'icot.core'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local optim = require 'icot.optim'
+local removal = require 'icot.removal'
 local scope = require 'icot.scope'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local tiny = require 'tests.lua.support.tiny'
 local training = require 'icot.training'
 
-local removal = { side = 'left', smoothing = 0.5, positions = 'closed_up' }
+local removing = { side = 'left', smoothing = 0.5, positions = 'closed_up' }
 
 -- The six ragged examples of the tiny dataset, packed with random offsets.
 local function packed_batch(data)
   local packed, ids = batch.new(), ffi.new('int64_t[6]', 3, 0, 5, 1, 4, 2)
-  packed:pack(data.train, ids, 6, batch.removal(removal, data.vocabulary, 1, { seed = 7, step = 2 }))
+  packed:pack(data.train, ids, 6, removal.cut(removing, data, 1, { seed = 7, step = 2 }))
   return packed
 end
 

@@ -5,6 +5,7 @@ local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local gpt2 = require 'icot.gpt2'
 local optim = require 'icot.optim'
+local removal = require 'icot.removal'
 local scope = require 'icot.scope'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
@@ -19,7 +20,7 @@ local function large_batch()
   local packed, n = batch.new(), 240
   local ids = ffi.new('int64_t[?]', n)
   for i = 0, n - 1 do ids[i] = i % 6 end
-  packed:pack(data.train, ids, n, batch.removal({ side = 'left', positions = 'closed_up' }, data.vocabulary, 1))
+  packed:pack(data.train, ids, n, removal.cut({ side = 'left', positions = 'closed_up' }, data, 1))
   return packed
 end
 

@@ -9,6 +9,7 @@ local masks = require 'tests.reference.masks'
 local overrides = require 'icot.overrides'
 local random = require 'icot.random'
 local recipe = require 'icot.recipe'
+local removal = require 'icot.removal'
 local scope = require 'icot.scope'
 local temporary = require 'tests.lua.support.temporary'
 local tensor = require 'icot.tensor'
@@ -16,14 +17,14 @@ local tiny = require 'tests.lua.support.tiny'
 
 local data = tiny.dataset()
 local draw = { seed = 3, step = 8 }
-local removal = { side = 'left', smoothing = 4, positions = 'closed_up' }
+local removing = { side = 'left', smoothing = 4, positions = 'closed_up' }
 local REPEATS = 20 -- of the six examples, so that each mask has thousands of elements
 
 local function with_batch(body)
   local packed, n = batch.new(), 6 * REPEATS
   local ids = ffi.new('int64_t[?]', n)
   for i = 0, n - 1 do ids[i] = i % 6 end
-  packed:pack(data.train, ids, n, batch.removal(removal, data.vocabulary, 1))
+  packed:pack(data.train, ids, n, removal.cut(removing, data, 1))
   scope.run(scope.no_grad, body, packed)
   packed:free()
 end
@@ -145,8 +146,8 @@ describe('dropout', function()
 
   it('is off in evaluations', function()
     local options = { examples = 6, batch = 6, samples = 6 }
-    local with = evaluate.run(model, data, 'valid', 1, removal, options)
-    local without = evaluate.run(plain, data, 'valid', 1, removal, options)
+    local with = evaluate.run(model, data, 'valid', 1, removing, options)
+    local without = evaluate.run(plain, data, 'valid', 1, removing, options)
     with.examples_per_second, without.examples_per_second = nil, nil
     assert.equal(tostring(without.loss), tostring(with.loss))
     assert.same(without.samples, with.samples)

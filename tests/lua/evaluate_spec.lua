@@ -3,6 +3,7 @@ local batch = require 'icot.batch'
 local core = require 'icot.core'
 local evaluate = require 'icot.evaluate'
 local ffi = require 'ffi'
+local removal = require 'icot.removal'
 local scripted = require 'tests.lua.support.scripted'
 local tiny = require 'tests.lua.support.tiny'
 
@@ -40,13 +41,13 @@ end
 local options = { examples = 100, batch = 4, samples = 2 }
 
 -- Evaluates a model that writes these texts. Batches of `batch` prompts begin their slots anew.
-local function evaluate_texts(data, texts, removed, removal, changes, vocab_size)
+local function evaluate_texts(data, texts, removed, removing, changes, vocab_size)
   vocab_size = vocab_size or data.vocabulary.size
   local config = { vocab_size = vocab_size, layers = 1, heads = 1, width = 1, context = data.max_length }
   local model = scripted.new(config, texts)
   local all = { examples = #texts, batch = #texts, samples = 2 }
   for name, value in pairs(changes or {}) do all[name] = value end
-  return evaluate.run(model, data, 'valid', removed, removal, all), model
+  return evaluate.run(model, data, 'valid', removed, removing, all), model
 end
 
 describe('an evaluation', function()
@@ -56,22 +57,30 @@ describe('an evaluation', function()
   it('shows an answer with ids that only the model knows', function()
     local beyond, texts = data.vocabulary.size + 3, {}
     for i = 1, n do texts[i] = { EOS, SEPARATOR, 2, beyond, EOS } end
-    local removal = { side = 'left', positions = 'closed_up', smoothing = 4 }
-    local result = evaluate_texts(data, texts, math.huge, removal, nil, beyond + 1)
+    local removing = { side = 'left', positions = 'closed_up', smoothing = 4 }
+    local result = evaluate_texts(data, texts, math.huge, removing, nil, beyond + 1)
     assert.equal(('(id %d is no symbol of the dataset)'):format(beyond), result.samples[1].prediction)
     assert.equal(0, result.accuracy)
   end)
 
-  it('asks at the positions of training, for both sides and policies, with no, some and all CoT removed', function()
-    for _, side in ipairs { 'left', 'right' } do
+  -- Even positions go first.
+  local function even_first(length)
+    local order = {}
+    for i = 2, length, 2 do order[#order + 1] = i end
+    for i = 1, length, 2 do order[#order + 1] = i end
+    return order
+  end
+
+  it('asks at the positions of training, for all sides and policies, with no, some and all CoT removed', function()
+    for _, side in ipairs { 'left', 'right', 'both', 'random', even_first } do
       for _, policy in ipairs { 'closed_up', 'kept' } do
         for _, removed in ipairs { 0, 1, 2, 5, 6, math.huge } do
           for _, beyond in ipairs { false, 4 } do
-            local removal = { side = side, positions = policy, smoothing = 4, remove_all_beyond = beyond or nil }
-            local cut = batch.removal(removal, data.vocabulary, removed)
+            local removing = { side = side, positions = policy, smoothing = 4, remove_all_beyond = beyond or nil }
+            local cut = removal.cut(removing, data, removed)
             local texts, positions = {}, {}
             for id = 0, n - 1 do texts[id + 1], positions[id + 1] = training_text(data, id, cut) end
-            local result, model = evaluate_texts(data, texts, removed, removal)
+            local result, model = evaluate_texts(data, texts, removed, removing)
             assert.equal(1, result.accuracy)
             for i = 1, n do
               table.remove(positions[i]) -- the last token is written, not read
@@ -83,11 +92,11 @@ describe('an evaluation', function()
     end
   end)
 
-  local removal = { side = 'left', positions = 'closed_up', smoothing = false }
+  local removing = { side = 'left', positions = 'closed_up', smoothing = false }
 
   local function perfect_texts()
     local texts = {}
-    for id = 0, n - 1 do texts[id + 1] = training_text(data, id, batch.removal(removal, data.vocabulary, 0)) end
+    for id = 0, n - 1 do texts[id + 1] = training_text(data, id, removal.cut(removing, data, 0)) end
     return texts
   end
 
@@ -98,7 +107,7 @@ describe('an evaluation', function()
     change(2, 2, texts[2][#texts[2] - 2] == 2 and 3 or 2) -- the second of three is wrong
     table.insert(texts[4], #texts[4], 4) -- one too many
     texts[6] = { EOS, EOS, EOS, EOS, EOS, EOS, EOS, EOS, EOS, EOS, EOS, EOS } -- no answer at all
-    local result = evaluate_texts(data, texts, 0, removal)
+    local result = evaluate_texts(data, texts, 0, removing)
     assert.near(3 / 6, result.accuracy, 1e-12)
     assert.same({ 5 / 6, 2 / 3, 1 }, result.positions)
     assert.equal(6, result.examples)
@@ -113,7 +122,7 @@ describe('an evaluation', function()
     local texts = perfect_texts()
     texts[2] = { EOS, SEPARATOR, 3, EOS }
     texts[1] = { 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2 }
-    local samples = evaluate_texts(data, texts, 0, removal).samples
+    local samples = evaluate_texts(data, texts, 0, removing).samples
     local example = data.valid:example(1)
     assert.equal(2, #samples)
     assert.equal('', samples[1].prediction)
@@ -123,21 +132,21 @@ describe('an evaluation', function()
 
   it('takes as many examples as it may, in batches of any size', function()
     local model = tiny.model(data)
-    local whole = evaluate.run(model, data, 'valid', 2, removal, { examples = 6, batch = 6, samples = 6 })
+    local whole = evaluate.run(model, data, 'valid', 2, removing, { examples = 6, batch = 6, samples = 6 })
     for _, size in ipairs { 1, 4, 100 } do
-      local parts = evaluate.run(model, data, 'valid', 2, removal, { examples = 99, batch = size, samples = 6 })
+      local parts = evaluate.run(model, data, 'valid', 2, removing, { examples = 99, batch = size, samples = 6 })
       assert.same({ whole.accuracy, whole.tokens_generated, whole.token_accuracy, whole.positions, whole.samples },
         { parts.accuracy, parts.tokens_generated, parts.token_accuracy, parts.positions, parts.samples })
       assert.near(whole.loss, parts.loss, 1e-5)
     end
-    assert.equal(2, evaluate.run(model, data, 'valid', 2, removal, { examples = 2, batch = 5, samples = 0 }).examples)
+    assert.equal(2, evaluate.run(model, data, 'valid', 2, removing, { examples = 2, batch = 5, samples = 0 }).examples)
     model:free()
   end)
 
   it('knows that no answer is that long', function()
     local short = tiny.dataset { { 2, 1, 1 }, { 2, 1, 3 } }
     local model = tiny.model(short)
-    local result = evaluate.run(model, short, 'valid', 0, removal, { examples = 1, batch = 1, samples = 0 })
+    local result = evaluate.run(model, short, 'valid', 0, removing, { examples = 1, batch = 1, samples = 0 })
     assert.equal(3, #result.positions)
     assert(result.positions[1] == result.positions[1])
     assert(result.positions[2] ~= result.positions[2] and result.positions[3] ~= result.positions[3])
@@ -147,7 +156,7 @@ describe('an evaluation', function()
 
   it('needs no more memory the second time, with the collector stopped', function()
     local model = tiny.model(data)
-    local function run() evaluate.run(model, data, 'valid', 1, removal, options) end
+    local function run() evaluate.run(model, data, 'valid', 1, removing, options) end
     run()
     for _ = 1, 2 do collectgarbage() end
     collectgarbage('stop')

@@ -4,6 +4,7 @@ local core = require 'icot.core'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local generate = require 'icot.generate'
+local removal = require 'icot.removal'
 local scope = require 'icot.scope'
 local scripted = require 'tests.lua.support.scripted'
 local tensor = require 'icot.tensor'
@@ -124,9 +125,9 @@ describe('forward passes', function()
   end)
 end)
 
--- For each way of cutting the CoT: body(removal, removed, beyond)
+-- For each way of cutting the CoT: body(removing, removed, beyond)
 local function each_removal(body)
-  for _, side in ipairs { 'left', 'right' } do
+  for _, side in ipairs { 'left', 'right', 'both', 'random' } do
     for _, positions in ipairs { 'closed_up', 'kept' } do
       for _, removed in ipairs { 0, 1, 3, 5, 6, 100, math.huge } do
         body({ side = side, positions = positions, smoothing = 4 }, removed)
@@ -140,15 +141,16 @@ describe('the <eos> after the CoT', function()
   it('stands where it stands in training', function()
     local data = tiny.dataset()
     local packed = batch.new()
-    each_removal(function(removal, removed)
-      local cut = batch.removal(removal, data.vocabulary, removed)
+    each_removal(function(removing, removed)
+      local cut = removal.cut(removing, data, removed)
       for id = 0, data.train:size() - 1 do
         packed:pack(data.train, ffi.new('int64_t[1]', id), 1, cut)
         local raw, question, cot, answer = packed.raw, data.train:lengths(id)
         local eos_row = tonumber(raw.n_tokens) - answer - 3
         local counted_on = raw.positions[eos_row - 1] + 1
         assert.equal(data.vocabulary.eos, raw.tokens[eos_row])
-        assert.equal(raw.positions[eos_row], batch.cot_end_position(cut, question, cot) or counted_on)
+        local places = removal.places(cut, question, cot)
+        assert.equal(raw.positions[eos_row], places and places.rest or counted_on)
       end
     end)
     packed:free()

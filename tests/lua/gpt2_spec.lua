@@ -6,19 +6,20 @@ local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local gpt2 = require 'icot.gpt2'
 local optim = require 'icot.optim'
+local removal = require 'icot.removal'
 local sampler = require 'icot.sampler'
 local scope = require 'icot.scope'
 local tensor = require 'icot.tensor'
 local tiny = require 'tests.lua.support.tiny'
 
-local removal = { side = 'left', smoothing = 4, positions = 'closed_up' }
+local removing = { side = 'left', smoothing = 4, positions = 'closed_up' }
 
 local function ids_of(list) return ffi.new('int64_t[?]', #list, list) end
 
 -- Calls body(packed, loss, logits) on the packed examples.
 local function with_loss(model, data, examples, body)
   local packed = batch.new()
-  packed:pack(data.train, ids_of(examples), #examples, batch.removal(removal, data.vocabulary, 2))
+  packed:pack(data.train, ids_of(examples), #examples, removal.cut(removing, data, 2))
   local result = scope.run(scope.no_grad, function() return body(packed, model:loss(packed)) end)
   packed:free()
   return result
@@ -49,7 +50,7 @@ describe('packed sequences', function()
 
   it('give the same loss and gradients whether the last block works out all rows or the targets\' alone', function()
     local packed, optimizer = batch.new(), optim.AdamW(model:parameters(), {})
-    packed:pack(data.train, ids_of { 0, 1, 2 }, 3, batch.removal(removal, data.vocabulary, 1))
+    packed:pack(data.train, ids_of { 0, 1, 2 }, 3, removal.cut(removing, data, 1))
     local function gradients(loss_of)
       return scope.run(function()
         local inputs, grads = packed:tensors(), {}
@@ -158,7 +159,7 @@ describe('a model', function()
                  model:training_flops(100, 40, 0))
     assert.equal(6 * 2 * 12 * 900, model:training_flops(0, 0, 900))
     local packed = batch.new()
-    packed:pack(data.train, ids_of { 0, 1 }, 2, batch.removal(removal, data.vocabulary, 0))
+    packed:pack(data.train, ids_of { 0, 1 }, 2, removal.cut(removing, data, 0))
     assert.equal(6 ^ 2 + 17 ^ 2, packed:squared_lengths()) -- question, CoT, answer and four separators
     packed:free()
     model:free()
@@ -176,7 +177,7 @@ local function train(options, after)
   for step = 0, options.steps - 1 do
     local ids, n = examples:at(step)
     local draw = { seed = options.seed, step = step }
-    packed:pack(data.train, ids, n, batch.removal(removal, data.vocabulary, math.floor(step / 30), draw))
+    packed:pack(data.train, ids, n, removal.cut(removing, data, math.floor(step / 30), draw))
     local value = scope.run(function()
       local loss, logits = model:loss(packed, options.dropout and draw)
       packed:count_hits(logits)

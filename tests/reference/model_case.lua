@@ -7,6 +7,7 @@ local gpt2 = require 'icot.gpt2'
 local json = require 'icot.json'
 local masks = require 'tests.reference.masks'
 local optim = require 'icot.optim'
+local removal = require 'icot.removal'
 local scope = require 'icot.scope'
 local tensor = require 'icot.tensor'
 
@@ -33,10 +34,14 @@ end
 function Case.open(folder)
   local inputs, model = read_json(folder .. '/inputs.json'), gpt2.from_pretrained(folder .. '/model')
   local vocabulary = { size = model.config.vocab_size, eos = EOS, separator = SEPARATOR }
-  local examples = corpus.new(vocabulary)
-  for _, each in ipairs(inputs.examples) do examples:append(each.question, each.cot, each.answer) end
+  local examples, max_cot = corpus.new(vocabulary), 0
+  for _, each in ipairs(inputs.examples) do
+    examples:append(each.question, each.cot, each.answer)
+    max_cot = math.max(max_cot, #each.cot)
+  end
   return setmetatable({
-    inputs = inputs, model = model, vocabulary = vocabulary, examples = examples, packed = batch.new(),
+    inputs = inputs, model = model, data = { vocabulary = vocabulary, max_cot = max_cot }, examples = examples,
+    packed = batch.new(),
     optimizer = optim.AdamW(model:parameters(), { lr = inputs.lr }),
   }, Case)
 end
@@ -52,7 +57,7 @@ end
 function Case:pack(number)
   local inputs, ids = self.inputs, ffi.new('int64_t[?]', self.inputs.batch)
   for i = 0, inputs.batch - 1 do ids[i] = number * inputs.batch + i end
-  local cut = batch.removal(inputs.removal, self.vocabulary, inputs.removed)
+  local cut = removal.cut(inputs.removal, self.data, inputs.removed)
   self.packed:pack(self.examples, ids, inputs.batch, cut)
   return self.packed
 end

@@ -58,7 +58,7 @@ local function run_with(args, found)
   local model = gpt2.from_pretrained(found.model_folder)
   local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
   config.evaluate.examples = args.examples or config.evaluate.examples
-  local result = evaluate.run(model, data, args.split, removed, config.removal, config.evaluate)
+  local result = evaluate.run(model, data, args.split, removed, resume.removal_of(found), config.evaluate)
   print_result(found, args.split, removed, data, result)
   model:free()
   data:free()

@@ -1,0 +1,199 @@
+--- How the CoT is cut: what a recipe's `removal` says, as the core takes it, and where decoding then has to place what
+--- it writes.
+local ffi = require 'ffi'
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local options = require 'icot.options'
+local random = require 'icot.random'
+
+local C = core.C
+local removal = {}
+
+---@class icot.Removal the options of a recipe's `removal`
+---@field side 'left'|'right'|'both'|'random'|icot.RemovalOrder
+---@field smoothing number|false|number[]|fun(offset: integer): number λ of the extra offset P(o) ∝ exp(-λ·o); or
+---   weights of o = 0, 1, …; or a function of o that gives them
+---@field replay? number share of the examples that are given an earlier stage
+---@field positions 'closed_up'|'kept'
+---@field remove_all_beyond? integer
+---@field order_seed? integer of `random`
+
+--- The order in which the tokens of a CoT go: its positions, from 1 to `length`, the first to go first.
+---@alias icot.RemovalOrder fun(length: integer): integer[]
+
+local policies = { closed_up = C.ICOT_CLOSED_UP, kept = C.ICOT_KEPT }
+local EVERYTHING = 2 ^ 52 -- more tokens than any CoT has
+
+-- ---- The order in which tokens go ---------------------------------------------------------------
+
+-- From the left and from the right in turns.
+local function from_both_ends(length)
+  local order = {}
+  for i = 1, length do order[i] = i % 2 == 1 and (i + 1) / 2 or length + 1 - i / 2 end
+  return order
+end
+
+-- The same for all examples of a length, or nobody could know which token comes next.
+local function at_random(seed)
+  return function(length)
+    local drawn, order = random.permutation(random.key(seed, 'removal', length), length), {}
+    for i = 1, length do order[i] = drawn[i - 1] + 1 end
+    return order
+  end
+end
+
+local function check_order(order, length)
+  local seen, problem = {}, nil
+  if type(order) ~= 'table' then
+    problem = options.show(order)
+  elseif #order ~= length then
+    problem = ('%d of them'):format(#order)
+  end
+  for i = 1, problem and 0 or length do
+    local at = order[i]
+    if type(at) ~= 'number' or at % 1 ~= 0 or at < 1 or at > length or seen[at] then
+      problem = ('%s at place %d'):format(options.show(at), i)
+      break
+    end
+    seen[at] = true
+  end
+  if not problem then return order end
+  errors.raise('removal.side: the function gave %s for a CoT of %d tokens, expected a list of all positions from 1 '
+               .. 'to %d', problem, length, length)
+end
+
+local function call_order(order_of, length)
+  local ok, order = pcall(order_of, length)
+  if ok then return check_order(order, length) end
+  errors.raise('removal.side: the function raised for a CoT of %d tokens: %s', length,
+               (tostring(order):gsub('\n', ' ')))
+end
+
+-- ranks[starts[m] + i]: how many tokens of a CoT of m go before its token i, for all m up to `longest`.
+local function tabulate(order_of, longest)
+  local ranks = ffi.new('int32_t[?]', longest * (longest + 1) / 2 + 1)
+  local starts, next_start = ffi.new('int64_t[?]', longest + 1), 0
+  for length = 0, longest do
+    starts[length] = next_start
+    for rank, position in ipairs(call_order(order_of, length)) do ranks[next_start + position - 1] = rank - 1 end
+    next_start = next_start + length
+  end
+  return { ranks = ranks, starts = starts, longest = longest }
+end
+
+local function order_of(given)
+  if given.side == 'both' then return from_both_ends, 'both' end
+  if given.side == 'random' then return at_random(given.order_seed or 0), 'random ' .. (given.order_seed or 0) end
+  return given.side, given.side
+end
+
+-- Tables that were made, by order and length; the core reads them as long as batches are packed.
+local tables = {}
+
+local function table_of(given, longest)
+  local order, name = order_of(given)
+  tables[name] = tables[name] or {}
+  tables[name][longest] = tables[name][longest] or tabulate(order, longest)
+  return tables[name][longest]
+end
+
+-- ---- Offsets ------------------------------------------------------------------------------------
+
+-- The weights of offsets 0, 1, … count-1, as a function.
+local function weights_of(smoothing, longest)
+  if type(smoothing) == 'function' then return smoothing, longest + 1 end
+  return function(offset) return smoothing[offset + 1] end, #smoothing
+end
+
+-- P(offset <= i) of weights that need not add up to one.
+local function distribution(smoothing, longest)
+  local weight_of, count = weights_of(smoothing, longest)
+  local at_most, sum = ffi.new('double[?]', math.max(count, 1)), 0
+  for offset = 0, count - 1 do
+    local weight = weight_of(offset)
+    if type(weight) ~= 'number' or not (weight >= 0 and weight < math.huge) then
+      errors.raise('removal.smoothing: the weight of offset %d is %s, expected a number of at least 0', offset,
+                   options.show(weight))
+    end
+    sum = sum + weight
+    at_most[offset] = sum
+  end
+  if sum <= 0 then errors.raise('removal.smoothing: all weights are 0, expected one that is more') end
+  for offset = 0, count - 1 do at_most[offset] = at_most[offset] / sum end
+  return { at_most = at_most, count = count }
+end
+
+local distributions = setmetatable({}, { __mode = 'k' }) -- by what they were made of, and the longest offset
+
+local function set_offsets(cut, smoothing, longest)
+  if type(smoothing) == 'number' then
+    cut.smoothing = smoothing
+  elseif smoothing then
+    local made = distributions[smoothing] or {}
+    distributions[smoothing] = made
+    made[longest] = made[longest] or distribution(smoothing, longest)
+    cut.offsets, cut.n_offsets = made[longest].at_most, made[longest].count
+  end
+end
+
+-- ---- For the core -------------------------------------------------------------------------------
+
+local sides = { left = C.ICOT_LEFT, right = C.ICOT_RIGHT }
+
+--- The core's description of a removal.
+---@param given icot.Removal must stay as long as what is returned
+---@param data { vocabulary: icot.Vocabulary, max_cot: integer } its longest CoT
+---@param removed number s, the tokens that the schedule removes now; math.huge: all
+---@param draw? { seed: integer, step: integer } for offsets and replay; without it none are drawn
+---@return ffi.cdata* icot_removal
+---raises an error when a function or list of the user's is no order or no distribution
+function removal.cut(given, data, removed, draw)
+  local cut = ffi.new('icot_removal')
+  cut.removed, cut.smoothing = math.min(removed, EVERYTHING), -1
+  cut.remove_all_beyond = given.remove_all_beyond or -1
+  cut.side, cut.positions = sides[given.side] or C.ICOT_ORDERED, policies[given.positions]
+  cut.eos, cut.separator = data.vocabulary.eos, data.vocabulary.separator
+  if cut.side == C.ICOT_ORDERED then
+    local order = table_of(given, data.max_cot)
+    cut.ranks, cut.rank_starts, cut.longest = order.ranks, order.starts, order.longest
+  end
+  if draw then
+    set_offsets(cut, given.smoothing, data.max_cot)
+    cut.replay, cut.key = given.replay or 0, random.key(draw.seed, 'offset', draw.step)
+  end
+  return cut
+end
+
+-- ---- For decoding -------------------------------------------------------------------------------
+
+-- Tokens of a CoT that are gone, without offsets.
+local function count_removed(cut, cot)
+  local removed, beyond = tonumber(cut.removed), tonumber(cut.remove_all_beyond)
+  return (beyond >= 0 and removed >= beyond) and cot or math.min(removed, cot)
+end
+
+local function is_left(cut, cot, i, removed)
+  if cut.side == C.ICOT_LEFT then return i >= removed end
+  if cut.side == C.ICOT_RIGHT then return i < cot - removed end
+  return cut.ranks[cut.rank_starts[cot] + i] >= removed
+end
+
+--- Where decoding has to place what it writes after `question <eos>`, if that isn't just one position after the other:
+--- with positions kept, tokens after a gap have the positions that they had.
+---@param cut ffi.cdata* icot_removal, from `removal.cut`
+---@param question integer tokens
+---@param cot integer tokens, before the cut
+---@return { cot: integer[], rest: integer }? places positions of the CoT tokens that are left, and of the <eos> after
+---   them; nil: positions just count on by one
+function removal.places(cut, question, cot)
+  local removed = count_removed(cut, cot)
+  local has_gaps = cut.side ~= C.ICOT_LEFT and removed > 0 and removed < cot
+  if cut.positions ~= C.ICOT_KEPT or not has_gaps then return nil end
+  local places = { cot = {}, rest = question + cot + 1 }
+  for i = 0, cot - 1 do
+    if is_left(cut, cot, i, removed) then places.cot[#places.cot + 1] = question + 1 + i end
+  end
+  return places
+end
+
+return removal
