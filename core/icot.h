@@ -225,14 +225,27 @@ ICOT_API int icot_corpus_reserve(icot_corpus *corpus, int64_t examples, int64_t 
 ICOT_API int icot_corpus_append(icot_corpus *corpus, const int32_t *question, int64_t n_question,
                                 const int32_t *cot, int64_t n_cot, const int32_t *answer,
                                 int64_t n_answer);
+/*
+ * Says where the reasoning steps of the example appended last end: ends (n) are CoT tokens counted
+ * from its start, ascending, the last equal to the CoT's length (n = 0: the CoT is empty). Once per
+ * example; examples need not be marked.
+ */
+ICOT_API int icot_corpus_mark_steps(icot_corpus *corpus, const int32_t *ends, int64_t n);
 ICOT_API int64_t icot_corpus_size(const icot_corpus *corpus);
 ICOT_API int64_t icot_corpus_bytes(const icot_corpus *corpus);
-/* A number that tells corpora apart: equal for equal examples, another for nearly all others. */
+/*
+ * A number that tells corpora apart: equal for equal examples, another for nearly all others. Marks
+ * of steps do not count: they follow from the examples and from how these were made.
+ */
 ICOT_API uint64_t icot_corpus_digest(const icot_corpus *corpus);
 ICOT_API int icot_corpus_lengths(const icot_corpus *corpus, int64_t index, icot_example *out);
 /* Copies question, cot and answer of one example, end to end, into tokens (their total length). */
 ICOT_API int icot_corpus_read(const icot_corpus *corpus, int64_t index, int32_t *tokens,
                               int64_t capacity);
+/* Where an example's steps end; *n is -1 if they were never marked. The array belongs to the corpus
+ * and is good until the next marks are set. */
+ICOT_API int icot_corpus_steps(const icot_corpus *corpus, int64_t index, const int32_t **ends,
+                               int64_t *n);
 
 /* ICOT_ORDERED: in an order of the caller's, see icot_removal.ranks */
 typedef enum icot_side { ICOT_LEFT = 0, ICOT_RIGHT = 1, ICOT_ORDERED = 2 } icot_side;

@@ -6,6 +6,11 @@
 ---
 ---   9 1 * 4 3||6 7 0 + 0 7 5 0 #### 6 4 6 0          19 * 34 = 76 + 570 = 646
 ---
+--- A reasoning step is a partial product with the running sum after it and the `+` before the next one, so
+--- that what is left after removing whole steps from the left begins with a partial product:
+---
+---   [ 1 7 4 3 3 + ] [ 0 6 7 8 4 1 ( 1 3 2 2 8 1 ) + ] [ 0 0 7 5 1 1 1 ( 1 3 9 7 9 2 1 ) + ] [ 0 0 0 7 5 1 1 1 ]
+---
 --- Operands have exactly n digits. The splits share no pair of operands, where a * b and b * a count
 --- as the same pair; no split has an example twice. The examples of a split depend on the seed and
 --- on the splits drawn before it: test first, then valid, then train. So the held-out examples do not
@@ -48,6 +53,7 @@ local function new_corpus(symbols, digits, count)
   return written, function(...)
     page:write(...)
     written:append_arrays(page.question, page.n_question, page.cot, page.n_cot, page.answer, page.n_answer)
+    written:mark_step_arrays(page.ends, page.n_ends)
   end
 end
 

@@ -9,6 +9,7 @@
 #define ICOT_BASE_MEMORY_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Gives `bytes` bytes (0 is allowed), not cleared; fails with a message when there are none. */
 int memory_alloc(size_t bytes, void **out);
@@ -19,6 +20,14 @@ int memory_alloc_zero(size_t count, size_t size, void **out);
 /* Grows or shrinks a block, keeping its contents; *block may be NULL. On failure it is as before.
  */
 int memory_resize(void **block, size_t bytes);
+
+/*
+ * Makes an array hold at least `count` elements of `size` bytes; *capacity counts elements and
+ * follows on success only. memory_grow takes half as much again when it has to take more, so that
+ * an array may grow one by one.
+ */
+int memory_reserve(void **block, int64_t *capacity, int64_t count, int64_t size);
+int memory_grow(void **block, int64_t *capacity, int64_t count, int64_t size);
 
 void memory_free(void *block); /* NULL is allowed */
 

@@ -2,11 +2,12 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "text/steps.h"
 
 #include <string.h>
 
 /* Example i lies between bounds[3i] and bounds[3i+3]: question, CoT and answer in turn. */
-enum { PARTS = 3, FIRST_TOKENS = 1024, FIRST_BOUNDS = 256 };
+enum { PARTS = 3 };
 
 struct icot_corpus {
     int64_t vocab_size;
@@ -15,6 +16,7 @@ struct icot_corpus {
     int64_t *bounds; /* (bounds_capacity), the first 3 * n_examples + 1 in use */
     int64_t n_examples;
     int64_t token_capacity, bounds_capacity;
+    step_marks marks;
 };
 
 static int token_bytes_for(int64_t vocab_size)
@@ -49,36 +51,18 @@ void icot_corpus_free(icot_corpus *corpus)
     if (!corpus) return;
     memory_free(corpus->tokens);
     memory_free(corpus->bounds);
+    step_marks_free(&corpus->marks);
     memory_free(corpus);
 }
 
 /* ---- Growth ---------------------------------------------------------------------------------- */
 
-/* Makes *block hold count elements of the given size; the capacity follows only on success. */
-static int grow_to(void **block, int64_t *capacity, int64_t count, int64_t size)
-{
-    if (count <= *capacity) return ICOT_OK;
-    int64_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes)) {
-        return fail("out of memory: %lld x %lld bytes is larger than the address space",
-                    (long long)count, (long long)size);
-    }
-    if (memory_resize(block, (size_t)bytes)) return ICOT_FAILED;
-    *capacity = count;
-    return ICOT_OK;
-}
-
-static int grow_bounds(icot_corpus *corpus, int64_t count)
+static int reserve_bounds(icot_corpus *corpus, int64_t count)
 {
     void *block = corpus->bounds;
-    int failed = grow_to(&block, &corpus->bounds_capacity, count, sizeof *corpus->bounds);
+    int failed = memory_reserve(&block, &corpus->bounds_capacity, count, sizeof *corpus->bounds);
     corpus->bounds = block;
     return failed;
-}
-
-static int grow_tokens(icot_corpus *corpus, int64_t count)
-{
-    return grow_to(&corpus->tokens, &corpus->token_capacity, count, corpus->token_bytes);
 }
 
 int icot_corpus_reserve(icot_corpus *corpus, int64_t examples, int64_t tokens)
@@ -87,28 +71,22 @@ int icot_corpus_reserve(icot_corpus *corpus, int64_t examples, int64_t tokens)
         return fail("corpus: cannot reserve room for %lld examples of %lld tokens in all",
                     (long long)examples, (long long)tokens);
     }
-    return grow_bounds(corpus, PARTS * examples + 1) || grow_tokens(corpus, tokens) ? ICOT_FAILED
-                                                                                    : ICOT_OK;
-}
-
-/* What to make room for when `needed` is more than there is: half as much again, at least. */
-static int64_t grown(int64_t needed, int64_t capacity, int64_t first)
-{
-    if (needed <= capacity) return capacity;
-    int64_t larger = capacity + capacity / 2;
-    if (larger < first) larger = first;
-    return larger > needed ? larger : needed;
+    if (reserve_bounds(corpus, PARTS * examples + 1) ||
+        memory_reserve(&corpus->tokens, &corpus->token_capacity, tokens, corpus->token_bytes)) {
+        return ICOT_FAILED;
+    }
+    return ICOT_OK;
 }
 
 static int make_room(icot_corpus *corpus, int64_t tokens)
 {
-    int64_t bounds_needed = PARTS * (corpus->n_examples + 1) + 1;
-    int64_t tokens_needed = corpus->bounds[PARTS * corpus->n_examples] + tokens;
-    if (grow_bounds(corpus, grown(bounds_needed, corpus->bounds_capacity, FIRST_BOUNDS)) ||
-        grow_tokens(corpus, grown(tokens_needed, corpus->token_capacity, FIRST_TOKENS))) {
-        return ICOT_FAILED;
-    }
-    return ICOT_OK;
+    const int64_t tokens_needed = corpus->bounds[PARTS * corpus->n_examples] + tokens;
+    void *bounds = corpus->bounds;
+    int failed = memory_grow(&bounds, &corpus->bounds_capacity,
+                             PARTS * (corpus->n_examples + 1) + 1, sizeof *corpus->bounds);
+    corpus->bounds = bounds;
+    return failed || memory_grow(&corpus->tokens, &corpus->token_capacity, tokens_needed,
+                                 corpus->token_bytes);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
@@ -175,6 +153,33 @@ int icot_corpus_append(icot_corpus *corpus, const int32_t *question, int64_t n_q
     return ICOT_OK;
 }
 
+static int check_ends(const icot_corpus *corpus, const int32_t *ends, int64_t n)
+{
+    const long long index = (long long)corpus->n_examples - 1;
+    const int64_t *bounds = corpus->bounds + PARTS * index;
+    const int64_t n_cot = bounds[2] - bounds[1];
+    int64_t before = 0;
+    for (int64_t k = 0; k < n; k++) {
+        if (ends[k] <= before || ends[k] > n_cot) {
+            return fail("corpus: step %lld of example %lld ends at %d, expected %lld to %lld",
+                        (long long)k + 1, index, ends[k], (long long)before + 1, (long long)n_cot);
+        }
+        before = ends[k];
+    }
+    if (n < 0 || before != n_cot) {
+        return fail("corpus: the steps of example %lld end at %lld, but its CoT has %lld tokens",
+                    index, (long long)before, (long long)n_cot);
+    }
+    return ICOT_OK;
+}
+
+int icot_corpus_mark_steps(icot_corpus *corpus, const int32_t *ends, int64_t n)
+{
+    if (corpus->n_examples == 0) return fail("corpus: there is no example yet to mark steps in");
+    if (check_ends(corpus, ends, n)) return ICOT_FAILED;
+    return step_marks_add(&corpus->marks, corpus->n_examples - 1, ends, n);
+}
+
 /* ---- Reading --------------------------------------------------------------------------------- */
 
 int64_t icot_corpus_size(const icot_corpus *corpus)
@@ -185,7 +190,8 @@ int64_t icot_corpus_size(const icot_corpus *corpus)
 int64_t icot_corpus_bytes(const icot_corpus *corpus)
 {
     return (int64_t)sizeof *corpus + corpus->token_capacity * corpus->token_bytes +
-           corpus->bounds_capacity * (int64_t)sizeof *corpus->bounds;
+           corpus->bounds_capacity * (int64_t)sizeof *corpus->bounds +
+           step_marks_bytes(&corpus->marks);
 }
 
 /* Takes in some bytes, eight at a time; multiplier: 2^64 / the golden ratio. */
@@ -257,4 +263,17 @@ int icot_corpus_read(const icot_corpus *corpus, int64_t index, int32_t *tokens, 
     }
     corpus_copy(corpus, at.question, at.end, tokens);
     return ICOT_OK;
+}
+
+int corpus_steps(const icot_corpus *corpus, int64_t index, const int32_t **ends, int64_t *n)
+{
+    example_bounds at;
+    if (corpus_bounds(corpus, index, &at)) return ICOT_FAILED;
+    step_marks_find(&corpus->marks, index, ends, n);
+    return ICOT_OK;
+}
+
+int icot_corpus_steps(const icot_corpus *corpus, int64_t index, const int32_t **ends, int64_t *n)
+{
+    return corpus_steps(corpus, index, ends, n);
 }

@@ -28,18 +28,23 @@ end
 ---@field n_question integer
 ---@field n_cot integer
 ---@field n_answer integer
+---@field ends ffi.cdata* int32, (n_ends) where the steps of the CoT end, the same for all examples
+---@field n_ends integer n: one per partial product
 local Writer = {}
 Writer.__index = Writer
 
--- Tokens of the CoT: partial product i has n+1+i digits; a `+` before each but the first; a running
--- sum of as many digits, in parentheses, after each but the first and the last.
-local function cot_length(n)
-  local length = n - 1
+-- Where the steps of the CoT end, in tokens from its start; the last is its length. A step is a partial
+-- product, of n+1+i digits, with what follows it: a running sum of as many digits, in parentheses (but
+-- not after the first and the last), and the `+`. So after a step the next partial product begins.
+local function step_ends(n)
+  local ends, at = ids_of(n), 0
   for i = 0, n - 1 do
-    length = length + n + 1 + i
-    if i > 0 and i < n - 1 then length = length + n + 1 + i + 2 end
+    at = at + n + 1 + i
+    if i > 0 and i < n - 1 then at = at + n + 1 + i + 2 end
+    if i < n - 1 then at = at + 1 end
+    ends[i] = at
   end
-  return length
+  return ends
 end
 
 -- The id of each symbol, and an array of those of the ten digits.
@@ -63,13 +68,15 @@ end
 ---@return icot.multiplication.Writer
 ---raises an error when the vocabulary lacks one of them
 function writer.new(vocabulary, n)
-  local n_question, n_cot, n_answer = 2 * n + 1, cot_length(n), 2 * n
+  local ends = step_ends(n)
+  local n_question, n_cot, n_answer = 2 * n + 1, ends[n - 1], 2 * n
   local ids, digit_ids = symbol_ids(vocabulary)
   return setmetatable({
     n = n,
     digit_ids = digit_ids, times = ids['*'], plus = ids['+'], open = ids['('], close = ids[')'],
     n_question = n_question, n_cot = n_cot, n_answer = n_answer,
     question = ids_of(n_question), cot = ids_of(n_cot), answer = ids_of(n_answer),
+    ends = ends, n_ends = n,
     a = ids_of(n), b = ids_of(n),                       -- digits, least first
     partial = ids_of(2 * n + 1), sum = ids_of(2 * n + 1), -- of the current step
   }, Writer)

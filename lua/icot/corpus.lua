@@ -85,6 +85,20 @@ function Corpus:append(question, cot, answer)
   self:append_arrays(q, n_question, c, n_cot, a, n_answer)
 end
 
+--- Says where the reasoning steps of the example added last end. Once per example; examples need not be marked.
+---@param ends ffi.cdata* int32, (n) CoT tokens counted from its start, ascending; the last is the CoT's length
+---@param n integer 0 only if the CoT is empty
+---raises an error when these are no such ends, or the example is marked already
+function Corpus:mark_step_arrays(ends, n)
+  core.check(C.icot_corpus_mark_steps(live(self), ends, n))
+end
+
+--- The same, given as a Lua array.
+---@param ends integer[]
+function Corpus:mark_steps(ends)
+  self:mark_step_arrays(ffi.new('int32_t[?]', #ends, ends), #ends)
+end
+
 -- ---- Reading them -------------------------------------------------------------------------------
 
 local lengths_out = ffi.new('icot_example')
@@ -115,6 +129,20 @@ function Corpus:example(index)
     cot = part(n_question, n_cot),
     answer = part(n_question + n_cot, n_answer),
   }
+end
+
+local ends_out, n_out = ffi.new('const int32_t *[1]'), ffi.new('int64_t[1]')
+
+--- Where the reasoning steps of an example end.
+---@param index integer 0 … size-1
+---@return integer[]? ends CoT tokens counted from its start, the last is the CoT's length; nil: they were never marked
+function Corpus:steps(index)
+  core.check(C.icot_corpus_steps(live(self), index, ends_out, n_out))
+  local n = tonumber(n_out[0])
+  if n < 0 then return nil end
+  local ends = {}
+  for k = 1, n do ends[k] = ends_out[0][k - 1] end
+  return ends
 end
 
 --- An example as a line `question||cot #### answer`.

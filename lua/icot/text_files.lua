@@ -79,9 +79,15 @@ end
 
 -- ---- The examples -------------------------------------------------------------------------------
 
+-- Marks the reasoning steps of the example added last, if there is a way to find them.
+local function mark_steps(read, steps_of, cot, encoded)
+  local ends = steps_of and steps_of(cot, encoded)
+  if ends then read:mark_steps(ends) end
+end
+
 ---@param rule { max_length?: integer, leave_out?: boolean } what becomes of a longer example: an error, or left out
 ---@return icot.Corpus read, integer left_out
-local function read_corpus(path, where, symbols, rule)
+local function read_corpus(path, where, symbols, rule, steps_of)
   local read, q, c, a = corpus.new(symbols), new_buffer(), new_buffer(), new_buffer()
   local examples, left_out = 0, 0
   for number, question, cot, answer in example_file.examples(path, where) do
@@ -92,6 +98,7 @@ local function read_corpus(path, where, symbols, rule)
     local length = q.count + c.count + a.count + dataset.SEPARATORS
     if not rule.max_length or length <= rule.max_length then
       read:append_arrays(q.ids, q.count, c.ids, c.count, a.ids, a.count)
+      mark_steps(read, steps_of, cot, c)
     elseif rule.leave_out then
       left_out = left_out + 1
     else
@@ -114,17 +121,18 @@ end
 ---   a longer example than options.max_length
 ---@return icot.Dataset
 ---raises an error for a missing, empty or malformed file, with the line's number
-function text_files.load(task, options, wanted, rules)
+function text_files.load(task, options, wanted, rules, step_finder)
   if not (options.train or options.valid or options.test) then
     errors.raise('%s: no file given, expected at least one of train, valid and test', task)
   end
   local symbols = vocabulary_of(options)
+  local steps_of = step_finder and step_finder(symbols)
   local parts = { task = task, vocabulary = symbols, notes = {} }
   for _, split in ipairs(dataset.splits) do
     local path, rule = options[split], rules and rules[split] or { max_length = options.max_length }
     if path and (wanted or split) == split then
       local left_out
-      parts[split], left_out = read_corpus(path, 'dataset.' .. split, symbols, rule)
+      parts[split], left_out = read_corpus(path, 'dataset.' .. split, symbols, rule, steps_of)
       if left_out > 0 then
         table.insert(parts.notes, ('%s: %d of %d examples are longer than %d tokens and left out'):format(
           split, left_out, left_out + parts[split]:size(), rule.max_length))

@@ -206,6 +206,166 @@ static void test_failed_allocations_change_nothing(void **state)
     assert_int_equal(after.live, before.live);
 }
 
+/* ---- Marks of reasoning steps ---------------------------------------------------------------- */
+
+static void append_with_cot(icot_corpus *corpus, int64_t n_cot)
+{
+    static const int32_t ids[64];
+    assert_int_equal(icot_corpus_append(corpus, ids, 1, ids, n_cot, ids, 1), 0);
+}
+
+static void assert_steps(const icot_corpus *corpus, int64_t index, const int32_t *expected,
+                         int64_t n_expected)
+{
+    const int32_t *ends = NULL;
+    int64_t n = -2;
+    assert_int_equal(icot_corpus_steps(corpus, index, &ends, &n), 0);
+    assert_int_equal(n, n_expected);
+    if (n < 0) assert_null(ends);
+    if (n >= 0) assert_non_null(ends);
+    if (n > 0) assert_memory_equal(ends, expected, (size_t)n * sizeof *ends);
+}
+
+/* The pattern of example i: nearly 2,000 different ones, each once or twice. */
+static int64_t make_ends(int64_t i, int32_t *ends)
+{
+    int64_t n = 0;
+    for (int bit = 0; bit < 11; bit++) {
+        if (i % 2000 >> bit & 1) ends[n++] = bit + 1;
+    }
+    if (n == 0 || ends[n - 1] != 12) ends[n++] = 12;
+    return n;
+}
+
+static void test_marks_come_back(void **state)
+{
+    (void)state;
+    icot_corpus *corpus = new_corpus(16);
+    int32_t ends[16];
+    for (int64_t i = 0; i < 3000; i++) {
+        append_with_cot(corpus, 12);
+        if (i % 3 < 2) {
+            assert_int_equal(icot_corpus_mark_steps(corpus, ends, make_ends(i, ends)), 0);
+        }
+    }
+    for (int64_t i = 0; i < 3000; i++) {
+        int64_t n = make_ends(i, ends);
+        assert_steps(corpus, i, ends, i % 3 < 2 ? n : -1);
+    }
+    icot_corpus_free(corpus);
+}
+
+static void test_marks_of_an_empty_cot(void **state)
+{
+    (void)state;
+    icot_corpus *corpus = new_corpus(16);
+    int32_t one = 1;
+    for (int i = 0; i < 3; i++) append_with_cot(corpus, 0);
+    assert_steps(corpus, 2, NULL, -1);
+    assert_int_equal(icot_corpus_mark_steps(corpus, NULL, 0), 0);
+    assert_steps(corpus, 0, NULL, -1);
+    assert_steps(corpus, 2, NULL, 0);
+    append_with_cot(corpus, 0);
+    assert_fails_with(icot_corpus_mark_steps(corpus, &one, 1), "ends at 1");
+    assert_steps(corpus, 3, NULL, -1);
+    icot_corpus_free(corpus);
+}
+
+static void test_refuses_bad_marks(void **state)
+{
+    (void)state;
+    icot_corpus *corpus = new_corpus(16);
+    const int32_t *found;
+    int64_t n;
+    int32_t good[] = {3, 5}, twice[] = {3, 3, 5}, falling[] = {4, 3, 5}, beyond[] = {3, 6};
+    int32_t zero[] = {0, 5}, negative[] = {-1, 5}, too_short[] = {3, 4};
+    assert_fails_with(icot_corpus_mark_steps(corpus, good, 2), "no example yet");
+    append_with_cot(corpus, 9);
+    append_with_cot(corpus, 5);
+    assert_fails_with(icot_corpus_mark_steps(corpus, twice, 3),
+                      "step 2 of example 1 ends at 3, expected 4 to 5");
+    assert_fails_with(icot_corpus_mark_steps(corpus, falling, 3), "step 2 of example 1 ends at 3");
+    assert_fails_with(icot_corpus_mark_steps(corpus, beyond, 2), "ends at 6, expected 4 to 5");
+    assert_fails_with(icot_corpus_mark_steps(corpus, zero, 2), "step 1 of example 1 ends at 0");
+    assert_fails_with(icot_corpus_mark_steps(corpus, negative, 2), "ends at -1");
+    assert_fails_with(icot_corpus_mark_steps(corpus, too_short, 2), "end at 4, but its CoT has 5");
+    assert_fails_with(icot_corpus_mark_steps(corpus, NULL, 0), "end at 0, but its CoT has 5");
+    assert_fails_with(icot_corpus_mark_steps(corpus, good, -1), "but its CoT has 5");
+    assert_steps(corpus, 1, NULL, -1);
+    assert_int_equal(icot_corpus_mark_steps(corpus, good, 2), 0);
+    assert_fails_with(icot_corpus_mark_steps(corpus, good, 2), "example 1 are marked already");
+    assert_steps(corpus, 1, good, 2);
+    assert_fails_with(icot_corpus_steps(corpus, 2, &found, &n), "no example 2");
+    icot_corpus_free(corpus);
+}
+
+static void test_marks_leave_the_digest_alone(void **state)
+{
+    (void)state;
+    icot_corpus *plain = new_corpus(16), *marked = new_corpus(16);
+    int32_t ends[] = {2, 4};
+    for (int i = 0; i < 10; i++) {
+        append_with_cot(plain, 4);
+        append_with_cot(marked, 4);
+        assert_int_equal(icot_corpus_mark_steps(marked, ends, 2), 0);
+    }
+    assert_true(icot_corpus_digest(plain) == icot_corpus_digest(marked));
+    icot_corpus_free(plain);
+    icot_corpus_free(marked);
+}
+
+/* Of many examples that share a pattern each takes 4 bytes, with room to grow 6. */
+static void test_bytes_of_marks(void **state)
+{
+    (void)state;
+    enum { EXAMPLES = 50000 };
+    icot_corpus *corpus = new_corpus(16);
+    int32_t ends[9];
+    for (int k = 0; k < 9; k++) ends[k] = k + 1;
+    for (int i = 0; i < EXAMPLES; i++) append_with_cot(corpus, 9);
+    int64_t before = icot_corpus_bytes(corpus);
+    icot_corpus_free(corpus);
+
+    corpus = new_corpus(16);
+    for (int i = 0; i < EXAMPLES; i++) {
+        append_with_cot(corpus, 9);
+        assert_int_equal(icot_corpus_mark_steps(corpus, ends, 9), 0);
+    }
+    int64_t marks = icot_corpus_bytes(corpus) - before;
+    assert_true(marks >= 4 * EXAMPLES && marks < 6 * EXAMPLES + 8192);
+    icot_corpus_free(corpus);
+}
+
+static void test_failed_allocations_mark_nothing(void **state)
+{
+    (void)state;
+    icot_memory before, after;
+    icot_memory_read(&before);
+    icot_corpus *corpus = new_corpus(16);
+    int32_t ends[16];
+    int64_t failures = 0;
+    for (int64_t i = 0; i < 2000; i++) {
+        append_with_cot(corpus, 12);
+        int64_t n = make_ends(i, ends);
+        icot_memory_fail_at(1 + i % 2);
+        if (icot_corpus_mark_steps(corpus, ends, n)) {
+            failures++;
+            icot_memory_fail_at(0);
+            assert_steps(corpus, i, NULL, -1);
+            assert_int_equal(icot_corpus_mark_steps(corpus, ends, n), 0);
+        }
+        icot_memory_fail_at(0);
+    }
+    assert_true(failures > 6);
+    for (int64_t i = 0; i < 2000; i++) {
+        int64_t n = make_ends(i, ends);
+        assert_steps(corpus, i, ends, n);
+    }
+    icot_corpus_free(corpus);
+    icot_memory_read(&after);
+    assert_int_equal(after.live, before.live);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +377,12 @@ int main(void)
         cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_bytes_per_example),
         cmocka_unit_test(test_failed_allocations_change_nothing),
+        cmocka_unit_test(test_marks_come_back),
+        cmocka_unit_test(test_marks_of_an_empty_cot),
+        cmocka_unit_test(test_refuses_bad_marks),
+        cmocka_unit_test(test_marks_leave_the_digest_alone),
+        cmocka_unit_test(test_bytes_of_marks),
+        cmocka_unit_test(test_failed_allocations_mark_nothing),
     };
     return cmocka_run_group_tests_name("corpus", tests, NULL, NULL);
 }

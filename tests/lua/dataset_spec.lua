@@ -27,6 +27,23 @@ describe('corpus', function()
     kept:free()
   end)
 
+  it('gives marks of steps back, and nil where there are none', function()
+    local kept = corpus.new(symbols)
+    kept:append({ 2 }, { 3, 3, 4 }, { 2 })
+    kept:append({ 2 }, { 3, 3, 4 }, { 2 })
+    kept:mark_steps { 1, 3 }
+    kept:append({ 2 }, {}, { 2 })
+    kept:mark_steps {}
+    assert.is_nil(kept:steps(0))
+    assert.same({ 1, 3 }, kept:steps(1))
+    assert.same({}, kept:steps(2))
+    assert_mentions(message_of(kept.steps, kept, 3), 'no example 3')
+    assert_mentions(message_of(kept.mark_steps, kept, {}), 'example 2 are marked already')
+    kept:append({ 2 }, { 3, 3 }, { 2 })
+    assert_mentions(message_of(kept.mark_steps, kept, { 1 }), 'end at 1, but its CoT has 2')
+    kept:free()
+  end)
+
   it('refuses ids and numbers that do not exist', function()
     local kept = corpus.new(symbols)
     assert_mentions(message_of(kept.append, kept, { 5 }, {}, { 2 }), 'token 1 of the question', 'expected 0 to 4')
@@ -151,6 +168,20 @@ describe('text', function()
     assert.equal("dataset.train: cannot read '/': Is a directory", message_of(load, { train = '/' }))
     assert_mentions(message_of(load, {}), 'at least one of train, valid and test')
     assert_mentions(message_of(load, { train = 7 }), 'train: got 7, expected a string')
+  end)
+
+  it('marks the steps that a token ends', function()
+    local path = file_with '1 * 2||6 + 7 0 + ( 8 #### 4\n1|| #### 2\n1||6 + #### 3\n'
+    local read = load { train = path, step_end = '+' }
+    assert.same({ 2, 5, 7 }, read.train:steps(0))
+    assert.same({}, read.train:steps(1))
+    assert.same({ 2 }, read.train:steps(2))
+    read:free()
+    read = load { train = path }
+    assert.is_nil(read.train:steps(0))
+    read:free()
+    assert_mentions(message_of(load, { train = path, step_end = '-' }), "step_end: '-' is no token")
+    assert_mentions(message_of(load, { train = path, step_end = '6 +' }), "step_end: '6 +' is 2 tokens")
   end)
 
   it('holds sequences to max_length', function()

@@ -45,6 +45,24 @@ describe('gsm8k', function()
     read:free()
   end)
 
+  it('marks each calculation as a step, whatever it is cut into', function()
+    local prose, none = 'q||so <<1+1=2>> #### 2\n', 'q|| #### 2\n'
+    for _, tokenizer in ipairs { 'character', 'word', tiny_bpe.write() } do
+      local read = load { test = temporary.file(SHORT .. LONG .. prose .. none), tokenizer = tokenizer }
+      local cot, ends = read.test:example(1).cot, read.test:steps(1)
+      assert.equal(2, #ends)
+      assert.equal(#cot, ends[2])
+      local first, second = {}, {}
+      for i, id in ipairs(cot) do table.insert(i <= ends[1] and first or second, id) end
+      assert.equal('<<1000*2=2000>>' .. (tokenizer == 'character' and ' ' or ''), read.vocabulary:decode_part(first))
+      assert.equal('<<2000/2=1000>>', read.vocabulary:decode_part(second))
+      assert.same({ (select(2, read.test:lengths(0))) }, read.test:steps(0))
+      assert.is_nil(read.test:steps(2))
+      assert.same({}, read.test:steps(3))
+      read:free()
+    end
+  end)
+
   it('leaves out training examples that are too long, and says so; never held-out ones', function()
     local path = temporary.file(SHORT .. LONG .. SHORT)
     local read = load { train = path, valid = path, max_length = 60 }

@@ -163,6 +163,50 @@ describe('multiplication', function()
     end
   end)
 
+  -- The text of each step of an example, as its marks cut it.
+  local function steps_of(examples, index)
+    local cot, steps, first = examples:example(index).cot, {}, 1
+    for i, last in ipairs(assert(examples:steps(index))) do
+      local ids = {}
+      for k = first, last do ids[#ids + 1] = cot[k] end
+      steps[i], first = examples.vocabulary:decode_part(ids), last + 1
+    end
+    return steps
+  end
+
+  it('marks as steps the partial products, each with what follows it', function()
+    local made = load { digits = 4, train = 20, valid = 3, test = 3, sparse = 5 }
+    for _, split in ipairs(dataset.splits) do
+      for i = 0, made[split]:size() - 1 do
+        local steps = steps_of(made[split], i)
+        assert.equal(4, #steps)
+        assert.truthy(steps[1]:find('^' .. ('%d '):rep(5) .. '%+$'))
+        assert.truthy(steps[2]:find('^' .. ('%d '):rep(6) .. '%( ' .. ('%d '):rep(6) .. '%) %+$'))
+        assert.truthy(steps[3]:find('^' .. ('%d '):rep(7) .. '%( ' .. ('%d '):rep(7) .. '%) %+$'))
+        assert.truthy(steps[4]:find('^' .. ('%d '):rep(7) .. '%d$'))
+        assert.equal(made[split]:text(i):match('||(.*) ####'), table.concat(steps, ' '))
+      end
+    end
+    made:free()
+    local smallest = load { digits = 2, train = 0, valid = 0, test = 1 }
+    assert.same({ 4, 8 }, smallest.test:steps(0))
+    smallest:free()
+  end)
+
+  it('makes the examples that it always made', function()
+    for given, digests in pairs {
+      [{ digits = 3, train = 2000, valid = 100, test = 100, sparse = 500 }] =
+        'cc38446987087844 1f9872121021d430 1797e186060bffb3',
+      [{ digits = 4, train = 3000, valid = 100, test = 100 }] = '71bf69efa17f1903 4568b7e11f7585b9 33487a1a2ed6590f',
+      [{ digits = 12, train = 300, valid = 20, test = 20, seed = 7, sparse = 100 }] =
+        'b91cdb181747dd20 e498f3386274d4d8 1ac21a7033b55ac5',
+    } do
+      local made = load(given)
+      assert.equal(digests, made:digest())
+      made:free()
+    end
+  end)
+
   it('says so when all sparse pairs are held out', function()
     local message = expect.user_error(load, { digits = 2, train = 0, valid = 2050, test = 2045, sparse = 1, zeros = 1 })
     assert_mentions(message, 'zeros=1 are held out')
