@@ -3,19 +3,13 @@
 --- Deliberately another way than the writer takes, so that one mistake can't hide in both: every
 --- number of the CoT is computed straight from the operands (all products of two digits that belong
 --- to a place are summed first, carries come last) and the expected words are compared one by one.
+local difference = require 'datasets.arithmetic.difference'
+
 local checker = {}
 
 local LEAST_DIGITS, MOST_DIGITS = 2, 20
 
 -- ---- Reading ------------------------------------------------------------------------------------
-
--- The words of a text that is separated by single spaces.
-local function words_of(text)
-  local words = {}
-  if text == '' then return words end
-  for word in (text .. ' '):gmatch('(.-) ') do words[#words + 1] = word end
-  return words
-end
 
 local function digits_from(words, first, last)
   local digits = {}
@@ -36,7 +30,7 @@ end
 
 -- The two operands, least digit first, or nil and what is wrong with the question.
 local function operands_of(question)
-  local words = words_of(question)
+  local words = difference.words_of(question)
   local times = place_of(words, '*')
   if not times then return nil, "question: there is no '*'" end
   local a, problem = digits_from(words, 1, times - 1)
@@ -90,17 +84,6 @@ local function expected_cot(a, b)
   return words
 end
 
--- What is different between the words of a text and those expected, or nil.
-local function difference(name, text, expected)
-  local words = words_of(text)
-  for i, word in ipairs(expected) do
-    if words[i] and words[i] ~= word then
-      return ("%s: word %d is '%s', expected '%s'"):format(name, i, words[i], word)
-    end
-  end
-  if #words ~= #expected then return ('%s: has %d words, expected %d'):format(name, #words, #expected) end
-end
-
 --- Recomputes an example.
 ---@param question string `a * b`
 ---@param cot string
@@ -111,10 +94,7 @@ function checker.check(question, cot, answer)
   if not a then return b end
   local expected_answer = {}
   append(expected_answer, product(a, b, 1, #b, 2 * #a))
-
-  local in_cot = difference('CoT', cot, expected_cot(a, b))
-  local in_answer = difference('answer', answer, expected_answer)
-  return in_cot and in_answer and in_cot .. '; ' .. in_answer or in_cot or in_answer
+  return difference.of(cot, expected_cot(a, b), answer, expected_answer)
 end
 
 return checker

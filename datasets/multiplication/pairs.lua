@@ -5,8 +5,8 @@
 --- at 40 bytes a pair, and a million of them take well under a second.
 local bit = require 'bit'
 local ffi = require 'ffi'
-local core = require 'icot.core'
 local errors = require 'icot.errors'
+local made_up = require 'icot.made_up'
 
 local bxor, lshift, rshift, tobit = bit.bxor, bit.lshift, bit.rshift, bit.tobit
 local floor, min = math.floor, math.min
@@ -113,13 +113,7 @@ local split_numbers = { test = 1, valid = 2, train = 3, sparse = 4 }
 ---@param count integer how many at a time
 ---@return fun(block: integer): ffi.cdata* numbers double[count], overwritten by the next call; block: 0, 1, …
 function pairs_of.uniforms(seed, split, count)
-  local numbers = counters(count)
-  local key = ffi.new('icot_random_key', { seed = seed, stream = core.C.ICOT_STREAM_DATA })
-  return function(block)
-    key.step = split_numbers[split] * 2 ^ 32 + block
-    core.C.icot_random_uniform(key, count, numbers)
-    return numbers
-  end
+  return made_up.uniforms(seed, split_numbers[split], count)
 end
 
 --- An operand of exactly `digits` digits from two uniform numbers in [0, 1).

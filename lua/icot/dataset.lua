@@ -4,7 +4,7 @@
 ---   options   which options it takes, as icot.options describes them
 ---   load      function(options, wanted) -> icot.Dataset. `wanted`, if given, names the one split
 ---             that is needed; the others may stay empty.
----   check     optional: function(question, cot, answer) -> nil, or what is wrong with an example
+---   check     optional: function(question, cot, answer, options) -> nil, or what is wrong with an example
 local lfs = require 'lfs'
 local errors = require 'icot.errors'
 local names = require 'icot.names'
@@ -15,7 +15,7 @@ local dataset = {}
 ---@class icot.Task
 ---@field options table<string, table>
 ---@field load fun(options: table, wanted?: string): icot.Dataset
----@field check? fun(question: string, cot: string, answer: string): string?
+---@field check? fun(question: string, cot: string, answer: string, options: table): string?
 
 ---@class icot.Dataset
 ---@field task string

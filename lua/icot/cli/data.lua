@@ -1,6 +1,6 @@
 --- `icot data`: checks files of examples, and prints the examples of a dataset.
 ---
----   icot data check FILE [--task multiplication]
+---   icot data check FILE [--task parity --set bits=8]
 ---   icot data multiplication --set digits=4 --split test --count 5
 local dataset = require 'icot.dataset'
 local declare = require 'icot.cli.declare'
@@ -63,11 +63,24 @@ local function print_lengths(report)
   end
 end
 
-local function check_of_task(name)
-  if not name then return nil end
-  local task = dataset.task(name, WHERE, '--')
-  if not task.check then errors.raise("%s: the task '%s' cannot recompute its examples", WHERE, name) end
-  return task.check
+-- The options of a task that `--set` and `--seed` give.
+local function options_from(args, name)
+  local given = {}
+  for _, text in ipairs(args.set or {}) do
+    local setting = overrides.parse(text) or errors.raise('%s: %s', WHERE, select(2, overrides.parse(text)))
+    given = overrides.merge(given, overrides.changes(setting, 1))
+  end
+  if args.seed then given.seed = args.seed end
+  given.task = name
+  return dataset.check(given, WHERE .. ' ' .. name)
+end
+
+local function check_of_task(args)
+  if not args.task then return nil end
+  local task = dataset.task(args.task, WHERE, '--')
+  if not task.check then errors.raise("%s: the task '%s' cannot recompute its examples", WHERE, args.task) end
+  local chosen = options_from(args, args.task)
+  return function(question, cot, answer) return task.check(question, cot, answer, chosen) end
 end
 
 local function verdict(report)
@@ -79,10 +92,11 @@ local function verdict(report)
 end
 
 local function check_file(args)
-  refuse(args, 'icot data check', 'set', 'split', 'count', 'seed')
+  refuse(args, 'icot data check', 'split', 'count')
+  if not args.task then refuse(args, 'icot data check', 'set', 'seed') end
   local path = args.file or errors.raise('%s: no file given: icot data check FILE', WHERE)
   local count = text_files.counter(args.tokenizer or 'word')
-  local report = example_check.file(path, count, check_of_task(args.task), function(number, problem)
+  local report = example_check.file(path, count, check_of_task(args), function(number, problem)
     put(('%s: line %d: %s\n'):format(path, number, problem))
   end)
 
@@ -94,22 +108,11 @@ end
 
 -- ---- icot data TASK -----------------------------------------------------------------------------
 
-local function options_from(args)
-  local given = {}
-  for _, text in ipairs(args.set or {}) do
-    local setting = overrides.parse(text) or errors.raise('%s: %s', WHERE, select(2, overrides.parse(text)))
-    given = overrides.merge(given, overrides.changes(setting, 1))
-  end
-  if args.seed then given.seed = args.seed end
-  given.task = args.what
-  return dataset.check(given, WHERE .. ' ' .. args.what)
-end
-
 local function print_examples(args)
   refuse(args, 'icot data ' .. args.what, 'file', 'task', 'tokenizer')
   dataset.task(args.what, WHERE)
   local split = args.split or 'test'
-  local loaded = dataset.load(options_from(args), split)
+  local loaded = dataset.load(options_from(args, args.what), split)
   local corpus = loaded[split]
   if corpus:size() == 0 then errors.raise('%s %s: the %s split has no examples', WHERE, args.what, split) end
   for i = 0, math.min(args.count or 10, corpus:size()) - 1 do put(corpus:text(i), '\n') end

@@ -1,0 +1,118 @@
+--- Datasets that are made up: questions drawn at random, none twice, none in two splits.
+---
+--- The examples of a split depend on the seed and on the splits drawn before it: test first, then valid, then train. So
+--- the held-out examples do not depend on how many are trained on, and a longer train split begins with the shorter one.
+local ffi = require 'ffi'
+local core = require 'icot.core'
+local corpus = require 'icot.corpus'
+local dataset = require 'icot.dataset'
+local errors = require 'icot.errors'
+local random = require 'icot.random'
+
+local made_up = {}
+
+local BLOCK = 1024 -- questions drawn per call into the core
+local MOST = 2000000 -- examples in a split; the questions drawn are remembered
+
+--- Options that every such dataset has.
+---@param train integer how many training examples by default
+---@return icot.Fields
+function made_up.options(train)
+  return {
+    train = { type = 'integer', min = 0, max = MOST, default = train, doc = 'training examples' },
+    valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'validation examples' },
+    test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'test examples' },
+    seed = { type = 'integer', min = 0, default = 1, doc = 'of the examples' },
+  }
+end
+
+--- Uniform numbers in [0, 1) for examples that are made up.
+---@param seed integer
+---@param part integer what of the dataset they are for; no other part has the same numbers
+---@param count integer how many at a time
+---@return fun(block: integer): ffi.cdata* numbers double[count], overwritten by the next call; block: 0, 1, …
+function made_up.uniforms(seed, part, count)
+  local numbers = ffi.new('double[?]', count)
+  return function(block)
+    core.C.icot_random_uniform(random.key(seed, 'data', part * 2 ^ 32 + block), count, numbers)
+    return numbers
+  end
+end
+
+-- Part of each split in the key of its random numbers. These never change: they are part of what a seed means.
+local parts_of = { test = 1, valid = 2, train = 3 }
+
+---@class icot.MadeUp how a task makes up its examples; a part of one is a list of symbols
+---@field task string
+---@field vocabulary icot.Vocabulary
+---@field options table the values of `made_up.options`
+---@field limits string the options that limit how many questions there are, for a message: 'bits=8'
+---@field questions number how many there are
+---@field numbers integer uniform numbers that a question is made of
+---@field question fun(uniform: ffi.cdata*, at: integer): string[] from uniform[at] … ; each question equally probable
+---@field solve fun(question: string[]): string[], string[], integer[] its CoT, its answer, and where the steps of the
+---   CoT end
+
+local function ids_of(vocabulary, symbols)
+  local ids = {}
+  for i, symbol in ipairs(symbols) do ids[i] = vocabulary.ids[symbol] end
+  return ids
+end
+
+local function append(made, plan, question)
+  local cot, answer, ends = plan.solve(question)
+  local words = plan.vocabulary
+  made:append(ids_of(words, question), ids_of(words, cot), ids_of(words, answer))
+  made:mark_steps(ends)
+end
+
+-- Draws questions until `count` are new, and gives each to `accept`.
+local function draw(plan, split, count, seen, accept)
+  local uniforms = made_up.uniforms(plan.options.seed, parts_of[split], plan.numbers * BLOCK)
+  local accepted, block = 0, 0
+  while accepted < count do
+    local uniform = uniforms(block)
+    block = block + 1
+    for i = 0, BLOCK - 1 do
+      if accepted == count then break end
+      local question = plan.question(uniform, i * plan.numbers)
+      local key = table.concat(question)
+      if not seen[key] then
+        seen[key], accepted = true, accepted + 1
+        accept(question)
+      end
+    end
+  end
+end
+
+local function check_counts(plan, counts)
+  local asked = counts.test + counts.valid + counts.train
+  if asked <= plan.questions then return end
+  errors.raise('%s: %s: test=%d, valid=%d and train=%d are %d questions, only %.0f exist', plan.task, plan.limits,
+               counts.test, counts.valid, counts.train, asked, plan.questions)
+end
+
+--- Makes up the three splits.
+---@param plan icot.MadeUp
+---@param wanted? 'train'|'valid'|'test' the only split that is needed
+---@return icot.Dataset
+---raises an error when more questions are asked for than there are
+function made_up.load(plan, wanted)
+  local options, seen = plan.options, {}
+  local counts = { test = options.test, valid = options.valid, train = options.train }
+  if wanted == 'test' then counts.valid = 0 end
+  if wanted and wanted ~= 'train' then counts.train = 0 end
+  check_counts(plan, counts)
+  local parts = { task = plan.task, vocabulary = plan.vocabulary }
+  for _, split in ipairs { 'test', 'valid', 'train' } do
+    local made = corpus.new(plan.vocabulary)
+    local is_wanted = (wanted or split) == split
+    draw(plan, split, counts[split], seen, function(question)
+      if is_wanted then append(made, plan, question) end
+    end)
+    parts[split] = made
+  end
+  return dataset.assemble(parts)
+end
+
+return made_up
