@@ -11,17 +11,28 @@
 ---
 ---   [ 1 7 4 3 3 + ] [ 0 6 7 8 4 1 ( 1 3 2 2 8 1 ) + ] [ 0 0 7 5 1 1 1 ( 1 3 9 7 9 2 1 ) + ] [ 0 0 0 7 5 1 1 1 ]
 ---
---- Operands have exactly n digits. The splits share no pair of operands, where a * b and b * a count
---- as the same pair; no split has an example twice. The examples of a split depend on the seed and
---- on the splits drawn before it: test first, then valid, then train. So the held-out examples do not
+--- `digits` is the length of both operands, or a list of the first's and the second's; with `digits_from` each operand
+--- has any length from there up, each equally probable. The splits share no pair of operands, where a * b and b * a
+--- count as the same pair; no split has an example twice. The examples of a split depend on the seed and
+--- on the splits drawn before it: test first, then valid, carries, train. So the held-out examples do not
 --- depend on how many are trained on, and a longer train split begins with the shorter one.
+---
+--- `ood` asks for splits out of the distribution of the training examples, which are evaluated at the end of a run:
+---   longer    operands of other lengths: { digits = 6 }, or also digits_from; no pair can be a trained one
+---   carries   the lengths that are trained on, but only pairs with a long carry chain when the partial products are
+---             added (datasets.arithmetic.carries): { chain = 4 }, one pair in 800 of 4 x 4 digits. Such pairs are
+---             among the training examples too, as rarely as chance has it, but none of these.
+--- Each takes `examples`, 1000 by default.
 ---
 --- `sparse` adds that many examples with more zeros among their digits to the train split; these come
 --- with repetition (datasets.multiplication.sparse tells what they are good for).
 local checker = require 'datasets.multiplication.checker'
 local corpus = require 'icot.corpus'
 local dataset = require 'icot.dataset'
+local errors = require 'icot.errors'
 local pairs_of = require 'datasets.multiplication.pairs'
+local schoolbook = require 'datasets.multiplication.schoolbook'
+local shape = require 'datasets.multiplication.shape'
 local sparse = require 'datasets.multiplication.sparse'
 local tokenizer = require 'icot.tokenizer'
 local vocabulary = require 'icot.vocabulary'
@@ -32,8 +43,28 @@ local multiplication = {}
 local SYMBOLS = { '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '+', '(', ')' }
 local MOST = 20000000 -- examples in a split; the pairs drawn are remembered, 40 bytes each
 
+local OOD_EXAMPLES = 1000 -- not the option's default: that would be in the configuration of every recipe
+
+local lengths = { type = 'integer', min = 2, max = 20 }
+
+local function digits(doc, default)
+  return { type = { 'integer', 'list' }, min = 2, max = 20, each = lengths, default = default, doc = doc }
+end
+
+local ood_examples = { type = 'integer', min = 1, max = MOST, doc = 'default: 1000' }
+local ood = {
+  longer = { type = 'table', doc = 'operands of other lengths', fields = {
+    digits = digits 'of each operand, as above', digits_from = digits 'fewest, as above', examples = ood_examples,
+  } },
+  carries = { type = 'table', doc = 'long carry chains', fields = {
+    chain = { type = 'integer', min = 1, max = 20, doc = 'least length of the longest chain' }, examples = ood_examples,
+  } },
+}
+
 multiplication.options = {
-  digits = { type = 'integer', min = 2, max = 20, default = 4, doc = 'digits of each operand' },
+  digits = digits('digits of each operand, or a list: of the first and the second', 4),
+  digits_from = digits 'fewest digits, the same; lengths are mixed then. Default: as digits',
+  ood = { type = 'table', fields = ood, doc = 'splits that are evaluated at the end of a run' },
   train = { type = 'integer', min = 0, max = MOST, default = 808000, doc = 'training examples' },
   valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'validation examples' },
   test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'test examples' },
@@ -46,43 +77,94 @@ multiplication.options = {
 
 multiplication.check = checker.check
 
--- An empty corpus for `count` examples, and what writes the next one into it.
-local function new_corpus(symbols, digits, count)
-  local page = writer.new(symbols, digits)
-  local written = corpus.new(symbols, count, count * (page.n_question + page.n_cot + page.n_answer))
-  return written, function(...)
-    page:write(...)
+-- ---- Splits out of distribution -----------------------------------------------------------------
+
+-- What `options.ood` asks for: the number of examples by the name of the split, and their names in order.
+local function ood_counts(options, trained)
+  local longer, chains = options.ood.longer, options.ood.carries
+  local counts, names = {}, {}
+  local function add(name, given, leading)
+    if not given[leading] and next(given) then
+      errors.raise('multiplication: ood.%s: %s is missing', name, leading)
+    elseif given[leading] then
+      counts[name], names[#names + 1] = given.examples or OOD_EXAMPLES, name
+    end
+  end
+  add('longer', longer, 'digits')
+  add('carries', chains, 'chain')
+  local longer_shape = counts.longer and shape.of(longer.digits, longer.digits_from)
+  if longer_shape and longer_shape:meets(trained) then
+    errors.raise('multiplication: ood.longer: %s can be pairs that are trained on with %s', longer_shape.text,
+                 trained.text)
+  end
+  return counts, names, longer_shape
+end
+
+-- ---- The examples -------------------------------------------------------------------------------
+
+-- Writes examples of any lengths into a corpus.
+local function writer_into(written)
+  local pages = {}
+  local function page_for(n, m)
+    local key = n * 100 + m
+    pages[key] = pages[key] or writer.new(written.vocabulary, n, m)
+    return pages[key]
+  end
+  return function(a_high, a_low, b_high, b_low)
+    local page = page_for(schoolbook.length(a_high, a_low), schoolbook.length(b_high, b_low))
+    page:write(a_high, a_low, b_high, b_low)
     written:append_arrays(page.question, page.n_question, page.cot, page.n_cot, page.answer, page.n_answer)
     written:mark_step_arrays(page.ends, page.n_ends)
   end
 end
 
+-- An empty corpus for `count` examples of a shape. Where lengths are mixed, room for tokens is made as it is needed.
+local function new_corpus(symbols, of, count)
+  if of.is_mixed then return corpus.new(symbols, count) end
+  local page = writer.new(symbols, of.a.to, of.b.to)
+  return corpus.new(symbols, count, count * (page.n_question + page.n_cot + page.n_answer))
+end
+
 -- The examples of a split, or none.
-local function write_split(split, symbols, options, drawn, is_wanted)
+local function write_split(split, symbols, options, of, drawn, is_wanted)
   local range, n_sparse = drawn.ranges[split], split == 'train' and options.sparse or 0
   if not is_wanted then return corpus.new(symbols) end
-  local written, write = new_corpus(symbols, options.digits, range.last - range.first + n_sparse)
+  local written = new_corpus(symbols, of, range.last - range.first + n_sparse)
+  local write = writer_into(written)
   for i = range.first, range.last - 1 do write(drawn:operands(i)) end
-  sparse.draw(options.digits, options.seed, options.zeros, n_sparse, drawn, write)
+  sparse.draw(of, options.seed, options.zeros, n_sparse, drawn, write)
   return written
+end
+
+-- How many pairs to draw for each split: none for those drawn after the only one that is needed.
+local function counts_of(options, carries, wanted)
+  local counts = { test = options.test, valid = options.valid, carries = carries or 0, train = options.train }
+  for _, split in ipairs { 'train', 'carries', 'valid' } do
+    if wanted == split or not wanted then break end
+    counts[split] = 0
+  end
+  return counts
 end
 
 --- Makes up the examples.
 ---@param options table values of `multiplication.options`
----@param wanted? 'train'|'valid'|'test' the only split that is needed
+---@param wanted? 'train'|'valid'|'test'|'longer'|'carries' the only split that is needed
 ---@return icot.Dataset
 ---raises an error when there are fewer pairs of operands than asked for
 function multiplication.load(options, wanted)
   local symbols = options.tokenizer and tokenizer.load(options.tokenizer) or vocabulary.new('word', SYMBOLS)
-  local counts = { test = options.test, valid = options.valid, train = options.train }
-  if wanted == 'test' then counts.valid = 0 end
-  if wanted and wanted ~= 'train' then counts.train = 0 end
+  local trained = shape.of(options.digits, options.digits_from)
+  local ood_of, names, longer = ood_counts(options, trained)
+  local counts = counts_of(options, ood_of.carries, wanted)
+  local drawn = pairs_of.draw(trained, options.seed, counts, options.ood.carries.chain)
 
-  local drawn = pairs_of.draw(options.digits, options.seed, counts)
-  local parts = { task = 'multiplication', vocabulary = symbols }
-  for _, split in ipairs(dataset.splits) do
-    parts[split] = write_split(split, symbols, options, drawn, (wanted or split) == split)
+  local parts = { task = 'multiplication', vocabulary = symbols, ood = names }
+  local function write(split, of, from)
+    parts[split] = write_split(split, symbols, options, of, from, (wanted or split) == split)
   end
+  for _, split in ipairs(dataset.splits) do write(split, trained, drawn) end
+  if ood_of.carries then write('carries', trained, drawn) end
+  if longer then write('longer', longer, pairs_of.draw_longer(longer, options.seed, ood_of.longer)) end
   return dataset.assemble(parts)
 end
 

@@ -38,9 +38,9 @@ local function operands_of(question)
   local b, other_problem = digits_from(words, times + 1, #words)
   if not b then return nil, other_problem end
 
-  if #a ~= #b then return nil, ('question: the operands have %d and %d digits'):format(#a, #b) end
-  if #a < LEAST_DIGITS or #a > MOST_DIGITS then
-    return nil, ('question: the operands have %d digits, expected %d to %d'):format(#a, LEAST_DIGITS, MOST_DIGITS)
+  if math.min(#a, #b) < LEAST_DIGITS or math.max(#a, #b) > MOST_DIGITS then
+    return nil, ('question: the operands have %d and %d digits, expected %d to %d'):format(#a, #b, LEAST_DIGITS,
+      MOST_DIGITS)
   end
   if a[#a] == 0 or b[#b] == 0 then return nil, 'question: the last digit of an operand, its highest, is 0' end
   return a, b
@@ -71,11 +71,11 @@ end
 
 -- The words that the CoT should have.
 local function expected_cot(a, b)
-  local n, words = #a, {}
-  for i = 1, n do
+  local n, m, words = #a, #b, {}
+  for i = 1, m do
     if i > 1 then append(words, { '+' }) end
     append(words, product(a, b, i, i, n + i))
-    if i > 1 and i < n then
+    if i > 1 and i < m then
       append(words, { '(' })
       append(words, product(a, b, 1, i, n + i))
       append(words, { ')' })
@@ -93,7 +93,7 @@ function checker.check(question, cot, answer)
   local a, b = operands_of(question)
   if not a then return b end
   local expected_answer = {}
-  append(expected_answer, product(a, b, 1, #b, 2 * #a))
+  append(expected_answer, product(a, b, 1, #b, #a + #b))
   return difference.of(cot, expected_cot(a, b), answer, expected_answer)
 end
 

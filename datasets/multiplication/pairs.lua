@@ -7,25 +7,25 @@ local bit = require 'bit'
 local ffi = require 'ffi'
 local errors = require 'icot.errors'
 local made_up = require 'icot.made_up'
+local schoolbook = require 'datasets.multiplication.schoolbook'
 
 local bxor, lshift, rshift, tobit = bit.bxor, bit.lshift, bit.rshift, bit.tobit
 local floor, min = math.floor, math.min
 
 local pairs_of = {}
 
-local LOW_DIGITS = 10 -- an operand is high * 10^LOW_DIGITS + low
-local BLOCK = 4096    -- pairs drawn per call into the core
-local FIELDS = 4      -- of a pair: high and low of a, high and low of b
+local LOW_DIGITS = schoolbook.LOW_DIGITS
+local BLOCK = 4096            -- pairs drawn per call into the core
+local FIELDS = 4              -- of a pair: high and low of a, high and low of b
+local MOST_ATTEMPTS = 100000  -- for one pair with a long carry chain
 
 local counters = ffi.typeof('double[?]')
 local slots_of = ffi.typeof('int32_t[?]')
 
-pairs_of.LOW_DIGITS = LOW_DIGITS
-
 ---@class icot.multiplication.Pairs
 ---@field ranges table<string, { first: integer, last: integer }> pairs first … last-1 of a split
 ---@field count integer
----@field held_out integer pairs of test and valid, which are the first
+---@field held_out integer pairs of test, valid and carries, which are the first
 ---@field mirrored icot.multiplication.Pairs the same with their operands swapped
 local Pairs = {}
 Pairs.__index = Pairs
@@ -87,7 +87,7 @@ function Pairs:has(a_high, a_low, b_high, b_low)
   return self.slots[self:slot(a_high, a_low, b_high, b_low)] ~= 0
 end
 
---- Whether a pair, in either order, is one of the test or validation split.
+--- Whether a pair, in either order, is one that must not be trained on.
 function Pairs:is_held_out(a_high, a_low, b_high, b_low)
   local number = self.slots[self:slot(a_high, a_low, b_high, b_low)]
   return number > 0 and number <= self.held_out or self.mirrored:has(a_high, a_low, b_high, b_low)
@@ -105,11 +105,11 @@ end
 
 -- Number of the split in the key of its random numbers. These never change: they are part of what a
 -- seed means.
-local split_numbers = { test = 1, valid = 2, train = 3, sparse = 4 }
+local split_numbers = { test = 1, valid = 2, train = 3, sparse = 4, carries = 6, longer = 7 }
 
 --- Uniform numbers in [0, 1) for the operands of a split; no other split has the same.
 ---@param seed integer
----@param split 'test'|'valid'|'train'|'sparse'
+---@param split 'test'|'valid'|'train'|'sparse'|'carries'|'longer'
 ---@param count integer how many at a time
 ---@return fun(block: integer): ffi.cdata* numbers double[count], overwritten by the next call; block: 0, 1, …
 function pairs_of.uniforms(seed, split, count)
@@ -129,56 +129,71 @@ function pairs_of.operand(digits, u, v)
 end
 local operand = pairs_of.operand
 
--- Draws pairs and offers them to `accept` until it has taken `count` of them.
-local function draw_split(digits, seed, split, count, accept)
-  local uniforms = pairs_of.uniforms(seed, split, FIELDS * BLOCK)
-  local accepted, block = 0, 0
+-- Draws pairs of a shape and offers them to `accept` until it has taken `count` of them. Where lengths are mixed, two
+-- more numbers choose them. `give_up` is called when too many in a row were refused.
+local function draw_split(shape, seed, split, count, accept, give_up)
+  local numbers = FIELDS + (shape.is_mixed and 2 or 0)
+  local uniforms = pairs_of.uniforms(seed, split, numbers * BLOCK)
+  local accepted, block, n, m, refused = 0, 0, shape.a.to, shape.b.to, 0
   while accepted < count do
     local uniform = uniforms(block)
     block = block + 1
-    for at = 0, FIELDS * (BLOCK - 1), FIELDS do
-      local a_high, a_low = operand(digits, uniform[at], uniform[at + 1])
-      local b_high, b_low = operand(digits, uniform[at + 2], uniform[at + 3])
-      if accepted < count and accept(a_high, a_low, b_high, b_low) then accepted = accepted + 1 end
+    for at = 0, numbers * (BLOCK - 1), numbers do
+      if shape.is_mixed then n, m = shape:lengths(uniform[at + 4], uniform[at + 5]) end
+      local a_high, a_low = operand(n, uniform[at], uniform[at + 1])
+      local b_high, b_low = operand(m, uniform[at + 2], uniform[at + 3])
+      if accepted < count and accept(a_high, a_low, b_high, b_low) then
+        accepted, refused = accepted + 1, 0
+      else
+        refused = refused + 1
+      end
     end
+    if give_up and accepted < count and refused > MOST_ATTEMPTS then give_up() end
   end
 end
 
 -- ---- The three splits ---------------------------------------------------------------------------
 
-local function operand_count(digits)
-  return 9 * 10 ^ (digits - 1) -- the first digit is not zero
-end
-
-local function check_held_out(digits, counts)
-  local operands, asked = operand_count(digits), counts.test + counts.valid
-  local there = operands * (operands + 1) / 2
+local function check_held_out(shape, counts)
+  local asked, there = counts.test + counts.valid, shape:unordered_pairs()
   if asked > there then
-    errors.raise('multiplication: digits=%d: test=%d and valid=%d are %.0f pairs, only %.0f exist'
-      .. ' (held out, a*b and b*a count as one)', digits, counts.test, counts.valid, asked, there)
+    errors.raise('multiplication: %s: test=%d and valid=%d are %.0f pairs, only %.0f exist'
+      .. ' (held out, a*b and b*a count as one)', shape.text, counts.test, counts.valid, asked, there)
   end
 end
 
-local function check_train(digits, counts, taken)
-  local left = operand_count(digits) ^ 2 - taken
+local function check_train(shape, counts, taken)
+  local left = shape:pairs() - taken
   if counts.train > left then
-    errors.raise('multiplication: digits=%d: train=%d, but only %.0f pairs are left beside test=%d and valid=%d'
-      .. ' (a*b is not trained on when b*a is held out)', digits, counts.train, left, counts.test, counts.valid)
+    errors.raise('multiplication: %s: train=%d, but only %.0f pairs are left beside test=%d and valid=%d'
+      .. ' (a*b is not trained on when b*a is held out)', shape.text, counts.train, left, counts.test, counts.valid)
   end
 end
 
---- Draws the pairs of all splits.
----@param digits integer of each operand
+-- Tells the longest carry chain of a pair.
+local function chain_finder()
+  local a, b = ffi.new('int32_t[?]', schoolbook.MOST_DIGITS), ffi.new('int32_t[?]', schoolbook.MOST_DIGITS)
+  return function(a_high, a_low, b_high, b_low)
+    local n, m = schoolbook.length(a_high, a_low), schoolbook.length(b_high, b_low)
+    schoolbook.split(a_high, a_low, n, a)
+    schoolbook.split(b_high, b_low, m, b)
+    return schoolbook.longest_chain(a, n, b, m)
+  end
+end
+
+--- Draws the pairs of the splits that have the lengths of the training examples.
+---@param shape icot.multiplication.Shape
 ---@param seed integer
----@param counts table<'test'|'valid'|'train', integer> pairs in each split
+---@param counts table<'test'|'valid'|'carries'|'train', integer> pairs in each split
+---@param chain? integer the carry chain that each pair of `carries` has at least
 ---@return icot.multiplication.Pairs
 ---raises an error when there are not that many
-function pairs_of.draw(digits, seed, counts)
-  check_held_out(digits, counts)
-  local held_out = counts.test + counts.valid
-  local drawn = new_set(held_out + min(counts.train, operand_count(digits) ^ 2))
+function pairs_of.draw(shape, seed, counts, chain)
+  check_held_out(shape, counts)
+  local held_out = counts.test + counts.valid + counts.carries
+  local drawn = new_set(held_out + min(counts.train, shape:pairs()))
   drawn.held_out = held_out
-  local mirrored = new_set(held_out) -- b, a for every a, b that is held out, unless a = b
+  local mirrored = new_set(held_out) -- b, a for every a, b that is held out, if that could be drawn too
   drawn.mirrored = mirrored
 
   local function accept_train(a_high, a_low, b_high, b_low)
@@ -186,19 +201,50 @@ function pairs_of.draw(digits, seed, counts)
   end
   local function accept_held_out(a_high, a_low, b_high, b_low)
     if not accept_train(a_high, a_low, b_high, b_low) then return false end
-    if a_low ~= b_low or a_high ~= b_high then mirrored:add(b_high, b_low, a_high, a_low) end
+    local is_square = a_low == b_low and a_high == b_high
+    if not is_square and shape:has_pair(b_high, b_low, a_high, a_low) then
+      mirrored:add(b_high, b_low, a_high, a_low)
+    end
     return true
   end
-  local function fill(split, accept)
+  local chain_of = chain_finder()
+  local function accept_carries(...)
+    return chain_of(...) >= chain and accept_held_out(...)
+  end
+  local function give_up()
+    errors.raise('multiplication: %s: ood.carries: %d examples with a carry chain of %d or more were not to be found;'
+      .. ' lower ood.carries.chain or ood.carries.examples', shape.text, counts.carries, chain)
+  end
+  local function fill(split, accept, on_failure)
     local first = drawn.count
-    draw_split(digits, seed, split, counts[split], accept)
+    draw_split(shape, seed, split, counts[split], accept, on_failure)
     drawn.ranges[split] = { first = first, last = drawn.count }
   end
 
   fill('test', accept_held_out)
   fill('valid', accept_held_out)
-  check_train(digits, counts, drawn.count + mirrored.count)
+  fill('carries', accept_carries, give_up)
+  check_train(shape, counts, drawn.count + mirrored.count)
   fill('train', accept_train)
+  return drawn
+end
+
+--- Draws pairs of another shape than that of the training examples, none twice, where a * b and b * a count as one.
+---@param shape icot.multiplication.Shape
+---@param seed integer
+---@param count integer
+---@return icot.multiplication.Pairs with the range `longer`
+---raises an error when there are not that many
+function pairs_of.draw_longer(shape, seed, count)
+  local there = shape:unordered_pairs()
+  if count > there then
+    errors.raise('multiplication: ood.longer: %s: %d examples, but only %.0f pairs exist', shape.text, count, there)
+  end
+  local drawn = new_set(count)
+  draw_split(shape, seed, 'longer', count, function(a_high, a_low, b_high, b_low)
+    return not drawn:has(b_high, b_low, a_high, a_low) and drawn:add(a_high, a_low, b_high, b_low)
+  end)
+  drawn.ranges.longer = { first = 0, last = count }
   return drawn
 end
 

@@ -1,25 +1,13 @@
---- Writes out a multiplication as token ids: schoolbook arithmetic on digit arrays, so that products
---- of 20 x 20 digits are exact.
+--- Writes out a multiplication as token ids.
 local ffi = require 'ffi'
 local errors = require 'icot.errors'
-local pairs_of = require 'datasets.multiplication.pairs'
-
-local floor = math.floor
+local schoolbook = require 'datasets.multiplication.schoolbook'
 
 local writer = {}
 
 local ids_of = ffi.typeof('int32_t[?]')
 
-local LOW_DIGITS = pairs_of.LOW_DIGITS -- operands come as high * 10^LOW_DIGITS + low
-
 local NO_DIGITS = { '*', '+', '(', ')' }
-
--- Digit and carry of every sum that comes up: at most 9 * 9 + 8.
-local LARGEST_SUM = 89
-local ones, tens = ids_of(LARGEST_SUM + 1), ids_of(LARGEST_SUM + 1)
-for sum = 0, LARGEST_SUM do
-  ones[sum], tens[sum] = sum % 10, floor(sum / 10)
-end
 
 ---@class icot.multiplication.Writer
 ---@field question ffi.cdata* int32, (n_question) ids of `a * b`
@@ -29,19 +17,19 @@ end
 ---@field n_cot integer
 ---@field n_answer integer
 ---@field ends ffi.cdata* int32, (n_ends) where the steps of the CoT end, the same for all examples
----@field n_ends integer n: one per partial product
+---@field n_ends integer m: one per partial product
 local Writer = {}
 Writer.__index = Writer
 
--- Where the steps of the CoT end, in tokens from its start; the last is its length. A step is a partial
--- product, of n+1+i digits, with what follows it: a running sum of as many digits, in parentheses (but
--- not after the first and the last), and the `+`. So after a step the next partial product begins.
-local function step_ends(n)
-  local ends, at = ids_of(n), 0
-  for i = 0, n - 1 do
+-- Where the steps of the CoT of n x m digits end, in tokens from its start; the last is its length. A step is a
+-- partial product, of n+1+i digits, with what follows it: a running sum of as many digits, in parentheses (but not
+-- after the first and the last), and the `+`. So after a step the next partial product begins.
+local function step_ends(n, m)
+  local ends, at = ids_of(m), 0
+  for i = 0, m - 1 do
     at = at + n + 1 + i
-    if i > 0 and i < n - 1 then at = at + n + 1 + i + 2 end
-    if i < n - 1 then at = at + 1 end
+    if i > 0 and i < m - 1 then at = at + n + 1 + i + 2 end
+    if i < m - 1 then at = at + 1 end
     ends[i] = at
   end
   return ends
@@ -62,56 +50,25 @@ local function symbol_ids(vocabulary)
   return ids, digits
 end
 
---- A writer for operands of n digits. Its arrays are overwritten by each `write`.
+--- A writer for operands of n and m digits. Its arrays are overwritten by each `write`.
 ---@param vocabulary icot.Vocabulary|icot.Tokenizer with the ten digits and * + ( )
----@param n integer digits of each operand
+---@param n integer digits of the first operand
+---@param m integer digits of the second
 ---@return icot.multiplication.Writer
 ---raises an error when the vocabulary lacks one of them
-function writer.new(vocabulary, n)
-  local ends = step_ends(n)
-  local n_question, n_cot, n_answer = 2 * n + 1, ends[n - 1], 2 * n
+function writer.new(vocabulary, n, m)
+  local ends = step_ends(n, m)
+  local n_question, n_cot, n_answer = n + 1 + m, ends[m - 1], n + m
   local ids, digit_ids = symbol_ids(vocabulary)
   return setmetatable({
-    n = n,
+    n = n, m = m,
     digit_ids = digit_ids, times = ids['*'], plus = ids['+'], open = ids['('], close = ids[')'],
     n_question = n_question, n_cot = n_cot, n_answer = n_answer,
     question = ids_of(n_question), cot = ids_of(n_cot), answer = ids_of(n_answer),
-    ends = ends, n_ends = n,
-    a = ids_of(n), b = ids_of(n),                       -- digits, least first
-    partial = ids_of(2 * n + 1), sum = ids_of(2 * n + 1), -- of the current step
+    ends = ends, n_ends = m,
+    a = ids_of(n), b = ids_of(m),                         -- digits, least first
+    partial = ids_of(n + m + 1), sum = ids_of(n + m + 1), -- of the current step
   }, Writer)
-end
-
--- The n digits of high * 10^LOW_DIGITS + low, least first.
-local function split_digits(high, low, n, digits)
-  local rest = low
-  for i = 0, n - 1 do
-    if i == LOW_DIGITS then rest = high end
-    local tenth = floor(rest / 10)
-    digits[i] = rest - 10 * tenth
-    rest = tenth
-  end
-end
-
--- a * digit, shifted by i places: n+1+i digits.
-local function multiply(a, n, digit, i, partial)
-  local carry = 0
-  for k = 0, i - 1 do partial[k] = 0 end
-  for k = 0, n - 1 do
-    local sum = a[k] * digit + carry
-    partial[i + k], carry = ones[sum], tens[sum]
-  end
-  partial[i + n] = carry
-end
-
--- Adds a number to a sum that so far has no digit at `length - 1`. Below place i it adds zeros.
-local function add(sum, partial, i, length)
-  local carry = 0
-  sum[length - 1] = 0
-  for k = i, length - 1 do
-    local digit = sum[k] + partial[k] + carry
-    sum[k], carry = ones[digit], tens[digit]
-  end
 end
 
 -- Ids of digits from place `at` of `out` on; gives the place after them.
@@ -126,32 +83,32 @@ end
 ---@param b_high number
 ---@param b_low number
 function Writer:write(a_high, a_low, b_high, b_low)
-  local n, ids, cot, partial, sum = self.n, self.digit_ids, self.cot, self.partial, self.sum
-  split_digits(a_high, a_low, n, self.a)
-  split_digits(b_high, b_low, n, self.b)
+  local n, m, ids, cot, partial, sum = self.n, self.m, self.digit_ids, self.cot, self.partial, self.sum
+  schoolbook.split(a_high, a_low, n, self.a)
+  schoolbook.split(b_high, b_low, m, self.b)
   local at = put_digits(self.question, 0, self.a, n, ids)
   self.question[at] = self.times
-  put_digits(self.question, at + 1, self.b, n, ids)
+  put_digits(self.question, at + 1, self.b, m, ids)
 
   at = 0
   for k = 0, n do sum[k] = 0 end
-  for i = 0, n - 1 do
+  for i = 0, m - 1 do
     local length = n + 1 + i
-    multiply(self.a, n, self.b[i], i, partial)
-    add(sum, partial, i, length)
+    schoolbook.multiply(self.a, n, self.b[i], i, partial)
+    schoolbook.add(sum, partial, i, length)
     if i > 0 then
       cot[at] = self.plus
       at = at + 1
     end
     at = put_digits(cot, at, partial, length, ids)
-    if i > 0 and i < n - 1 then
+    if i > 0 and i < m - 1 then
       cot[at] = self.open
       at = put_digits(cot, at + 1, sum, length, ids)
       cot[at] = self.close
       at = at + 1
     end
   end
-  put_digits(self.answer, 0, sum, 2 * n, ids)
+  put_digits(self.answer, 0, sum, n + m, ids)
 end
 
 return writer

@@ -23,11 +23,13 @@ local dataset = {}
 ---@field train icot.Corpus a split that wasn't asked for is an empty corpus
 ---@field valid icot.Corpus
 ---@field test icot.Corpus
+---@field ood string[] names of more splits, out of the distribution of the training examples; corpora like the others
 ---@field notes? string[] what the user should know about the examples
 ---@field same_answer? fun(prediction: string, target: string): boolean beside answers that are equal token by token
----@field max_cot integer longest CoT, in tokens
----@field max_answer integer longest answer, in tokens
----@field max_length integer longest sequence, in tokens with its four separators
+---@field max_cot integer longest CoT of train, valid and test, in tokens: what a schedule removes
+---@field longest_cots table<string, integer> longest CoT of each split
+---@field max_answer integer longest answer of all splits, in tokens
+---@field max_length integer longest sequence of all splits, in tokens with its four separators
 local Dataset = {}
 Dataset.__index = Dataset
 
@@ -36,21 +38,66 @@ dataset.splits = { 'train', 'valid', 'test' }
 --- Separators in the sequence of an example: `question <eos> cot <eos> #### answer <eos>`.
 dataset.SEPARATORS = 4
 
---- Puts a dataset together from its three corpora and measures it.
----@param parts { task: string, vocabulary: icot.Vocabulary, train: icot.Corpus, valid: icot.Corpus, test: icot.Corpus }
+-- Lengths of the longest CoT, answer and sequence of a corpus.
+local function measure(corpus)
+  local max_cot, max_answer, max_length = 0, 0, 0
+  for i = 0, corpus:size() - 1 do
+    local question, cot, answer = corpus:lengths(i)
+    max_cot, max_answer = math.max(max_cot, cot), math.max(max_answer, answer)
+    max_length = math.max(max_length, question + cot + answer + dataset.SEPARATORS)
+  end
+  return max_cot, max_answer, max_length
+end
+
+--- Puts a dataset together from its corpora and measures it.
+---@param parts { task: string, vocabulary: icot.Vocabulary, train: icot.Corpus, valid: icot.Corpus, test: icot.Corpus,
+---   ood: string[]? } and the corpora that `ood` names
 ---@return icot.Dataset
 function dataset.assemble(parts)
-  local max_cot, max_answer, max_length = 0, 0, 0
-  for _, split in ipairs(dataset.splits) do
-    local corpus = parts[split]
-    for i = 0, corpus:size() - 1 do
-      local question, cot, answer = corpus:lengths(i)
-      max_cot, max_answer = math.max(max_cot, cot), math.max(max_answer, answer)
-      max_length = math.max(max_length, question + cot + answer + dataset.SEPARATORS)
-    end
+  local self = setmetatable(parts, Dataset)
+  self.ood, self.longest_cots = parts.ood or {}, {}
+  self.max_cot, self.max_answer, self.max_length = 0, 0, 0
+  for _, split in ipairs(self:splits()) do
+    local max_cot, max_answer, max_length = measure(self[split])
+    self.longest_cots[split] = max_cot
+    if not self:is_ood(split) then self.max_cot = math.max(self.max_cot, max_cot) end
+    self.max_answer = math.max(self.max_answer, max_answer)
+    self.max_length = math.max(self.max_length, max_length)
   end
-  parts.max_cot, parts.max_answer, parts.max_length = max_cot, max_answer, max_length
-  return setmetatable(parts, Dataset)
+  return self
+end
+
+--- Names of all splits: train, valid, test and those out of distribution.
+---@return string[]
+function Dataset:splits()
+  local all = {}
+  for _, list in ipairs { dataset.splits, self.ood } do
+    for _, split in ipairs(list) do all[#all + 1] = split end
+  end
+  return all
+end
+
+--- Whether a split is one out of distribution.
+---@param split string
+---@return boolean
+function Dataset:is_ood(split)
+  for _, name in ipairs(self.ood) do
+    if name == split then return true end
+  end
+  return false
+end
+
+--- The examples of a split.
+---@param split string
+---@param where string what is being read, named at the start of an error
+---@return icot.Corpus
+---raises an error when there is no such split
+function Dataset:corpus(split, where)
+  local all = self:splits()
+  for _, name in ipairs(all) do
+    if name == split then return self[split] end
+  end
+  errors.raise('%s: %s has no split %s; %s', where, self.task, options.show(split), names.hint(split, all))
 end
 
 --- Tells datasets apart: equal for equal examples.
@@ -58,15 +105,15 @@ end
 function Dataset:digest()
   if not self.digests then
     local parts = {}
-    for i, split in ipairs(dataset.splits) do parts[i] = self[split]:digest() end
+    for i, split in ipairs(self:splits()) do parts[i] = self[split]:digest() end
     self.digests = table.concat(parts, ' ')
   end
   return self.digests
 end
 
---- Frees the three corpora.
+--- Frees the corpora.
 function Dataset:free()
-  for _, split in ipairs(dataset.splits) do self[split]:free() end
+  for _, split in ipairs(self:splits()) do self[split]:free() end
 end
 
 --- Names of the tasks there are: files datasets/TASK.lua on Lua's search path.
@@ -129,7 +176,7 @@ end
 
 --- Loads a dataset.
 ---@param given table `task` and the options of that task, as in a recipe's `dataset`
----@param wanted? 'train'|'valid'|'test' the only split that is needed; all by default
+---@param wanted? string the only split that is needed; all by default
 ---@return icot.Dataset
 ---raises an error as `check` does, or when the data cannot be had
 function dataset.load(given, wanted)

@@ -83,13 +83,14 @@ local function finish_rule(vocabulary)
   end
 end
 
-local function decode_chunk(model, data, corpus, start, n, removed, removing)
+local function decode_chunk(model, data, split, start, n, removed, removing)
+  local corpus = data[split]
   local cut = removal.cut(removing, data, removed)
   local prompts = batch.with(function(packed)
     packed:prompts(corpus, id_range(start, n), n, cut)
     return unpack_prompts(packed, corpus, start, cut)
   end)
-  local cot_left = math.max(0, data.max_cot - removed)
+  local cot_left = math.max(0, math.max(data.max_cot, data.longest_cots[split]) - removed)
   return generate.greedy(model, prompts, {
     max_new_tokens = cot_left + data.max_answer + 3, -- <eos> #### … <eos>
     is_finished = finish_rule(data.vocabulary),
@@ -131,11 +132,11 @@ local function sample_of(data, example, answer)
 end
 
 --- Greedy decoding of the first examples of a split.
-local function decode_all(model, data, corpus, n_examples, removed, removing, options, result)
-  local hits, counts, correct, generated, started = {}, {}, 0, 0, core.C.icot_seconds()
+local function decode_all(model, data, split, n_examples, removed, removing, options, result)
+  local corpus, hits, counts, correct, generated, started = data[split], {}, {}, 0, 0, core.C.icot_seconds()
   for start = 0, n_examples - 1, options.batch do
     local n = math.min(options.batch, n_examples - start)
-    for i, written in ipairs(decode_chunk(model, data, corpus, start, n, removed, removing)) do
+    for i, written in ipairs(decode_chunk(model, data, split, start, n, removed, removing)) do
       local example = corpus:example(start + i - 1)
       local answer = evaluate.answer_in(written, data.vocabulary)
       generated = generated + #written
@@ -177,10 +178,16 @@ end
 ---@field batch integer examples decoded at once
 ---@field samples integer predictions to keep
 
+--- What a split out of distribution has removed: where no example that is trained on has any CoT left, longer ones have
+--- none either.
+local function removed_from(data, split, removed)
+  return data:is_ood(split) and removed >= data.max_cot and math.huge or removed
+end
+
 --- Evaluates a model on a split.
 ---@param model icot.GPT2
 ---@param data icot.Dataset with `max_answer`, the longest answer
----@param split 'train'|'valid'|'test'
+---@param split string one of data:splits()
 ---@param removed number CoT tokens that the schedule removes now
 ---@param removing icot.Removal
 ---@param options icot.EvaluateOptions
@@ -189,7 +196,8 @@ function evaluate.run(model, data, split, removed, removing, options)
   local corpus = data[split]
   local n_examples = math.min(options.examples, corpus:size())
   local result = { examples = n_examples, positions = {}, samples = {} }
-  decode_all(model, data, corpus, n_examples, removed, removing, options, result)
+  removed = removed_from(data, split, removed)
+  decode_all(model, data, split, n_examples, removed, removing, options, result)
   teacher_force(model, data, corpus, n_examples, removed, removing, options, result)
   return result
 end

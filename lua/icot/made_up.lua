@@ -1,7 +1,7 @@
 --- Datasets that are made up: questions drawn at random, none twice, none in two splits.
 ---
---- The examples of a split depend on the seed and on the splits drawn before it: test first, then valid, then train. So
---- the held-out examples do not depend on how many are trained on, and a longer train split begins with the shorter one.
+--- The examples of a split depend on the seed and on the splits drawn before it: test first, then valid, then train.
+--- So the held-out examples do not depend on how many are trained on, and a longer train split begins with the shorter.
 local ffi = require 'ffi'
 local core = require 'icot.core'
 local corpus = require 'icot.corpus'

@@ -116,7 +116,9 @@ local function run_whole(self)
   train(self)
   self:log_interval()
   validate(self)
-  return self:evaluate('test').accuracy
+  local accuracy = self:evaluate('test').accuracy
+  for _, split in ipairs(self.data.ood) do self:evaluate(split) end
+  return accuracy
 end
 
 --- Keeps what there is: a checkpoint to go on from, the last rows, the model, and how the run ended. A run that failed

@@ -281,7 +281,7 @@ local function note_validation(state, result)
 end
 
 --- Evaluates a split with the CoT that is left now, logs it and says so.
----@param split 'valid'|'test'
+---@param split string 'valid', 'test' or one of those out of distribution, which only the end of a run evaluates
 ---@return icot.Evaluation
 function Training:evaluate(split)
   local seconds = C.icot_seconds()
@@ -289,7 +289,7 @@ function Training:evaluate(split)
                               self.config.evaluate)
   self.meter:pause(C.icot_seconds() - seconds)
   self.log:evaluation(self, split, result)
-  self.evaluated[split] = self.state.step
+  if not self.data:is_ood(split) then self.evaluated[split] = self.state.step end
   if split == 'valid' then note_validation(self.state, result) end
   self.progress:note(('%s: step %d, removed %d of %d, accuracy %.3f, loss %.4f'):format(
     split, self.state.step, self:removed(), self.data.max_cot, result.accuracy, result.loss))

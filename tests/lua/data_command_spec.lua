@@ -54,6 +54,16 @@ end
 before_each(function() path = os.tmpname() end)
 after_each(function() os.remove(path) end)
 
+describe('icot data', function()
+  it('prints splits out of distribution', function()
+    local code, output = run('multiplication', '--set', 'digits=[3,2]', '--set', 'ood.longer.digits=[5,4]', '--split',
+      'longer', '--count', '1')
+    assert.equal(0, code)
+    assert.truthy(output:find('^%d %d %d %d %d %* %d %d %d %d||'))
+    expect.mentions(message_of('multiplication', '--split', 'longer'), "has no split 'longer'; known are: train, valid")
+  end)
+end)
+
 describe('icot data check', function()
   it('takes the options of the task that recomputes the examples', function()
     write_file('1 0 1 1||1 0 1 #### 1\n1 0 1 1||1 0 0 #### 1\n')

@@ -100,6 +100,20 @@ describe('an evaluation', function()
     return texts
   end
 
+  it('takes all CoT from a longer split where all that is trained on has gone', function()
+    local with_longer = tiny.dataset({ { 2, 3, 1 }, { 2, 2, 1 } }, { longer = { { 2, 6, 3 } } })
+    local model, asked = tiny.model(with_longer), {}
+    for _, removed in ipairs { 2, 3, 7, math.huge } do
+      local result = evaluate.run(model, with_longer, 'longer', removed, removal, { examples = 1, batch = 1, samples = 0 })
+      asked[#asked + 1] = result.loss
+    end
+    assert.not_equal(asked[1], asked[2])
+    assert.same({ asked[2], asked[2] }, { asked[3], asked[4] })
+    assert.same({ 3, 6 }, { with_longer.max_cot, with_longer.longest_cots.longer })
+    model:free()
+    with_longer:free()
+  end)
+
   it('counts exact answers, and hits per answer position', function()
     -- answers have 1, 3, 1, 2, 2 and 1 tokens
     local texts, generated = perfect_texts(), 0

@@ -23,10 +23,10 @@ describe('multiplication', function()
     return line:match('^([%d ]+) %* ([%d ]+)||')
   end
 
-  local function write(digits, a, b)
+  local function write(digits, a, b, second)
     local writer = require 'datasets.multiplication.writer'
     local symbols = vocabulary.new('word', { '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '+', '(', ')' })
-    local page = writer.new(symbols, digits)
+    local page = writer.new(symbols, digits, second or digits)
     page:write(a[1], a[2], b[1], b[2])
     return example_file.format(symbols:decode(page.question, page.n_question), symbols:decode(page.cot, page.n_cot),
       symbols:decode(page.answer, page.n_answer))
@@ -39,6 +39,12 @@ describe('multiplication', function()
       write(3, { 0, 123 }, { 0, 456 }))
     assert.equal('7 3 1 4 * 9 0 0 2||3 3 2 7 3 + 0 0 0 0 0 0 ( 3 3 2 7 3 0 ) + 0 0 0 0 0 0 0 ( 3 3 2 7 3 0 0 )'
       .. ' + 0 0 0 4 7 2 8 0 #### 3 3 2 1 1 3 8 0', write(4, { 0, 4137 }, { 0, 2009 }))
+  end)
+
+  it('writes operands of different lengths', function()
+    assert.equal('3 2 1 * 9 4||7 0 1 1 + 0 2 9 4 0 #### 7 2 0 6 0', write(3, { 0, 123 }, { 0, 49 }, 2))
+    assert.equal('9 4 * 3 2 1||7 4 1 + 0 8 9 0 ( 7 2 1 1 ) + 0 0 9 4 0 #### 7 2 0 6 0',
+      write(2, { 0, 49 }, { 0, 123 }, 3))
   end)
 
   it('is exact where a double is not', function()
@@ -69,6 +75,165 @@ describe('multiplication', function()
       assert.equal(longest, made.max_length)
       made:free()
     end
+  end)
+
+  local function digit_counts(line)
+    local a, b = operands_of(line)
+    return (#a + 1) / 2, (#b + 1) / 2
+  end
+
+  it('makes right examples of n x m digits, and of mixed lengths', function()
+    for _, given in ipairs {
+      { digits = { 5, 3 } }, { digits = { 2, 12 } }, { digits = { 20, 11 }, sparse = 40 },
+      { digits = 4, digits_from = 2, sparse = 40 }, { digits = { 6, 3 }, digits_from = { 3, 2 } },
+    } do
+      given.train, given.valid, given.test = 200, 30, 30
+      local made, lengths, longest_cot = load(given), {}, 0
+      for _, split in ipairs(dataset.splits) do
+        for i, line in ipairs(lines_of(made[split])) do
+          local question, cot, answer = example_file.parse(line)
+          assert.is_nil(multiplication.check(question, cot, answer))
+          local n, m = digit_counts(line)
+          lengths[n .. 'x' .. m] = true
+          local _, n_cot, n_answer = made[split]:lengths(i - 1)
+          assert.equal(n + m, n_answer)
+          local steps = made[split]:steps(i - 1)
+          assert.equal(m, #steps)
+          assert.equal(n_cot, steps[m])
+          longest_cot = math.max(longest_cot, n_cot)
+        end
+      end
+      assert.equal(longest_cot, made.max_cot)
+      local most = type(given.digits) == 'table' and given.digits or { given.digits, given.digits }
+      local least = given.digits_from or most
+      if type(least) ~= 'table' then least = { least, least } end
+      local expected = {}
+      for n = least[1], most[1] do
+        for m = least[2], most[2] do expected[n .. 'x' .. m] = true end
+      end
+      assert.same(expected, lengths)
+      made:free()
+    end
+  end)
+
+  it('draws each length about equally often', function()
+    local made, counts = load { digits = 6, digits_from = 3, train = 8000, valid = 0, test = 0 }, {}
+    for _, line in ipairs(lines_of(made.train)) do
+      local n, m = digit_counts(line)
+      counts[n .. 'x' .. m] = (counts[n .. 'x' .. m] or 0) + 1
+    end
+    for n = 3, 6 do
+      for m = 3, 6 do assert(math.abs(counts[n .. 'x' .. m] - 500) < 5 * math.sqrt(500), n .. 'x' .. m) end
+    end
+    made:free()
+  end)
+
+  it('can have all pairs of n x m and of mixed lengths', function()
+    -- 990 numbers of two or three digits: 990 * 991 / 2 = 490,545 pairs when the two orders count as one
+    local mixed = { digits = { 3, 3 }, digits_from = 2, train = 0, valid = 0, test = 490546 }
+    assert_mentions(message_of(load, mixed), 'digits=[3,3], digits_from=2', 'only 490545')
+    -- 990 x 90: of the 90 x 90 pairs of two digits each, 90 * 89 / 2 = 4,005 have their other order there too
+    local part = { digits = { 3, 2 }, digits_from = { 2, 2 }, train = 0, valid = 0, test = 89100 - 4004 }
+    assert_mentions(message_of(load, part), 'only 85095')
+    local none = load { digits = { 3, 2 }, train = 81000 - 50, valid = 20, test = 30 }
+    assert.equal(80950, none.train:size())
+    none:free()
+    assert_mentions(message_of(load, { digits = { 3, 2 }, train = 80951, valid = 20, test = 30 }), 'only 80950 pairs')
+  end)
+
+  it('shares no pair between splits of mixed lengths, in either order', function()
+    local made = load { digits = 3, digits_from = 2, train = 60000, valid = 1000, test = 1000 }
+    local held_out = {}
+    for _, split in ipairs { 'test', 'valid', 'train' } do
+      for _, line in ipairs(lines_of(made[split])) do
+        local a, b = operands_of(line)
+        assert.is_nil(held_out[a .. '*' .. b])
+        if split ~= 'train' then held_out[a .. '*' .. b], held_out[b .. '*' .. a] = true, true end
+      end
+    end
+    made:free()
+  end)
+
+  it('says what is wrong with lengths', function()
+    assert_mentions(message_of(load, { digits = { 4, 3, 2 } }), 'digits: got 3 lengths, expected one or two')
+    assert_mentions(message_of(load, { digits = { 4, 1 } }), 'digits[2]: got 1')
+    assert_mentions(message_of(load, { digits = 4, digits_from = 5 }), 'digits_from=5 is more than digits=4')
+    assert_mentions(message_of(load, { digits = { 4, 3 }, digits_from = { 2, 4 } }), 'digits_from=[2,4] is more')
+  end)
+
+  -- The longest carry chain of the additions in an example, from its text.
+  local function chain_of(line)
+    local cot, longest = line:match('||(.*) ####'), 0
+    local terms = {}
+    for term in (cot .. ' + '):gmatch('(.-) %+ ') do
+      terms[#terms + 1] = { (term:gsub(' %(.*', '')), term:match('%( (.*) %)') }
+    end
+    local sum = terms[1][1]
+    for i = 2, #terms do
+      local run = 0
+      for place = 1, #terms[i][1], 2 do
+        local digits = (tonumber(sum:sub(place, place)) or 0) + tonumber(terms[i][1]:sub(place, place))
+        run = digits > 9 and 1 or digits == 9 and run > 0 and run + 1 or 0
+        longest = math.max(longest, run)
+      end
+      sum = terms[i][2]
+    end
+    return longest
+  end
+
+  it('adds splits out of distribution, and leaves the others as they are', function()
+    local plain = { digits = 4, train = 3000, valid = 100, test = 100 }
+    local given = { digits = 4, train = 3000, valid = 100, test = 100,
+                    ood = { longer = { digits = { 6, 5 }, examples = 300 }, carries = { chain = 3, examples = 200 } } }
+    local made, without = load(given), load(plain)
+    assert.same({ 'longer', 'carries' }, made.ood)
+    assert.same({ 'train', 'valid', 'test', 'longer', 'carries' }, made:splits())
+    assert.same({ 300, 200 }, { made.longer:size(), made.carries:size() })
+    for _, split in ipairs { 'valid', 'test' } do assert.equal(without[split]:digest(), made[split]:digest()) end
+    assert.equal(46, made.max_cot)
+    assert.equal(82, made.longest_cots.longer) -- 7 + … + 11 and 8 + 9 + 10 digits, 4 +, 3 pairs of ( )
+    assert.equal(11, made.max_answer)
+    assert.equal(12 + 82 + 11 + 4, made.max_length)
+
+    local seen, rare = {}, 0
+    for _, split in ipairs { 'test', 'valid', 'carries', 'train', 'longer' } do
+      for _, line in ipairs(lines_of(made[split])) do
+        assert.is_nil(multiplication.check(example_file.parse(line)))
+        local a, b = operands_of(line)
+        assert.is_nil(seen[a .. '*' .. b])
+        seen[a .. '*' .. b] = true
+        if split ~= 'train' then seen[b .. '*' .. a] = true end
+        if split == 'carries' then assert(chain_of(line) >= 3) end
+        if split == 'longer' then assert.same({ 6, 5 }, { digit_counts(line) }) end
+        if split == 'train' and chain_of(line) >= 3 then rare = rare + 1 end
+      end
+    end
+    assert(rare > 0.01 * 3000 and rare < 0.05 * 3000) -- 2.4 % of all pairs
+    for _, split in ipairs(made:splits()) do
+      local alone = load(given, split)
+      assert.equal(made[split]:digest(), alone[split]:digest())
+      alone:free()
+    end
+    made:free()
+    without:free()
+  end)
+
+  it('says what is wrong with splits out of distribution', function()
+    local function of(ood) return message_of(load, { digits = 3, digits_from = 2, train = 0, ood = ood }) end
+    assert_mentions(of { longer = { examples = 3 } }, 'ood.longer: digits is missing')
+    assert_mentions(of { carries = { examples = 3 } }, 'ood.carries: chain is missing')
+    assert_mentions(of { longer = { digits = 3 } }, 'ood.longer: digits=3 can be pairs that are trained on')
+    assert_mentions(of { longer = { digits = { 4, 4 }, digits_from = 3 } }, 'can be pairs that are trained on')
+    assert_mentions(of { carries = { chain = 4, examples = 3 } }, 'a carry chain of 4 or more were not to be found')
+    assert_mentions(of { longr = { digits = 3 } }, 'ood.longr is not a known field; did you mean ood.longer?')
+    assert_mentions(message_of(load, { digits = 3, train = 0, ood = { longer = { digits = 2, examples = 4096 } } }),
+      'ood.longer: digits=2: 4096 examples, but only 4095')
+    local all = load { digits = 3, train = 0, ood = { longer = { digits = 2, examples = 4095 } } }
+    assert.equal(4095, all.longer:size())
+    all:free()
+    local mixed = load { digits = 4, train = 5, ood = { longer = { digits = { 6, 4 }, digits_from = { 5, 2 } } } }
+    assert.equal(1000, mixed.longer:size())
+    mixed:free()
   end)
 
   it('has the lengths of the paper', function()

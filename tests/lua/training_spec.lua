@@ -2,6 +2,7 @@
 local errors = require 'icot.errors'
 local expect = require 'tests.lua.support.expect'
 local lfs = require 'lfs'
+local program = require 'tests.lua.support.program'
 local recipe = require 'icot.recipe'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
@@ -44,6 +45,31 @@ describe('a training', function()
     assert.same({ 'valid', 'valid', 'valid', 'valid', 'test' }, column(eval, 'split'))
     assert.equal(result.accuracy, column(eval, 'accuracy')[5])
     assert.equal(result.explicit_accuracy, column(eval, 'accuracy')[1])
+  end)
+
+  it('evaluates splits out of distribution at its end, longer ones too', function()
+    local ok, result, path = train { settings = {
+      'dataset.ood.longer={"digits":[3,2],"examples":12}', 'dataset.ood.carries={"chain":2,"examples":9}',
+      'checkpoint.every_steps=20' } }
+    assert.is_true(ok, tostring(result))
+    local file = read(path)
+    local eval = file.tables.eval
+    assert.same({ 'valid', 'valid', 'valid', 'valid', 'test', 'longer', 'carries' }, column(eval, 'split'))
+    assert.equal(result.accuracy, column(eval, 'accuracy')[5])
+    assert.equal(8, file.attributes.max_cot)
+    assert.equal(5, #file.tables.eval_positions.rows[1]) -- the longest answer: 3 x 2 digits
+    assert.same({ 40, 8 }, { column(eval, 'step')[6], column(eval, 'removed')[6] })
+    -- the run is whole, and can be resumed
+    assert.is_true((train({ folder = path:match('^(.*)/'), settings = {
+      'dataset.ood.longer={"digits":[3,2],"examples":12}', 'dataset.ood.carries={"chain":2,"examples":9}',
+      'checkpoint.every_steps=20' } }, { resume = true })))
+
+    local shown = program.run { 'eval', path, '--split', 'longer' }
+    assert.equal(0, shown.code, shown.err)
+    expect.mentions(shown.out, '12 of longer')
+    shown = program.run { 'eval', path, '--split', 'longr' }
+    assert.equal(1, shown.code)
+    expect.mentions(shown.err, "multiplication has no split 'longr'; did you mean longer?")
   end)
 
   it('gives the same bits for the same seed, dropout included, and others for another', function()

@@ -23,7 +23,7 @@ function data.configure(command)
   command:option('--tokenizer', "with check: what lengths are counted in: 'word' (default), 'character', or a folder "
     .. "with GPT-2's vocab.json and merges.txt")
   command:option('--set', 'option of the task, KEY=VALUE; may be repeated'):count('*'):argname('KEY=VALUE')
-  command:option('--split', 'which split to print: test (default), valid or train'):choices(dataset.splits)
+  command:option('--split', 'which split to print: test (default), valid, train, or one that the options add')
   declare.integer(command, '--count', 'how many examples to print (default 10)', 1, options.largest_integer)
   declare.integer(command, '--seed', "of the task's examples; the same as --set seed=N", 0, options.largest_integer)
 end
@@ -113,7 +113,7 @@ local function print_examples(args)
   dataset.task(args.what, WHERE)
   local split = args.split or 'test'
   local loaded = dataset.load(options_from(args, args.what), split)
-  local corpus = loaded[split]
+  local corpus = loaded:corpus(split, WHERE)
   if corpus:size() == 0 then errors.raise('%s %s: the %s split has no examples', WHERE, args.what, split) end
   for i = 0, math.min(args.count or 10, corpus:size()) - 1 do put(corpus:text(i), '\n') end
   loaded:free()

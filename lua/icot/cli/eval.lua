@@ -23,7 +23,7 @@ local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the si
 ---@param command table a command of lua-argparse
 function eval.configure(command)
   command:argument('run', 'a run file, whose newest checkpoint is taken, or a checkpoint'):argname('RUN')
-  command:option('--split', 'of the data'):choices(dataset.splits):default('test')
+  command:option('--split', 'of the data: test (default), valid, train, or one that the dataset adds'):default('test')
   declare.integer(command, '--examples', 'at most; default: as in the recipe', 1, options.largest_integer)
   declare.integer(command, '--removed', 'CoT tokens that are removed; default: as many as in training', 0,
                   options.largest_integer)
@@ -55,6 +55,7 @@ end
 local function run_with(args, found)
   local config = found.description.config
   local data = dataset.load(config.dataset)
+  data:corpus(args.split, 'eval')
   local model = gpt2.from_pretrained(found.model_folder)
   local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
   config.evaluate.examples = args.examples or config.evaluate.examples

@@ -27,11 +27,16 @@ end
 
 --- A dataset whose three splits all hold examples of the given lengths (tiny.lengths by default).
 ---@param lengths? integer[][]
+---@param ood? table<string, integer[][]> lengths of the examples of more splits
 ---@return icot.Dataset
-function tiny.dataset(lengths)
+function tiny.dataset(lengths, ood)
   local words = vocabulary.new('word', SYMBOLS)
-  local function split() return fill(corpus.new(words), lengths or tiny.lengths) end
-  return dataset.assemble { task = 'tiny', vocabulary = words, train = split(), valid = split(), test = split() }
+  local function split(of) return fill(corpus.new(words), of or lengths or tiny.lengths) end
+  local parts = { task = 'tiny', vocabulary = words, train = split(), valid = split(), test = split(), ood = {} }
+  for name, of in pairs(ood or {}) do
+    parts.ood[#parts.ood + 1], parts[name] = name, split(of)
+  end
+  return dataset.assemble(parts)
 end
 
 --- A model for it. Its initial weights are large, so that its outputs are no matter of rounding.
