@@ -5,7 +5,8 @@
 --- The numbers are those below the modulus, or all of up to `digits` digits, and are written with as many digits each.
 --- The CoT has the sum so far, modulo p, after the second number, the third, and so on; the last is the answer. A
 --- reasoning step is such a sum with the comma after it. The splits share no question, where a + b and b + a are two
---- (icot.made_up tells how they are drawn).
+--- (icot.made_up tells how they are drawn). An evaluation tells examples apart by the longest carry chain of the sums.
+local carries = require 'datasets.arithmetic.carries'
 local made_up = require 'icot.made_up'
 local vocabulary = require 'icot.vocabulary'
 local checker = require 'datasets.modular_sum.checker'
@@ -27,12 +28,19 @@ local function format_of(options)
   }
 end
 
--- Appends the digits of a number, least first.
-local function put(symbols, number, digits)
-  for _ = 1, digits do
-    symbols[#symbols + 1] = tostring(number % 10)
+-- The digits of a number, least first.
+local function digits_of(number, digits)
+  local array = {}
+  for place = 1, digits do
+    array[place] = number % 10
     number = (number - number % 10) / 10
   end
+  return array
+end
+
+-- Appends them to symbols.
+local function put(symbols, number, digits)
+  for _, digit in ipairs(digits_of(number, digits)) do symbols[#symbols + 1] = tostring(digit) end
 end
 
 -- The numbers of a question.
@@ -68,6 +76,19 @@ local function solve(question, format)
   return cot, answer, ends
 end
 
+-- The longest carry chain when the numbers of a question are added one by one, each sum modulo p.
+local function carry_chain(question, format)
+  local symbols, longest = {}, 0
+  for symbol in question:gmatch('%S+') do symbols[#symbols + 1] = symbol end
+  local numbers, places = numbers_of(symbols, format), math.max(format.number_digits, format.sum_digits)
+  local sum = numbers[1]
+  for i = 2, #numbers do
+    local chain = carries.longest(digits_of(sum, places), digits_of(numbers[i], places), 1, places)
+    longest, sum = math.max(longest, chain), (sum + numbers[i]) % format.modulus
+  end
+  return longest
+end
+
 --- Makes up the examples.
 ---@param options table values of `modular_sum.options`
 ---@param wanted? 'train'|'valid'|'test' the only split that is needed
@@ -81,6 +102,7 @@ function modular_sum.load(options, wanted)
     questions = format.numbers ^ format.count, numbers = format.count,
     question = function(uniform, at) return question_from(uniform, at, format) end,
     solve = function(question) return solve(question, format) end,
+    groups = function(question) return carry_chain(question, format) end, grouped_by = 'longest carry chain',
   }, wanted)
 end
 

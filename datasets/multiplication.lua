@@ -24,6 +24,8 @@
 ---             among the training examples too, as rarely as chance has it, but none of these.
 --- Each takes `examples`, 1000 by default.
 ---
+--- An evaluation tells examples apart by their longest carry chain.
+---
 --- `sparse` adds that many examples with more zeros among their digits to the train split; these come
 --- with repetition (datasets.multiplication.sparse tells what they are good for).
 local checker = require 'datasets.multiplication.checker'
@@ -76,6 +78,17 @@ multiplication.options = {
 }
 
 multiplication.check = checker.check
+
+-- ---- Groups of examples -------------------------------------------------------------------------
+
+-- The longest carry chain of a question when its partial products are added.
+local function carry_chain(question)
+  local a, b = {}, {}
+  local times = question:find('*', 1, true)
+  for digit in question:sub(1, times - 1):gmatch('%d') do a[#a + 1] = digit end
+  for digit in question:sub(times + 1):gmatch('%d') do b[#b + 1] = digit end
+  return schoolbook.longest_chain(schoolbook.array(a), #a, schoolbook.array(b), #b)
+end
 
 -- ---- Splits out of distribution -----------------------------------------------------------------
 
@@ -158,7 +171,10 @@ function multiplication.load(options, wanted)
   local counts = counts_of(options, ood_of.carries, wanted)
   local drawn = pairs_of.draw(trained, options.seed, counts, options.ood.carries.chain)
 
-  local parts = { task = 'multiplication', vocabulary = symbols, ood = names }
+  local parts = {
+    task = 'multiplication', vocabulary = symbols, ood = names, groups = carry_chain,
+    grouped_by = 'longest carry chain',
+  }
   local function write(split, of, from)
     parts[split] = write_split(split, symbols, options, of, from, (wanted or split) == split)
   end

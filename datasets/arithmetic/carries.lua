@@ -1,8 +1,8 @@
 --- Carry chains: how far a carry travels when two numbers are added digit by digit.
 ---
 --- A place whose two digits sum to ten or more starts a chain of length 1; each place after it whose digits sum to nine
---- passes the carry on, and makes the chain longer by one. The digit behind a chain depends on those where it began, and
---- among random digits each length is about ten times as rare as the one before.
+--- passes the carry on, and makes the chain longer by one. The digit behind a chain depends on those where it began,
+--- and among random digits each length is about ten times as rare as the one before.
 local carries = {}
 
 --- The longest carry chain of a + b.

@@ -20,6 +20,15 @@ for sum = 0, LARGEST_SUM do
   ones[sum], tens[sum] = sum % 10, floor(sum / 10)
 end
 
+--- An array of digits.
+---@param digits (integer|string)[] least first
+---@return ffi.cdata* (#digits)
+function schoolbook.array(digits)
+  local array = array_of(#digits)
+  for i, digit in ipairs(digits) do array[i - 1] = tonumber(digit) end
+  return array
+end
+
 --- Digits of an operand.
 ---@param high number
 ---@param low number

@@ -26,6 +26,9 @@ local dataset = {}
 ---@field ood string[] names of more splits, out of the distribution of the training examples; corpora like the others
 ---@field notes? string[] what the user should know about the examples
 ---@field same_answer? fun(prediction: string, target: string): boolean beside answers that are equal token by token
+---@field groups? fun(question: string, answer: string): string|number the group that an example belongs to, such as how
+---   hard it is, in at most 32 bytes; evaluations tell their accuracies apart
+---@field grouped_by? string what the groups are, in words
 ---@field max_cot integer longest CoT of train, valid and test, in tokens: what a schedule removes
 ---@field longest_cots table<string, integer> longest CoT of each split
 ---@field max_answer integer longest answer of all splits, in tokens

@@ -17,6 +17,8 @@ local evaluate = {}
 ---@field token_accuracy number share of target tokens hit, teacher-forced
 ---@field loss number mean over the target tokens, teacher-forced
 ---@field positions number[] accuracy per answer position; NaN where no answer is that long
+---@field groups { name: string, examples: integer, accuracy: number }[] accuracy per group of examples, if the dataset
+---   has groups, in the order of their names (numbers by size)
 ---@field examples integer
 ---@field examples_per_second number of decoding
 ---@field tokens_generated integer
@@ -131,9 +133,41 @@ local function sample_of(data, example, answer)
   }
 end
 
+-- ---- Groups of examples ---------------------------------------------------------------------------
+
+--- Notes in which group of its dataset an example is, and whether it was answered.
+local function count_group(data, example, is_right, groups)
+  if not data.groups then return end
+  local vocabulary = data.vocabulary
+  local key = data.groups(vocabulary:decode_part(example.question), vocabulary:decode_part(example.answer))
+  local group = groups[key] or { examples = 0, right = 0 }
+  group.examples, group.right = group.examples + 1, group.right + (is_right and 1 or 0)
+  groups[key] = group
+end
+
+local function comes_before(one, other)
+  if type(one) == type(other) then return one < other end
+  return type(one) == 'number'
+end
+
+--- The groups in the order of their names.
+local function in_order(groups)
+  local keys, list = {}, {}
+  for key in pairs(groups) do keys[#keys + 1] = key end
+  table.sort(keys, comes_before)
+  for i, key in ipairs(keys) do
+    local group = groups[key]
+    list[i] = { name = tostring(key), examples = group.examples, accuracy = group.right / group.examples }
+  end
+  return list
+end
+
+-- ---- The two measurements ------------------------------------------------------------------------
+
 --- Greedy decoding of the first examples of a split.
 local function decode_all(model, data, split, n_examples, removed, removing, options, result)
-  local corpus, hits, counts, correct, generated, started = data[split], {}, {}, 0, 0, core.C.icot_seconds()
+  local corpus, hits, counts, groups = data[split], {}, {}, {}
+  local correct, generated, started = 0, 0, core.C.icot_seconds()
   for start = 0, n_examples - 1, options.batch do
     local n = math.min(options.batch, n_examples - start)
     for i, written in ipairs(decode_chunk(model, data, split, start, n, removed, removing)) do
@@ -141,11 +175,13 @@ local function decode_all(model, data, split, n_examples, removed, removing, opt
       local answer = evaluate.answer_in(written, data.vocabulary)
       generated = generated + #written
       local exact = score(answer, example.answer, hits, counts)
-      if exact or same_answer(data, answer, example.answer) then correct = correct + 1 end
+      local is_right = exact or same_answer(data, answer, example.answer)
+      if is_right then correct = correct + 1 end
+      count_group(data, example, is_right, groups)
       if #result.samples < options.samples then table.insert(result.samples, sample_of(data, example, answer)) end
     end
   end
-  result.accuracy, result.tokens_generated = correct / n_examples, generated
+  result.accuracy, result.tokens_generated, result.groups = correct / n_examples, generated, in_order(groups)
   result.examples_per_second = n_examples / (core.C.icot_seconds() - started)
   for j = 1, data.max_answer do result.positions[j] = counts[j] and hits[j] / counts[j] or 0 / 0 end
 end

@@ -52,6 +52,8 @@ local parts_of = { test = 1, valid = 2, train = 3 }
 ---@field question fun(uniform: ffi.cdata*, at: integer): string[] from uniform[at] … ; each question equally probable
 ---@field solve fun(question: string[]): string[], string[], integer[] its CoT, its answer, and where the steps of the
 ---   CoT end
+---@field groups? fun(question: string, answer: string): string|number as in icot.Dataset
+---@field grouped_by? string
 
 local function ids_of(vocabulary, symbols)
   local ids = {}
@@ -103,7 +105,7 @@ function made_up.load(plan, wanted)
   if wanted == 'test' then counts.valid = 0 end
   if wanted and wanted ~= 'train' then counts.train = 0 end
   check_counts(plan, counts)
-  local parts = { task = plan.task, vocabulary = plan.vocabulary }
+  local parts = { task = plan.task, vocabulary = plan.vocabulary, groups = plan.groups, grouped_by = plan.grouped_by }
   for _, split in ipairs { 'test', 'valid', 'train' } do
     local made = corpus.new(plan.vocabulary)
     local is_wanted = (wanted or split) == split

@@ -193,6 +193,7 @@ function runlog.create(options)
     add_table(self, 'train', format.train)
     add_table(self, 'eval', format.eval)
     add_matrix(self, 'eval_positions', math.max(1, options.answer_length))
+    add_table(self, 'eval_groups', format.eval_groups)
     add_table(self, 'samples', format.samples(options.text_width or 256))
     add_table(self, 'events', format.events)
     add_table(self, 'segments', format.segments)
@@ -224,6 +225,12 @@ function RunLog:eval(row, positions)
   append(self, 'eval', row)
   for i = 1, matrix.width do matrix.numbers[i - 1] = positions[i] or 0 / 0 end
   check(C.icot_runlog_append(self.handle, matrix.number, matrix.numbers, nil))
+end
+
+--- Adds a row to /eval_groups.
+---@param row { step: integer, split: string, group: string, examples: integer, accuracy: number }
+function RunLog:eval_group(row)
+  append(self, 'eval_groups', row)
 end
 
 --- Adds a row to /samples.

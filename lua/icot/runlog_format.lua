@@ -32,6 +32,15 @@ format.eval = {
   { 'tokens_generated', 'integer' },
 }
 
+--- Rows for each evaluation of a dataset that tells its examples apart (icot.Dataset: groups), one per group.
+format.eval_groups = {
+  { 'step', 'integer' },
+  { 'split', 'text', 16 },
+  { 'group', 'text', 32 },
+  { 'examples', 'integer' }, -- of the group
+  { 'accuracy', 'number' }, -- share of them whose decoded answer is exactly right
+}
+
 --- Some examples of each evaluation.
 ---@param width integer bytes kept of each text
 function format.samples(width)

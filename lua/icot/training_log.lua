@@ -24,7 +24,7 @@ function training_log.create(training, overwrite, resumption)
       arm = run.arm, method = training.config.method, precision = training.precision,
       onednn_version = training.precision == 'bf16' and core.onednn_version() or nil, max_cot = data.max_cot,
       parameters = model:count_parameters(), steps_per_epoch = training.state.steps_per_epoch,
-      total_steps = training.state.total_steps,
+      total_steps = training.state.total_steps, grouped_by = data.grouped_by,
     },
   }
   return setmetatable({ file = file }, TrainingLog)
@@ -44,7 +44,7 @@ function TrainingLog:interval(training, interval)
   self.file:flush()
 end
 
---- A row of /eval and /eval_positions, and some of /samples.
+--- A row of /eval and /eval_positions, and some of /eval_groups and /samples.
 ---@param training icot.Training
 ---@param split string
 ---@param result icot.Evaluation
@@ -55,6 +55,11 @@ function TrainingLog:evaluation(training, split, result)
     accuracy = result.accuracy, token_accuracy = result.token_accuracy, loss = result.loss,
     examples_per_second = result.examples_per_second, tokens_generated = result.tokens_generated,
   }, result.positions)
+  for _, group in ipairs(result.groups) do
+    self.file:eval_group {
+      step = state.step, split = split, group = group.name, examples = group.examples, accuracy = group.accuracy,
+    }
+  end
   for _, sample in ipairs(result.samples) do
     self.file:sample {
       step = state.step, split = split, question = sample.question, target = sample.target,

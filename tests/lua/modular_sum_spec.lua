@@ -59,6 +59,20 @@ describe('modular_sum', function()
     end
   end)
 
+  it('groups examples by their longest carry chain', function()
+    local made = load { count = 3, digits = 3, modulus = 1000, train = 0, valid = 0, test = 1 }
+    local function group(question) return made.groups(question, '') end
+    assert.equal(0, group('1 0 0 + 2 0 0 + 6 9 9')) -- 1 + 2, 3 + 996
+    assert.equal(3, group('1 0 0 + 9 9 9 + 0 0 0')) -- 1 + 999
+    assert.equal(2, group('0 5 0 + 0 6 9 + 0 0 0')) -- 50 + 960: the tens carry, the hundreds pass it on
+    assert.equal(1, group('0 0 0 + 5 0 0 + 5 0 0')) -- 5 + 5, the second addition
+    assert.equal(1, group('5 5 5 + 5 5 5 + 0 0 0')) -- each place carries by itself
+    made:free()
+    local wrapped = load { count = 3, modulus = 97, train = 0, valid = 0, test = 1 }
+    assert.equal(0, wrapped.groups('0 9 + 9 0 + 1 0', '')) -- 90 + 9 = 99, that is 2; 2 + 1
+    wrapped:free()
+  end)
+
   it('shares no question between splits, repeats none, and is what its seed says', function()
     local given = { count = 3, modulus = 11, train = 1000, valid = 131, test = 200 } -- all 11^3
     local made, seen = load(given), {}

@@ -218,6 +218,23 @@ describe('multiplication', function()
     without:free()
   end)
 
+  it('groups examples by their longest carry chain', function()
+    local made, seen = load { digits = { 6, 4 }, digits_from = 2, train = 0, valid = 0, test = 3000 }, {}
+    for _, line in ipairs(lines_of(made.test)) do
+      local question, _, answer = example_file.parse(line)
+      local group = made.groups(question, answer)
+      assert.equal(chain_of(line), group)
+      seen[group] = true
+    end
+    assert.is_true(seen[0] and seen[1] and seen[2] and seen[3])
+    -- 55 * 11 = 55 + 550: 5 + 0, 5 + 5 carries, 0 + 5 takes it in
+    assert.equal(1, made.groups('5 5 * 1 1', ''))
+    -- 99 * 11 = 99 + 990: 9 + 0, 9 + 9 carries, 0 + 9 passes it on
+    assert.equal(2, made.groups('9 9 * 1 1', ''))
+    assert.equal(0, made.groups('1 1 * 1 1', ''))
+    made:free()
+  end)
+
   it('says what is wrong with splits out of distribution', function()
     local function of(ood) return message_of(load, { digits = 3, digits_from = 2, train = 0, ood = ood }) end
     assert_mentions(of { longer = { examples = 3 } }, 'ood.longer: digits is missing')

@@ -70,6 +70,8 @@ describe('a run file', function()
     assert.same({ 'step', 'epoch', 'removed', 'split', 'accuracy', 'token_accuracy', 'loss', 'examples_per_second',
                   'tokens_generated' }, found.tables.eval.columns)
     assert.same({ 'step', 'split', 'question', 'target', 'prediction' }, found.tables.samples.columns)
+    assert.same({ 'step', 'split', 'group', 'examples', 'accuracy' }, found.tables.eval_groups.columns)
+    assert.same({ 'int64', 'object', 'object', 'int64', 'float64' }, found.tables.eval_groups.dtypes)
     assert_rows(written.train, found.tables.train)
     assert_rows(written.eval, found.tables.eval)
     for i, positions in ipairs(written.positions) do

@@ -59,6 +59,13 @@ describe('a training', function()
     assert.equal(8, file.attributes.max_cot)
     assert.equal(5, #file.tables.eval_positions.rows[1]) -- the longest answer: 3 x 2 digits
     assert.same({ 40, 8 }, { column(eval, 'step')[6], column(eval, 'removed')[6] })
+    assert.equal('longest carry chain', file.attributes.grouped_by)
+    local groups, examples = file.tables.eval_groups, {}
+    for i, split in ipairs(column(groups, 'split')) do
+      if split ~= 'valid' then examples[split] = (examples[split] or 0) + column(groups, 'examples')[i] end
+      if split == 'carries' then assert.equal('2', column(groups, 'group')[i]) end
+    end
+    assert.same({ test = 25, longer = 12, carries = 9 }, examples)
     -- the run is whole, and can be resumed
     assert.is_true((train({ folder = path:match('^(.*)/'), settings = {
       'dataset.ood.longer={"digits":[3,2],"examples":12}', 'dataset.ood.carries={"chain":2,"examples":9}',
@@ -66,7 +73,7 @@ describe('a training', function()
 
     local shown = program.run { 'eval', path, '--split', 'longer' }
     assert.equal(0, shown.code, shown.err)
-    expect.mentions(shown.out, '12 of longer')
+    expect.mentions(shown.out, '12 of longer', 'by longest carry chain\n  0 ')
     shown = program.run { 'eval', path, '--split', 'longr' }
     assert.equal(1, shown.code)
     expect.mentions(shown.err, "multiplication has no split 'longr'; did you mean longer?")

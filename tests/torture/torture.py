@@ -19,7 +19,7 @@ import h5py
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MEASURED = {"seconds", "examples_per_second"}
-TABLES = ["train", "eval", "eval_positions", "samples"]
+TABLES = ["train", "eval", "eval_positions", "eval_groups", "samples"]
 
 
 def rows_of(table):

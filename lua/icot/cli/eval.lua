@@ -49,6 +49,10 @@ local function print_result(found, split, removed, data, result)
   local positions = {}
   for i, accuracy in ipairs(result.positions) do positions[i] = ('%.3f'):format(accuracy) end
   print(('%-16s %s'):format('by position', table.concat(positions, ' ')))
+  if #result.groups > 0 then print('by ' .. (data.grouped_by or 'group')) end
+  for _, group in ipairs(result.groups) do
+    print(('  %-14s %.4f of %d'):format(group.name, group.accuracy, group.examples))
+  end
   print(('%-16s %.0f per second'):format('decoding', result.examples_per_second))
 end
 
