@@ -6,9 +6,9 @@
 --- The CoT has two orders. A `chain` has the parity of the first two of the bits that count, of the first three, and so
 --- on: k - 1 tokens, each a reasoning step. A `tree` pairs these bits and writes the parity of each pair, then pairs
 --- those, and so on up to a single one; what is left over at the end of a level is written again in the next. Each
---- level is a reasoning step. If k is a power of two, the levels have k/2, k/4, … 1 tokens, k - 1 in all, so that a
---- schedule that removes from the left and halves what is left, rounding down (7, 3, 1, 0 of 8 bits), removes one level
---- at a time. In both orders the last token is the answer.
+--- level is a reasoning step. If k is a power of two, the levels have k/2, k/4, … 1 tokens, k - 1 in all, so that the
+--- schedule `geometric`, which halves what is left (7, 3, 1, 0 of 8 bits), removes one level at a time from the left.
+--- In both orders the last token is the answer.
 ---
 --- Which bits count is secret by default: k of them chosen at random, by the seed, for all examples. The splits share
 --- no question (icot.made_up tells how they are drawn).

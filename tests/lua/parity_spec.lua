@@ -3,6 +3,7 @@ local dataset = require 'icot.dataset'
 local example_file = require 'icot.example_file'
 local expect = require 'tests.lua.support.expect'
 local parity = require 'datasets.parity'
+local schedule = require 'icot.schedule'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions
 
@@ -56,16 +57,15 @@ describe('parity', function()
     assert.same({ 1 }, pair_steps)
   end)
 
-  it('has one level per halving of a tree of 2, 4, … 64 bits', function()
+  it('loses one level of its tree in each stage of the geometric schedule', function()
     for power = 1, 6 do
       local made = load { bits = 64, parity = 2 ^ power, order = 'tree', train = 3, valid = 0, test = 0 }
-      local ends, left = { }, made.max_cot
-      assert.equal(2 ^ power - 1, left)
-      while left > 0 do
-        left = math.floor(left / 2)
-        ends[#ends + 1] = made.max_cot - left
-      end
-      assert.same(ends, made.train:steps(0))
+      assert.equal(2 ^ power - 1, made.max_cot)
+      local geometric = { kind = 'geometric', steps_per_stage = 1, share = 0.5 }
+      local info = { steps_per_epoch = 1, total_steps = 99, max_cot = made.max_cot }
+      local removed, stages = schedule.of({ method = 'icot', schedule = geometric }, info), {}
+      for stage = 1, power do stages[stage] = removed { step = stage, removed = 0 } end
+      assert.same(made.train:steps(0), stages)
       made:free()
     end
   end)
