@@ -102,7 +102,8 @@ static int step(model *m, int number, float *value)
                                       .eps = 1e-8,
                                       .weight_decay = 0.01,
                                       .grad_scale = 1.0 / norm,
-                                      .step = number};
+                                      .step = number,
+                                      .step_sq = number};
         failed =
             icot_adamw_step(m->engine, m->parameters[i], m->exp_avg[i], m->exp_avg_sq[i], &options);
     }
