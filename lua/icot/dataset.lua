@@ -30,6 +30,7 @@ local dataset = {}
 ---   hard it is, in at most 32 bytes; evaluations tell their accuracies apart
 ---@field grouped_by? string what the groups are, in words
 ---@field max_cot integer longest CoT of train, valid and test, in tokens: what a schedule removes
+---@field longest_cot integer of any split
 ---@field longest_cots table<string, integer> longest CoT of each split
 ---@field max_answer integer longest answer of all splits, in tokens
 ---@field max_length integer longest sequence of all splits, in tokens with its four separators
@@ -59,10 +60,10 @@ end
 function dataset.assemble(parts)
   local self = setmetatable(parts, Dataset)
   self.ood, self.longest_cots = parts.ood or {}, {}
-  self.max_cot, self.max_answer, self.max_length = 0, 0, 0
+  self.max_cot, self.longest_cot, self.max_answer, self.max_length = 0, 0, 0, 0
   for _, split in ipairs(self:splits()) do
     local max_cot, max_answer, max_length = measure(self[split])
-    self.longest_cots[split] = max_cot
+    self.longest_cots[split], self.longest_cot = max_cot, math.max(self.longest_cot, max_cot)
     if not self:is_ood(split) then self.max_cot = math.max(self.max_cot, max_cot) end
     self.max_answer = math.max(self.max_answer, max_answer)
     self.max_length = math.max(self.max_length, max_length)

@@ -142,7 +142,7 @@ local sides = { left = C.ICOT_LEFT, right = C.ICOT_RIGHT }
 
 --- The core's description of a removal.
 ---@param given icot.Removal must stay as long as what is returned
----@param data { vocabulary: icot.Vocabulary, max_cot: integer } its longest CoT
+---@param data { vocabulary: icot.Vocabulary, longest_cot: integer }
 ---@param removed number s, the tokens that the schedule removes now; math.huge: all
 ---@param draw? { seed: integer, step: integer } for offsets and replay; without it none are drawn
 ---@return ffi.cdata* icot_removal
@@ -154,11 +154,11 @@ function removal.cut(given, data, removed, draw)
   cut.side, cut.positions = sides[given.side] or C.ICOT_ORDERED, policies[given.positions]
   cut.eos, cut.separator = data.vocabulary.eos, data.vocabulary.separator
   if cut.side == C.ICOT_ORDERED then
-    local order = table_of(given, data.max_cot)
+    local order = table_of(given, data.longest_cot)
     cut.ranks, cut.rank_starts, cut.longest = order.ranks, order.starts, order.longest
   end
   if draw then
-    set_offsets(cut, given.smoothing, data.max_cot)
+    set_offsets(cut, given.smoothing, data.longest_cot)
     cut.replay, cut.key = given.replay or 0, random.key(draw.seed, 'offset', draw.step)
   end
   return cut

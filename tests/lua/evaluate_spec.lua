@@ -105,7 +105,7 @@ describe('an evaluation', function()
     local model, asked = tiny.model(with_longer), {}
     for _, removed in ipairs { 2, 3, 7, math.huge } do
       local few = { examples = 1, batch = 1, samples = 0 }
-      local result = evaluate.run(model, with_longer, 'longer', removed, removal, few)
+      local result = evaluate.run(model, with_longer, 'longer', removed, removing, few)
       asked[#asked + 1] = result.loss
     end
     assert.not_equal(asked[1], asked[2])
@@ -136,13 +136,13 @@ describe('an evaluation', function()
   it('tells groups of examples apart', function()
     local texts = perfect_texts()
     texts[3][#texts[3] - 1] = texts[3][#texts[3] - 1] == 2 and 3 or 2 -- wrong
-    assert.same({}, evaluate_texts(data, texts, 0, removal).groups)
+    assert.same({}, evaluate_texts(data, texts, 0, removing).groups)
     data.groups = function(question, answer) -- ten or one, or the name 'long'
       assert.truthy(question ~= '' and answer ~= '')
       local words = select(2, question:gsub('%S+', ''))
       return words > 3 and 'long' or words > 1 and 10 or 1
     end
-    local result = evaluate_texts(data, texts, 0, removal) -- questions have 1, 4, 2, 3, 1 and 5 tokens
+    local result = evaluate_texts(data, texts, 0, removing) -- questions have 1, 4, 2, 3, 1 and 5 tokens
     data.groups = nil
     assert.same({
       { name = '1', examples = 2, accuracy = 1 }, { name = '10', examples = 2, accuracy = 0.5 },

@@ -12,7 +12,7 @@ local vocabulary = { eos = 0, separator = 1 }
 
 local function cut_of(fields, length, removed, draw)
   fields.side, fields.positions = fields.side or 'left', fields.positions or 'closed_up'
-  return removal.cut(fields, { vocabulary = vocabulary, max_cot = length }, removed or 0, draw)
+  return removal.cut(fields, { vocabulary = vocabulary, longest_cot = length }, removed or 0, draw)
 end
 
 -- The order in which the tokens of a CoT go, from the core's table.

@@ -34,13 +34,13 @@ end
 function Case.open(folder)
   local inputs, model = read_json(folder .. '/inputs.json'), gpt2.from_pretrained(folder .. '/model')
   local vocabulary = { size = model.config.vocab_size, eos = EOS, separator = SEPARATOR }
-  local examples, max_cot = corpus.new(vocabulary), 0
+  local examples, longest = corpus.new(vocabulary), 0
   for _, each in ipairs(inputs.examples) do
     examples:append(each.question, each.cot, each.answer)
-    max_cot = math.max(max_cot, #each.cot)
+    longest = math.max(longest, #each.cot)
   end
   return setmetatable({
-    inputs = inputs, model = model, data = { vocabulary = vocabulary, max_cot = max_cot }, examples = examples,
+    inputs = inputs, model = model, data = { vocabulary = vocabulary, longest_cot = longest }, examples = examples,
     packed = batch.new(),
     optimizer = optim.AdamW(model:parameters(), { lr = inputs.lr }),
   }, Case)
