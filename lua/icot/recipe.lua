@@ -29,6 +29,7 @@ local recipe = {}
 ---@field is_study boolean several runs, with an index at `output`
 ---@field output string
 ---@field config_json string the configuration as JSON; of a study, the list of all of them
+---@field collapse_below number share of the explicit accuracy; a run that ends below it counts as collapsed
 ---@field runs icot.Run[]
 
 local function read_file(path)
@@ -108,7 +109,7 @@ local function arm_change(arm)
   return change
 end
 
-local of_whole_recipe = { name = true, output = true, seed = true, seeds = true }
+local of_whole_recipe = { name = true, output = true, seed = true, seeds = true, collapse_below = true }
 
 -- Settings of the recipe as a whole, of all runs, or (`--set arms.NAME.field=value`) of one arm.
 local function sort_settings(settings)
@@ -208,7 +209,7 @@ local function expand(path, source, given, all_settings, invocation)
 
   local self = {
     path = path, name = base.name, source = source, output = base.output, runs = {}, invocation = invocation,
-    is_study = study.arms ~= nil or study.seeds ~= nil,
+    is_study = study.arms ~= nil or study.seeds ~= nil, collapse_below = study.collapse_below,
   }
   for _, arm in ipairs(arms) do
     for _, seed in ipairs(seeds) do

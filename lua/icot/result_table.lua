@@ -1,4 +1,4 @@
---- The table of results at the end of a study: one line per run, columns aligned.
+--- The tables at the end of a study: one line per run, then one per arm; columns aligned.
 local progress = require 'icot.progress'
 local terminal = require 'icot.terminal'
 
@@ -11,37 +11,59 @@ end
 local function fixed(value) return ('%.3f'):format(value) end
 local function integer(value) return ('%d'):format(value) end
 
-local function explicit_accuracy(result) return result.explicit_accuracy end
-local function is_unusual(result) return result.status ~= 'finished' end
+-- A column that shows a field of its row.
+local function column(name, field, format)
+  return { name, function(row) return shown_or_dash(format, row[field]) end }
+end
 
--- Name, how a result is shown in it, whether it is text (aligned left), and when the column is wanted: if a
--- result asks for it, or always.
-local columns = {
-  { 'arm', function(run) return run.arm end, text = true },
-  { 'seed', function(run) return ('%d'):format(run.seed) end },
-  { 'method', function(run) return run.config.method end, text = true },
-  { 'removed', function(_, result) return shown_or_dash(integer, result.removed) end },
-  { 'explicit', function(_, result) return shown_or_dash(fixed, explicit_accuracy(result)) end,
-    wanted = explicit_accuracy },
-  { 'accuracy', function(_, result) return shown_or_dash(fixed, result.accuracy) end },
-  { 'updates', function(_, result) return shown_or_dash(integer, result.updates) end },
-  { 'tokens', function(_, result) return shown_or_dash(progress.count, result.tokens) end },
-  { 'time', function(_, result) return shown_or_dash(progress.duration, result.seconds) end },
-  { 'status', function(_, result) return result.status end, text = true, wanted = is_unusual },
+-- Name, how a row is shown in it, whether it is text (aligned left), and when the column is wanted: if a row asks
+-- for it, or always. A row here is { run = …, result = … }.
+local run_columns = {
+  { 'arm', function(row) return row.run.arm end, text = true },
+  { 'seed', function(row) return ('%d'):format(row.run.seed) end },
+  { 'method', function(row) return row.run.config.method end, text = true },
+  { 'removed', function(row) return shown_or_dash(integer, row.result.removed) end },
+  { 'explicit', function(row) return shown_or_dash(fixed, row.result.explicit_accuracy) end,
+    wanted = function(row) return row.result.explicit_accuracy end },
+  { 'accuracy', function(row) return shown_or_dash(fixed, row.result.accuracy) end },
+  { 'updates', function(row) return shown_or_dash(integer, row.result.updates) end },
+  { 'tokens', function(row) return shown_or_dash(progress.count, row.result.tokens) end },
+  { 'time', function(row) return shown_or_dash(progress.duration, row.result.seconds) end },
+  { 'status', function(row) return row.result.status end, text = true,
+    wanted = function(row) return row.result.status ~= 'finished' end },
 }
 
-local function is_wanted(column, results)
-  if not column.wanted then return true end
-  for _, result in ipairs(results) do
-    if column.wanted(result) then return true end
+local function interval_of(arm)
+  return shown_or_dash(fixed, arm.accuracy_low) .. ' to ' .. shown_or_dash(fixed, arm.accuracy_high)
+end
+
+-- A row here is an icot.ArmSummary.
+local arm_columns = {
+  { 'arm', function(arm) return arm.arm end, text = true },
+  { 'runs', function(arm) return ('%d'):format(arm.finished) end },
+  column('accuracy', 'accuracy_mean', fixed),
+  { '95 % interval', function(arm) return arm.accuracy_low == arm.accuracy_low and interval_of(arm) or '-' end },
+  { 'collapsed', function(arm)
+    return arm.collapse_rate == arm.collapse_rate and ('%.0f %%'):format(100 * arm.collapse_rate) or '-'
+  end },
+  column('updates', 'updates_mean', progress.count),
+  column('tokens', 'tokens_mean', progress.count),
+  column('flops', 'flops_mean', progress.count),
+  column('time', 'seconds_mean', progress.duration),
+}
+
+local function is_wanted(each, rows)
+  if not each.wanted then return true end
+  for _, row in ipairs(rows) do
+    if each.wanted(row) then return true end
   end
   return false
 end
 
--- The heading of a column and its cell for each result.
-local function cells_of(column, runs, results)
-  local cells = { column[1] }
-  for i, result in ipairs(results) do cells[i + 1] = column[2](runs[i], result) end
+-- The heading of a column and its cell for each row.
+local function cells_of(each, rows)
+  local cells = { each[1] }
+  for i, row in ipairs(rows) do cells[i + 1] = each[2](row) end
   return cells
 end
 
@@ -56,18 +78,19 @@ local function pad(text, width, left)
   return left and text .. spaces or spaces .. text
 end
 
---- Lays out the results.
----@param runs icot.Run[]
----@param results icot.Result[] one for each run that was started
+--- Lays out a table.
+---@param columns { [1]: string, [2]: fun(row: any): string, text?: boolean, wanted?: fun(row: any): any }[] name; the
+---   cell of a row; whether it is text, aligned left; whether a row wants the column at all (default: always)
+---@param rows any[]
 ---@return string[] lines the first is the heading
-function result_table.lines(runs, results)
+function result_table.lay_out(columns, rows)
   local lines = {}
-  for _, column in ipairs(columns) do
-    if is_wanted(column, results) then
-      local cells = cells_of(column, runs, results)
+  for _, each in ipairs(columns) do
+    if is_wanted(each, rows) then
+      local cells = cells_of(each, rows)
       local width = widest(cells)
       for i, cell in ipairs(cells) do
-        lines[i] = (lines[i] and lines[i] .. '  ' or '') .. pad(cell, width, column.text)
+        lines[i] = (lines[i] and lines[i] .. '  ' or '') .. pad(cell, width, each.text)
       end
     end
   end
@@ -75,14 +98,31 @@ function result_table.lines(runs, results)
   return lines
 end
 
---- Prints the results.
----@param stream file*
+--- Lays out the results.
 ---@param runs icot.Run[]
----@param results icot.Result[]
-function result_table.print(stream, runs, results)
-  local lines = result_table.lines(runs, results)
-  lines[1] = terminal.style(lines[1], 'bold', terminal.has_color(stream))
-  stream:write('\n', table.concat(lines, '\n'), '\n')
+---@param results table<integer, icot.Result> by the number of the run; of those that were not started there is none
+---@return string[] lines the first is the heading
+function result_table.lines(runs, results)
+  local rows = {}
+  for i, run in ipairs(runs) do
+    if results[i] then rows[#rows + 1] = { run = run, result = results[i] } end
+  end
+  return result_table.lay_out(run_columns, rows)
+end
+
+--- Lays out what the arms come to.
+---@param arms icot.ArmSummary[]
+---@return string[] lines the first is the heading
+function result_table.arm_lines(arms)
+  return result_table.lay_out(arm_columns, arms)
+end
+
+--- Prints a table that was laid out, its heading bold, below an empty line.
+---@param stream file*
+---@param lines string[]
+function result_table.print(stream, lines)
+  local heading = terminal.style(lines[1], 'bold', terminal.has_color(stream))
+  stream:write('\n', heading, '\n', table.concat(lines, '\n', 2), #lines > 1 and '\n' or '')
 end
 
 return result_table

@@ -293,7 +293,7 @@ end
 ---@field runs { arm: string, seed: integer, path: string }[] all runs of the study; their files need not be there yet
 ---@field attributes? table<string, string|number>
 
---- Creates the index of a study: links /runs/<arm>-<seed> to its run files, and an empty table /summary.
+--- Creates the index of a study: links /runs/<arm>-<seed> to its run files, and empty tables /summary and /arms.
 ---@param options icot.StudyIndexOptions
 ---@return icot.RunLog
 function runlog.index(options)
@@ -303,6 +303,7 @@ function runlog.index(options)
       check(C.icot_runlog_link(self.handle, name, relative_to(options.path, run.path), '/'))
     end
     add_table(self, 'summary', format.summary)
+    add_table(self, 'arms', format.arms)
   end)
 end
 
@@ -311,6 +312,12 @@ end
 function RunLog:summary(row)
   append(self, 'summary', row)
   self:flush()
+end
+
+--- Adds the row of an arm, all of whose runs are over, to the /arms of an index.
+---@param row icot.ArmSummary
+function RunLog:arm(row)
+  append(self, 'arms', row)
 end
 
 return runlog

@@ -74,7 +74,7 @@ format.segments = {
 
 --- One row per run of a study.
 format.summary = {
-  { 'arm', 'text', 64 },
+  { 'arm', 'text', 128 },
   { 'seed', 'integer' },
   { 'method', 'text', 16 },
   { 'removed', 'integer' }, -- at the end
@@ -84,6 +84,24 @@ format.summary = {
   { 'flops', 'number' },
   { 'seconds', 'number' },
   { 'status', 'text', 16 }, -- end_state of the run
+  { 'explicit_accuracy', 'number' }, -- with all CoT, just before the first removal; NaN: nothing was removed
+  { 'collapsed', 'flag' }, -- it lost what it had learned: icot.arm_summary
+}
+
+--- One row per arm of a study: its runs over the seeds. Means are of the runs that have ended by themselves.
+format.arms = {
+  { 'arm', 'text', 128 },
+  { 'runs', 'integer' }, -- one per seed
+  { 'finished', 'integer' }, -- that ended by themselves
+  { 'accuracy_mean', 'number' },
+  { 'accuracy_low', 'number' }, -- 95 % interval of the mean; NaN: fewer than two runs
+  { 'accuracy_high', 'number' },
+  { 'collapsed', 'integer' }, -- runs
+  { 'collapse_rate', 'number' }, -- share of those that could collapse; NaN: none could
+  { 'updates_mean', 'number' },
+  { 'tokens_mean', 'number' },
+  { 'flops_mean', 'number' },
+  { 'seconds_mean', 'number' },
 }
 
 return format

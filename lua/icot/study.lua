@@ -1,4 +1,5 @@
 --- Runs all that a recipe stands for, one run after another, and compares the results.
+local arm_summary = require 'icot.arm_summary'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local lock = require 'icot.lock'
@@ -98,11 +99,13 @@ local function create_index(recipe, overwrite)
   }
 end
 
-local function add_to_index(index, run, result)
+local function add_to_index(index, run, result, collapse_below)
   index:summary {
     arm = run.arm, seed = run.seed, method = run.config.method, status = result.status,
     removed = result.removed or 0, accuracy = result.accuracy or 0 / 0, updates = result.updates or 0,
     tokens = result.tokens or 0, flops = result.flops or 0, seconds = result.seconds or 0,
+    explicit_accuracy = result.explicit_accuracy or 0 / 0,
+    collapsed = arm_summary.is_collapsed(result, collapse_below),
   }
 end
 
@@ -110,6 +113,14 @@ local function print_paths(recipe, results, stream)
   if recipe.is_study then return stream:write(('\nstudy     %s\n'):format(recipe.output)) end
   stream:write(('\nrun file  %s\n'):format(recipe.output))
   if results[1].model_path then stream:write(('model     %s\n'):format(results[1].model_path)) end
+end
+
+-- The results; of a study with several seeds also what its arms come to.
+local function print_results(recipe, results, stream)
+  result_table.print(stream, result_table.lines(recipe.runs, results))
+  local arms = arm_summary.of(recipe.runs, results, recipe.collapse_below)
+  if recipe.is_study and #recipe.runs > #arms then result_table.print(stream, result_table.arm_lines(arms)) end
+  print_paths(recipe, results, stream)
 end
 
 -- Runs them one after another; gives their results and how the study ended.
@@ -122,7 +133,7 @@ local function run_all(recipe, options, index)
     end
     local result = train_one(recipe, run, options)
     results[i] = result
-    if index then add_to_index(index, run, result) end
+    if index then add_to_index(index, run, result, recipe.collapse_below) end
     if result.status ~= 'finished' then end_state = result.status end
     if result.status == 'interrupted' then break end
   end
@@ -134,6 +145,7 @@ local function run_with_index(recipe, options)
   return lock.with(recipe.output, function()
     local index = create_index(recipe, options.overwrite or options.resume)
     local results, end_state = run_all(recipe, options, index)
+    for _, arm in ipairs(arm_summary.of(recipe.runs, results, recipe.collapse_below)) do index:arm(arm) end
     index:close(end_state)
     return results, end_state
   end)
@@ -152,8 +164,7 @@ function study.run(recipe, options)
   local run = recipe.is_study and run_with_index or run_all
   local results, end_state = run(recipe, options)
   if recipe.is_study or end_state ~= 'failed' then
-    result_table.print(options.out, recipe.runs, results)
-    print_paths(recipe, results, options.out)
+    print_results(recipe, results, options.out)
   end
   return end_state == 'finished', results
 end

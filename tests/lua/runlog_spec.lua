@@ -205,8 +205,8 @@ describe('the index of a study', function()
     assert.truthy(os.rename(folder .. '/results', folder .. '/moved'))
     local found = dump(path:gsub('/results/', '/moved/'))
     assert.equal('study', found.attributes.kind)
-    assert.same({ 'arm', 'seed', 'method', 'removed', 'accuracy', 'updates', 'tokens', 'flops', 'seconds', 'status' },
-                found.tables.summary.columns)
+    assert.same({ 'arm', 'seed', 'method', 'removed', 'accuracy', 'updates', 'tokens', 'flops', 'seconds', 'status',
+                  'explicit_accuracy', 'collapsed' }, found.tables.summary.columns)
     assert_rows(summary, found.tables.summary)
     assert.equal('sample/icot-2.h5', found.runs['icot-2'].file)
     assert.equal(2, found.runs['icot-2'].run.attributes.seed)
@@ -222,7 +222,7 @@ describe('the index of a study', function()
     } }
     sample_run.write(folder .. '/study/a-1.h5')
     index:summary { arm = 'a', seed = 1, method = 'icot', removed = 3, accuracy = 0 / 0, updates = 1, tokens = 1,
-                    flops = 1, seconds = 1, status = 'finished' }
+                    flops = 1, seconds = 1, status = 'finished', explicit_accuracy = 0 / 0, collapsed = false }
     local found = dump(path, '--swmr')
     assert.equal('running', found.attributes.end_state)
     assert.equal(1, #found.tables.summary.rows)

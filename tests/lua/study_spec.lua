@@ -3,12 +3,13 @@ local result_table = require 'icot.result_table'
 local study = require 'icot.study'
 local errors = require 'icot.errors'
 local expect = require 'tests.lua.support.expect'
+local python = require 'tests.lua.support.python'
 local temporary = require 'tests.lua.support.temporary'
 
 local function recipe_in(folder, is_study)
   local self = {
     name = 'mine', source = 'return {}', config_json = '{}', is_study = is_study,
-    output = folder .. '/mine.h5', runs = {},
+    output = folder .. '/mine.h5', runs = {}, collapse_below = 0.5,
   }
   for seed = 1, is_study and 3 or 1 do
     local stem = is_study and ('%s/mine/icot-%d'):format(folder, seed) or folder .. '/mine'
@@ -160,6 +161,55 @@ describe('before the first run', function()
     assert.matches('/proc/none: cannot make this folder: ', refusal(recipe), 1, true)
     recipe = recipe_in('/proc')
     assert.matches('^/proc: cannot write there: ', refusal(recipe))
+  end)
+end)
+
+describe('what the arms come to', function()
+  after_each(temporary.clean)
+
+  local function result(accuracy, explicit, status)
+    return setmetatable({ accuracy = accuracy, explicit_accuracy = explicit, status = status }, { __index = finished })
+  end
+
+  -- Three seeds with these results; raises where there is none.
+  local function study_of(results)
+    local recipe = recipe_in(temporary.folder(), true)
+    local _, _, out = run(recipe, function(one) return results[one.seed] or errors.raise('broken') end)
+    return out, python.json_of('tests/notebooks/dump_run.py', recipe.output).tables
+  end
+
+  local function row_of(tables)
+    assert.equal(1, #tables.arms.rows)
+    local row = {}
+    for i, name in ipairs(tables.arms.columns) do row[name] = tables.arms.rows[1][i] end
+    return row
+  end
+
+  it('stands below the runs and in the index', function()
+    local out, tables = study_of { result(0.8, 0.9), result(0.9, 0.9), result(0.2, 0.9) }
+    assert.matches('\narm   runs  accuracy   95 % interval  collapsed  updates  tokens  flops   time\n', out, 1, true)
+    assert.matches('\nicot     3     0.633  0.000 to 1.000       33 %%      100   12.3k  1.00G  1m05s\n', out)
+    local row = row_of(tables)
+    assert.same({ 'icot', 3, 3, 1, 0, 1 }, { row.arm, row.runs, row.finished, row.collapsed, row.accuracy_low,
+                                             row.accuracy_high })
+    assert.near(1.9 / 3, row.accuracy_mean, 1e-9)
+    assert.near(1 / 3, row.collapse_rate, 1e-9)
+    assert.near(12345, row.tokens_mean, 1e-9)
+  end)
+
+  it('takes only runs that have ended by themselves', function()
+    local _, tables = study_of { result(0.8, 0.9), nil, result(0.9, 0.9) }
+    local row = row_of(tables)
+    assert.same({ 3, 2, 0 }, { row.runs, row.finished, row.collapse_rate })
+    assert.near(0.85 - 12.7062 * 0.05, row.accuracy_low, 1e-4)
+  end)
+
+  it('counts a run as collapsed that was ended for it, and none that had nothing to lose', function()
+    local _, tables = study_of { result(0.01, 0.02, 'collapsed'), result(0, nil), result(0.01, 0.02) }
+    local row = row_of(tables)
+    assert.same({ 3, 1, 0.5 }, { row.finished, row.collapsed, row.collapse_rate })
+    local unknown = study_of { result(0, nil), result(0, nil), result(0, nil) }
+    assert.matches('\nicot     3     0.000  0.000 to 0.000          %-', unknown)
   end)
 end)
 
