@@ -2,6 +2,7 @@
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
 local files = require 'icot.files'
+local grid = require 'icot.grid'
 local json = require 'icot.json'
 local names = require 'icot.names'
 local options = require 'icot.options'
@@ -10,9 +11,13 @@ local resolve = require 'icot.resolve'
 
 local recipe = {}
 
+local LONGEST_NAME = 120 -- of an arm: a file's name may have 255 bytes, an arm in the index 128
+
 ---@class icot.Run one training, ready to start
 ---@field recipe string name of the recipe
----@field arm string the arm's name; the method where a recipe has no arms
+---@field arm string the arm's name (the method where a recipe has no arms), and the point of its grid: 'icot,lr=0.001'
+---@field base_arm string the same without the point
+---@field point string the point of the grid, 'lr=0.001'; '' where there is none
 ---@field seed integer
 ---@field config table every field resolved (icot.recipe_fields.run)
 ---@field config_json string the same as JSON
@@ -105,11 +110,11 @@ end
 
 local function arm_change(arm)
   local change = options.copy(arm)
-  change.name = nil
+  change.name, change.grid = nil, nil
   return change
 end
 
-local of_whole_recipe = { name = true, output = true, seed = true, seeds = true, collapse_below = true }
+local of_whole_recipe = { name = true, output = true, seed = true, seeds = true, collapse_below = true, grid = true }
 
 -- Settings of the recipe as a whole, of all runs, or (`--set arms.NAME.field=value`) of one arm.
 local function sort_settings(settings)
@@ -161,22 +166,50 @@ local function stem_of(path)
   return (path:gsub('%.h5$', ''))
 end
 
--- The recipe, its arm's own changes over it, then the settings of all runs and those of this arm.
-local function merge_run(base, arm, seed, settings)
+-- The recipe, its arm's own changes over it, then the settings of all runs and those of this arm, and the grid's point.
+local function merge_run(base, arm, point, seed, settings)
   local merged = overrides.merge(base, arm_change(arm))
   for _, setting in ipairs(settings.run) do merged = overrides.merge(merged, overrides.changes(setting, 1)) end
   for _, setting in ipairs(settings.arm) do
     if setting.keys[2] == arm.name then merged = overrides.merge(merged, overrides.changes(setting, 3)) end
   end
+  merged = overrides.merge(merged, point.changes)
   merged.seed = seed or merged.seed
   return merged
 end
 
-local function add_run(self, config, arm)
+-- The points of an arm: those of the recipe's grid and of its own.
+local function points_of(study, arm, settings, where)
+  local own = arm.grid
+  if own ~= nil and type(own) ~= 'table' then
+    errors.raise('%s: grid: got %s, expected a table', where, options.show(own))
+  end
+  local axes = grid.axes(own and overrides.merge(study.grid or {}, own) or study.grid, where)
+  grid.refuse_changes(axes, arm_change(arm), where)
+  for _, setting in ipairs(settings.run) do grid.refuse_changes(axes, overrides.changes(setting, 1), setting.text) end
+  for _, setting in ipairs(settings.arm) do
+    if setting.keys[2] == arm.name then grid.refuse_changes(axes, overrides.changes(setting, 3), setting.text) end
+  end
+  return grid.points(axes)
+end
+
+-- An arm's name becomes that of a file.
+local function full_name(arm, point, where)
+  local name = point == '' and arm or arm .. ',' .. point
+  if #name > LONGEST_NAME then
+    errors.raise("%s: the grid's arm %s has a name of more than %d characters; write it as an arm with a shorter one",
+                 where, options.show(name), LONGEST_NAME)
+  end
+  return name
+end
+
+local function add_run(self, config, base_arm, point, where)
+  local arm = full_name(base_arm, point, where)
   local stem = stem_of(self.output) .. (self.is_study and ('/%s-%d'):format(arm, config.seed) or '')
   config.output = stem .. '.h5'
   table.insert(self.runs, {
-    recipe = self.name, arm = arm, seed = config.seed, config = config, config_json = json.encode(config),
+    recipe = self.name, arm = arm, base_arm = base_arm, point = point, seed = config.seed,
+    config = config, config_json = json.encode(config),
     source = self.source, recipe_path = self.path, invocation = self.invocation,
     output = config.output, model_output = files.model_folder(config.output),
   })
@@ -209,13 +242,16 @@ local function expand(path, source, given, all_settings, invocation)
 
   local self = {
     path = path, name = base.name, source = source, output = base.output, runs = {}, invocation = invocation,
-    is_study = study.arms ~= nil or study.seeds ~= nil, collapse_below = study.collapse_below,
+    is_study = study.arms ~= nil or study.seeds ~= nil or study.grid ~= nil, collapse_below = study.collapse_below,
   }
   for _, arm in ipairs(arms) do
-    for _, seed in ipairs(seeds) do
-      local run_where = arm.name and ('%s, arm %s'):format(where, arm.name) or where
-      local config = resolve.run(merge_run(base, arm, seed, settings), run_where)
-      add_run(self, config, arm.name or config.method)
+    local arm_where = arm.name and ('%s, arm %s'):format(where, arm.name) or where
+    for _, point in ipairs(points_of(study, arm, settings, arm_where)) do
+      local run_where = point.name == '' and arm_where or ('%s, grid %s'):format(arm_where, point.name)
+      for _, seed in ipairs(seeds) do
+        local config = resolve.run(merge_run(base, arm, point, seed, settings), run_where)
+        add_run(self, config, arm.name or config.method, point.name, run_where)
+      end
     end
   end
   local configs = {}

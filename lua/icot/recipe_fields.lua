@@ -119,6 +119,7 @@ fields.run = {
 fields.study = {
   arms = { type = 'list', each = { type = 'table' }, doc = 'list of { name = …, fields that differ }' },
   seeds = { type = 'list', each = seed, doc = 'each arm is run with each of these' },
+  grid = { type = 'table', doc = 'each arm is run with each combination of these values; an arm may have its own' },
   collapse_below = {
     type = 'number', above = 0, max = 1, default = 0.5,
     doc = 'a run whose final accuracy is below this share of its explicit accuracy counts as collapsed',
