@@ -9,9 +9,16 @@ local interrupt = {}
 
 local Interrupt = setmetatable({}, { __tostring = function() return 'interrupted' end })
 
+local requested = false
+
+--- Ends the work under way as a signal would.
+function interrupt.request()
+  requested = true
+end
+
 --- Raises if the user wants the program to end.
 function interrupt.check()
-  if C.icot_interrupted() ~= 0 then error(Interrupt, 0) end
+  if requested or C.icot_interrupted() ~= 0 then error(Interrupt, 0) end
 end
 
 --- Whether an error value was raised by `check`.

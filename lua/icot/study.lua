@@ -1,10 +1,11 @@
---- Runs all that a recipe stands for, one run after another, and compares the results.
+--- Runs all that a recipe stands for, one run after another or in processes of their own, and compares the results.
 local arm_summary = require 'icot.arm_summary'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local lock = require 'icot.lock'
 local progress = require 'icot.progress'
 local result_table = require 'icot.result_table'
+local run_queue = require 'icot.run_queue'
 
 local study = {}
 
@@ -14,6 +15,8 @@ local study = {}
 ---@field allow_changes? boolean go on although the recipe has changed
 ---@field quiet? boolean no progress
 ---@field traceback? boolean show where in the code a run failed
+---@field jobs? integer runs at a time, in processes of their own; nil: one after another in this process
+---@field memory? number bytes that these processes may take in all
 ---@field train? fun(run: icot.Run, options: table): icot.Result default: icot.trainer.run
 ---@field out? file* where the table goes; default: io.stdout
 ---@field err? file* where progress and errors go; default: io.stderr
@@ -74,7 +77,7 @@ end
 local function train_one(recipe, run, options)
   local train = options.train or require('icot.trainer').run
   local shown = progress.new { label = label_of(recipe, run), stream = options.err, quiet = options.quiet }
-  local ok, result = xpcall(function()
+  local _, result = xpcall(function()
     return train(run, {
       progress = shown, overwrite = options.overwrite, resume = options.resume, allow_changes = options.allow_changes,
     })
@@ -82,12 +85,12 @@ local function train_one(recipe, run, options)
     return { status = 'failed', message = errors.describe(raised, options.traceback) }
   end)
   shown:finish()
-  if not ok and recipe.is_study then
-    options.err:write(('icot: %s: %s\n'):format(label_of(recipe, run), result.message))
-  elseif not ok then
-    options.err:write(('icot: %s\n'):format(result.message))
-  end
   return result
+end
+
+local function tell_failure(recipe, run, result, stream)
+  if result.status ~= 'failed' then return end
+  stream:write(('icot: %s%s\n'):format(recipe.is_study and label_of(recipe, run) .. ': ' or '', result.message))
 end
 
 local function create_index(recipe, overwrite)
@@ -123,21 +126,44 @@ local function print_results(recipe, results, stream)
   print_paths(recipe, results, stream)
 end
 
--- Runs them one after another; gives their results and how the study ended.
-local function run_all(recipe, options, index)
-  local results, end_state = {}, 'finished'
-  for i, run in ipairs(recipe.runs) do
-    if was_interrupted() then -- between two runs
-      end_state = 'interrupted'
-      break
-    end
+-- Runs them one after another, until all are done or the user ends it.
+local function run_in_turn(recipe, options, queue, on_result)
+  local number = queue:next()
+  while number and not was_interrupted() do
+    local run = queue:take(number)
     local result = train_one(recipe, run, options)
-    results[i] = result
-    if index then add_to_index(index, run, result, recipe.collapse_below) end
-    if result.status ~= 'finished' then end_state = result.status end
-    if result.status == 'interrupted' then break end
+    queue:finish(number, result)
+    on_result(run, result)
+    if result.status == 'interrupted' then return end
+    number = queue:next()
   end
-  return results, end_state
+end
+
+-- How the study ended: 'failed' if one of its runs did; 'interrupted' if one was, or did not even start.
+local function end_state_of(recipe, results)
+  local state = 'finished'
+  for i in ipairs(recipe.runs) do
+    local result = results[i]
+    if result and result.status == 'failed' then return 'failed' end
+    if not arm_summary.has_ended(result) then state = 'interrupted' end
+  end
+  return state
+end
+
+-- Runs them all; gives their results and how the study ended.
+local function run_all(recipe, options, index)
+  local queue = run_queue.new(recipe.runs)
+  local function on_result(run, result)
+    tell_failure(recipe, run, result, options.err)
+    if index then add_to_index(index, run, result, recipe.collapse_below) end
+  end
+  if options.jobs then
+    local function label(run) return label_of(recipe, run) end
+    require('icot.study_jobs').run(recipe, options, queue, label, on_result)
+  else
+    run_in_turn(recipe, options, queue, on_result)
+  end
+  return queue.results, end_state_of(recipe, queue.results)
 end
 
 -- The same with the index of a study, which is made anew even if the study is resumed.
@@ -155,7 +181,7 @@ end
 ---@param recipe icot.Recipe
 ---@param options icot.StudyOptions
 ---@return boolean finished false: a run failed, or the user ended it
----@return icot.Result[] results of the runs that were started
+---@return table<integer, icot.Result> results of the runs that were started, by their numbers
 --- Errors: results that are there already, folders that cannot be written to, another process that is at work on them.
 --- A run that fails is reported, and the others go on.
 function study.run(recipe, options)

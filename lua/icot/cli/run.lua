@@ -48,21 +48,34 @@ local function load_recipe(arguments)
   return require('icot.resume').recipe_of(resumed, { settings = arguments.set, seed = arguments.seed })
 end
 
---- Runs a recipe.
+--- Runs a recipe, or, with `processes`, a study.
 ---@param arguments table see `configure`
+---@param processes? { jobs: integer, memory?: number } runs at a time, in processes; bytes that they may take
 ---@return integer exit_code 0: all runs finished; 1: one failed; 128 + N: signal N came
-function run.run(arguments)
+function run.start(arguments, processes)
   local core, recipe = require 'icot.core', load_recipe(arguments)
+  if processes and not recipe.is_study then
+    errors.raise('recipe %s: it has no arms, seeds or grid, so it is no study; run it with icot %s', recipe.path,
+                 recipe.path)
+  end
   if arguments.threads then core.check(core.C.icot_set_threads(arguments.threads)) end
   catch_signals(core, arguments.quiet)
 
   local finished = require('icot.study').run(recipe, {
     overwrite = arguments.force, quiet = arguments.quiet, traceback = arguments.traceback,
     resume = arguments.resume ~= nil, allow_changes = arguments.allow_changes,
+    jobs = processes and processes.jobs, memory = processes and processes.memory,
   })
   if finished then return 0 end
   local signal = core.C.icot_interrupted()
   return signal ~= 0 and SIGNALLED + signal or 1
+end
+
+--- Runs a recipe, one run after another in this process.
+---@param arguments table see `configure`
+---@return integer exit_code as `start`
+function run.run(arguments)
+  return run.start(arguments)
 end
 
 return run

@@ -1,0 +1,32 @@
+--- `icot study RECIPE.lua`: runs a study in processes of their own, as many at a time as are wanted.
+local declare = require 'icot.cli.declare'
+local run = require 'icot.cli.run'
+
+local study = {}
+
+local GIB = 2 ^ 30
+
+--- Describes the command to the argument parser.
+---@param command table a command of lua-argparse
+function study.configure(command)
+  run.configure(command)
+  declare.integer(command, '--jobs', 'runs at a time, each a process with its share of the threads; default: 1', 1,
+                  1024)
+  command:option('--memory', 'what all processes together may take; default: what the machine has left')
+    :argname('GIB'):convert(function(text)
+      local number = tonumber(text)
+      if number and number > 0 and number < math.huge then return number end
+      return nil, ("--memory: got '%s', expected a number above 0"):format(text)
+    end)
+  command:flag('--worker', 'for icot itself: does one run, which the standard input tells'):hidden(true)
+end
+
+--- Runs the command.
+---@param args table what the argument parser gave
+---@return integer exit_code as `icot RECIPE`
+function study.run(args)
+  if args.worker then return require('icot.study_worker').run() end
+  return run.start(args, { jobs = args.jobs or 1, memory = args.memory and args.memory * GIB })
+end
+
+return study

@@ -1,0 +1,108 @@
+--- The side of a child process of `icot study`: trains one run of a study, told on the standard input, and tells its
+--- parent how it goes, one JSON object per line on process.CHANNEL:
+---
+---     { "event": "at", "updates": 20 }                  now and then: updates since this process began
+---     { "event": "note", "text": "valid: step …" }      what the user should see
+---     { "event": "result", "result": { … } }            the last; see icot.Result
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local interrupt = require 'icot.interrupt'
+local json = require 'icot.json'
+local overrides = require 'icot.overrides'
+local process = require 'icot.process'
+local progress = require 'icot.progress'
+local recipe = require 'icot.recipe'
+
+local study_worker = {}
+
+local SECONDS_BETWEEN = 1 -- two events `at`
+local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the signal's number
+
+---@class icot.Job what a child has to do
+---@field recipe_path string
+---@field source string the recipe's text, as it was when the study began
+---@field settings string[] texts of --set
+---@field seed? integer takes the place of the recipe's
+---@field output string the index of the study
+---@field run string path of the run file
+---@field config string the run's configuration as JSON, as the parent has it
+---@field label string
+---@field threads integer
+---@field overwrite? boolean
+---@field resume? boolean
+---@field allow_changes? boolean
+---@field traceback? boolean
+
+-- JSON on one line.
+local function line_of(event)
+  return (json.encode(event):gsub('%s*\n%s*', ' ')) .. '\n'
+end
+
+-- A parent that is gone wants nothing any more.
+local function tell(event)
+  if not process.write(process.CHANNEL, line_of(event)) then interrupt.request() end
+end
+
+-- The display of the run: as ever in the log, the most important of it told to the parent.
+local function told_progress(label)
+  local shown, updates, last = progress.new { label = label, stream = io.stderr }, 0, -math.huge
+  function shown:update(state)
+    updates = updates + 1
+    local now = core.C.icot_seconds()
+    if now - last >= SECONDS_BETWEEN then
+      last = now
+      tell { event = 'at', updates = updates }
+    end
+    getmetatable(self).update(self, state)
+  end
+  function shown:note(text)
+    tell { event = 'note', text = errors.one_line(text) }
+    getmetatable(self).note(self, text)
+  end
+  return shown
+end
+
+-- The run that the parent means. A recipe that gives something else each time it is read makes no study.
+local function find_run(job)
+  local settings = {}
+  for i, text in ipairs(job.settings) do settings[i] = assert(overrides.parse(text)) end
+  local whole = recipe.from_source(job.recipe_path, job.source, {
+    settings = settings, seed = job.seed, output = job.output,
+  })
+  for _, run in ipairs(whole.runs) do
+    if run.output == job.run then
+      if run.config_json == job.config then return run end
+      break
+    end
+  end
+  errors.raise('recipe %s: it gave another configuration when it was read once more; does it hang on the time, on '
+               .. 'random numbers or on the environment?', job.recipe_path)
+end
+
+local function train(job)
+  core.check(core.C.icot_set_threads(job.threads))
+  local shown = told_progress(job.label)
+  local ok, result = xpcall(function()
+    return require('icot.trainer').run(find_run(job), {
+      progress = shown, overwrite = job.overwrite, resume = job.resume, allow_changes = job.allow_changes,
+    })
+  end, function(raised)
+    return { status = 'failed', message = errors.describe(raised, job.traceback) }
+  end)
+  if not ok then io.stderr:write(('icot: %s\n'):format(result.message)) end
+  return result
+end
+
+--- Does what the standard input says.
+---@return integer exit_code
+function study_worker.run()
+  core.check(core.C.icot_interrupts_catch())
+  local job = json.decode(io.stdin:read('*a'))
+  if type(job) ~= 'table' or not job.run then errors.raise('study: --worker is for icot itself') end
+  local result = train(job)
+  tell { event = 'result', result = result }
+  if result.status == 'interrupted' then return SIGNALLED + core.C.icot_interrupted() end
+  return result.status == 'failed' and 1 or 0
+end
+
+return study_worker

@@ -1,0 +1,63 @@
+--- icot.run_queue and icot.memory_budget: which run of a study may start when.
+local memory_budget = require 'icot.memory_budget'
+local run_queue = require 'icot.run_queue'
+
+describe('the queue of a study', function()
+  it('has the order of the recipe', function()
+    local queue, taken = run_queue.new { {}, {}, {} }, {}
+    while queue:next() do
+      taken[#taken + 1] = queue:next()
+      queue:take(queue:next())
+    end
+    assert.same({ 1, 2, 3 }, taken)
+  end)
+
+  it('lets a run wait for another one', function()
+    local queue = run_queue.new { { waits_for = 2 }, {}, { waits_for = 2 } }
+    assert.equal(2, queue:next())
+    queue:take(2)
+    assert.is_nil(queue:next())
+    queue:finish(2, { status = 'finished' })
+    assert.equal(1, queue:next())
+    queue:take(1)
+    assert.equal(3, queue:next())
+  end)
+end)
+
+describe('the memory budget of a study', function()
+  local available
+  local function new(limit) return memory_budget.new(limit, function() return available end) end
+
+  it('lets the first run start, whatever there is', function()
+    available = 1
+    assert.is_true(new(1):allows_another {})
+  end)
+
+  it('waits until the first one has shown what it takes', function()
+    available = 1000
+    local budget = new()
+    assert.is_false(budget:allows_another { 100 })
+    budget:note_peak(300)
+    assert.is_true(budget:allows_another { 100 })
+  end)
+
+  it('leaves those under way what they may still take', function()
+    local budget = new()
+    budget:note_peak(300)
+    budget:note_peak(200) -- does not make it less
+    available = 499
+    assert.is_false(budget:allows_another { 100 }) -- 200 are still to come, 300 wanted
+    available = 500
+    assert.is_true(budget:allows_another { 100 })
+    assert.is_false(budget:allows_another { 100, 299 })
+  end)
+
+  it('keeps to a limit for all together', function()
+    available = 1e9
+    local budget = new(900)
+    budget:note_peak(300)
+    assert.is_true(budget:allows_another { 100, 100 })
+    assert.is_false(budget:allows_another { 100, 301 })
+    assert.is_false(budget:allows_another { 100, 100, 100 })
+  end)
+end)

@@ -1,0 +1,180 @@
+--- `icot study`: runs as processes of their own, as a user meets them.
+local program = require 'tests.lua.support.program'
+local python = require 'tests.lua.support.python'
+local temporary = require 'tests.lua.support.temporary'
+local expect = require 'tests.lua.support.expect'
+
+local tiny = [[return {
+  method = 'icot', dataset = { task = 'multiplication', digits = 2, train = 64, valid = 8, test = 8 },
+  model = { layers = 1, heads = 2, width = 16 }, schedule = { kind = 'linear', steps_per_token = 1 },
+  train = { steps = 12, batch = 8, log_every = 4, evaluate_every = 6 }, evaluate = { examples = 8, batch = 8 },
+  arms = { { name = 'no_cot', method = 'no_cot' }, { name = 'icot' } }, seeds = { 1, 2 }, %s
+}]]
+
+local names = { 'no_cot-1', 'no_cot-2', 'icot-1', 'icot-2' }
+
+local function folder_with(more)
+  local folder = temporary.folder()
+  temporary.write(folder .. '/mine.lua', tiny:format(more or ''))
+  return folder
+end
+
+local function icot(folder, ...)
+  return program.run({ ... }, { folder = folder })
+end
+
+local function models(folder)
+  local bytes = {}
+  for i, name in ipairs(names) do
+    bytes[i] = temporary.read(('%s/results/mine/%s/model.safetensors'):format(folder, name)) or 'none'
+  end
+  return bytes
+end
+
+local function index_of(folder)
+  return python.json_of('tests/notebooks/dump_run.py', folder .. '/results/mine.h5')
+end
+
+-- The status of each run in the index, by name.
+local function states(index)
+  local states_of, at = {}, {}
+  for i, name in ipairs(index.tables.summary.columns) do at[name] = i end
+  for _, row in ipairs(index.tables.summary.rows) do
+    states_of[('%s-%d'):format(row[at.arm], row[at.seed])] = row[at.status]
+  end
+  return states_of
+end
+
+local all_finished = {}
+for _, name in ipairs(names) do all_finished[name] = 'finished' end
+
+describe('icot study', function()
+  after_each(temporary.clean)
+
+  it('gives the bits and the index of the same study in one process', function()
+    local apart, together = folder_with(), folder_with()
+    local one = icot(together, 'mine.lua', '--threads', '1')
+    local result = icot(apart, 'study', 'mine.lua', '--jobs', '2', '--threads', '2')
+    assert.equal(0, result.code, result.err)
+    assert.is_true(table.concat(models(apart)) == table.concat(models(together)))
+    local function without_time(out) return (out:gsub('%d+s\n', '\n'):gsub('time', '')) end
+    assert.equal(without_time(one.out), without_time(result.out))
+    local index = index_of(apart)
+    assert.equal('finished', index.attributes.end_state)
+    assert.same(all_finished, states(index))
+    assert.equal(2, #index.tables.arms.rows)
+    assert.equal('finished', index.runs['icot-2'].run.attributes.end_state)
+  end)
+
+  it('tells what happens line by line, and leaves the rest to logs', function()
+    local folder = folder_with()
+    local result = icot(folder, 'study', 'mine.lua', '--jobs', '4', '--threads', '4')
+    expect.mentions(result.err, 'icot seed 1    started with 1 thread, log results/mine/icot-1.log\n',
+                    'icot seed 1    valid: step 6, removed 5 of 8, accuracy', 'no_cot seed 2  finished, accuracy 0.')
+    expect.mentions(temporary.read(folder .. '/results/mine/icot-1.log'), 'icot seed 1  step 12/12')
+    assert.is_nil(result.err:find('step 12/12', 1, true))
+    local quiet = icot(folder, 'study', 'mine.lua', '--force', '--quiet', '--jobs', '2', '--memory', '0.001')
+    assert.same({ 0, '' }, { quiet.code, quiet.err })
+  end)
+
+  it('tells of a run that fails, and goes on with the others', function()
+    local folder = folder_with()
+    local result = icot(folder, 'study', 'mine.lua', '--jobs', '2', '--set', 'arms.no_cot.model.context=3', '--quiet')
+    assert.equal(1, result.code)
+    assert.matches('^icot: no_cot seed 1: model.context: [^\n]*\nicot: no_cot seed 2: model.context: [^\n]*\n$',
+                   result.err)
+    assert.same({ ['no_cot-1'] = 'failed', ['no_cot-2'] = 'failed', ['icot-1'] = 'finished', ['icot-2'] = 'finished' },
+                states(index_of(folder)))
+  end)
+
+  it('refuses what is no study, and a recipe that is another one each time', function()
+    local folder = folder_with()
+    temporary.write(folder .. '/single.lua', (tiny:format(''):gsub('arms = .*', '}')))
+    local single = icot(folder, 'study', 'single.lua')
+    assert.same({ code = 1, out = '', err = 'icot: recipe single.lua: it has no arms, seeds or grid, so it is no '
+                  .. 'study; run it with icot single.lua\n' }, single)
+    local fickle = icot(folder_with 'optimizer = { lr = 1e-4 * tonumber(tostring({}):match("0x(.*)"), 16) % 1e-3 },',
+                        'study', 'mine.lua', '--quiet')
+    assert.equal(1, fickle.code)
+    expect.mentions(fickle.err, 'it gave another configuration when it was read once more')
+  end)
+
+  it('refuses a wrong command line', function()
+    for _, each in ipairs {
+      { '--jobs', '0', "--jobs: got '0', expected an integer from 1 to 1024" },
+      { '--memory', 'much', "--memory: got 'much', expected a number above 0" },
+    } do
+      local result = icot(nil, 'study', 'x.lua', each[1], each[2])
+      assert.same({ 2, 'icot: ' .. each[3] .. ' (see icot study --help)\n' }, { result.code, result.err })
+    end
+  end)
+
+  -- Starts a study of longer runs, does something ($study is its process) once one trains, and waits for its end.
+  local longer = "optimizer = { lr = 1e-3 },"
+  local settings = '--set train.steps=600 --set train.evaluate_every=50'
+  local function while_it_trains(folder, action)
+    return program.shell(([[cd %s
+      %s study mine.lua --jobs 2 --threads 2 %s &
+      study=$!
+      for wait in $(seq 200); do grep -q step results/mine/no_cot-2.log && break; sleep 0.05; done 2>/dev/null
+      %s
+      wait $study]]):format(folder, program.icot, settings, action))
+  end
+
+  -- The same study, never stopped.
+  local function expected_models()
+    local folder = folder_with(longer)
+    assert.equal(0, program.shell(('cd %s; %s mine.lua --threads 1 %s'):format(folder, program.icot, settings)).code)
+    return models(folder)
+  end
+
+  local function resume(folder, more)
+    return program.shell(('cd %s; %s study --resume results/mine.h5 --jobs 2 --threads 2 %s'):format(
+      folder, program.icot, more or ''))
+  end
+
+  it('ends all runs in order on a signal, and goes on from there', function()
+    local folder = folder_with(longer)
+    local result = while_it_trains(folder, 'kill -INT $study')
+    assert.equal(130, result.code, result.err)
+    expect.mentions(result.err, 'icot: stopping after this step', ' interrupted after ')
+    local index = index_of(folder)
+    assert.equal('interrupted', index.attributes.end_state)
+    local seen = states(index)
+    assert.same({ 'interrupted', nil }, { seen['no_cot-2'], seen['icot-2'] })
+    assert.equal('interrupted', index.runs['no_cot-2'].run.attributes.end_state)
+
+    temporary.write(folder .. '/mine.lua', 'the recipe is not needed any more')
+    local resumed = resume(folder)
+    assert.equal(0, resumed.code, resumed.err)
+    expect.mentions(resumed.err, 'resumed from the checkpoint of step')
+    assert.same(all_finished, states(index_of(folder)))
+    assert.is_true(table.concat(expected_models()) == table.concat(models(folder)))
+  end)
+
+  it('tells of a run whose process was killed, goes on with the others, and resumes that one', function()
+    local folder = folder_with(longer)
+    local owner = "sed 's/[^0-9]*\\([0-9]*\\).*/\\1/' results/mine/no_cot-2.h5.lock"
+    local result = while_it_trains(folder, ('kill -KILL $(%s)'):format(owner))
+    assert.equal(1, result.code, result.err)
+    assert.matches('icot: no_cot seed 2: its process ended with signal 9, after the line "no_cot seed 2  [^\n]*"\n',
+                   result.err)
+    local seen = states(index_of(folder))
+    assert.same({ 'failed', 'finished' }, { seen['no_cot-2'], seen['icot-2'] })
+    local resumed = resume(folder)
+    assert.equal(0, resumed.code, resumed.err)
+    assert.same(all_finished, states(index_of(folder)))
+  end)
+
+  it('leaves no run at work when it is killed itself', function()
+    local folder = folder_with(longer)
+    while_it_trains(folder, [[kill -KILL $study
+      for wait in $(seq 200); do ls results/mine/*.lock > /dev/null 2>&1 || break; sleep 0.05; done]])
+    local left = program.shell(('ls %s/results/mine/*.lock'):format(folder))
+    assert.equal('', left.out)
+    local resumed = resume(folder)
+    assert.equal(0, resumed.code, resumed.err)
+    expect.mentions(resumed.err, 'resumed from the checkpoint of step')
+    assert.same(all_finished, states(index_of(folder)))
+  end)
+end)
