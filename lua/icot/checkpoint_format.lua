@@ -23,6 +23,7 @@ local state = { -- icot.training_state
   valid_loss = some_number, optimizer_updates_sq = some_count, -- not there in older ones
   explicit_accuracy = accuracy, own = { type = 'table', required = true }, cot_was_left = { type = 'boolean' },
   last_reset = some_count, evaluated = { type = 'table', fields = { valid = some_count, test = some_count } },
+  collapse = { type = 'table', fields = { was_above = { type = 'boolean' }, count = some_count } },
   optimizer_updates = count, lr_scale = { type = 'number', above = 0, required = true }, skipped = count,
   meter = { type = 'table', fields = {
     tokens = count, flops = amount, seconds = amount, current = { type = 'table', fields = interval },

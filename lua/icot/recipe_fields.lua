@@ -55,6 +55,11 @@ local optimizer = {
   final_lr = { type = 'number', min = 0, max = 1, default = 0, doc = 'at its end, as a fraction' },
 }
 
+local stop_on_collapse = {
+  below = { type = 'number', above = 0, max = 1, default = 0.05, doc = 'validation accuracy' },
+  evaluations = { type = 'integer', min = 1, max = MOST, default = 3, doc = 'in a row that are below' },
+}
+
 local train = {
   batch = { type = 'integer', min = 1, max = MOST, default = 32, doc = 'examples per update' },
   accumulate = { -- not gradient_accumulation_steps: with Hugging Face the batch is a part, here it is the whole
@@ -70,6 +75,10 @@ local train = {
   log_every = { type = 'integer', min = 1, max = MOST, default = 100, doc = 'updates per row of /train' },
   evaluate_every = { type = 'integer', min = 1, max = MOST, also = { 'epoch' }, default = 'epoch', doc = 'updates' },
   stop_at_accuracy = { type = 'number', above = 0, max = 1, doc = 'end when the validation accuracy is there' },
+  stop_on_collapse = {
+    type = 'table', fields = stop_on_collapse, also = { false }, default = false,
+    doc = 'end when the accuracy stays below after it was above, or after all CoT is gone',
+  },
 }
 
 local evaluate = {

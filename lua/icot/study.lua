@@ -22,7 +22,7 @@ local study = {}
 ---@field err? file* where progress and errors go; default: io.stderr
 
 ---@class icot.Result what a run came to
----@field status 'finished'|'interrupted'|'failed'
+---@field status 'finished'|'collapsed'|'interrupted'|'failed'
 ---@field accuracy? number on held-out examples, at the end; NaN: there was no time for it
 ---@field explicit_accuracy? number with all CoT, just before the first removal
 ---@field removed? integer CoT tokens removed at the end

@@ -1,6 +1,7 @@
 --- One run from its beginning, or from a checkpoint, to its end: what comes when, and what is kept however it ends.
 local checkpoint = require 'icot.checkpoint'
 local checkpoint_keeper = require 'icot.checkpoint_keeper'
+local collapse = require 'icot.collapse'
 local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
@@ -32,10 +33,19 @@ local function good_enough(self)
   return is_reached and (self.config.method ~= 'icot' or state.removed >= self.data.max_cot)
 end
 
+-- A run may also end early because it has lost what it knew.
+local function has_collapsed(self)
+  return collapse.has_happened(self.collapse, self.config.train.stop_on_collapse)
+end
+
 -- Evaluates the validation examples, unless that was done at this step.
 local function validate(self)
   local result = self:evaluate_once('valid')
-  if result then self.keeper:note_accuracy(self:removed(), result.accuracy) end
+  if result then
+    self.keeper:note_accuracy(self:removed(), result.accuracy)
+    local all_removed = self.config.method == 'icot' and self.state.removed >= self.data.max_cot
+    collapse.note(self.collapse, result.accuracy, all_removed, self.config.train.stop_on_collapse)
+  end
   return self.state.accuracy
 end
 
@@ -61,12 +71,12 @@ local function report(self)
   }
 end
 
---- Trains until all updates are done or the accuracy is good enough. A run that is resumed enters where its checkpoint
+--- Trains until all updates are done, or the accuracy is good enough, or was lost. A run that is resumed enters where its checkpoint
 --- was made: between two updates, with the evaluations that were done by then.
 local function train(self)
   while true do
     if evaluation_is_due(self) then validate(self) end
-    if self.state.step >= self.state.total_steps or good_enough(self) then return end
+    if self.state.step >= self.state.total_steps or good_enough(self) or has_collapsed(self) then return end
     plan(self)
     self.keeper:consider(self)
     interrupt.check()
@@ -85,7 +95,7 @@ local function save_model(self)
 end
 
 ---@class icot.RunResult one row of a study's summary
----@field status 'finished'|'interrupted'|'failed'
+---@field status 'finished'|'collapsed'|'interrupted'|'failed'
 ---@field accuracy number on the held-out test examples, with the CoT that is left; NaN if there was no time for it
 ---@field explicit_accuracy number? on the validation examples, just before the first removal
 ---@field removed integer
@@ -128,7 +138,8 @@ local function wind_up(self, status, accuracy)
   self:log_interval()
   save_model(self)
   local result = result_of(self, status, accuracy)
-  if status == 'finished' and self.keeper:save(self, { result = result }) then self.keeper:prune(true) end
+  local is_over = status == 'finished' or status == 'collapsed'
+  if is_over and self.keeper:save(self, { result = result }) then self.keeper:prune(true) end
   self.log:set('checkpoint_seconds', self.keeper.seconds)
   self.log:close(status)
   return result
@@ -177,7 +188,8 @@ local function run_locked(run, options, resumption)
     error(problem, 0)
   end
   local ok, outcome = xpcall(run_whole, with_trace, self)
-  local status = ok and 'finished' or interrupt.is_interrupt(outcome) and 'interrupted' or 'failed'
+  local status = ok and (has_collapsed(self) and 'collapsed' or 'finished')
+    or interrupt.is_interrupt(outcome) and 'interrupted' or 'failed'
   self.progress:finish()
   local saved, result = pcall(wind_up, self, status, ok and outcome or nil)
   if not saved then pcall(self.log.close, self.log, 'failed') end
@@ -230,7 +242,7 @@ function trainer.run(run, options)
     files.remove_partials(run.output)
     local resumption = options.resume and resume.find(run, options, note) or nil
     if resumption and resumption.from.description.result and #resumption.segment.changes == 0 then
-      note('finished already')
+      note(resumption.from.description.result.status .. ' already')
       return finished_result(resumption.from)
     end
     if resumption then resume.compare_machine(resumption.from, note) end

@@ -1,6 +1,7 @@
 --- A training: everything one run needs, one update, one evaluation. icot.trainer decides what comes when.
 local batch = require 'icot.batch'
 local checkpoint = require 'icot.checkpoint'
+local collapse = require 'icot.collapse'
 local core = require 'icot.core'
 local dataset = require 'icot.dataset'
 local divergence = require 'icot.divergence'
@@ -37,6 +38,7 @@ local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.a
 ---@field precision_problem string? why it is not what the recipe wants
 ---@field lr_scale number factor on the learning rate, after rollbacks
 ---@field skipped integer updates that were left out, because they would have spoilt the model
+---@field collapse icot.CollapseWatch
 ---@field log icot.TrainingLog? set by the trainer
 ---@field progress icot.Progress set by the trainer
 local Training = {}
@@ -133,6 +135,7 @@ local function assemble(run, data, packed, resumption)
     run = run, config = config, data = data, model = model, sampler = examples, optimizer = optimizer,
     learning_rate = optim.learning_rate(config.optimizer, total_steps), schedule = schedule.of(config, info),
     batch = packed, meter = meter.new(), state = state_at_start(info), evaluated = {}, lr_scale = 1, skipped = 0,
+    collapse = collapse.new(),
   }, Training)
   self.precision, self.precision_problem = core.set_precision(config.precision)
   if from then training_state.restore(self, from.description.state) end

@@ -88,7 +88,7 @@ function TrainingLog:set(name, value)
 end
 
 --- Closes the run file.
----@param end_state 'finished'|'interrupted'|'failed'
+---@param end_state 'finished'|'collapsed'|'interrupted'|'failed'
 function TrainingLog:close(end_state)
   self.file:close(end_state)
 end

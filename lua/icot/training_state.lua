@@ -67,7 +67,7 @@ function training_state.capture(training)
     explicit_accuracy = training.explicit_accuracy, evaluated = training.evaluated,
     optimizer_updates = training.optimizer.updates, optimizer_updates_sq = training.optimizer.updates_sq,
     lr_scale = training.lr_scale, skipped = training.skipped,
-    meter = training.meter:state(),
+    collapse = options.copy(training.collapse), meter = training.meter:state(),
   }
 end
 
@@ -86,6 +86,7 @@ function training_state.restore(training, saved)
   training.optimizer.updates = saved.optimizer_updates
   training.optimizer.updates_sq = saved.optimizer_updates_sq or saved.optimizer_updates
   training.lr_scale, training.skipped = saved.lr_scale, saved.skipped
+  training.collapse = options.copy(saved.collapse or training.collapse)
   training.meter:restore(saved.meter)
 end
 
