@@ -1,4 +1,5 @@
 --- Reads a recipe and works out every run it stands for, checked before anything starts.
+local equal_compute = require 'icot.equal_compute'
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
 local files = require 'icot.files'
@@ -21,6 +22,9 @@ local LONGEST_NAME = 120 -- of an arm: a file's name may have 255 bytes, an arm 
 ---@field seed integer
 ---@field config table every field resolved (icot.recipe_fields.run)
 ---@field config_json string the same as JSON
+---@field waits_for? integer number of the run whose compute it has to match, see icot.equal_compute
+---@field match? 'updates'|'tokens'|'flops' what it has to match
+---@field budget? { limit: string, amount: number } what it was given, once that is known
 ---@field source string the recipe's text
 ---@field recipe_path string the recipe's file
 ---@field invocation table what `recipe.from_source` was given beside it: settings as their texts, seed
@@ -114,7 +118,10 @@ local function arm_change(arm)
   return change
 end
 
-local of_whole_recipe = { name = true, output = true, seed = true, seeds = true, collapse_below = true, grid = true }
+local of_whole_recipe = {
+  name = true, output = true, seed = true, seeds = true, collapse_below = true, grid = true, match = true,
+  match_arm = true,
+}
 
 -- Settings of the recipe as a whole, of all runs, or (`--set arms.NAME.field=value`) of one arm.
 local function sort_settings(settings)
@@ -254,6 +261,7 @@ local function expand(path, source, given, all_settings, invocation)
       end
     end
   end
+  equal_compute.link(self.runs, study, where)
   local configs = {}
   for i, run in ipairs(self.runs) do configs[i] = run.config end
   self.config_json = self.is_study and json.encode(configs) or self.runs[1].config_json

@@ -70,8 +70,10 @@ local train = {
     type = 'boolean', default = false,
     doc = 'blocks are computed again in backward instead of being kept; the same bits, less memory, more time',
   },
-  steps = { type = 'integer', min = 1, max = MOST, doc = 'updates; either this or epochs' },
+  steps = { type = 'integer', min = 1, max = MOST, doc = 'updates; either this or epochs, tokens, flops' },
   epochs = { type = 'integer', min = 1, max = MOST, doc = 'passes over the training examples' },
+  tokens = { type = 'integer', min = 1, doc = 'in all batches together; ends with the update that reaches them' },
+  flops = { type = 'number', above = 0, doc = 'as they are counted in /train; likewise' },
   log_every = { type = 'integer', min = 1, max = MOST, default = 100, doc = 'updates per row of /train' },
   evaluate_every = { type = 'integer', min = 1, max = MOST, also = { 'epoch' }, default = 'epoch', doc = 'updates' },
   stop_at_accuracy = { type = 'number', above = 0, max = 1, doc = 'end when the validation accuracy is there' },
@@ -129,6 +131,8 @@ fields.study = {
   arms = { type = 'list', each = { type = 'table' }, doc = 'list of { name = …, fields that differ }' },
   seeds = { type = 'list', each = seed, doc = 'each arm is run with each of these' },
   grid = { type = 'table', doc = 'each arm is run with each combination of these values; an arm may have its own' },
+  match = { type = 'string', one_of = { 'updates', 'tokens', 'flops' }, doc = 'all arms get as many as match_arm' },
+  match_arm = { type = 'string', doc = 'the arm that the others are measured by, seed by seed' },
   collapse_below = {
     type = 'number', above = 0, max = 1, default = 0.5,
     doc = 'a run whose final accuracy is below this share of its explicit accuracy counts as collapsed',
@@ -145,7 +149,10 @@ end
 --- `required` need one of the two, where a kind of schedule has them.
 fields.alternatives = {
   [''] = { { 'seed', 'seeds' } },
-  train = { { 'steps', 'epochs' } },
+  train = {
+    { 'steps', 'epochs' }, { 'steps', 'tokens' }, { 'steps', 'flops' },
+    { 'epochs', 'tokens' }, { 'epochs', 'flops' }, { 'tokens', 'flops' },
+  },
   model = {
     { 'pretrained', 'preset' }, { 'pretrained', 'layers' }, { 'pretrained', 'heads' }, { 'pretrained', 'width' },
     { 'preset', 'layers' }, { 'preset', 'heads' }, { 'preset', 'width' },

@@ -92,7 +92,9 @@ function resolve.run(given, where)
   local config = options.check(fields.run, given, where)
   config.dataset = resolve_dataset(config.dataset, config.model, where)
   resolve_model(config.model, where)
-  check_alternatives(config.train, fields.alternatives.train[1], where, 'train', true)
+  for _, group in ipairs(fields.alternatives.train) do check_alternatives(config.train, group, where, 'train') end
+  local limit = config.train.steps or config.train.epochs or config.train.tokens or config.train.flops
+  if not limit then errors.raise('%s: train: give either steps or epochs (or tokens, or flops)', where) end
   if config.train.accumulate > config.train.batch then
     errors.raise('%s: train.accumulate: got %d parts for a train.batch of %d examples; each part needs one', where,
                  config.train.accumulate, config.train.batch)

@@ -1,6 +1,7 @@
 --- Finds what a run can go on from, and makes sure that it is the same run.
 local checkpoint = require 'icot.checkpoint'
 local core = require 'icot.core'
+local equal_compute = require 'icot.equal_compute'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json = require 'icot.json'
@@ -53,10 +54,11 @@ local function load_from(from, output, wanted)
   })
 end
 
--- Only one run of a study.
-local function single_out(whole, path)
+-- Only one run of a study; if it was to train as long as another one did, it still knows how long that is.
+local function single_out(whole, path, from)
   for _, run in ipairs(whole.runs) do
     if run.output == path then
+      if run.waits_for then equal_compute.restore(run, from.description.config.train) end
       whole.runs, whole.is_study, whole.output = { run }, false, path
       return whole
     end
@@ -79,7 +81,7 @@ function resume.recipe_of(path, wanted)
   end
   local found = load_from(from, path, wanted)
   if not found.is_study then return found end
-  return single_out(load_from(from, files.folder_of(path) .. '.h5', wanted), path)
+  return single_out(load_from(from, files.folder_of(path) .. '.h5', wanted), path, from)
 end
 
 --- How the CoT is cut in the run of a checkpoint. What is a function there comes from the recipe, which is run again.

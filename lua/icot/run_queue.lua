@@ -1,5 +1,7 @@
 --- The runs of a study in the order in which they can start: as the recipe has them, but none before the one that it
 --- waits for.
+local equal_compute = require 'icot.equal_compute'
+
 local run_queue = {}
 
 ---@class icot.RunQueue
@@ -23,12 +25,15 @@ function Queue:next()
   end
 end
 
---- Takes a run out of the queue, to start it.
+--- Takes a run out of the queue, to start it. One that has waited gets the budget that it has waited for.
 ---@param number integer
 ---@return icot.Run
+---@return string? problem why it cannot start
 function Queue:take(number)
+  local run = self.runs[number]
+  local other = run.waits_for
   self.taken[number] = true
-  return self.runs[number]
+  return run, other and equal_compute.give(run, self.runs[other], self.results[other])
 end
 
 --- Takes in that a run is over.

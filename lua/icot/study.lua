@@ -62,7 +62,9 @@ end
 -- The same for a study that is resumed: what is there has to be what is wanted.
 local function check_resumed(recipe, options)
   study.check_outputs(recipe, true)
-  for _, run in ipairs(recipe.runs) do require('icot.resume').check(run, options) end
+  for _, run in ipairs(recipe.runs) do -- one that waits for its budget is checked when it has it
+    if not run.waits_for then require('icot.resume').check(run, options) end
+  end
 end
 
 local function was_interrupted()
@@ -130,8 +132,8 @@ end
 local function run_in_turn(recipe, options, queue, on_result)
   local number = queue:next()
   while number and not was_interrupted() do
-    local run = queue:take(number)
-    local result = train_one(recipe, run, options)
+    local run, problem = queue:take(number)
+    local result = problem and { status = 'failed', message = problem } or train_one(recipe, run, options)
     queue:finish(number, result)
     on_result(run, result)
     if result.status == 'interrupted' then return end

@@ -44,12 +44,18 @@ local function job_of(self, run)
     recipe_path = run.recipe_path, source = run.source, settings = run.invocation.settings,
     seed = run.invocation.seed, output = recipe.output, run = run.output, config = run.config_json,
     label = self.label_of(run), threads = self.threads, overwrite = options.overwrite, resume = options.resume,
-    allow_changes = options.allow_changes, traceback = options.traceback,
+    allow_changes = options.allow_changes, budget = run.budget, traceback = options.traceback,
   }
 end
 
+local function finish(self, number, run, result)
+  self.queue:finish(number, result)
+  self.on_result(run, result)
+end
+
 local function start(self, number)
-  local run = self.queue:take(number)
+  local run, problem = self.queue:take(number)
+  if problem then return finish(self, number, run, { status = 'failed', message = problem }) end
   local log = study_jobs.log_of(run)
   local label = self.label_of(run)
   local job = {
@@ -144,8 +150,7 @@ local function listen_to_all(self)
       table.remove(self.jobs, i)
       local result = job.result or result_of_dead(job, how, number, self.is_stopping)
       tell_end(result, job.shown)
-      self.queue:finish(job.number, result)
-      self.on_result(job.run, result)
+      finish(self, job.number, job.run, result)
     end
   end
 end

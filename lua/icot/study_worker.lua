@@ -5,6 +5,7 @@
 ---     { "event": "note", "text": "valid: step …" }      what the user should see
 ---     { "event": "result", "result": { … } }            the last; see icot.Result
 local core = require 'icot.core'
+local equal_compute = require 'icot.equal_compute'
 local errors = require 'icot.errors'
 local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
@@ -27,6 +28,7 @@ local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the si
 ---@field run string path of the run file
 ---@field config string the run's configuration as JSON, as the parent has it
 ---@field label string
+---@field budget? { limit: string, amount: number } instead of the recipe's
 ---@field threads integer
 ---@field overwrite? boolean
 ---@field resume? boolean
@@ -71,6 +73,7 @@ local function find_run(job)
   })
   for _, run in ipairs(whole.runs) do
     if run.output == job.run then
+      if job.budget then equal_compute.set(run, job.budget.limit, job.budget.amount) end
       if run.config_json == job.config then return run end
       break
     end

@@ -65,14 +65,15 @@ end
 local function report(self)
   local state = self.state
   if state.step % self.config.train.log_every == 0 then self:log_interval() end
+  self.progress.total_steps = state.total_steps -- which is only expected where the budget is one of tokens or FLOPs
   self.progress:update {
     step = state.step, removed = self:removed(), loss = state.loss, accuracy = state.accuracy,
     tokens_per_second = self.meter:tokens_per_second(),
   }
 end
 
---- Trains until all updates are done, or the accuracy is good enough, or was lost. A run that is resumed enters where its checkpoint
---- was made: between two updates, with the evaluations that were done by then.
+--- Trains until all updates are done, or the accuracy is good enough, or was lost. A run that is resumed enters where
+--- its checkpoint was made: between two updates, with the evaluations that were done by then.
 local function train(self)
   while true do
     if evaluation_is_due(self) then validate(self) end
@@ -141,6 +142,7 @@ local function wind_up(self, status, accuracy)
   local is_over = status == 'finished' or status == 'collapsed'
   if is_over and self.keeper:save(self, { result = result }) then self.keeper:prune(true) end
   self.log:set('checkpoint_seconds', self.keeper.seconds)
+  self.log:set('total_steps', self.state.total_steps)
   self.log:close(status)
   return result
 end

@@ -1,5 +1,6 @@
 --- A training: everything one run needs, one update, one evaluation. icot.trainer decides what comes when.
 local batch = require 'icot.batch'
+local budget = require 'icot.budget'
 local checkpoint = require 'icot.checkpoint'
 local collapse = require 'icot.collapse'
 local core = require 'icot.core'
@@ -39,6 +40,7 @@ local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.a
 ---@field lr_scale number factor on the learning rate, after rollbacks
 ---@field skipped integer updates that were left out, because they would have spoilt the model
 ---@field collapse icot.CollapseWatch
+---@field budget icot.Budget
 ---@field log icot.TrainingLog? set by the trainer
 ---@field progress icot.Progress set by the trainer
 local Training = {}
@@ -121,6 +123,14 @@ local function state_at_start(info)
   }
 end
 
+-- How many updates it will be, as far as that is known now, and with it how the learning rate decays.
+local function follow_budget(self)
+  local state = self.state
+  local total = self.budget:total_steps(state.step, self.skipped, self.meter, state.total_steps)
+  if total == state.total_steps then return end
+  state.total_steps, self.learning_rate = total, optim.learning_rate(self.config.optimizer, total)
+end
+
 -- All but the data and the batch.
 local function assemble(run, data, packed, resumption)
   local config, from = run.config, resumption and resumption.from
@@ -129,16 +139,18 @@ local function assemble(run, data, packed, resumption)
   local model, optimizer = errors.explain_memory('model', 'a smaller model.width or model.layers needs less',
                                                  make_model_and_optimizer, config, data, from)
   model.activation_checkpointing = config.train.activation_checkpointing
-  local total_steps = config.train.steps or config.train.epochs * examples.steps_per_epoch
+  local limit = budget.new(config.train, examples.steps_per_epoch)
+  local total_steps = limit:first_guess(config, model, data)
   local info = { steps_per_epoch = examples.steps_per_epoch, total_steps = total_steps, max_cot = data.max_cot }
   local self = setmetatable({
     run = run, config = config, data = data, model = model, sampler = examples, optimizer = optimizer,
     learning_rate = optim.learning_rate(config.optimizer, total_steps), schedule = schedule.of(config, info),
     batch = packed, meter = meter.new(), state = state_at_start(info), evaluated = {}, lr_scale = 1, skipped = 0,
-    collapse = collapse.new(),
+    collapse = collapse.new(), budget = limit,
   }, Training)
   self.precision, self.precision_problem = core.set_precision(config.precision)
   if from then training_state.restore(self, from.description.state) end
+  follow_budget(self)
   self.lr_scale = resumption and resumption.lr_scale or self.lr_scale
   return self
 end
@@ -273,6 +285,7 @@ function Training:update(removed)
   end
   state.step = state.step + 1
   state.epoch = state.step / state.steps_per_epoch
+  follow_budget(self)
 end
 
 -- ---- Evaluation ---------------------------------------------------------------------------------

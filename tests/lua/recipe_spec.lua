@@ -176,7 +176,7 @@ describe('recipe', function()
         'recipe: train.batch: got -3, expected an integer of at least 1' },
       { 'steps and epochs', 'train = { steps = 1, epochs = 1 },',
         'recipe: train: give either steps or epochs, not both' },
-      { 'neither steps nor epochs', 'train = {},', 'recipe: train: give either steps or epochs' },
+      { 'neither steps nor epochs', 'train = {},', 'recipe: train: give either steps or epochs (or tokens, or flops)' },
       { 'an unknown task', "dataset = { task = 'multiplicaton' },",
         'recipe: dataset.task: there is no datasets/multiplicaton.lua; did you mean multiplication?' },
       { 'a task that is a path', "dataset = { task = '../x' },",

@@ -12,14 +12,15 @@ describe('the queue of a study', function()
     assert.same({ 1, 2, 3 }, taken)
   end)
 
-  it('lets a run wait for another one', function()
-    local queue = run_queue.new { { waits_for = 2 }, {}, { waits_for = 2 } }
+  it('lets a run wait for another one, and gives it the budget', function()
+    local function waiting() return { waits_for = 2, match = 'updates', config = { train = { epochs = 3 } } } end
+    local queue = run_queue.new { waiting(), {}, waiting() }
     assert.equal(2, queue:next())
     queue:take(2)
     assert.is_nil(queue:next())
-    queue:finish(2, { status = 'finished' })
+    queue:finish(2, { status = 'finished', updates = 70 })
     assert.equal(1, queue:next())
-    queue:take(1)
+    assert.same({ steps = 70 }, queue:take(1).config.train)
     assert.equal(3, queue:next())
   end)
 end)
