@@ -320,4 +320,20 @@ function RunLog:arm(row)
   append(self, 'arms', row)
 end
 
+-- ---- The frontier of a run ----------------------------------------------------------------------
+
+--- Creates a file with an empty table /frontier.
+---@param options { path: string, force?: boolean, recipe: string, source?: string, config?: string,
+---   attributes?: table<string, string|number> }
+---@return icot.RunLog
+function runlog.frontier(options)
+  return create('frontier', options, function(self) add_table(self, 'frontier', format.frontier) end)
+end
+
+--- Adds a row to /frontier.
+---@param row icot.FrontierPoint
+function RunLog:frontier_point(row)
+  append(self, 'frontier', row)
+end
+
 return runlog

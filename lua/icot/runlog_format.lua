@@ -104,4 +104,19 @@ format.arms = {
   { 'seconds_mean', 'number' },
 }
 
+--- One row per stage end of a run; of a file of its own (`icot frontier`).
+format.frontier = {
+  { 'step', 'integer' },
+  { 'removed', 'integer' }, -- CoT tokens
+  { 'cot_left', 'integer' }, -- of the longest CoT
+  { 'accuracy', 'number' }, -- on test examples, 256 at a time
+  { 'tokens_per_example', 'number' }, -- generated, with separators
+  { 'milliseconds_batch', 'number' }, -- per example, 256 at a time
+  { 'milliseconds_single', 'number' }, -- per example, one at a time
+  { 'on_frontier_tokens', 'flag' }, -- no other row is as accurate with fewer tokens
+  { 'on_frontier_time', 'flag' }, -- the same for milliseconds_single
+  { 'chosen', 'flag' }, -- the most internalized within 0.01 of the accuracy with all CoT
+  { 'checkpoint', 'text', 256 }, -- path
+}
+
 return format

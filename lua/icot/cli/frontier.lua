@@ -1,0 +1,105 @@
+--- `icot frontier`: accuracy against tokens generated and time per example, over the stages of a run.
+---
+---   icot frontier results/mult.h5
+---   icot frontier results/mult.h5 --examples 5000 --out results/mult.frontier.h5
+local core = require 'icot.core'
+local declare = require 'icot.cli.declare'
+local files = require 'icot.files'
+local frontier = require 'icot.frontier'
+local interrupt = require 'icot.interrupt'
+local json = require 'icot.json'
+local options = require 'icot.options'
+local result_table = require 'icot.result_table'
+local runlog = require 'icot.runlog'
+
+local command = {}
+
+local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the signal's number
+local SINGLE_EXAMPLES = 100
+
+--- Describes the command to the argument parser.
+---@param parser table a command of lua-argparse
+function command.configure(parser)
+  parser:argument('run', "a run file; its recipe had best keep all stages (checkpoint.keep.stages = 'all')")
+    :argname('RUN')
+  declare.integer(parser, '--examples', 'at most; default: as in the recipe', 1, options.largest_integer)
+  declare.integer(parser, '--single', 'at most this many one at a time, for the time; default: 100', 1,
+                  options.largest_integer)
+  parser:option('--out', 'where the table goes, as HDF5; default: RUN with .frontier.h5'):argname('PATH')
+  parser:flag('--force', 'overwrite a table that is there')
+  declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
+end
+
+local function column(name, format, field)
+  return { name, function(point) return (format):format(point[field]) end }
+end
+
+local columns = {
+  column('step', '%d', 'step'), column('removed', '%d', 'removed'), column('CoT left', '%d', 'cot_left'),
+  column('accuracy', '%.3f', 'accuracy'), column('tokens', '%.1f', 'tokens_per_example'),
+  column('ms, batch 256', '%.2f', 'milliseconds_batch'), column('ms, batch 1', '%.2f', 'milliseconds_single'),
+  { 'best for', function(point)
+    local tokens, time = point.on_frontier_tokens, point.on_frontier_time
+    return tokens and time and 'tokens, time' or tokens and 'tokens' or time and 'time' or ''
+  end, text = true },
+}
+
+local function print_choice(points, found)
+  local explicit = frontier.explicit_accuracy(points)
+  local chosen = frontier.choose(points, explicit)
+  if not explicit then
+    print('\nNo checkpoint with all CoT was kept, so none can be compared with it.')
+  elseif chosen then
+    print(('\nMost internalized within 0.01 of the accuracy with all CoT (%.3f): step %d, %d CoT tokens left\n%s')
+      :format(explicit, chosen.step, chosen.cot_left, chosen.checkpoint))
+  end
+  local keep = found[#found].description.config.checkpoint
+  if keep and keep.keep.stages ~= 'all' then
+    print(("\nThe run kept its last %s stage ends; checkpoint = { keep = { stages = 'all' } } keeps all.")
+      :format(keep.keep.stages))
+  end
+end
+
+local function write(path, run_path, points, found, force)
+  local description = found[1].description
+  local log = runlog.frontier {
+    path = path, force = force, recipe = description.recipe, source = found[1].source,
+    config = json.encode(description.config),
+    attributes = { run = run_path, arm = description.arm, seed = description.seed },
+  }
+  for _, point in ipairs(points) do log:frontier_point(point) end
+  log:close('finished')
+end
+
+local function run_with(args, path, found)
+  local points = frontier.measure(found, {
+    examples = args.examples, single = args.single or SINGLE_EXAMPLES,
+  }, function(point)
+    io.stderr:write(('icot: step %d, %d CoT tokens left: accuracy %.3f\n'):format(point.step, point.cot_left,
+                                                                               point.accuracy))
+  end)
+  frontier.mark(points)
+  result_table.print(io.stdout, result_table.lay_out(columns, points))
+  print_choice(points, found)
+  write(path, args.run, points, found, args.force)
+  print(('\nfrontier  %s'):format(path))
+end
+
+--- Runs the command.
+---@param args table what the argument parser gave
+---@return integer exit_code
+--- Errors: there are no checkpoints, its data are gone, the table is there already or cannot be written.
+function command.run(args)
+  if args.threads then core.check(core.C.icot_set_threads(args.threads)) end
+  local path = args.out or files.model_folder(args.run) .. '.frontier.h5'
+  files.require_free(path, args.force)
+  files.require_writable(files.folder_of(path))
+  local found = frontier.checkpoints(args.run)
+  core.check(core.C.icot_interrupts_catch())
+  local ok, problem = pcall(run_with, args, path, found)
+  if ok then return 0 end
+  if interrupt.is_interrupt(problem) then return SIGNALLED + core.C.icot_interrupted() end
+  error(problem, 0)
+end
+
+return command
