@@ -4,6 +4,7 @@ local statistics = require 'icot.statistics'
 local arm_summary = {}
 
 local CONFIDENCE = 0.95
+local LEAST_TO_LOSE = 0.1 -- explicit accuracy; below that, what was learned is too little to tell its loss from chance
 
 ---@class icot.ArmSummary a row of /arms
 ---@field arm string
@@ -26,14 +27,15 @@ function arm_summary.has_ended(result)
   return result ~= nil and (result.status == 'finished' or result.status == 'collapsed')
 end
 
--- Only a run that had an accuracy with all its CoT can lose it.
+-- Only a run that did well enough with all its CoT can lose that.
 local function can_collapse(result)
-  local explicit = result.explicit_accuracy
-  return result.status == 'collapsed' or explicit ~= nil and explicit == explicit and result.accuracy == result.accuracy
+  local explicit = result.explicit_accuracy or 0 -- neither holds for NaN
+  return result.status == 'collapsed' or explicit >= LEAST_TO_LOSE and result.accuracy >= 0
 end
 
 --- Whether a run has lost what it had learned: it was ended for that (train.stop_on_collapse), or its accuracy at the
---- end is below `below` times the accuracy that it had with all CoT, just before the first removal.
+--- end is below `below` times the accuracy that it had with all CoT, just before the first removal, and that was at
+--- least 0.1.
 ---@param result icot.Result
 ---@param below number `collapse_below` of a recipe
 ---@return boolean

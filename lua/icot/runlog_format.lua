@@ -97,7 +97,7 @@ format.arms = {
   { 'accuracy_low', 'number' }, -- 95 % interval of the mean; NaN: fewer than two runs
   { 'accuracy_high', 'number' },
   { 'collapsed', 'integer' }, -- runs
-  { 'collapse_rate', 'number' }, -- share of those that could collapse; NaN: none could
+  { 'collapse_rate', 'number' }, -- share of the runs that had something to lose; NaN: none had
   { 'updates_mean', 'number' },
   { 'tokens_mean', 'number' },
   { 'flops_mean', 'number' },

@@ -120,11 +120,18 @@ local function print_paths(recipe, results, stream)
   if results[1].model_path then stream:write(('model     %s\n'):format(results[1].model_path)) end
 end
 
+local function any_has_ended(arms)
+  for _, arm in ipairs(arms) do
+    if arm.finished > 0 then return true end
+  end
+  return false
+end
+
 -- The results; of a study with several seeds also what its arms come to.
 local function print_results(recipe, results, stream)
   result_table.print(stream, result_table.lines(recipe.runs, results))
   local arms = arm_summary.of(recipe.runs, results, recipe.collapse_below)
-  if recipe.is_study and #recipe.runs > #arms then result_table.print(stream, result_table.arm_lines(arms)) end
+  if #recipe.runs > #arms and any_has_ended(arms) then result_table.print(stream, result_table.arm_lines(arms)) end
   print_paths(recipe, results, stream)
 end
 

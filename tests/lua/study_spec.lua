@@ -207,7 +207,7 @@ describe('what the arms come to', function()
   it('counts a run as collapsed that was ended for it, and none that had nothing to lose', function()
     local _, tables = study_of { result(0.01, 0.02, 'collapsed'), result(0, nil), result(0.01, 0.02) }
     local row = row_of(tables)
-    assert.same({ 3, 1, 0.5 }, { row.finished, row.collapsed, row.collapse_rate })
+    assert.same({ 3, 1, 1 }, { row.finished, row.collapsed, row.collapse_rate })
     local unknown = study_of { result(0, nil), result(0, nil), result(0, nil) }
     assert.matches('\nicot     3     0.000  0.000 to 0.000          %-', unknown)
   end)
