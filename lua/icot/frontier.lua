@@ -5,6 +5,7 @@ local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
 local gpt2 = require 'icot.gpt2'
+local resume = require 'icot.resume'
 local training_state = require 'icot.training_state'
 
 local frontier = {}
@@ -54,10 +55,11 @@ end
 -- ---- Measuring ----------------------------------------------------------------------------------
 
 local function measure(found, data, wanted)
-  local config, model = found.description.config, gpt2.from_pretrained(found.model_folder)
+  local config, removing = found.description.config, resume.removal_of(found)
+  local model = gpt2.from_pretrained(found.model_folder)
   local removed = training_state.unpack_removed(found.description.state.removed)
   local function run(examples, batch)
-    return evaluate.run(model, data, 'test', removed, config.removal, {
+    return evaluate.run(model, data, 'test', removed, removing, {
       examples = examples, batch = batch, samples = 0,
     })
   end
