@@ -187,7 +187,7 @@ describe('icot', function()
 
   it('says which file a limit of the system is too small for', function()
     local folder = folder_with()
-    local result = program.shell(('cd %s; ulimit -f 20; %s mine.lua --quiet --set model.width=128')
+    local result = program.shell(('cd %s; ulimit -f 40; %s mine.lua --quiet --set model.width=128')
       :format(folder, program.icot))
     assert.equal(1, result.code, result.err)
     assert.matches('icot: no_cot seed 42: run file results/mine/no_cot-42.h5: cannot write: File too large\n',
