@@ -249,18 +249,21 @@ ICOT_API int icot_corpus_steps(const icot_corpus *corpus, int64_t index, const i
 
 /* ICOT_ORDERED: in an order of the caller's, see icot_removal.ranks */
 typedef enum icot_side { ICOT_LEFT = 0, ICOT_RIGHT = 1, ICOT_ORDERED = 2 } icot_side;
+/* What s and offsets count: CoT tokens, or the reasoning steps that the corpus has marked. */
+typedef enum icot_unit { ICOT_TOKENS = 0, ICOT_STEPS = 1 } icot_unit;
 typedef enum icot_positions { ICOT_CLOSED_UP = 0, ICOT_KEPT = 1 } icot_positions;
 
 /* How the CoT is cut when a batch is packed. */
 typedef struct icot_removal {
-    int64_t removed;  /* s: CoT tokens to remove from every example */
+    int64_t removed;  /* s: CoT tokens, or steps, to remove from every example */
     double smoothing; /* λ of the extra offset P(o) ∝ exp(-λ·o); negative: no such offsets */
     const double
         *offsets; /* (n_offsets) instead of λ: P(extra offset <= i), rising to 1; or NULL */
     int64_t n_offsets;
     double replay; /* share of the examples that get fewer than s removed, any number alike */
     int64_t remove_all_beyond; /* s + o at or above this removes all the CoT; negative: never */
-    icot_side side;
+    icot_unit unit;
+    icot_side side; /* of steps left or right */
     icot_positions positions;
     /*
      * Of ICOT_ORDERED: token i of a CoT of m tokens is the ranks[rank_starts[m] + i]-th that goes,

@@ -6,19 +6,19 @@
 local PATIENCE = 200 -- updates that the model gets to recover from a removal, at least
 local READY = 0.95   -- accuracy on the validation examples that it must show before the next one
 
-local last_removal = 0 -- the update at which `removed` grew last; a schedule may remember things like this
-
----@param state icot.ScheduleState step, epoch, removed, max_cot, accuracy, loss and a few more
+---@param state icot.ScheduleState step, epoch, removed, max_cot, accuracy, own and a few more
 ---@return number removed CoT tokens to remove now
 local function gated(state)
   -- `accuracy` comes from the last evaluation (train.evaluate_every); before the first there is none.
   if not state.accuracy or state.accuracy < READY then return state.removed end
 
-  -- Give every removal some time, also when the accuracy did not fall.
-  if state.step - last_removal < PATIENCE then return state.removed end
+  -- What a schedule has to remember it keeps in `state.own`, which is there again when a run is resumed: here the
+  -- update at which `removed` grew last. Every removal is given some time, also when the accuracy did not fall.
+  local own = state.own
+  if state.step - (own.last_removal or 0) < PATIENCE then return state.removed end
 
   -- Two tokens at a time in the first half of the CoT, which is easy to do without; then one by one.
-  last_removal = state.step
+  own.last_removal = state.step
   local first_half = state.removed < state.max_cot / 2
   return state.removed + (first_half and 2 or 1)
 end

@@ -75,6 +75,23 @@ typedef struct cut_example {
     int32_t removed;               /* CoT tokens that go */
 } cut_example;
 
+/* CoT tokens that go, of the m that example `id`, the k-th of the batch, has. */
+static int count_removed(const icot_corpus *corpus, int64_t id, int64_t k, int64_t m,
+                         const icot_removal *removal, int with_draws, int64_t *out)
+{
+    if (removal->unit == ICOT_TOKENS) {
+        *out = removal_count(removal, k, m, with_draws);
+        return ICOT_OK;
+    }
+    const int32_t *ends;
+    int64_t n;
+    if (corpus_steps(corpus, id, &ends, &n)) return ICOT_FAILED;
+    if (n < 0) return fail("the reasoning steps of example %lld are not marked", (long long)id);
+    int64_t count = removal_count(removal, k, n, with_draws);
+    *out = removal_tokens_of_steps(removal, count, ends, n);
+    return ICOT_OK;
+}
+
 static int cut(const icot_corpus *corpus, int64_t id, int64_t k, const icot_removal *removal,
                batch_kind kind, cut_example *out)
 {
@@ -83,12 +100,14 @@ static int cut(const icot_corpus *corpus, int64_t id, int64_t k, const icot_remo
     }
     out->question = (int32_t)(out->at.cot - out->at.question);
     out->cot = (int32_t)(out->at.answer - out->at.cot);
-    if (removal_check_length(removal, out->cot)) {
-        return fail_within("batch: place %lld", (long long)k);
-    }
     out->answer = (int32_t)(out->at.end - out->at.answer);
     int with_draws = kind == SEQUENCES ? WITH_DRAWS : WITHOUT_DRAWS;
-    out->removed = (int32_t)removal_count(removal, k, out->cot, with_draws);
+    int64_t removed;
+    if (removal_check_length(removal, out->cot) ||
+        count_removed(corpus, id, k, out->cot, removal, with_draws, &removed)) {
+        return fail_within("batch: place %lld", (long long)k);
+    }
+    out->removed = (int32_t)removed;
     return ICOT_OK;
 }
 

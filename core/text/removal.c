@@ -23,6 +23,13 @@ int removal_check(const icot_removal *removal, int64_t vocab_size)
     if (removal->side == ICOT_ORDERED && (!removal->ranks || !removal->rank_starts)) {
         return fail("removal: an order is asked for, but none is given");
     }
+    if (removal->unit != ICOT_TOKENS && removal->unit != ICOT_STEPS) {
+        return fail("removal: got unit %d, expected tokens (%d) or steps (%d)", (int)removal->unit,
+                    ICOT_TOKENS, ICOT_STEPS);
+    }
+    if (removal->unit == ICOT_STEPS && removal->side == ICOT_ORDERED) {
+        return fail("removal: steps are removed from the left or from the right");
+    }
     if (!(removal->replay >= 0.0 && removal->replay <= 1.0)) {
         return fail("removal: got a replay of %g, expected 0 to 1", removal->replay);
     }
@@ -103,6 +110,14 @@ int64_t removal_count(const icot_removal *removal, int64_t k, int64_t m, int wit
     int64_t beyond = removal->remove_all_beyond;
     if (count > m || (beyond >= 0 && count >= beyond)) return m;
     return count;
+}
+
+int64_t removal_tokens_of_steps(const icot_removal *removal, int64_t count, const int32_t *ends,
+                                int64_t n)
+{
+    if (n == 0) return 0;
+    if (removal->side == ICOT_LEFT) return count > 0 ? ends[count - 1] : 0;
+    return ends[n - 1] - (count < n ? ends[n - 1 - count] : 0);
 }
 
 /* CoT tokens that are gone before the first that is left; all m if none is. */

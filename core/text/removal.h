@@ -24,7 +24,15 @@ int removal_check_length(const icot_removal *removal, int64_t m);
 /* Whether token i of m CoT tokens, of which `removed` go, is left. */
 int removal_keeps(const icot_removal *removal, int64_t m, int64_t i, int64_t removed);
 
-/* CoT tokens, of m, that example k of the batch loses; with or without what is drawn for it. */
+/* CoT tokens that `count` of n steps have, from the side that is cut; they end at ends[0 .. n-1].
+ */
+int64_t removal_tokens_of_steps(const icot_removal *removal, int64_t count, const int32_t *ends,
+                                int64_t n);
+
+/*
+ * CoT tokens, or steps, of m, that example k of the batch loses; with or without what is drawn for
+ * it.
+ */
 int64_t removal_count(const icot_removal *removal, int64_t k, int64_t m, int with_draws);
 
 /* Position ids of the stretches of one packed sequence; inside a stretch they count up by one. */

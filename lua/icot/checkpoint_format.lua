@@ -34,6 +34,7 @@ local state = { -- icot.training_state
 -- of which the place is told.
 local removal = {
   side = text, positions = fields.run.removal.fields.positions, order_seed = some_count,
+  unit = { type = 'string' }, -- not there in older ones
   remove_all_beyond = fields.run.removal.fields.remove_all_beyond,
 }
 local config = {

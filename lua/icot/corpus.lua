@@ -145,6 +145,14 @@ function Corpus:steps(index)
   return ends
 end
 
+--- How many reasoning steps an example has.
+---@param index integer 0 … size-1
+---@return integer? count nil: they were never marked
+function Corpus:count_steps(index)
+  core.check(C.icot_corpus_steps(live(self), index, ends_out, n_out))
+  return n_out[0] >= 0 and tonumber(n_out[0]) or nil
+end
+
 --- An example as a line `question||cot #### answer`.
 ---@param index integer 0 … size-1
 ---@return string

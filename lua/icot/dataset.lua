@@ -29,7 +29,7 @@ local dataset = {}
 ---@field groups? fun(question: string, answer: string): string|number the group that an example belongs to, such as how
 ---   hard it is, in at most 32 bytes; evaluations tell their accuracies apart
 ---@field grouped_by? string what the groups are, in words
----@field max_cot integer longest CoT of train, valid and test, in tokens: what a schedule removes
+---@field max_cot integer longest CoT of train, valid and test, in what a schedule removes: tokens, or steps
 ---@field longest_cot integer of any split
 ---@field longest_cots table<string, integer> longest CoT of each split
 ---@field max_answer integer longest answer of all splits, in tokens
@@ -69,6 +69,28 @@ function dataset.assemble(parts)
     self.max_length = math.max(self.max_length, max_length)
   end
   return self
+end
+
+-- The most reasoning steps of an example of a corpus.
+local function most_steps(corpus, split)
+  local most = 0
+  for i = 0, corpus:size() - 1 do
+    local count = corpus:count_steps(i)
+    if not count then
+      errors.raise("removal.unit: got 'step', but the reasoning steps of example %d of %s are not marked", i + 1, split)
+    end
+    most = math.max(most, count)
+  end
+  return most
+end
+
+--- Says what a schedule removes. From then on `max_cot` counts it.
+---@param unit 'token'|'step'
+---raises an error when the dataset has not marked its reasoning steps
+function Dataset:count_in(unit)
+  if unit ~= 'step' then return end
+  self.max_cot = 0
+  for _, split in ipairs(dataset.splits) do self.max_cot = math.max(self.max_cot, most_steps(self[split], split)) end
 end
 
 --- Names of all splits: train, valid, test and those out of distribution.

@@ -115,7 +115,7 @@ end
 -- ---- What is done about it ----------------------------------------------------------------------
 
 local function describe(training, trouble, lr, place)
-  return ('training: %s at step %d (lr %g, stage with %d of %d tokens removed)%s'):format(
+  return ('training: %s at step %d (lr %g, stage with %d of %d removed)%s'):format(
     trouble, training.state.step + 1, lr, training:removed(), training.data.max_cot,
     place and ', first in ' .. place or '')
 end

@@ -54,7 +54,8 @@ local function unpack_prompts(packed, corpus, start, cut)
       prompt.positions[#prompt.positions + 1] = raw.positions[r]
     end
     local question, cot = corpus:lengths(start + b)
-    local places = removal.places(cut, question, cot)
+    local ends = cut.unit == core.C.ICOT_STEPS and corpus:steps(start + b) or nil
+    local places = removal.places(cut, question, cot, ends)
     prompt.place = places and place_at(places, cut.eos)
     prompts[b + 1] = prompt
   end
@@ -85,6 +86,13 @@ local function finish_rule(vocabulary)
   end
 end
 
+-- CoT tokens that are left, at most.
+local function most_cot_left(data, split, removed, removing)
+  local longest = data.longest_cots[split]
+  if removing.unit == 'step' then return longest end -- steps may be of any length
+  return math.max(0, math.max(data.max_cot, longest) - removed)
+end
+
 local function decode_chunk(model, data, split, start, n, removed, removing)
   local corpus = data[split]
   local cut = removal.cut(removing, data, removed)
@@ -92,7 +100,7 @@ local function decode_chunk(model, data, split, start, n, removed, removing)
     packed:prompts(corpus, id_range(start, n), n, cut)
     return unpack_prompts(packed, corpus, start, cut)
   end)
-  local cot_left = math.max(0, math.max(data.max_cot, data.longest_cots[split]) - removed)
+  local cot_left = most_cot_left(data, split, removed, removing)
   return generate.greedy(model, prompts, {
     max_new_tokens = cot_left + data.max_answer + 3, -- <eos> #### … <eos>
     is_finished = finish_rule(data.vocabulary),

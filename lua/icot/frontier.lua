@@ -90,6 +90,7 @@ function frontier.measure(checkpoints, wanted, note)
   core.set_precision(config.precision or 'float32')
   local data = dataset.load(config.dataset)
   local ok, problem = pcall(function()
+    data:count_in(config.removal.unit)
     if data.test:size() == 0 then errors.raise('frontier: the dataset has no test examples') end
     for i, found in ipairs(checkpoints) do
       points[i] = measure(found, data, wanted)

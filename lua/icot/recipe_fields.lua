@@ -24,6 +24,10 @@ local removal = {
     type = { 'string', 'function' }, one_of = { 'left', 'right', 'both', 'random' }, default = 'left',
     doc = 'where CoT is removed from; or function(length) -> positions from 1 on, the first to go first',
   },
+  unit = {
+    type = 'string', one_of = { 'token', 'step' }, default = 'token',
+    doc = 'what the schedule and the offsets count: CoT tokens, or the reasoning steps that the dataset marks',
+  },
   order_seed = { type = 'integer', min = 0, doc = "of side = 'random'; default: the run's seed" },
   smoothing = {
     type = { 'number', 'list', 'function' }, above = 0, also = { false }, default = 4,

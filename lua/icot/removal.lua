@@ -11,6 +11,7 @@ local removal = {}
 
 ---@class icot.Removal the options of a recipe's `removal`
 ---@field side 'left'|'right'|'both'|'random'|icot.RemovalOrder
+---@field unit? 'token'|'step' what s and offsets count: tokens, or the reasoning steps that the dataset marks
 ---@field smoothing number|false|number[]|fun(offset: integer): number λ of the extra offset P(o) ∝ exp(-λ·o); or
 ---   weights of o = 0, 1, …; or a function of o that gives them
 ---@field replay? number share of the examples that are given an earlier stage
@@ -138,12 +139,13 @@ end
 
 -- ---- For the core -------------------------------------------------------------------------------
 
+local units = { token = C.ICOT_TOKENS, step = C.ICOT_STEPS }
 local sides = { left = C.ICOT_LEFT, right = C.ICOT_RIGHT }
 
 --- The core's description of a removal.
 ---@param given icot.Removal must stay as long as what is returned
 ---@param data { vocabulary: icot.Vocabulary, longest_cot: integer }
----@param removed number s, the tokens that the schedule removes now; math.huge: all
+---@param removed number s, the tokens or steps that the schedule removes now; math.huge: all
 ---@param draw? { seed: integer, step: integer } for offsets and replay; without it none are drawn
 ---@return ffi.cdata* icot_removal
 ---raises an error when a function or list of the user's is no order or no distribution
@@ -151,6 +153,7 @@ function removal.cut(given, data, removed, draw)
   local cut = ffi.new('icot_removal')
   cut.removed, cut.smoothing = math.min(removed, EVERYTHING), -1
   cut.remove_all_beyond = given.remove_all_beyond or -1
+  cut.unit = units[given.unit or 'token']
   cut.side, cut.positions = sides[given.side] or C.ICOT_ORDERED, policies[given.positions]
   cut.eos, cut.separator = data.vocabulary.eos, data.vocabulary.separator
   if cut.side == C.ICOT_ORDERED then
@@ -167,9 +170,13 @@ end
 -- ---- For decoding -------------------------------------------------------------------------------
 
 -- Tokens of a CoT that are gone, without offsets.
-local function count_removed(cut, cot)
+local function count_removed(cut, cot, ends)
   local removed, beyond = tonumber(cut.removed), tonumber(cut.remove_all_beyond)
-  return (beyond >= 0 and removed >= beyond) and cot or math.min(removed, cot)
+  local all = ends and #ends or cot
+  local count = (beyond >= 0 and removed >= beyond) and all or math.min(removed, all)
+  if not ends then return count end
+  if cut.side == C.ICOT_LEFT then return ends[count] or 0 end
+  return cot - (ends[all - count] or 0)
 end
 
 local function is_left(cut, cot, i, removed)
@@ -183,10 +190,11 @@ end
 ---@param cut ffi.cdata* icot_removal, from `removal.cut`
 ---@param question integer tokens
 ---@param cot integer tokens, before the cut
+---@param ends? integer[] where the steps of the CoT end, if steps are what is removed
 ---@return { cot: integer[], rest: integer }? places positions of the CoT tokens that are left, and of the <eos> after
 ---   them; nil: positions just count on by one
-function removal.places(cut, question, cot)
-  local removed = count_removed(cut, cot)
+function removal.places(cut, question, cot, ends)
+  local removed = count_removed(cut, cot, ends)
   local has_gaps = cut.side ~= C.ICOT_LEFT and removed > 0 and removed < cot
   if cut.positions ~= C.ICOT_KEPT or not has_gaps then return nil end
   local places = { cot = {}, rest = question + cot + 1 }

@@ -63,6 +63,14 @@ local function resolve_schedule(given, where)
   return checked
 end
 
+local function resolve_removal(removal, seed, where)
+  if removal.side == 'random' then removal.order_seed = removal.order_seed or seed end
+  if removal.unit == 'step' and removal.side ~= 'left' and removal.side ~= 'right' then
+    errors.raise("%s: removal.side: got %s, but steps (removal.unit) are removed from the 'left' or the 'right'", where,
+                 options.show(removal.side))
+  end
+end
+
 -- A dataset that can take any tokenizer takes that of a pretrained model, unless the recipe names one.
 local function resolve_dataset(given, model, where)
   local task = dataset.task(given.task, where, 'dataset.')
@@ -100,8 +108,7 @@ function resolve.run(given, where)
                  config.train.accumulate, config.train.batch)
   end
 
-  local removal = config.removal
-  if removal.side == 'random' then removal.order_seed = removal.order_seed or config.seed end
+  resolve_removal(config.removal, config.seed, where)
   config.schedule = resolve_schedule(config.schedule, where)
   if config.method ~= 'icot' then
     config.schedule = nil -- arms without one share a recipe with those that have one

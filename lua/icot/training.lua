@@ -162,6 +162,7 @@ end
 function training.new(run, resumption)
   local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.load, run.config.dataset)
   return or_free(data, function()
+    data:count_in(run.config.removal.unit)
     return or_free(batch.new(), function(packed) return assemble(run, data, packed, resumption) end)
   end)
 end

@@ -187,6 +187,58 @@ static void test_ordered_kept(void **state)
                       "a CoT of 10 tokens, the order of removal is for up to 4");
 }
 
+/* An example of three steps: 20 21 | 22 | 23 24 25. */
+static icot_corpus *corpus_with_steps(void)
+{
+    const int32_t question[] = {10}, cot[] = {20, 21, 22, 23, 24, 25}, answer[] = {30};
+    const int32_t ends[] = {2, 3, 6};
+    icot_corpus *marked;
+    assert_int_equal(icot_corpus_create(VOCAB, &marked), 0);
+    assert_int_equal(icot_corpus_append(marked, question, 1, cot, 6, answer, 1), 0);
+    assert_int_equal(icot_corpus_mark_steps(marked, ends, 3), 0);
+    return marked;
+}
+
+static void check_steps(icot_removal removal, int64_t n_left, const int32_t *left)
+{
+    const int64_t id = 0;
+    icot_corpus *marked = corpus_with_steps();
+    removal.unit = ICOT_STEPS;
+    assert_int_equal(icot_batch_pack(batch, marked, &id, 1, &removal), 0);
+    assert_int_equal(batch->cot_left, n_left);
+    assert_ids(batch->tokens + 2, left, n_left, "token");
+    icot_corpus_free(marked);
+}
+
+static void test_steps(void **state)
+{
+    (void)state;
+    icot_removal removal = no_removal();
+    check_steps(removal, 6, (const int32_t[6]){20, 21, 22, 23, 24, 25});
+    removal.removed = 1;
+    check_steps(removal, 4, (const int32_t[4]){22, 23, 24, 25});
+    removal.side = ICOT_RIGHT;
+    check_steps(removal, 3, (const int32_t[3]){20, 21, 22});
+    removal.removed = 2;
+    check_steps(removal, 2, (const int32_t[2]){20, 21});
+    removal.removed = 9;
+    check_steps(removal, 0, NULL);
+    removal.removed = 0;
+    removal.side = ICOT_LEFT;
+    removal.smoothing = 1e-300; /* offsets, too, are steps: more than there are */
+    check_steps(removal, 0, NULL);
+}
+
+static void test_steps_that_are_not_marked(void **state)
+{
+    (void)state;
+    const int64_t good = 0;
+    icot_removal removal = no_removal();
+    removal.unit = ICOT_STEPS;
+    assert_fails_with(icot_batch_pack(batch, corpus, &good, 1, &removal),
+                      "steps of example 0 are not marked");
+}
+
 static void test_removal_is_clipped_at_the_cot(void **state)
 {
     (void)state;
@@ -477,7 +529,9 @@ static void test_bad_requests(void **state)
                  {removal, "<eos> is 100"},
                  {removal, "#### is -1"},
                  {removal, "an order is asked for"},
-                 {removal, "a replay of 1.5"}};
+                 {removal, "a replay of 1.5"},
+                 {removal, "unit 7"},
+                 {removal, "steps are removed from the left"}};
     cases[0].removal.removed = -1;
     cases[1].removal.smoothing = 0.0;
     cases[2].removal.smoothing = NAN;
@@ -487,6 +541,9 @@ static void test_bad_requests(void **state)
     cases[6].removal.separator = -1;
     cases[7].removal.side = ICOT_ORDERED;
     cases[8].removal.replay = 1.5;
+    cases[9].removal.unit = (icot_unit)7;
+    cases[10].removal = third_first();
+    cases[10].removal.unit = ICOT_STEPS;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_fails_with(icot_batch_pack(batch, corpus, &good, 1, &cases[i].removal),
                           cases[i].message);
@@ -522,6 +579,8 @@ int main(void)
         cmocka_unit_test(test_right_kept),
         cmocka_unit_test(test_ordered),
         cmocka_unit_test(test_ordered_kept),
+        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_steps_that_are_not_marked),
         cmocka_unit_test(test_removal_is_clipped_at_the_cot),
         cmocka_unit_test(test_remove_all_beyond),
         cmocka_unit_test(test_offsets_follow_their_distribution),

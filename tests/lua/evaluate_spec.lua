@@ -1,7 +1,9 @@
 --- Evaluation: which answer counts as right, and at which positions a model is asked for it.
 local batch = require 'icot.batch'
 local core = require 'icot.core'
+local dataset = require 'icot.dataset'
 local evaluate = require 'icot.evaluate'
+local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local removal = require 'icot.removal'
 local scripted = require 'tests.lua.support.scripted'
@@ -90,6 +92,41 @@ describe('an evaluation', function()
         end
       end
     end
+  end)
+
+  it('asks at the positions of training where whole reasoning steps are removed', function()
+    local marked = dataset.load { task = 'multiplication', digits = 3, digits_from = 2, train = 5, valid = 8, test = 5 }
+    marked:count_in('step')
+    assert.equal(3, marked.max_cot)
+    for _, side in ipairs { 'left', 'right' } do
+      for _, policy in ipairs { 'closed_up', 'kept' } do
+        for _, removed in ipairs { 0, 1, 2, 3, math.huge } do
+          local removing = { unit = 'step', side = side, positions = policy, smoothing = 4 }
+          local cut = removal.cut(removing, marked, removed)
+          local texts, positions = {}, {}
+          for id = 0, 7 do
+            texts[id + 1], positions[id + 1] = training_text(marked, id, cut)
+            local _, cot, answer = marked.valid:lengths(id)
+            local ends = marked.valid:steps(id)
+            local left = math.max(0, #ends - removed)
+            local first = side == 'left' and (ends[#ends - left] or 0) or 0
+            local tokens = (side == 'left' and cot or ends[left] or 0) - first
+            assert.equal(tokens + answer + 3, #texts[id + 1])
+          end
+          local result, model = evaluate_texts(marked, texts, removed, removing)
+          assert.equal(1, result.accuracy)
+          for i = 1, 8 do
+            table.remove(positions[i])
+            assert.same(positions[i], model.positions[i])
+          end
+        end
+      end
+    end
+    marked:free()
+  end)
+
+  it('cannot count steps that are not marked', function()
+    expect.mentions(expect.user_error(data.count_in, data, 'step'), 'removal.unit', 'example 1 of train')
   end)
 
   local removing = { side = 'left', positions = 'closed_up', smoothing = false }

@@ -47,8 +47,9 @@ describe('recipe', function()
     assert.same({ 'mine', 'icot', 42 }, { run.recipe, run.arm, run.seed })
     assert.same({ 'results/mine.h5', 'results/mine' }, { run.output, run.model_output })
     assert.same({ kind = 'linear', steps_per_token = 80 }, run.config.schedule)
-    assert.same({ side = 'left', smoothing = 4, smoothing_after = 0, positions = 'closed_up', replay = 0 },
-                run.config.removal)
+    assert.same({
+      side = 'left', smoothing = 4, smoothing_after = 0, positions = 'closed_up', replay = 0, unit = 'token',
+    }, run.config.removal)
     assert.equal(5e-5, run.config.optimizer.lr)
     assert.equal(1, run.config.dataset.seed)
     assert.matches('steps_per_token = 80', run.source, 1, true)

@@ -40,8 +40,8 @@ end
 
 local function print_result(found, split, removed, data, result)
   local shown = math.min(removed, data.max_cot)
-  print(('%s: step %d, %d of %d CoT tokens removed'):format(found.path, found.description.state.step, shown,
-                                                           data.max_cot))
+  print(('%s: step %d, %d of %d CoT %ss removed'):format(found.path, found.description.state.step, shown, data.max_cot,
+                                                        found.description.config.removal.unit or 'token'))
   print(('%-16s %d of %s'):format('examples', result.examples, split))
   print(('%-16s %.4f'):format('accuracy', result.accuracy))
   print(('%-16s %.4f'):format('token accuracy', result.token_accuracy))
@@ -59,6 +59,7 @@ end
 local function run_with(args, found)
   local config = found.description.config
   local data = dataset.load(config.dataset)
+  data:count_in(config.removal.unit)
   data:corpus(args.split, 'eval')
   local model = gpt2.from_pretrained(found.model_folder)
   local removed = args.removed or training_state.unpack_removed(found.description.state.removed)

@@ -49,9 +49,10 @@ end
 
 -- What is known of a run's training before it starts. Arms mostly share a dataset, so what was found out is kept.
 local function info_of(config, known)
-  local key = json.encode(config.dataset)
+  local key = json.encode(config.dataset) .. config.removal.unit
   if not known[key] then
     local data = dataset.load(config.dataset)
+    data:count_in(config.removal.unit)
     known[key] = { size = data.train:size(), max_cot = data.max_cot }
     data:free()
   end
@@ -73,8 +74,9 @@ local function show(run, info, args)
     evaluate_every = every == 'epoch' and info.steps_per_epoch or every, accuracy = args.accuracy, loss = args.loss,
   })
   local columns = math.min(MOST_COLUMNS, terminal.columns(io.stdout) or USUAL_COLUMNS) - #tostring(info.max_cot) - 3
-  print(('%s: %d of %d CoT tokens removed after %d updates (%.4g epochs)\n'):format(
-    run.arm, stages[#stages].removed, info.max_cot, info.total_steps, info.total_steps / info.steps_per_epoch))
+  print(('%s: %d of %d CoT %ss removed after %d updates (%.4g epochs)\n'):format(
+    run.arm, stages[#stages].removed, info.max_cot, config.removal.unit, info.total_steps,
+    info.total_steps / info.steps_per_epoch))
   print(table.concat(preview.draw(stages, info, math.max(20, columns), ROWS), '\n') .. '\n')
   print(table.concat(preview.table_of(stages), '\n'))
 end
