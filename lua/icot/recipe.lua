@@ -1,9 +1,9 @@
 --- Reads a recipe and works out every run it stands for, checked before anything starts.
-local equal_compute = require 'icot.equal_compute'
+local equal_compute = require 'icot.study.equal_compute'
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
 local files = require 'icot.files'
-local grid = require 'icot.grid'
+local grid = require 'icot.study.grid'
 local json = require 'icot.json'
 local names = require 'icot.names'
 local options = require 'icot.options'
@@ -22,7 +22,7 @@ local LONGEST_NAME = 120 -- of an arm: a file's name may have 255 bytes, an arm 
 ---@field seed integer
 ---@field config table every field resolved (icot.recipe_fields.run)
 ---@field config_json string the same as JSON
----@field waits_for? integer number of the run whose compute it has to match, see icot.equal_compute
+---@field waits_for? integer number of the run whose compute it has to match, see icot.study.equal_compute
 ---@field match? 'updates'|'tokens'|'flops' what it has to match
 ---@field budget? { limit: string, amount: number } what it was given, once that is known
 ---@field source string the recipe's text

@@ -1,7 +1,7 @@
 --- Finds what a run can go on from, and makes sure that it is the same run.
 local checkpoint = require 'icot.checkpoint'
 local core = require 'icot.core'
-local equal_compute = require 'icot.equal_compute'
+local equal_compute = require 'icot.study.equal_compute'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json = require 'icot.json'

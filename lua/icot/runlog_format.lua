@@ -85,7 +85,7 @@ format.summary = {
   { 'seconds', 'number' },
   { 'status', 'text', 16 }, -- end_state of the run
   { 'explicit_accuracy', 'number' }, -- with all CoT, just before the first removal; NaN: nothing was removed
-  { 'collapsed', 'flag' }, -- it lost what it had learned: icot.arm_summary
+  { 'collapsed', 'flag' }, -- it lost what it had learned: icot.study.arm_summary
 }
 
 --- One row per arm of a study: its runs over the seeds. Means are of the runs that have ended by themselves.

@@ -1,11 +1,11 @@
 --- Runs all that a recipe stands for, one run after another or in processes of their own, and compares the results.
-local arm_summary = require 'icot.arm_summary'
+local arm_summary = require 'icot.study.arm_summary'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local lock = require 'icot.lock'
 local progress = require 'icot.progress'
 local result_table = require 'icot.result_table'
-local run_queue = require 'icot.run_queue'
+local run_queue = require 'icot.study.run_queue'
 
 local study = {}
 
@@ -168,7 +168,7 @@ local function run_all(recipe, options, index)
   end
   if options.jobs then
     local function label(run) return label_of(recipe, run) end
-    require('icot.study_jobs').run(recipe, options, queue, label, on_result)
+    require('icot.study.jobs').run(recipe, options, queue, label, on_result)
   else
     run_in_turn(recipe, options, queue, on_result)
   end

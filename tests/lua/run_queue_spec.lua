@@ -1,6 +1,6 @@
---- icot.run_queue and icot.memory_budget: which run of a study may start when.
-local memory_budget = require 'icot.memory_budget'
-local run_queue = require 'icot.run_queue'
+--- icot.study.run_queue and icot.study.memory_budget: which run of a study may start when.
+local memory_budget = require 'icot.study.memory_budget'
+local run_queue = require 'icot.study.run_queue'
 
 describe('the queue of a study', function()
   it('has the order of the recipe', function()

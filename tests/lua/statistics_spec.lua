@@ -1,5 +1,5 @@
---- icot.statistics, against values from tables and textbooks.
-local statistics = require 'icot.statistics'
+--- icot.study.statistics, against values from tables and textbooks.
+local statistics = require 'icot.study.statistics'
 
 describe("Student's t", function()
   it('has the quantiles that tables have', function()

@@ -25,7 +25,7 @@ end
 ---@param args table what the argument parser gave
 ---@return integer exit_code as `icot RECIPE`
 function study.run(args)
-  if args.worker then return require('icot.study_worker').run() end
+  if args.worker then return require('icot.study.worker').run() end
   return run.start(args, { jobs = args.jobs or 1, memory = args.memory and args.memory * GIB })
 end
 

@@ -1,5 +1,5 @@
 --- What the runs of an arm come to over its seeds: accuracy with its uncertainty, how many collapsed, what they cost.
-local statistics = require 'icot.statistics'
+local statistics = require 'icot.study.statistics'
 
 local arm_summary = {}
 

@@ -1,6 +1,6 @@
 --- The runs of a study in the order in which they can start: as the recipe has them, but none before the one that it
 --- waits for.
-local equal_compute = require 'icot.equal_compute'
+local equal_compute = require 'icot.study.equal_compute'
 
 local run_queue = {}
 

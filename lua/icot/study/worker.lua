@@ -5,12 +5,12 @@
 ---     { "event": "note", "text": "valid: step …" }      what the user should see
 ---     { "event": "result", "result": { … } }            the last; see icot.Result
 local core = require 'icot.core'
-local equal_compute = require 'icot.equal_compute'
+local equal_compute = require 'icot.study.equal_compute'
 local errors = require 'icot.errors'
 local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
 local overrides = require 'icot.overrides'
-local process = require 'icot.process'
+local process = require 'icot.study.process'
 local progress = require 'icot.progress'
 local recipe = require 'icot.recipe'
 

@@ -1,12 +1,12 @@
 --- The runs of a study as processes of their own, several at a time, within a budget of threads and memory.
 ---
---- Each child is `icot study --worker` (icot.study_worker). What it prints goes to a log beside its run file; what it
+--- Each child is `icot study --worker` (icot.study.worker). What it prints goes to a log beside its run file; what it
 --- tells comes here, and a line of it to the user.
 local core = require 'icot.core'
 local errors = require 'icot.errors'
 local json = require 'icot.json'
-local memory_budget = require 'icot.memory_budget'
-local process = require 'icot.process'
+local memory_budget = require 'icot.study.memory_budget'
+local process = require 'icot.study.process'
 local progress = require 'icot.progress'
 
 local study_jobs = {}
