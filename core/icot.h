@@ -242,8 +242,10 @@ ICOT_API int icot_corpus_lengths(const icot_corpus *corpus, int64_t index, icot_
 /* Copies question, cot and answer of one example, end to end, into tokens (their total length). */
 ICOT_API int icot_corpus_read(const icot_corpus *corpus, int64_t index, int32_t *tokens,
                               int64_t capacity);
-/* Where an example's steps end; *n is -1 if they were never marked. The array belongs to the corpus
- * and is good until the next marks are set. */
+/*
+ * Where an example's steps end. *n is -1 and *ends NULL if they were never marked; 0 only if its
+ * CoT is empty. The array belongs to the corpus and is good until the next marks are set.
+ */
 ICOT_API int icot_corpus_steps(const icot_corpus *corpus, int64_t index, const int32_t **ends,
                                int64_t *n);
 

@@ -85,7 +85,7 @@ static int count_removed(const icot_corpus *corpus, int64_t id, int64_t k, int64
     }
     const int32_t *ends;
     int64_t n;
-    if (corpus_steps(corpus, id, &ends, &n)) return ICOT_FAILED;
+    if (icot_corpus_steps(corpus, id, &ends, &n)) return ICOT_FAILED;
     if (n < 0) return fail("the reasoning steps of example %lld are not marked", (long long)id);
     int64_t count = removal_count(removal, k, n, with_draws);
     *out = removal_tokens_of_steps(removal, count, ends, n);

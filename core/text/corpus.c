@@ -265,15 +265,10 @@ int icot_corpus_read(const icot_corpus *corpus, int64_t index, int32_t *tokens, 
     return ICOT_OK;
 }
 
-int corpus_steps(const icot_corpus *corpus, int64_t index, const int32_t **ends, int64_t *n)
+int icot_corpus_steps(const icot_corpus *corpus, int64_t index, const int32_t **ends, int64_t *n)
 {
     example_bounds at;
     if (corpus_bounds(corpus, index, &at)) return ICOT_FAILED;
     step_marks_find(&corpus->marks, index, ends, n);
     return ICOT_OK;
-}
-
-int icot_corpus_steps(const icot_corpus *corpus, int64_t index, const int32_t **ends, int64_t *n)
-{
-    return corpus_steps(corpus, index, ends, n);
 }

@@ -26,12 +26,4 @@ int corpus_bounds(const icot_corpus *corpus, int64_t index, example_bounds *out)
 /* Copies tokens begin … end-1 of the corpus to out, widened to int32. */
 void corpus_copy(const icot_corpus *corpus, int64_t begin, int64_t end, int32_t *out);
 
-/*
- * Where the reasoning steps of an example's CoT end: ends (n) are CoT tokens counted from its
- * start, ascending, the last is the CoT's length. *n is -1 and *ends NULL when its steps were never
- * marked; 0 only if its CoT is empty. The array belongs to the corpus, until the next marks are
- * set.
- */
-int corpus_steps(const icot_corpus *corpus, int64_t index, const int32_t **ends, int64_t *n);
-
 #endif

@@ -9,6 +9,8 @@ local interrupt = {}
 
 local Interrupt = setmetatable({}, { __tostring = function() return 'interrupted' end })
 
+local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the signal's number
+
 local requested = false
 
 --- Ends the work under way as a signal would.
@@ -26,6 +28,24 @@ end
 ---@return boolean
 function interrupt.is_interrupt(raised)
   return raised == Interrupt
+end
+
+--- What a program ends with after a signal.
+---@return integer exit_code 128 + the signal's number
+function interrupt.exit_code()
+  return SIGNALLED + C.icot_interrupted()
+end
+
+--- Does the work of a command, which signals end from here on.
+---@param body fun(...)
+---@return integer exit_code 0, or that of the signal
+---raises whatever else `body` raised
+function interrupt.run(body, ...)
+  core.check(C.icot_interrupts_catch())
+  local ok, problem = pcall(body, ...)
+  if ok then return 0 end
+  if interrupt.is_interrupt(problem) then return interrupt.exit_code() end
+  error(problem, 0)
 end
 
 return interrupt

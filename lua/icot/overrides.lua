@@ -85,7 +85,7 @@ function overrides.parse(text)
 end
 
 --- The changes that a setting stands for, from its key number `first` on.
----@param setting icot.Setting
+---@param setting icot.Setting|{ keys: string[], value: any }
 ---@param first integer
 ---@return table changes { optimizer = { lr = 1e-3 } }
 function overrides.changes(setting, first)

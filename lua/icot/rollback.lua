@@ -13,10 +13,8 @@ local rollback = {}
 local function find(keeper, removed)
   for i = #keeper.entries, 1, -1 do
     local entry = keeper.entries[i]
-    if entry.stage then
-      local found = checkpoint.read(entry.path)
-      if training_state.unpack_removed(found.description.state.removed) == removed then return found end
-    end
+    local state = entry.stage and checkpoint.read_description(entry.path).state -- the rest only of the one it is
+    if state and training_state.unpack_removed(state.removed) == removed then return checkpoint.read(entry.path) end
   end
 end
 

@@ -56,6 +56,25 @@ function schedule.of(config, info)
   return schedule.kinds[config.schedule.kind].build(config.schedule, info)
 end
 
+--- The state before the first update.
+---@param info icot.ScheduleInfo
+---@return icot.ScheduleState
+function schedule.state_at_start(info)
+  return {
+    step = 0, epoch = 0, removed = 0, own = {}, total_steps = info.total_steps,
+    steps_per_epoch = info.steps_per_epoch, max_cot = info.max_cot,
+  }
+end
+
+--- Takes in a validation that was made now.
+---@param state icot.ScheduleState
+---@param result { accuracy: number, loss: number } a loss that is NaN or infinite says nothing
+function schedule.note_validation(state, result)
+  local is_number = result.loss == result.loss and math.abs(result.loss) ~= math.huge
+  state.accuracy, state.evaluated_step = result.accuracy, state.step
+  state.valid_loss = is_number and result.loss or nil -- JSON has no NaN
+end
+
 --- What a schedule sees: a copy, so that it can change nothing.
 local function view_of(state)
   local view = {}

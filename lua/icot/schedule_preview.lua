@@ -16,11 +16,6 @@ local schedule_preview = {}
 ---@field accuracy number that every validation is assumed to give
 ---@field loss number likewise
 
-local function note_validation(state, options)
-  if state.step == 0 or state.step % options.evaluate_every ~= 0 then return end
-  state.accuracy, state.valid_loss, state.evaluated_step = options.accuracy, options.loss, state.step
-end
-
 --- Asks a schedule before every update of a training.
 ---@param fn icot.Schedule
 ---@param info icot.ScheduleInfo
@@ -28,13 +23,11 @@ end
 ---@return icot.Stage[]
 ---raises what `schedule.call` does
 function schedule_preview.stages(fn, info, options)
-  local state = {
-    step = 0, epoch = 0, removed = 0, own = {}, total_steps = info.total_steps, max_cot = info.max_cot,
-    steps_per_epoch = info.steps_per_epoch, loss = options.loss,
-  }
-  local stages = {}
+  local state, stages = schedule.state_at_start(info), {}
+  state.loss = options.loss
   while state.step < info.total_steps do
-    note_validation(state, options)
+    local is_evaluated = state.step > 0 and state.step % options.evaluate_every == 0
+    if is_evaluated then schedule.note_validation(state, options) end
     state.removed = schedule.call(fn, state)
     local removed, current = math.min(state.removed, info.max_cot), stages[#stages]
     if not current or current.removed ~= removed then

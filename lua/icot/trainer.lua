@@ -25,12 +25,17 @@ local function evaluation_is_due(self)
   return step > 0 and step % every == 0 and step < self.state.total_steps
 end
 
+-- Whether a model that once wrote CoT has to do without any.
+local function has_internalized(self)
+  return self.config.method == 'icot' and self.state.removed >= self.data.max_cot
+end
+
 --- A run may end early once it answers well enough; with `icot` only when no CoT is left.
 local function good_enough(self)
   local wanted, state = self.config.train.stop_at_accuracy, self.state
   if not wanted or self.evaluated.valid ~= state.step then return false end
   local is_reached = state.accuracy >= wanted -- never by NaN
-  return is_reached and (self.config.method ~= 'icot' or state.removed >= self.data.max_cot)
+  return is_reached and (self.config.method ~= 'icot' or has_internalized(self))
 end
 
 -- A run may also end early because it has lost what it knew.
@@ -43,8 +48,7 @@ local function validate(self)
   local result = self:evaluate_once('valid')
   if result then
     self.keeper:note_accuracy(self:removed(), result.accuracy)
-    local all_removed = self.config.method == 'icot' and self.state.removed >= self.data.max_cot
-    collapse.note(self.collapse, result.accuracy, all_removed, self.config.train.stop_on_collapse)
+    collapse.note(self.collapse, result.accuracy, has_internalized(self), self.config.train.stop_on_collapse)
   end
   return self.state.accuracy
 end

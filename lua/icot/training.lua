@@ -116,13 +116,6 @@ local function check_data(data, from, allow_changes)
                .. 'to go on with these', from.path)
 end
 
-local function state_at_start(info)
-  return {
-    step = 0, epoch = 0, removed = 0, own = {}, total_steps = info.total_steps,
-    steps_per_epoch = info.steps_per_epoch, max_cot = info.max_cot,
-  }
-end
-
 -- How many updates it will be, as far as that is known now, and with it how the learning rate decays.
 local function follow_budget(self)
   local state = self.state
@@ -145,8 +138,8 @@ local function assemble(run, data, packed, resumption)
   local self = setmetatable({
     run = run, config = config, data = data, model = model, sampler = examples, optimizer = optimizer,
     learning_rate = optim.learning_rate(config.optimizer, total_steps), schedule = schedule.of(config, info),
-    batch = packed, meter = meter.new(), state = state_at_start(info), evaluated = {}, lr_scale = 1, skipped = 0,
-    collapse = collapse.new(), budget = limit,
+    batch = packed, meter = meter.new(), state = schedule.state_at_start(info), evaluated = {}, lr_scale = 1,
+    skipped = 0, collapse = collapse.new(), budget = limit,
   }, Training)
   self.precision, self.precision_problem = core.set_precision(config.precision)
   if from then training_state.restore(self, from.description.state) end
@@ -291,12 +284,6 @@ end
 
 -- ---- Evaluation ---------------------------------------------------------------------------------
 
--- What schedules see of it.
-local function note_validation(state, result)
-  state.accuracy, state.evaluated_step = result.accuracy, state.step
-  state.valid_loss = divergence.is_number(result.loss) and result.loss or nil -- JSON has no NaN
-end
-
 --- Evaluates a split with the CoT that is left now, logs it and says so.
 ---@param split string 'valid', 'test' or one of those out of distribution, which only the end of a run evaluates
 ---@return icot.Evaluation
@@ -307,7 +294,7 @@ function Training:evaluate(split)
   self.meter:pause(C.icot_seconds() - seconds)
   self.log:evaluation(self, split, result)
   if not self.data:is_ood(split) then self.evaluated[split] = self.state.step end
-  if split == 'valid' then note_validation(self.state, result) end
+  if split == 'valid' then schedule.note_validation(self.state, result) end
   self.progress:note(('%s: step %d, removed %d of %d, accuracy %.3f, loss %.4f'):format(
     split, self.state.step, self:removed(), self.data.max_cot, result.accuracy, result.loss))
   return result

@@ -17,7 +17,6 @@ local training_state = require 'icot.training_state'
 
 local eval = {}
 
-local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the signal's number
 
 --- Describes the command to the argument parser.
 ---@param command table a command of lua-argparse
@@ -78,11 +77,7 @@ function eval.run(args)
   if args.threads then core.check(core.C.icot_set_threads(args.threads)) end
   local found = find(args.run)
   if not found.model_folder then errors.raise('eval: %s: nothing has been trained yet', found.path) end
-  core.check(core.C.icot_interrupts_catch())
-  local ok, problem = pcall(run_with, args, found)
-  if ok then return 0 end
-  if interrupt.is_interrupt(problem) then return SIGNALLED + core.C.icot_interrupted() end
-  error(problem, 0)
+  return interrupt.run(run_with, args, found)
 end
 
 return eval

@@ -14,7 +14,6 @@ local runlog = require 'icot.runlog'
 
 local command = {}
 
-local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the signal's number
 local SINGLE_EXAMPLES = 100
 
 --- Describes the command to the argument parser.
@@ -95,11 +94,7 @@ function command.run(args)
   files.require_free(path, args.force)
   files.require_writable(files.folder_of(path))
   local found = frontier.checkpoints(args.run)
-  core.check(core.C.icot_interrupts_catch())
-  local ok, problem = pcall(run_with, args, path, found)
-  if ok then return 0 end
-  if interrupt.is_interrupt(problem) then return SIGNALLED + core.C.icot_interrupted() end
-  error(problem, 0)
+  return interrupt.run(run_with, args, path, found)
 end
 
 return command

@@ -7,7 +7,6 @@ local terminal = require 'icot.terminal'
 
 local run = {}
 
-local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the signal's number
 
 --- Describes the arguments to the parser.
 ---@param parser table of lua-argparse
@@ -67,8 +66,7 @@ function run.start(arguments, processes)
     jobs = processes and processes.jobs, memory = processes and processes.memory,
   })
   if finished then return 0 end
-  local signal = core.C.icot_interrupted()
-  return signal ~= 0 and SIGNALLED + signal or 1
+  return core.C.icot_interrupted() ~= 0 and require('icot.interrupt').exit_code() or 1
 end
 
 --- Runs a recipe, one run after another in this process.

@@ -1,6 +1,7 @@
 --- `icot schedule`: draws what the schedule of a recipe will do, before anything is trained.
 ---
 ---   icot schedule recipes/mult_4x4.lua --set schedule.steps_per_token=120
+local budget = require 'icot.budget'
 local dataset = require 'icot.dataset'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
@@ -56,15 +57,13 @@ local function info_of(config, known)
     known[key] = { size = data.train:size(), max_cot = data.max_cot }
     data:free()
   end
-  local found, train = known[key], config.train
-  if not train.steps and not train.epochs then
+  local found = known[key]
+  local steps_per_epoch = sampler.new(found.size, config.train.batch, config.seed).steps_per_epoch
+  local limit = budget.new(config.train, steps_per_epoch)
+  if limit.kind ~= 'steps' then
     errors.raise('schedule: how many updates it will be is only known with train.steps or train.epochs')
   end
-  local steps_per_epoch = sampler.new(found.size, train.batch, config.seed).steps_per_epoch
-  return {
-    steps_per_epoch = steps_per_epoch, total_steps = train.steps or train.epochs * steps_per_epoch,
-    max_cot = found.max_cot,
-  }
+  return { steps_per_epoch = steps_per_epoch, total_steps = limit.amount, max_cot = found.max_cot }
 end
 
 local function show(run, info, args)

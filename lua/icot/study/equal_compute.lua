@@ -1,4 +1,5 @@
 --- Arms of a study that train for as long as another arm did: as many updates, tokens or FLOPs with the same seed.
+local arm_summary = require 'icot.study.arm_summary'
 local errors = require 'icot.errors'
 local json = require 'icot.json'
 local names = require 'icot.names'
@@ -62,7 +63,7 @@ end
 ---@param result icot.Result of the reference
 ---@return string? problem why there is nothing to give
 function equal_compute.give(run, reference, result)
-  if result.status ~= 'finished' and result.status ~= 'collapsed' then
+  if not arm_summary.has_ended(result) then
     return ('not started: it was to match the %s of %s seed %d, which %s'):format(
       run.match, reference.arm, reference.seed, result.status == 'failed' and 'failed' or 'was interrupted')
   end

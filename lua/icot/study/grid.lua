@@ -81,12 +81,6 @@ local function short_names(axes)
   return short
 end
 
--- { optimizer = { lr = value } }
-local function change_of(path, value)
-  for i = #path, 1, -1 do value = { [path[i]] = value } end
-  return value
-end
-
 --- All combinations; the last axis varies fastest.
 ---@param axes icot.GridAxis[]
 ---@return icot.GridPoint[]
@@ -99,7 +93,7 @@ function grid.points(axes)
         local name = ('%s=%s'):format(short[i], name_of_value(value))
         more[#more + 1] = {
           name = point.name == '' and name or point.name .. ',' .. name,
-          changes = overrides.merge(point.changes, change_of(axis.path, value)),
+          changes = overrides.merge(point.changes, overrides.changes({ keys = axis.path, value = value }, 1)),
         }
       end
     end

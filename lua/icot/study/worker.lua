@@ -17,7 +17,6 @@ local recipe = require 'icot.recipe'
 local study_worker = {}
 
 local SECONDS_BETWEEN = 1 -- two events `at`
-local SIGNALLED = 128 -- exit code of a program that a signal ended, plus the signal's number
 
 ---@class icot.Job what a child has to do
 ---@field recipe_path string
@@ -104,7 +103,7 @@ function study_worker.run()
   if type(job) ~= 'table' or not job.run then errors.raise('study: --worker is for icot itself') end
   local result = train(job)
   tell { event = 'result', result = result }
-  if result.status == 'interrupted' then return SIGNALLED + core.C.icot_interrupted() end
+  if result.status == 'interrupted' then return interrupt.exit_code() end
   return result.status == 'failed' and 1 or 0
 end
 
