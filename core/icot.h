@@ -27,7 +27,7 @@
 #endif
 
 enum {
-    ICOT_ABI = 5,        /* raised whenever anything in this file changes its meaning */
+    ICOT_ABI = 6,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 8, /* most inputs an operator can have (concat included) */
     ICOT_MAX_INDICES = 16
@@ -275,12 +275,13 @@ typedef struct icot_removal {
     const int64_t *rank_starts; /* (longest + 1) */
     int64_t longest;
     int32_t eos, separator; /* ids of <eos> and #### */
-    icot_random_key key;    /* of what is drawn: example k draws numbers k, k + 2^32, k + 2^33 */
+    int32_t pause; /* id, of no example, that stands in for each token that goes; negative: none */
+    icot_random_key key; /* of what is drawn: example k draws numbers k, k + 2^32, k + 2^33 */
 } icot_removal;
 
 /*
  * Sequences packed end to end: question <eos> cot <eos> #### answer <eos>, the CoT cut. Row r holds
- * tokens[r]; rows that predict a target (everything after the first <eos>) are listed in
+ * tokens[r]; rows that predict a target (everything after the first <eos> but pauses) are listed in
  * target_rows, what they should predict in targets. The arrays belong to the batch.
  */
 typedef struct icot_batch {
@@ -299,7 +300,10 @@ ICOT_API void icot_batch_free(icot_batch *batch);
 /* Packs the examples `ids` of the corpus for training or teacher-forced evaluation. */
 ICOT_API int icot_batch_pack(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids,
                              int64_t n, const icot_removal *removal);
-/* Packs only `question <eos>`, positioned so that decoding can go on with the CoT that is left. */
+/*
+ * Packs only `question <eos>` and the pauses that the CoT begins with, positioned so that decoding
+ * can go on with the CoT that is left.
+ */
 ICOT_API int icot_batch_prompts(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids,
                                 int64_t n, const icot_removal *removal);
 

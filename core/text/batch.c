@@ -12,8 +12,6 @@
 #include "text/corpus.h"
 #include "text/removal.h"
 
-#include <string.h>
-
 enum { MARKS = 4 }; /* separators in a sequence: <eos>, <eos>, ####, <eos> */
 
 int icot_batch_create(icot_batch **out)
@@ -73,6 +71,8 @@ typedef struct cut_example {
     example_bounds at;
     int32_t question, cot, answer; /* lengths in tokens, the CoT before the cut */
     int32_t removed;               /* CoT tokens that go */
+    int32_t left_out;              /* of them those that no pause stands in for */
+    int32_t pauses;                /* that the CoT begins with */
 } cut_example;
 
 /* CoT tokens that go, of the m that example `id`, the k-th of the batch, has. */
@@ -108,13 +108,16 @@ static int cut(const icot_corpus *corpus, int64_t id, int64_t k, const icot_remo
         return fail_within("batch: place %lld", (long long)k);
     }
     out->removed = (int32_t)removed;
+    const int pauses = removal_has_pauses(removal);
+    out->left_out = pauses ? 0 : out->removed;
+    out->pauses = pauses ? removal_before_first(removal, out->cot, out->removed) : 0;
     return ICOT_OK;
 }
 
 static int64_t cut_length(const cut_example *example, batch_kind kind)
 {
-    if (kind == PROMPTS) return (int64_t)example->question + 1;
-    return (int64_t)example->question + example->cot - example->removed + example->answer + MARKS;
+    if (kind == PROMPTS) return (int64_t)example->question + 1 + example->pauses;
+    return (int64_t)example->question + example->cot - example->left_out + example->answer + MARKS;
 }
 
 /* Checks the request and gives the number of tokens that it will take. */
@@ -145,7 +148,7 @@ static void count_up(int32_t *out, int32_t first, int64_t n)
     for (int64_t i = 0; i < n; i++) out[i] = first + (int32_t)i;
 }
 
-/* question <eos>, from row `row` on. */
+/* question <eos> and the pauses that the CoT begins with, from row `row` on. */
 static void write_prompt(icot_batch *batch, const icot_corpus *corpus, const icot_removal *removal,
                          const cut_example *example, const sequence_positions *positions,
                          int64_t row)
@@ -153,8 +156,9 @@ static void write_prompt(icot_batch *batch, const icot_corpus *corpus, const ico
     const int32_t q = example->question;
     corpus_copy(corpus, example->at.question, example->at.cot, batch->tokens + row);
     batch->tokens[row + q] = removal->eos;
+    for (int32_t i = 1; i <= example->pauses; i++) batch->tokens[row + q + i] = removal->pause;
     count_up(batch->positions + row, positions->question, q);
-    batch->positions[row + q] = positions->eos;
+    count_up(batch->positions + row + q, positions->eos, 1 + example->pauses);
 }
 
 /*
@@ -177,8 +181,9 @@ static void write_cot_with_gaps(icot_batch *batch, const icot_corpus *corpus,
 }
 
 /* The same where they lie side by side. */
-static void write_cot(icot_batch *batch, const icot_corpus *corpus, const icot_removal *removal,
-                      const cut_example *example, const sequence_positions *positions, int64_t row)
+static void write_cot_in_one(icot_batch *batch, const icot_corpus *corpus,
+                             const icot_removal *removal, const cut_example *example,
+                             const sequence_positions *positions, int64_t row)
 {
     const int64_t skipped = removal->side == ICOT_LEFT ? example->removed : 0;
     const int64_t left = example->cot - example->removed;
@@ -187,34 +192,56 @@ static void write_cot(icot_batch *batch, const icot_corpus *corpus, const icot_r
     count_up(batch->positions + row, positions->cot, left);
 }
 
+/* The whole CoT, a pause in the place of each token that goes. */
+static void write_cot_with_pauses(icot_batch *batch, const icot_corpus *corpus,
+                                  const icot_removal *removal, const cut_example *example,
+                                  const sequence_positions *positions, int64_t row)
+{
+    corpus_copy(corpus, example->at.cot, example->at.answer, batch->tokens + row);
+    for (int32_t i = 0; i < example->cot; i++) {
+        if (removal_keeps(removal, example->cot, i, example->removed)) continue;
+        batch->tokens[row + i] = removal->pause;
+    }
+    count_up(batch->positions + row, positions->cot, example->cot);
+}
+
+static void write_cot(icot_batch *batch, const icot_corpus *corpus, const icot_removal *removal,
+                      const cut_example *example, const sequence_positions *positions, int64_t row)
+{
+    if (removal_has_pauses(removal)) {
+        write_cot_with_pauses(batch, corpus, removal, example, positions, row);
+    } else if (removal->side == ICOT_ORDERED) {
+        write_cot_with_gaps(batch, corpus, removal, example, positions, row);
+    } else {
+        write_cot_in_one(batch, corpus, removal, example, positions, row);
+    }
+}
+
 /* cot' <eos> #### answer <eos>, from row `row` on. */
 static void write_solution(icot_batch *batch, const icot_corpus *corpus,
                            const icot_removal *removal, const cut_example *example,
                            const sequence_positions *positions, int64_t row)
 {
-    const int64_t left = example->cot - example->removed;
+    const int64_t cot = example->cot - example->left_out;
     int32_t *tokens = batch->tokens + row;
 
-    if (removal->side == ICOT_ORDERED) {
-        write_cot_with_gaps(batch, corpus, removal, example, positions, row);
-    } else {
-        write_cot(batch, corpus, removal, example, positions, row);
-    }
-    tokens[left] = removal->eos;
-    tokens[left + 1] = removal->separator;
-    corpus_copy(corpus, example->at.answer, example->at.end, tokens + left + 2);
-    tokens[left + 2 + example->answer] = removal->eos;
-    count_up(batch->positions + row + left, positions->rest, example->answer + MARKS - 1);
+    write_cot(batch, corpus, removal, example, positions, row);
+    tokens[cot] = removal->eos;
+    tokens[cot + 1] = removal->separator;
+    corpus_copy(corpus, example->at.answer, example->at.end, tokens + cot + 2);
+    tokens[cot + 2 + example->answer] = removal->eos;
+    count_up(batch->positions + row + cot, positions->rest, example->answer + MARKS - 1);
 }
 
-/* Rows first … last-1 predict the token that follows each of them. */
-static void add_targets(icot_batch *batch, int64_t first, int64_t last)
+/* Rows first … last-1 predict the token that follows each of them, unless that is a pause. */
+static void add_targets(icot_batch *batch, const icot_removal *removal, int64_t first, int64_t last)
 {
-    const int64_t n = last - first;
-    count_up(batch->target_rows + batch->n_targets, (int32_t)first, n);
-    memcpy(batch->targets + batch->n_targets, batch->tokens + first + 1,
-           (size_t)n * sizeof *batch->targets);
-    batch->n_targets += n;
+    for (int64_t row = first; row < last; row++) {
+        const int32_t next = batch->tokens[row + 1];
+        if (next == removal->pause) continue;
+        batch->target_rows[batch->n_targets] = (int32_t)row;
+        batch->targets[batch->n_targets++] = next;
+    }
 }
 
 static int build(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids, int64_t n,
@@ -238,7 +265,7 @@ static int build(icot_batch *batch, const icot_corpus *corpus, const int64_t *id
         batch->n_tokens += cut_length(&example, kind);
         if (kind == SEQUENCES) {
             write_solution(batch, corpus, removal, &example, &positions, eos_row + 1);
-            add_targets(batch, eos_row, batch->n_tokens - 1);
+            add_targets(batch, removal, eos_row, batch->n_tokens - 1);
         }
         batch->cot_left += example.cot - example.removed;
         batch->cu_seqlens[k + 1] = (int32_t)batch->n_tokens;

@@ -42,6 +42,10 @@ int removal_check(const icot_removal *removal, int64_t vocab_size)
         return fail("removal: <eos> is %d and #### is %d, expected 0 to %lld", removal->eos,
                     removal->separator, (long long)vocab_size - 1);
     }
+    if (removal->pause > vocab_size) {
+        return fail("removal: <pause> is %d, expected at most %lld, the id after all others",
+                    removal->pause, (long long)vocab_size);
+    }
     return ICOT_OK;
 }
 
@@ -63,6 +67,18 @@ int removal_keeps(const icot_removal *removal, int64_t m, int64_t i, int64_t rem
         return removal->ranks[removal->rank_starts[m] + i] >= removed;
     }
     return 1;
+}
+
+int removal_has_pauses(const icot_removal *removal)
+{
+    return removal->pause >= 0;
+}
+
+int32_t removal_before_first(const icot_removal *removal, int32_t m, int32_t removed)
+{
+    int32_t first = 0;
+    while (first < m && !removal_keeps(removal, m, first, removed)) first++;
+    return first;
 }
 
 /* Each example draws up to three numbers; these are added to its own. */
@@ -120,16 +136,9 @@ int64_t removal_tokens_of_steps(const icot_removal *removal, int64_t count, cons
     return ends[n - 1] - (count < n ? ends[n - 1 - count] : 0);
 }
 
-/* CoT tokens that are gone before the first that is left; all m if none is. */
-static int32_t gone_before_first(const icot_removal *removal, int32_t m, int32_t removed)
-{
-    int32_t first = 0;
-    while (first < m && !removal_keeps(removal, m, first, removed)) first++;
-    return first;
-}
-
 /*
- * Closed up, positions count the tokens that are there. Kept, every token after the cut has the
+ * With pauses nothing is gone, and positions count on. Closed up, they count the tokens that are
+ * there. Kept, every token after the cut has the
  * position it had with the full CoT; if a separator stands just before the cut, it moves up to
  * stand right before the first token that is left, so that its position shows how much is gone.
  * That is so for all removal from the left, and from elsewhere once the first token is gone.
@@ -137,9 +146,10 @@ static int32_t gone_before_first(const icot_removal *removal, int32_t m, int32_t
 sequence_positions removal_positions(const icot_removal *removal, int32_t q, int32_t m,
                                      int32_t removed)
 {
+    if (removal_has_pauses(removal)) removed = 0;
     if (removal->positions == ICOT_CLOSED_UP) {
         return (sequence_positions){.eos = q, .cot = q + 1, .rest = q + 1 + m - removed};
     }
-    int32_t moved = gone_before_first(removal, m, removed);
+    int32_t moved = removal_before_first(removal, m, removed);
     return (sequence_positions){.eos = q + moved, .cot = q + 1 + moved, .rest = q + 1 + m};
 }

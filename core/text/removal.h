@@ -5,6 +5,9 @@
  *     question <eos> cot' <eos> #### answer <eos>
  * where cot' is the CoT without its first (left), last (right) or first in some order (ordered)
  * min(s + o, m) tokens. Of some examples, chosen at random, s is that of an earlier stage (replay).
+ *
+ * With a pause token (Goyal et al. 2024) each of these tokens is replaced by it instead: cot' has
+ * all m places, and every token the position that it had.
  */
 #ifndef ICOT_TEXT_REMOVAL_H
 #define ICOT_TEXT_REMOVAL_H
@@ -23,6 +26,12 @@ int removal_check_length(const icot_removal *removal, int64_t m);
 
 /* Whether token i of m CoT tokens, of which `removed` go, is left. */
 int removal_keeps(const icot_removal *removal, int64_t m, int64_t i, int64_t removed);
+
+/* Whether pauses stand in for the tokens that go. */
+int removal_has_pauses(const icot_removal *removal);
+
+/* CoT tokens that go before the first that is left; all m if none is. */
+int32_t removal_before_first(const icot_removal *removal, int32_t m, int32_t removed);
 
 /* CoT tokens that `count` of n steps have, from the side that is cut; they end at ends[0 .. n-1].
  */

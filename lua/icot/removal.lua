@@ -155,7 +155,7 @@ function removal.cut(given, data, removed, draw)
   cut.remove_all_beyond = given.remove_all_beyond or -1
   cut.unit = units[given.unit or 'token']
   cut.side, cut.positions = sides[given.side] or C.ICOT_ORDERED, policies[given.positions]
-  cut.eos, cut.separator = data.vocabulary.eos, data.vocabulary.separator
+  cut.eos, cut.separator, cut.pause = data.vocabulary.eos, data.vocabulary.separator, data.vocabulary.pause or -1
   if cut.side == C.ICOT_ORDERED then
     local order = table_of(given, data.longest_cot)
     cut.ranks, cut.rank_starts, cut.longest = order.ranks, order.starts, order.longest
@@ -196,12 +196,30 @@ end
 function removal.places(cut, question, cot, ends)
   local removed = count_removed(cut, cot, ends)
   local has_gaps = cut.side ~= C.ICOT_LEFT and removed > 0 and removed < cot
-  if cut.positions ~= C.ICOT_KEPT or not has_gaps then return nil end
+  if cut.positions ~= C.ICOT_KEPT or not has_gaps or cut.pause >= 0 then return nil end
   local places = { cot = {}, rest = question + cot + 1 }
   for i = 0, cot - 1 do
     if is_left(cut, cot, i, removed) then places.cot[#places.cot + 1] = question + 1 + i end
   end
   return places
+end
+
+--- Where pauses stand in a CoT but at its beginning, where they belong to the prompt.
+---@param cut ffi.cdata* icot_removal, from `removal.cut`
+---@param cot integer tokens, before the cut
+---@param ends? integer[] where the steps of the CoT end, if steps are what is removed
+---@return integer[]? pauses how many come after each CoT token that is left; nil: none
+function removal.pauses(cut, cot, ends)
+  if cut.pause < 0 or cut.side == C.ICOT_LEFT then return nil end
+  local removed, pauses = count_removed(cut, cot, ends), {}
+  for i = 0, cot - 1 do
+    if is_left(cut, cot, i, removed) then
+      pauses[#pauses + 1] = 0
+    elseif #pauses > 0 then
+      pauses[#pauses] = pauses[#pauses] + 1
+    end
+  end
+  return pauses
 end
 
 return removal

@@ -37,6 +37,7 @@ icot_removal no_removal(void)
                           .remove_all_beyond = -1,
                           .eos = EOS,
                           .separator = SEPARATOR,
+                          .pause = -1,
                           .key = {.seed = 7, .stream = ICOT_STREAM_OFFSET, .step = 3}};
 }
 

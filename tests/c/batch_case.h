@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-enum { EOS = 0, SEPARATOR = 1, VOCAB = 100 };
+enum { EOS = 0, SEPARATOR = 1, VOCAB = 100, PAUSE = VOCAB };
 
 /* Examples 0 … 3: CoT of 4 tokens, no CoT, CoT of 1 token, and one with other lengths. */
 extern icot_corpus *corpus;

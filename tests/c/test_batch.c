@@ -35,6 +35,29 @@ static void test_packed_end_to_end(void **state)
     }
 }
 
+/* A pause is no target; the row of one is, of what follows it, as any other. */
+static void test_pauses_are_no_targets(void **state)
+{
+    (void)state;
+    const int64_t ids[] = {2, 0};
+    icot_removal removal = third_first();
+    removal.removed = 2;
+    removal.pause = PAUSE;
+    assert_int_equal(icot_batch_pack(batch, corpus, ids, 2, &removal), 0);
+    const int32_t tokens[] = {10, 0,     PAUSE, 0,     1,  30, 0, 10, 11, 12,
+                              0,  PAUSE, 21,    PAUSE, 23, 0,  1, 30, 31, 0};
+    const int32_t rows[] = {2, 3, 4, 5, 11, 13, 14, 15, 16, 17, 18};
+    assert_int_equal(batch->n_tokens, 20);
+    assert_int_equal(batch->cot_left, 2);
+    assert_ids(batch->tokens, tokens, 20, "token");
+    assert_int_equal(batch->n_targets, 11);
+    assert_ids(batch->target_rows, rows, 11, "target row");
+    for (int64_t t = 0; t < batch->n_targets; t++) {
+        assert_int_equal(batch->targets[t], tokens[batch->target_rows[t] + 1]);
+        assert_int_not_equal(batch->targets[t], PAUSE);
+    }
+}
+
 static void test_prompts(void **state)
 {
     (void)state;
@@ -66,6 +89,33 @@ static void test_prompts(void **state)
     assert_ids(batch->positions, all_gone, 10, "position");
 }
 
+/* The pauses that the CoT begins with belong to the prompt. */
+static void test_prompts_with_pauses(void **state)
+{
+    (void)state;
+    const int64_t ids[] = {0, 1, 2};
+    const int32_t left[] = {10, 11, 12, 0, PAUSE, PAUSE, PAUSE, 10, 11, 0, 10, 0, PAUSE};
+    const int32_t right[] = {10, 11, 12, 0, 10, 11, 0, 10, 0, PAUSE};
+    const int32_t positions[] = {0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 0, 1, 2};
+    const int32_t right_positions[] = {0, 1, 2, 3, 0, 1, 2, 0, 1, 2};
+    icot_removal removal = no_removal();
+    removal.pause = PAUSE;
+    removal.positions = ICOT_KEPT;
+    removal.removed = 3;
+    assert_int_equal(icot_batch_prompts(batch, corpus, ids, 3, &removal), 0);
+    assert_int_equal(batch->n_tokens, 13);
+    assert_int_equal(batch->cot_left, 1);
+    assert_ids(batch->tokens, left, 13, "token");
+    assert_ids(batch->positions, positions, 13, "position");
+    assert_ids(batch->cu_seqlens, (const int32_t[]){0, 7, 10, 13}, 4, "cu_seqlens");
+
+    removal.side = ICOT_RIGHT;
+    assert_int_equal(icot_batch_prompts(batch, corpus, ids, 3, &removal), 0);
+    assert_int_equal(batch->n_tokens, 10);
+    assert_ids(batch->tokens, right, 10, "token");
+    assert_ids(batch->positions, right_positions, 10, "position");
+}
+
 /* A prompt's tokens and positions are the beginning of the training sequence at o = 0. */
 static void test_prompts_agree_with_training(void **state)
 {
@@ -73,16 +123,18 @@ static void test_prompts_agree_with_training(void **state)
     icot_batch *prompts;
     assert_int_equal(icot_batch_create(&prompts), 0);
     for (int64_t id = 0; id < 4; id++) {
-        for (int variant = 0; variant < 4 * 13; variant++) {
+        for (int variant = 0; variant < 8 * 13; variant++) {
             icot_removal removal = no_removal();
             removal.side = variant % 2 ? ICOT_RIGHT : ICOT_LEFT;
             removal.positions = variant / 2 % 2 ? ICOT_KEPT : ICOT_CLOSED_UP;
-            removal.removed = variant / 4;
+            removal.pause = variant / 4 % 2 ? PAUSE : -1;
+            removal.removed = variant / 8;
             assert_int_equal(icot_batch_pack(batch, corpus, &id, 1, &removal), 0);
             assert_int_equal(icot_batch_prompts(prompts, corpus, &id, 1, &removal), 0);
             int64_t n = prompts->n_tokens;
             assert_ids(prompts->tokens, batch->tokens, n, "token");
             assert_ids(prompts->positions, batch->positions, n, "position");
+            if (removal.pause == PAUSE) assert_int_not_equal(batch->tokens[n], PAUSE);
             int right_kept = removal.side == ICOT_RIGHT && removal.positions == ICOT_KEPT;
             if (!right_kept) assert_int_equal(batch->positions[n], prompts->positions[n - 1] + 1);
         }
@@ -134,6 +186,7 @@ static void test_bad_requests(void **state)
                  {removal, "positions 5"},
                  {removal, "<eos> is 100"},
                  {removal, "#### is -1"},
+                 {removal, "<pause> is 101, expected at most 100"},
                  {removal, "an order is asked for"},
                  {removal, "a replay of 1.5"},
                  {removal, "unit 7"},
@@ -145,11 +198,12 @@ static void test_bad_requests(void **state)
     cases[4].removal.positions = (icot_positions)5;
     cases[5].removal.eos = VOCAB;
     cases[6].removal.separator = -1;
-    cases[7].removal.side = ICOT_ORDERED;
-    cases[8].removal.replay = 1.5;
-    cases[9].removal.unit = (icot_unit)7;
-    cases[10].removal = third_first();
-    cases[10].removal.unit = ICOT_STEPS;
+    cases[7].removal.pause = VOCAB + 1;
+    cases[8].removal.side = ICOT_ORDERED;
+    cases[9].removal.replay = 1.5;
+    cases[10].removal.unit = (icot_unit)7;
+    cases[11].removal = third_first();
+    cases[11].removal.unit = ICOT_STEPS;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_fails_with(icot_batch_pack(batch, corpus, &good, 1, &cases[i].removal),
                           cases[i].message);
@@ -179,7 +233,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packed_end_to_end),
+        cmocka_unit_test(test_pauses_are_no_targets),
         cmocka_unit_test(test_prompts),
+        cmocka_unit_test(test_prompts_with_pauses),
         cmocka_unit_test(test_prompts_agree_with_training),
         cmocka_unit_test(test_arrays_are_reused),
         cmocka_unit_test(test_bad_requests),

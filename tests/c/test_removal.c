@@ -106,6 +106,67 @@ static void test_ordered_kept(void **state)
                       "a CoT of 10 tokens, the order of removal is for up to 4");
 }
 
+/* Example 0 with this in the places of its four CoT tokens, and all positions as with all CoT. */
+static void check_places(icot_removal removal, const int32_t *cot)
+{
+    const int32_t tokens[] = {10, 11, 12, 0, cot[0], cot[1], cot[2], cot[3], 0, 1, 30, 31, 0};
+    const int32_t positions[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    check_one(0, removal, 13, tokens, positions);
+}
+
+#define CHECK_PLACES(removal, cot) check_places(removal, (const int32_t[4])cot)
+
+/* Pauses (100) stand where tokens went: nothing moves, whatever the policy. */
+static void test_pauses(void **state)
+{
+    (void)state;
+    for (int kept = 0; kept < 2; kept++) {
+        icot_removal removal = no_removal();
+        removal.positions = kept ? ICOT_KEPT : ICOT_CLOSED_UP;
+        removal.pause = PAUSE;
+        CHECK_PLACES(removal, LIST(20, 21, 22, 23));
+        removal.removed = 3;
+        CHECK_PLACES(removal, LIST(100, 100, 100, 23));
+        assert_int_equal(batch->cot_left, 1);
+        removal.side = ICOT_RIGHT;
+        CHECK_PLACES(removal, LIST(20, 100, 100, 100));
+        removal.removed = INT64_MAX;
+        CHECK_PLACES(removal, LIST(100, 100, 100, 100));
+        assert_int_equal(batch->cot_left, 0);
+        CHECK_ONE(1, removal, 7, LIST(10, 11, 0, 0, 1, 30, 0), LIST(0, 1, 2, 3, 4, 5, 6));
+    }
+    icot_removal removal = third_first();
+    removal.pause = PAUSE;
+    removal.removed = 2;
+    CHECK_PLACES(removal, LIST(100, 21, 100, 23));
+}
+
+static void test_pauses_follow_what_is_removed(void **state)
+{
+    (void)state;
+    const int64_t id = 3; /* 10 CoT tokens */
+    icot_removal removal = no_removal(), with_pauses;
+    removal.remove_all_beyond = 6;
+    removal.replay = 0.3;
+    removal.smoothing = 0.7;
+    removal.removed = 3;
+    int counts_seen[11] = {0}, different = 0;
+    for (removal.key.step = 0; removal.key.step < 200; removal.key.step++) {
+        with_pauses = removal;
+        with_pauses.pause = PAUSE;
+        assert_int_equal(icot_batch_pack(batch, corpus, &id, 1, &removal), 0);
+        const int64_t left = batch->cot_left;
+        assert_int_equal(icot_batch_pack(batch, corpus, &id, 1, &with_pauses), 0);
+        assert_int_equal(batch->cot_left, left);
+        assert_int_equal(batch->n_tokens, 2 + 10 + 2 + 4);
+        int64_t pauses = 0;
+        for (int64_t r = 0; r < batch->n_tokens; r++) pauses += batch->tokens[r] == PAUSE;
+        assert_int_equal(pauses, 10 - left);
+        different += counts_seen[left]++ == 0;
+    }
+    assert_true(different >= 6);
+}
+
 /* An example of three steps: 20 21 | 22 | 23 24 25. */
 static icot_corpus *corpus_with_steps(void)
 {
@@ -146,6 +207,24 @@ static void test_steps(void **state)
     removal.side = ICOT_LEFT;
     removal.smoothing = 1e-300; /* offsets, too, are steps: more than there are */
     check_steps(removal, 0, NULL);
+}
+
+static void test_pauses_instead_of_steps(void **state)
+{
+    (void)state;
+    const int64_t id = 0;
+    icot_corpus *marked = corpus_with_steps();
+    icot_removal removal = no_removal();
+    removal.unit = ICOT_STEPS;
+    removal.pause = PAUSE;
+    removal.removed = 1;
+    assert_int_equal(icot_batch_pack(batch, marked, &id, 1, &removal), 0);
+    assert_ids(batch->tokens + 2, (const int32_t[6]){100, 100, 22, 23, 24, 25}, 6, "token");
+    removal.side = ICOT_RIGHT;
+    assert_int_equal(icot_batch_pack(batch, marked, &id, 1, &removal), 0);
+    assert_ids(batch->tokens + 2, (const int32_t[6]){20, 21, 22, 100, 100, 100}, 6, "token");
+    assert_int_equal(batch->cot_left, 3);
+    icot_corpus_free(marked);
 }
 
 static void test_steps_that_are_not_marked(void **state)
@@ -333,7 +412,10 @@ int main(void)
         cmocka_unit_test(test_right_kept),
         cmocka_unit_test(test_ordered),
         cmocka_unit_test(test_ordered_kept),
+        cmocka_unit_test(test_pauses),
+        cmocka_unit_test(test_pauses_follow_what_is_removed),
         cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_pauses_instead_of_steps),
         cmocka_unit_test(test_steps_that_are_not_marked),
         cmocka_unit_test(test_removal_is_clipped_at_the_cot),
         cmocka_unit_test(test_remove_all_beyond),
