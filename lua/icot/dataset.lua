@@ -7,6 +7,7 @@
 ---   check     optional: function(question, cot, answer, options) -> nil, or what is wrong with an example
 local lfs = require 'lfs'
 local errors = require 'icot.errors'
+local methods = require 'icot.methods'
 local names = require 'icot.names'
 local options = require 'icot.options'
 
@@ -207,6 +208,22 @@ end
 ---raises an error as `check` does, or when the data cannot be had
 function dataset.load(given, wanted)
   return dataset.task(given.task).load(dataset.check(given), wanted)
+end
+
+--- Loads the dataset of a run, as the run uses it: what its schedule removes is counted, and the vocabulary of a method
+--- with pauses has a token for them, which no example has.
+---@param config table the run's resolved configuration
+---@return icot.Dataset
+---raises an error as `load` does, and when that token is there already
+function dataset.of_run(config)
+  local data = dataset.load(config.dataset)
+  local ok, problem = pcall(function()
+    data:count_in(config.removal.unit)
+    if methods.has_pauses(config.method) then data.vocabulary = data.vocabulary:with_pause() end
+  end)
+  if ok then return data end
+  data:free()
+  error(problem, 0)
 end
 
 return dataset

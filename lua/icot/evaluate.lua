@@ -43,6 +43,20 @@ local function place_at(places, eos)
   end
 end
 
+--- Gives pauses after the CoT tokens that they follow, as long as the CoT has not ended.
+---@param counts integer[] how many come after each CoT token
+---@return icot.GivenTokens
+local function pauses_at(counts, eos, pause)
+  local most, ended = 0, false
+  for _, count in ipairs(counts) do most = most + count end
+  return { most = most, after = function(written)
+    local pauses = {}
+    ended = ended or written[#written] == eos
+    for i = 1, not ended and counts[#written] or 0 do pauses[i] = pause end
+    return pauses
+  end }
+end
+
 --- Prompts of a packed batch, which begins with example `start` of the corpus.
 ---@return icot.Prompt[]
 local function unpack_prompts(packed, corpus, start, cut)
@@ -57,6 +71,8 @@ local function unpack_prompts(packed, corpus, start, cut)
     local ends = cut.unit == core.C.ICOT_STEPS and corpus:steps(start + b) or nil
     local places = removal.places(cut, question, cot, ends)
     prompt.place = places and place_at(places, cut.eos)
+    local pauses = removal.pauses(cut, cot, ends)
+    prompt.given = pauses and pauses_at(pauses, cut.eos, cut.pause)
     prompts[b + 1] = prompt
   end
   return prompts

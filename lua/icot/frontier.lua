@@ -88,9 +88,8 @@ end
 function frontier.measure(checkpoints, wanted, note)
   local config, points = checkpoints[1].description.config, {}
   core.set_precision(config.precision or 'float32')
-  local data = dataset.load(config.dataset)
+  local data = dataset.of_run(config)
   local ok, problem = pcall(function()
-    data:count_in(config.removal.unit)
     if data.test:size() == 0 then errors.raise('frontier: the dataset has no test examples') end
     for i, found in ipairs(checkpoints) do
       points[i] = measure(found, data, wanted)

@@ -73,6 +73,22 @@ end
 ---@field positions integer[]
 ---@field place? fun(written: integer[], position: integer): integer position of the token written last; `position` is
 ---   the one after the token before it, which it gets if there is no such function
+---@field given? icot.GivenTokens
+
+---@class icot.GivenTokens what is read in between, without being written by the model
+---@field most integer tokens, all together
+---@field after fun(written: integer[]): integer[] those that follow the token written last, at the next positions
+
+-- What a sequence reads next: the token that it has written last, and what is given after it.
+local function read_on(sequence, written)
+  local position = sequence.positions[#sequence.positions] + 1
+  if sequence.place then position = sequence.place(written, position) end
+  sequence.length = sequence.length + #sequence.tokens
+  sequence.tokens, sequence.positions = { written[#written] }, { position }
+  for i, token in ipairs(sequence.given and sequence.given.after(written) or {}) do
+    sequence.tokens[i + 1], sequence.positions[i + 1] = token, position + i
+  end
+end
 
 --- Continues prompts greedily.
 ---@param model icot.GPT2
@@ -83,10 +99,11 @@ end
 function generate.greedy(model, prompts, options)
   local written, active, longest = {}, {}, 0
   for i, prompt in ipairs(prompts) do
-    longest = math.max(longest, #prompt.tokens)
+    longest = math.max(longest, #prompt.tokens + (prompt.given and prompt.given.most or 0))
     written[i] = {}
     active[i] = {
       index = i, slot = i - 1, length = 0, tokens = prompt.tokens, positions = prompt.positions, place = prompt.place,
+      given = prompt.given,
     }
   end
   if #prompts == 0 or options.max_new_tokens < 1 then return written end
@@ -98,13 +115,11 @@ function generate.greedy(model, prompts, options)
       local next_tokens = scope.run(advance, model, cache, active)
       local going_on = {}
       for b, sequence in ipairs(active) do
-        local text, position = written[sequence.index], sequence.positions[#sequence.positions] + 1
+        local text = written[sequence.index]
         text[#text + 1] = next_tokens[b]
-        if sequence.place then position = sequence.place(text, position) end
-        sequence.length = sequence.length + #sequence.tokens
-        sequence.tokens, sequence.positions = { next_tokens[b] }, { position }
+        read_on(sequence, text)
         local ends = options.is_finished(text) or #text >= options.max_new_tokens
-          or position >= model.config.context
+          or sequence.positions[#sequence.positions] >= model.config.context
         if not ends then going_on[#going_on + 1] = sequence end
       end
       active = going_on

@@ -145,6 +145,19 @@ function GPT2:training_flops(n_tokens, n_targets, pairs)
   return 6 * (all_rows * n_tokens + target_rows * n_targets) + 6 * c.layers * c.width * pairs
 end
 
+--- Gives the token embedding, and with it the tied head, more rows. Each is the mean of those that were there, so that
+--- its token is about as likely as any other (Hewitt 2021); nothing is drawn.
+---@param vocab_size integer more than there are now
+function GPT2:resize_token_embeddings(vocab_size)
+  local wte, more = self.transformer.wte, vocab_size - self.config.vocab_size
+  local made = scope.all_or_none(function()
+    local rows = wte.weight:detach()
+    return { tensor.concat({ rows, rows:mean(0, true):expand(more, self.config.width) }, 0) }
+  end)
+  wte.weight:free()
+  wte.weight, self.config.vocab_size = made[1]:requires_grad_(), vocab_size
+end
+
 -- ---- Hugging Face's form ------------------------------------------------------------------------
 
 --- Weights that Hugging Face's Conv1D stores as (in, out), where PyTorch's Linear and ours have (out, in).

@@ -3,6 +3,8 @@
 ---
 --- `dataset` and `schedule` are open here: a dataset describes its own options, and so does each kind
 --- of schedule (icot.schedule).
+local methods = require 'icot.methods'
+
 local fields = {}
 
 local MOST = 2 ^ 31 - 1 -- of anything that is counted
@@ -116,7 +118,7 @@ local divergence = {
 fields.run = {
   name = { type = 'string', doc = 'default: the name of the file, without .lua' },
   seed = { type = 'integer', min = 0, default = 42, doc = seed.doc },
-  method = { type = 'string', one_of = { 'no_cot', 'explicit_cot', 'icot' }, required = true, doc = 'how to train' },
+  method = { type = 'string', one_of = methods.names, required = true, doc = 'how to train (icot.methods)' },
   precision = { type = 'string', one_of = { 'float32', 'bf16' }, default = 'float32', doc = 'of matrix products' },
   dataset = { type = 'table', required = true, doc = 'task = the name of a file in datasets/, and its options' },
   model = { type = 'table', fields = model, doc = 'pretrained, a preset, or layers, heads and width' },

@@ -3,6 +3,7 @@
 local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
+local methods = require 'icot.methods'
 local names = require 'icot.names'
 local options = require 'icot.options'
 
@@ -110,10 +111,10 @@ function resolve.run(given, where)
 
   resolve_removal(config.removal, config.seed, where)
   config.schedule = resolve_schedule(config.schedule, where)
-  if config.method ~= 'icot' then
+  if not methods.has_schedule(config.method) then
     config.schedule = nil -- arms without one share a recipe with those that have one
   elseif not config.schedule then
-    errors.raise("%s: schedule is missing; the method 'icot' needs one", where)
+    errors.raise("%s: schedule is missing; the method '%s' needs one", where, config.method)
   end
   return config
 end

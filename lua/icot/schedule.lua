@@ -8,6 +8,7 @@
 --- it says 'rollback' as a second value: then the training goes back to the parameters that it had at the end of the
 --- stage with as many tokens removed as the first value says.
 local errors = require 'icot.errors'
+local methods = require 'icot.methods'
 local options = require 'icot.options'
 
 local schedule = {}
@@ -50,8 +51,8 @@ end
 ---@param info icot.ScheduleInfo
 ---@return icot.Schedule
 function schedule.of(config, info)
-  if config.method == 'no_cot' then return function() return math.huge end end
-  if config.method == 'explicit_cot' then return function() return 0 end end
+  local removed = methods.fixed_removal(config.method)
+  if removed then return function() return removed end end
   if type(config.schedule) == 'function' then return config.schedule end
   return schedule.kinds[config.schedule.kind].build(config.schedule, info)
 end

@@ -10,21 +10,25 @@
 ---
 --- The memory isn't the collector's: `free` gives it back; the collector is only the net below.
 local ffi = require 'ffi'
+local added_tokens = require 'icot.added_tokens'
 local core = require 'icot.core'
 local errors = require 'icot.errors'
 local tokenizer_files = require 'icot.tokenizer_files'
+local vocabulary = require 'icot.vocabulary'
 
 local C = core.C
 
 local tokenizer = {}
 
-tokenizer.SEPARATOR = '####'
+tokenizer.SEPARATOR = vocabulary.SEPARATOR
 
 ---@class icot.Tokenizer
 ---@field tokenizer 'bpe'
 ---@field size integer number of ids, 0 … size-1
 ---@field eos integer id of `<|endoftext|>`
 ---@field separator integer id of `####`
+---@field pause? integer id of `<pause>`, which takes the place of removed CoT tokens; nil: nothing does
+---@field folder string where it came from, for messages
 ---@field files table<string, string> contents of the files it was made of, by their names
 ---@field handle ffi.cdata*|nil icot_tokenizer *; nil once it was freed
 local Tokenizer = {}
@@ -47,16 +51,10 @@ local function create(parts)
   return ffi.gc(out[0], C.icot_tokenizer_free)
 end
 
---- Loads the tokenizer of a Hugging Face folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`.
----@param folder string
----@return icot.Tokenizer
----raises an error when a file is missing, broken, or asks for anything but GPT-2's byte-level BPE, and when
----`<|endoftext|>` or `####` is not a token
-function tokenizer.load(folder)
-  local parts = tokenizer_files.read(folder)
+local function make(parts, folder)
   local eos = parts.ids[tokenizer_files.EOS]
   if not eos then errors.raise('%s: the vocabulary has no token %s', folder, tokenizer_files.EOS) end
-  local self = setmetatable({ tokenizer = 'bpe', size = #parts.tokens, eos = eos, files = parts.files,
+  local self = setmetatable({ tokenizer = 'bpe', size = #parts.tokens, eos = eos, files = parts.files, folder = folder,
     handle = create(parts) }, Tokenizer)
   local separator = self:encode(tokenizer.SEPARATOR)
   if #separator ~= 1 then
@@ -68,11 +66,31 @@ function tokenizer.load(folder)
   return self
 end
 
+--- Loads the tokenizer of a Hugging Face folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`.
+---@param folder string
+---@return icot.Tokenizer
+---raises an error when a file is missing, broken, or asks for anything but GPT-2's byte-level BPE, and when
+---`<|endoftext|>` or `####` is not a token
+function tokenizer.load(folder)
+  return make(tokenizer_files.read(folder), folder)
+end
+
 --- Whether a folder has the files of a tokenizer.
 ---@param folder string
 ---@return boolean
 function tokenizer.is_at(folder)
   return tokenizer_files.are_in(folder)
+end
+
+--- The same tokenizer with a special token `<pause>`, for what takes the place of removed CoT tokens; if it has none
+--- yet, with the id after all others. Parts of examples never have that id: in them it is text like any other.
+---@return icot.Tokenizer
+function Tokenizer:with_pause()
+  local pause = self:encode(vocabulary.PAUSE) -- several ids but for a special token: GPT-2 cuts between < and letters
+  local files = #pause == 1 and self.files or added_tokens.add(self.files, vocabulary.PAUSE, self.size)
+  local made = make(tokenizer_files.read(self.folder, files), self.folder)
+  made.pause = made:encode(vocabulary.PAUSE)[1]
+  return made
 end
 
 --- Gives the memory back; the tokenizer can't be used any more. May be called again.

@@ -31,7 +31,8 @@ end
 -- What is being read: how messages name it, and what was found so far.
 ---@class icot.TokenizerReader
 ---@field folder string
----@field files table<string, string>
+---@field given? table<string, string> contents of the files, if these are not to be read from the folder
+---@field files table<string, string> contents of those that were read
 ---@field source string the file with the vocabulary
 ---@field names table<integer, string> how the vocabulary writes the token of an id
 ---@field ids table<string, integer>
@@ -47,12 +48,13 @@ end
 -- ---- Files --------------------------------------------------------------------------------------
 
 function Reader:has(name)
+  if self.given then return self.given[name] ~= nil end
   return files.kind(self:path(name)) == 'file'
 end
 
 function Reader:read(name)
   local path = self:path(name)
-  local text = files.read(path, MOST_BYTES)
+  local text = self.given and self.given[name] or files.read(path, MOST_BYTES)
   if text:sub(1, 3) == '\239\187\191' then
     raise('%s: begins with a byte order mark; save it as UTF-8 without one', path)
   end
@@ -302,10 +304,13 @@ end
 --- Reads and checks the files of a folder. Of `tokenizer.json` and the other files the former counts, as it does for
 --- Hugging Face.
 ---@param folder string
+---@param given? table<string, string> contents of the files by their names; the folder is for messages then
 ---@return icot.TokenizerParts
 ---raises an error that names the file, and of merges.txt the line
-function tokenizer_files.read(folder)
-  local reader = setmetatable({ folder = folder, files = {}, names = {}, ids = {}, count = 0, special = {} }, Reader)
+function tokenizer_files.read(folder, given)
+  local reader = setmetatable({
+    folder = folder, given = given, files = {}, names = {}, ids = {}, count = 0, special = {},
+  }, Reader)
   if not reader:has('tokenizer.json') and not reader:has('vocab.json') then
     raise('%s: there is no tokenizer.json, nor vocab.json and merges.txt', folder)
   end

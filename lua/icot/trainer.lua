@@ -7,6 +7,7 @@ local errors = require 'icot.errors'
 local files = require 'icot.files'
 local interrupt = require 'icot.interrupt'
 local lock = require 'icot.lock'
+local methods = require 'icot.methods'
 local model_file = require 'icot.model_file'
 local resume = require 'icot.resume'
 local rollback = require 'icot.rollback'
@@ -27,15 +28,15 @@ end
 
 -- Whether a model that once wrote CoT has to do without any.
 local function has_internalized(self)
-  return self.config.method == 'icot' and self.state.removed >= self.data.max_cot
+  return methods.has_schedule(self.config.method) and self.state.removed >= self.data.max_cot
 end
 
---- A run may end early once it answers well enough; with `icot` only when no CoT is left.
+--- A run may end early once it answers well enough; if a schedule removes CoT, only when none is left.
 local function good_enough(self)
   local wanted, state = self.config.train.stop_at_accuracy, self.state
   if not wanted or self.evaluated.valid ~= state.step then return false end
   local is_reached = state.accuracy >= wanted -- never by NaN
-  return is_reached and (self.config.method ~= 'icot' or has_internalized(self))
+  return is_reached and (not methods.has_schedule(self.config.method) or has_internalized(self))
 end
 
 -- A run may also end early because it has lost what it knew.

@@ -58,25 +58,41 @@ local function context_for(config, data)
   return context
 end
 
--- Each symbol of the dataset must have an id in the checkpoint, and the same one, where the checkpoint tells.
+-- Each symbol of the dataset must have an id in the checkpoint, and the same one, where the checkpoint tells. A pause
+-- token after all others may be new to it.
 local function check_vocabulary(words, folder)
   local known = pretrained.inspect(folder, 'model.pretrained').vocab_size
-  if words.size > known then
+  local own = words.pause == words.size - 1 and words.pause or words.size
+  if own > known then
     errors.raise("model.pretrained: the dataset has %d symbols, the checkpoint %d; give dataset.tokenizer = '%s'",
-                 words.size, known, folder)
+                 own, known, folder)
   end
   local saved = model_file.vocabulary(folder)
   for i, symbol in ipairs(saved and words.symbols or {}) do
-    if saved.symbols[i] ~= symbol then
+    if saved.symbols[i] ~= symbol and i <= known then
       errors.raise("model.pretrained: id %d is '%s' in the dataset, but '%s' in %s/vocabulary.json", i - 1, symbol,
                    tostring(saved.symbols[i]), folder)
     end
   end
 end
 
+-- Calls body(thing, …); if that raises an error, the thing is freed.
+local function or_free(thing, body, ...)
+  local ok, result = pcall(body, thing, ...)
+  if ok then return result end
+  thing:free()
+  error(result, 0)
+end
+
+local function with_all_symbols(model, words)
+  if words.size > model.config.vocab_size then model:resize_token_embeddings(words.size) end
+  return model
+end
+
 local function load_model(given, context, data)
   check_vocabulary(data.vocabulary, given.pretrained)
-  return gpt2.from_pretrained(given.pretrained, { context = context, dropout = given.dropout })
+  local model = gpt2.from_pretrained(given.pretrained, { context = context, dropout = given.dropout })
+  return or_free(model, with_all_symbols, data.vocabulary)
 end
 
 -- The model as the recipe has it, or as a checkpoint left it.
@@ -88,14 +104,6 @@ local function make_model(config, data, from)
     vocab_size = data.vocabulary.size, layers = given.layers, heads = given.heads, width = given.width,
     context = context, dropout = given.dropout, initializer_range = given.initializer_range,
   }, config.seed)
-end
-
--- Calls body(thing, …); if that raises an error, the thing is freed.
-local function or_free(thing, body, ...)
-  local ok, result = pcall(body, thing, ...)
-  if ok then return result end
-  thing:free()
-  error(result, 0)
 end
 
 local function make_optimizer(model, config, from)
@@ -153,9 +161,8 @@ end
 ---@param resumption? icot.Resumption
 ---@return icot.Training
 function training.new(run, resumption)
-  local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.load, run.config.dataset)
+  local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.of_run, run.config)
   return or_free(data, function()
-    data:count_in(run.config.removal.unit)
     return or_free(batch.new(), function(packed) return assemble(run, data, packed, resumption) end)
   end)
 end

@@ -13,13 +13,14 @@ local find, sub, byte = string.find, string.sub, string.byte
 
 local vocabulary = {}
 
-vocabulary.EOS, vocabulary.SEPARATOR = '<eos>', '####'
+vocabulary.EOS, vocabulary.SEPARATOR, vocabulary.PAUSE = '<eos>', '####', '<pause>'
 
 ---@class icot.Vocabulary
 ---@field tokenizer 'word'|'character'
 ---@field size integer number of ids, 0 … size-1
 ---@field eos integer id of `<eos>`
 ---@field separator integer id of `####`
+---@field pause? integer id of `<pause>`, which takes the place of removed CoT tokens; nil: nothing does
 ---@field symbols string[] symbol of id i is symbols[i + 1]
 ---@field ids table<string, integer>
 local Vocabulary = {}
@@ -79,6 +80,28 @@ function vocabulary.new(tokenizer, symbols)
   for _, symbol in ipairs(symbols) do add(symbol) end
   self.size, self.eos, self.separator = #self.symbols, 0, 1
   return self
+end
+
+-- All symbols but the two separators.
+local function others_of(symbols)
+  local others = {}
+  for i = 3, #symbols do others[i - 2] = symbols[i] end
+  return others
+end
+
+--- The same vocabulary with one more symbol, `<pause>`, for what takes the place of removed CoT tokens.
+---@return icot.Vocabulary
+---raises an error when it has a symbol that is called so
+function Vocabulary:with_pause()
+  if self.ids[vocabulary.PAUSE] then
+    errors.raise("vocabulary: the examples have the symbol '%s', which the method 'pause' needs for itself; call it "
+                 .. 'something else there', vocabulary.PAUSE)
+  end
+  local symbols = others_of(self.symbols)
+  symbols[#symbols + 1] = vocabulary.PAUSE
+  local made = vocabulary.new(self.tokenizer, symbols)
+  made.pause = self.size
+  return made
 end
 
 ---@class icot.SymbolCollector
@@ -199,9 +222,7 @@ function vocabulary.from_table(saved)
     errors.raise("vocabulary: expected a table of tokenizer and symbols, the first two of them '%s' and '%s'",
       vocabulary.EOS, vocabulary.SEPARATOR)
   end
-  local others = {}
-  for i = 3, #symbols do others[i - 2] = symbols[i] end
-  return vocabulary.new(saved.tokenizer, others)
+  return vocabulary.new(saved.tokenizer, others_of(symbols))
 end
 
 return vocabulary

@@ -57,8 +57,7 @@ end
 
 local function run_with(args, found)
   local config = found.description.config
-  local data = dataset.load(config.dataset)
-  data:count_in(config.removal.unit)
+  local data = dataset.of_run(config)
   data:corpus(args.split, 'eval')
   local model = gpt2.from_pretrained(found.model_folder)
   local removed = args.removed or training_state.unpack_removed(found.description.state.removed)

@@ -44,7 +44,7 @@ local function runs_to_show(loaded)
       shown[#shown + 1] = run
     end
   end
-  if #shown == 0 then errors.raise("schedule: %s: no arm has the method 'icot', so none has one", loaded.name) end
+  if #shown == 0 then errors.raise('schedule: %s: no arm has one; their methods remove all CoT or none', loaded.name) end
   return shown
 end
 
@@ -52,8 +52,7 @@ end
 local function info_of(config, known)
   local key = json.encode(config.dataset) .. config.removal.unit
   if not known[key] then
-    local data = dataset.load(config.dataset)
-    data:count_in(config.removal.unit)
+    local data = dataset.of_run(config)
     known[key] = { size = data.train:size(), max_cot = data.max_cot }
     data:free()
   end

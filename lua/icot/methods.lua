@@ -1,0 +1,35 @@
+--- The methods of training: what becomes of the CoT.
+---
+---   no_cot        it is never shown
+---   explicit_cot  all of it is kept
+---   icot          Stepwise Internalization (Deng, Choi, Shieber 2024): the schedule removes more and more of it
+---   pause         the same, but a pause token stands where each removed token stood (Goyal et al. 2024): the model has
+---                 as many hidden states as with all CoT, so that a comparison shows what their number alone is worth
+local methods = {}
+
+methods.names = { 'no_cot', 'explicit_cot', 'icot', 'pause' }
+
+local fixed_removal = { no_cot = math.huge, explicit_cot = 0 }
+
+--- What a method removes that has no schedule.
+---@param name string
+---@return number? removed math.huge: everything; nil: what the schedule of the recipe says
+function methods.fixed_removal(name)
+  return fixed_removal[name]
+end
+
+--- Whether a method removes what the schedule of the recipe says.
+---@param name string
+---@return boolean
+function methods.has_schedule(name)
+  return fixed_removal[name] == nil
+end
+
+--- Whether pause tokens stand in for removed tokens.
+---@param name string
+---@return boolean
+function methods.has_pauses(name)
+  return name == 'pause'
+end
+
+return methods
