@@ -19,6 +19,14 @@ local function check(words, text)
   assert(words:decode(words:encode(text, true)) == text, 'decoded it is another text')
 end
 
+-- Files that could be read can be read with one more token, too.
+local function check_pause(words)
+  local with_pause = words:with_pause()
+  local is_known = words.size == with_pause.size
+  assert(is_known or with_pause.pause == words.size, 'the pause has another id')
+  with_pause:free()
+end
+
 return function(folder)
   local bytes_named = byte_names()
   return function(bytes)
@@ -29,6 +37,7 @@ return function(folder)
     parts.put(folder, found, tokenizer_files.NAMES)
     local words = tokenizer.load(folder)
     local ok, problem = pcall(check, words, found.text or TEXT)
+    if ok then ok, problem = pcall(check_pause, words) end
     words:free()
     if not ok then error(problem, 0) end
   end
