@@ -26,18 +26,18 @@ describe('the answer in a text', function()
   end)
 end)
 
--- The text that a perfect model writes for an example, and the positions of the whole in training.
+-- The text that a perfect model writes for an example, and the positions and tokens of the whole in training.
 local function training_text(data, id, cut)
   local packed = batch.new()
   packed:pack(data.valid, ffi.new('int64_t[1]', id), 1, cut)
   local raw, question = packed.raw, data.valid:lengths(id)
-  local text, positions = {}, {}
+  local text, positions, tokens = {}, {}, {}
   for r = 0, tonumber(raw.n_tokens) - 1 do
-    if r > question then text[#text + 1] = raw.tokens[r] end
-    positions[r + 1] = raw.positions[r]
+    if r > question and raw.tokens[r] ~= cut.pause then text[#text + 1] = raw.tokens[r] end
+    positions[r + 1], tokens[r + 1] = raw.positions[r], raw.tokens[r]
   end
   packed:free()
-  return text, positions
+  return text, positions, tokens
 end
 
 local options = { examples = 100, batch = 4, samples = 2 }
@@ -123,6 +123,70 @@ describe('an evaluation', function()
       end
     end
     marked:free()
+  end)
+
+  -- Evaluates a perfect model: it must be asked what training has, and write all of that but pauses.
+  local function check_pauses(of, removing, removed)
+    local cut, count = removal.cut(removing, of, removed), of.valid:size()
+    local texts, positions, tokens, written, pauses = {}, {}, {}, 0, 0
+    for id = 0, count - 1 do
+      texts[id + 1], positions[id + 1], tokens[id + 1] = training_text(of, id, cut)
+      written = written + #texts[id + 1]
+      for _, token in ipairs(tokens[id + 1]) do pauses = pauses + (token == of.vocabulary.pause and 1 or 0) end
+    end
+    local result, model = evaluate_texts(of, texts, removed, removing)
+    assert.same({ 1, written }, { result.accuracy, result.tokens_generated })
+    for i = 1, count do
+      table.remove(positions[i]) -- the last token is written, not read
+      table.remove(tokens[i])
+      assert.same(positions[i], model.positions[i])
+      assert.same(tokens[i], model.tokens[i])
+    end
+    return pauses
+  end
+
+  it('gives pauses where training has them, for all sides and policies', function()
+    local paused = tiny.dataset()
+    paused.vocabulary = paused.vocabulary:with_pause()
+    for removed, expected in pairs { [0] = 0, [2] = 2 * 4 + 1, [math.huge] = 6 + 1 + 5 + 6 + 3 } do
+      for _, side in ipairs { 'left', 'right', 'both', 'random', even_first } do
+        for _, policy in ipairs { 'closed_up', 'kept' } do
+          local removing = { side = side, positions = policy, smoothing = 4 }
+          assert.equal(expected, check_pauses(paused, removing, removed))
+          removing.remove_all_beyond = 2
+          assert.equal(removed == 0 and 0 or 21, check_pauses(paused, removing, removed))
+        end
+      end
+    end
+    paused:free()
+  end)
+
+  it('gives pauses in the place of whole reasoning steps', function()
+    local marked = dataset.of_run {
+      dataset = { task = 'multiplication', digits = 3, digits_from = 2, train = 5, valid = 8, test = 5 },
+      method = 'pause', removal = { unit = 'step' },
+    }
+    for _, side in ipairs { 'left', 'right' } do
+      local pauses = {}
+      for removed = 0, 3 do
+        pauses[removed] = check_pauses(marked, { unit = 'step', side = side, positions = 'kept' }, removed)
+      end
+      assert.equal(0, pauses[0])
+      assert(pauses[1] < pauses[2] and pauses[2] < pauses[3])
+    end
+    marked:free()
+  end)
+
+  it('gives no pauses after an <eos>, wherever the model wrote it', function()
+    local paused = tiny.dataset { { 2, 6, 1 } }
+    paused.vocabulary = paused.vocabulary:with_pause()
+    local pause, answer = paused.vocabulary.pause, paused.valid:example(0).answer[1]
+    local text = { 2, EOS, SEPARATOR, answer, EOS } -- of three CoT tokens only one
+    local result, model = evaluate_texts(paused, { text }, 3, { side = even_first, positions = 'closed_up' })
+    local read = { unpack(model.tokens[1], 4) }
+    assert.same({ 2, pause, EOS, SEPARATOR, answer }, read)
+    assert.equal(1, result.accuracy)
+    paused:free()
   end)
 
   it('cannot count steps that are not marked', function()

@@ -72,6 +72,29 @@ describe('greedy decoding with a cache', function()
     assert.not_same(without, written) -- or else this tests nothing
   end)
 
+  it('does so where tokens are given in between', function()
+    local given = { most = 5, after = function(written) return ({ [2] = { 3, 3 }, [4] = { 4, 5, 6 } })[#written] or {} end }
+    local prompts, longer, without = prompts_from(0), prompts_from(0), {}
+    for _, prompt in ipairs(prompts) do prompt.given = given end
+    local written = generate.greedy(model, prompts, { max_new_tokens = 6, is_finished = never })
+    for i, prompt in ipairs(longer) do
+      without[i] = decode_slowly(model, prompt, 6)
+      for k, token in ipairs(written[i]) do -- each token is what would follow all that was read before
+        assert.equal(decode_slowly(model, prompt, 1)[1], token)
+        for _, read in ipairs { token, unpack(given.after { unpack(written[i], 1, k) }) } do
+          table.insert(prompt.tokens, read)
+          table.insert(prompt.positions, #prompt.positions)
+        end
+      end
+      assert.equal(6, #written[i])
+    end
+    assert.not_same(without, written)
+    local last = model.config.context - 1
+    local late = { { tokens = { 2 }, positions = { last - 5 } }, { tokens = { 2 }, positions = { last - 5 }, given = given } }
+    local ended = generate.greedy(model, late, { max_new_tokens = 12, is_finished = never })
+    assert.same({ 6, 4 }, { #ended[1], #ended[2] }) -- two positions were given
+  end)
+
   it('stops each text when it is complete, at most tokens, and at the end of the context', function()
     local all = generate.greedy(model, prompts_from(0), { max_new_tokens = 12, is_finished = never })
     local function after_third(written) return #written == 3 or written[#written] == all[2][1] end

@@ -25,6 +25,40 @@ local function with_loss(model, data, examples, body)
   return result
 end
 
+describe('the token embedding', function()
+  local data = tiny.dataset()
+  local size = data.vocabulary.size
+
+  it('grows by rows that are the mean of the others', function()
+    local model = tiny.model(data)
+    local rows = model.transformer.wte.weight:totable()
+    model:resize_token_embeddings(size + 2)
+    local grown = model.transformer.wte.weight
+    assert.same({ size + 2, true }, { model.config.vocab_size, grown:requires_grad() })
+    local values = grown:totable()
+    assert.same({ size + 2, rows }, { #values, { unpack(values, 1, size) } })
+    for column = 1, #rows[1] do
+      local sum = 0
+      for i = 1, size do sum = sum + rows[i][column] end
+      assert.near(sum / size, values[size + 1][column], 1e-6)
+      assert.equal(values[size + 1][column], values[size + 2][column])
+    end
+    model:free()
+  end)
+
+  it('leaves no memory behind when it grows', function()
+    local function grow()
+      local model = tiny.model(data)
+      model:resize_token_embeddings(size + 1)
+      model:free()
+    end
+    grow()
+    local before = core.memory().live
+    grow()
+    assert.equal(before, core.memory().live)
+  end)
+end)
+
 describe('packed sequences', function()
   local data = tiny.dataset()
   local model = tiny.model(data)
