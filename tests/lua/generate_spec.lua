@@ -73,7 +73,8 @@ describe('greedy decoding with a cache', function()
   end)
 
   it('does so where tokens are given in between', function()
-    local given = { most = 5, after = function(written) return ({ [2] = { 3, 3 }, [4] = { 4, 5, 6 } })[#written] or {} end }
+    local between = { [2] = { 3, 3 }, [4] = { 4, 5, 6 } }
+    local given = { most = 5, after = function(written) return between[#written] or {} end }
     local prompts, longer, without = prompts_from(0), prompts_from(0), {}
     for _, prompt in ipairs(prompts) do prompt.given = given end
     local written = generate.greedy(model, prompts, { max_new_tokens = 6, is_finished = never })
@@ -90,7 +91,8 @@ describe('greedy decoding with a cache', function()
     end
     assert.not_same(without, written)
     local last = model.config.context - 1
-    local late = { { tokens = { 2 }, positions = { last - 5 } }, { tokens = { 2 }, positions = { last - 5 }, given = given } }
+    local late = { { tokens = { 2 }, positions = { last - 5 } } }
+    late[2] = { tokens = { 2 }, positions = { last - 5 }, given = given }
     local ended = generate.greedy(model, late, { max_new_tokens = 12, is_finished = never })
     assert.same({ 6, 4 }, { #ended[1], #ended[2] }) -- two positions were given
   end)

@@ -44,7 +44,7 @@ local function runs_to_show(loaded)
       shown[#shown + 1] = run
     end
   end
-  if #shown == 0 then errors.raise('schedule: %s: no arm has one; their methods remove all CoT or none', loaded.name) end
+  if #shown == 0 then errors.raise('schedule: %s: no arm has one; their methods remove all or nothing', loaded.name) end
   return shown
 end
 
