@@ -137,11 +137,11 @@ int64_t removal_tokens_of_steps(const icot_removal *removal, int64_t count, cons
 }
 
 /*
- * With pauses nothing is gone, and positions count on. Closed up, they count the tokens that are
- * there. Kept, every token after the cut has the
+ * Closed up, positions count the tokens that are there. Kept, every token after the cut has the
  * position it had with the full CoT; if a separator stands just before the cut, it moves up to
  * stand right before the first token that is left, so that its position shows how much is gone.
- * That is so for all removal from the left, and from elsewhere once the first token is gone.
+ * That is so for all removal from the left, and from elsewhere once the first token is gone. Where
+ * pauses stand in for what is removed, nothing is gone.
  */
 sequence_positions removal_positions(const icot_removal *removal, int32_t q, int32_t m,
                                      int32_t removed)

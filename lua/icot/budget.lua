@@ -4,6 +4,7 @@
 --- ends with the update that reaches the budget; until then the total is what the updates so far let expect, and the
 --- learning rate decays by that. It follows from what was counted, so a run that is resumed expects the same.
 local dataset = require 'icot.dataset'
+local methods = require 'icot.methods'
 
 local budget = {}
 
@@ -43,7 +44,8 @@ end
 ---@return integer
 function Budget:first_guess(config, model, data)
   if self.kind == 'steps' then return self.amount end
-  local tokens, targets, pairs = mean_example(data.train, config.method ~= 'no_cot')
+  local shows_cot = methods.fixed_removal(config.method) ~= math.huge
+  local tokens, targets, pairs = mean_example(data.train, shows_cot)
   local per_example = self.kind == 'tokens' and tokens or model:training_flops(tokens, targets, pairs)
   return math.max(1, math.ceil(self.amount / (per_example * config.train.batch)))
 end

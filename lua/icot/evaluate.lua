@@ -21,7 +21,7 @@ local evaluate = {}
 ---   has groups, in the order of their names (numbers by size)
 ---@field examples integer
 ---@field examples_per_second number of decoding
----@field tokens_generated integer
+---@field tokens_generated integer written by the model, pauses that it was given not among them
 ---@field samples { question: string, target: string, prediction: string }[]
 
 --- Ids start … start+n-1 as the core takes them.
