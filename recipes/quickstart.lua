@@ -6,23 +6,6 @@
 --
 -- All three are trained on the same problems and tested on the same 1,000 others.
 
--- How many CoT tokens are removed: between two of these points { update, removed } as many as lie on the line.
---
--- Slow from 7 to 12: there the model still writes the sum of the first two partial products, but has to work them out
--- in its hidden states. Once it writes that sum without them, it can do without writing the rest, too.
-local points = { { 1000, 0 }, { 1300, 7 }, { 4500, 12 }, { 6000, 24 } }
-
-local function removed_at(state)
-  for i = 2, #points do
-    local from, to = points[i - 1], points[i]
-    if state.step < to[1] then
-      local way = math.max(0, state.step - from[1]) / (to[1] - from[1])
-      return math.floor(from[2] + way * (to[2] - from[2]))
-    end
-  end
-  return state.max_cot
-end
-
 return {
   method = 'icot',
   seed = 1,
@@ -39,7 +22,9 @@ return {
   -- of matrix products, where the machine has it: twice as fast here
   precision = 'bf16',
 
-  schedule = removed_at,
+  -- Slow from 7 to 12 of the 24 CoT tokens: there the model still writes the sum of the first two partial products, but
+  -- has to work them out in its hidden states. Once it writes that sum without them, it can do without the rest, too.
+  schedule = { kind = 'points', points = { { 1000, 0 }, { 1300, 7 }, { 4500, 12 }, { 6000, 24 } } },
 
   removal = {
     side = 'left',

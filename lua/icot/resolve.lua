@@ -60,6 +60,8 @@ local function resolve_schedule(given, where)
     local required = group.required and kind.options[group[1]] and kind.options[group[2]]
     check_alternatives(checked, group, where, 'schedule', required)
   end
+  local problem = kind.check and kind.check(checked)
+  if problem then errors.raise('%s: schedule.%s', where, problem) end
   checked.kind = given.kind
   return checked
 end

@@ -35,13 +35,14 @@ local schedule = {}
 
 ---@class icot.ScheduleKind a file of lua/icot/schedules/
 ---@field options icot.Fields what a recipe may set beside `kind`
+---@field check? fun(options: table): string? what is wrong with options that are each right by themselves
 ---@field build fun(options: table, info: icot.ScheduleInfo): icot.Schedule
 
 --- The kinds that a recipe can name, and the file of each.
 ---@type table<string, icot.ScheduleKind>
 schedule.kinds = {}
 for _, name in ipairs {
-  'linear', 'front_loaded', 'back_loaded', 'cosine', 'geometric', 'slow_last', 'gated',
+  'linear', 'front_loaded', 'back_loaded', 'cosine', 'geometric', 'slow_last', 'points', 'gated',
 } do
   schedule.kinds[name] = require('icot.schedules.' .. name)
 end

@@ -19,6 +19,27 @@ local function values(fn, steps)
   return list
 end
 
+describe('the schedule through points', function()
+  it('removes what lies on the lines between them', function()
+    local fn = of { kind = 'points', points = { { 100, 0 }, { 200, 10 }, { 240, 12 }, { 300, 12 } } }
+    assert.same({ 0, 0, 0, 1, 5, 9, 10, 10, 11, 12, 12, 12 },
+                values(fn, { 0, 100, 109, 110, 150, 199, 200, 219, 220, 240, 299, 5000 }))
+  end)
+
+  it('jumps to a first point that removes something, and keeps what the last one says', function()
+    assert.same({ 0, 3, 3 }, values(of { kind = 'points', points = { { 10, 3 } } }, { 9, 10, 4000 }))
+  end)
+
+  it('refuses points that are none, or out of order', function()
+    local function problem(list) return schedule.kinds.points.check { points = list } end
+    assert.is_nil(problem { { 0, 0 }, { 1, 0 }, { 2, 7 } })
+    expect.mentions(problem {}, 'got none')
+    expect.mentions(problem { { 0, 0 }, { 1 } }, 'points[2]', 'got 1 numbers')
+    expect.mentions(problem { { 5, 0 }, { 5, 1 } }, 'points[2]', 'update 5 comes after update 5')
+    expect.mentions(problem { { 0, 4 }, { 9, 3 } }, 'points[2]', 'got 3 removed after 4')
+  end)
+end)
+
 describe('the linear schedule', function()
   it('is s(t) = floor(Δ·t/T)', function()
     for _, delta in ipairs { 1, 8, 16, 0.5, 7 } do
