@@ -7,8 +7,8 @@
 --- reasoning step is such a sum with the comma after it. The splits share no question, where a + b and b + a are two
 --- (icot.made_up tells how they are drawn). An evaluation tells examples apart by the longest carry chain of the sums.
 local carries = require 'datasets.arithmetic.carries'
-local digits = require 'datasets.arithmetic.digits'
 local made_up = require 'icot.made_up'
+local quantities = require 'datasets.arithmetic.quantities'
 local vocabulary = require 'icot.vocabulary'
 local checker = require 'datasets.modular_sum.checker'
 
@@ -125,7 +125,7 @@ function modular_sum.quantities(_, cot)
   local found, numbers = {}, 1
   for sum in cot:gmatch('[^,]+') do
     numbers = numbers + 1
-    digits.append(found, ('running sum %d'):format(numbers), sum)
+    quantities.add_digits(found, ('running sum %d'):format(numbers), sum)
   end
   return found
 end

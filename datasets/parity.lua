@@ -125,7 +125,7 @@ local function tree_names(k)
   return names
 end
 
---- All parities of the CoT: of a chain, of the bits that count up to the second, the third, …; of a tree, level by level.
+--- All parities of the CoT: in a chain of the bits that count, up to the second, the third, …; in a tree by level.
 ---@param _ string question
 ---@param cot string
 ---@param _ string answer

@@ -1,5 +1,5 @@
 --- What a probe may look for in a multiplication: the digits of everything that is worked out on the way.
-local digits = require 'datasets.arithmetic.digits'
+local add_digits = require('datasets.arithmetic.quantities').add_digits
 
 local quantities = {}
 
@@ -12,13 +12,13 @@ function quantities.of(_, cot, answer)
   local found, summand = {}, 0
   for mark, number in cot:gmatch('([+(]?)([%d ]+)') do
     if mark == '(' then
-      digits.append(found, ('running sum %d'):format(summand), number)
+      add_digits(found, ('running sum %d'):format(summand), number)
     elseif number:find('%d') then
       summand = summand + 1
-      digits.append(found, ('partial product %d'):format(summand), number)
+      add_digits(found, ('partial product %d'):format(summand), number)
     end
   end
-  digits.append(found, 'product', answer)
+  add_digits(found, 'product', answer)
   return found
 end
 

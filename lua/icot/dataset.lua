@@ -20,8 +20,8 @@ local dataset = {}
 ---@field quantities? fun(question: string, cot: string, answer: string, options: table): icot.Quantity[]
 
 ---@class icot.Quantity something that is worked out on the way to an answer
----@field name string the same in all examples that have it, each name once in an example; up to the first comma it names
----   a group of quantities: 'running sum 2, digit 3'
+---@field name string the same in all examples that have it, no two of an example alike; up to the first comma it
+---   names a group of quantities: 'running sum 2, digit 3'
 ---@field value string what a probe has to tell
 
 ---@class icot.Dataset

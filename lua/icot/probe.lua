@@ -1,9 +1,9 @@
---- Looks inside a run: what linear probes can read out of its hidden states, layer by layer and place by place, stage by
---- stage, beside controls; and where its heads look.
+--- Looks inside a run: what linear probes can read out of its hidden states, layer by layer, place by place, and stage
+--- by stage, beside controls; and where its heads look.
 ---
 --- Probes are fitted to the states of one split and tested on those of another, neither of which the run was trained on
---- (unless `train` is asked for). The sequences are those of training, with the CoT tokens that the stage has left and no
---- offsets. Controls are
+--- (unless `train` is asked for). The sequences are those of training, with the CoT tokens that the stage has left and
+--- without offsets. Controls are
 ---   untrained   the model before its first update, on the same sequences (a pretrained one as it came)
 ---   no_cot      a model that was trained without CoT, on sequences without
 ---   shuffled    the trained model's states, each example with the labels of another

@@ -347,8 +347,8 @@ end
 --- Creates a file with an empty table /probes; and, for the attention maps of examples, an empty matrix /attention with
 --- the table /attention_rows.
 ---@param options { path: string, force?: boolean, recipe: string, source?: string, config?: string,
----   attributes?: table<string, string|number>, longest: integer } longest: tokens of the longest sequence whose attention
----   is kept; 0: none is
+---   attributes?: table<string, string|number>, longest: integer } longest: tokens of the longest sequence whose
+---   attention is kept; 0: none is
 ---@return icot.RunLog
 function runlog.probes(options)
   return create('probes', options, function(self)

@@ -134,8 +134,8 @@ format.probes = {
   { 'examples_fit', 'integer' }, -- that the probe was fitted to
 }
 
---- What the rows of the matrix /attention are: one per stage, example, layer, head and query. Its columns are the keys of
---- the same sequence, from 0 on; NaN behind its end.
+--- What the rows of the matrix /attention are: one per stage, example, layer, head and query. Its columns are the keys
+--- of the same sequence, from 0 on; NaN behind its end.
 format.attention_rows = {
   { 'step', 'integer' },
   { 'removed', 'integer' },

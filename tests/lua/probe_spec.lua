@@ -145,7 +145,7 @@ describe('labels', function()
     assert.same({ 'partial product 2, digit 2', 'partial product 2, digit 3', 'partial product 2, digit 4' },
                 quantities(found))
     data:free()
-    expect.mentions(expect.user_error(read, given, 'sum'), "multiplication: there is nothing called 'sum' in all examples")
+    expect.mentions(expect.user_error(read, given, 'sum'), "there is nothing called 'sum' in all examples")
   end)
 
   it('are the tokens of the CoT where a task names nothing', function()

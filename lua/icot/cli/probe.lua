@@ -41,14 +41,14 @@ function command.configure(parser)
     :argname('RUN')
   declare.integer(parser, '--stages', ('at most, evenly spread over those there are; default: %d'):format(STAGES), 1,
                   options.largest_integer)
-  declare.integer(parser, '--examples', ('at most, to fit probes to, and to test them on; default: %d'):format(EXAMPLES),
+  declare.integer(parser, '--examples', ('that probes are fitted to, and tested on; default: %d'):format(EXAMPLES),
                   1, options.largest_integer)
   parser:option('--fit', 'the split that probes are fitted to: valid (default), or train, which the run has seen')
     :choices({ 'valid', 'train' }):default('valid')
   parser:option('--quantities', "only those with this in their name: 'running sum'"):argname('TEXT')
   parser:option('--places', "only those with this in their name: 'answer', '####'"):argname('TEXT')
-  parser:option('--show', 'test examples whose attention maps are kept; default: 1,2'):argname('N,N'):convert(numbers_of)
-    :default('1,2')
+  parser:option('--show', 'test examples whose attention maps are kept; default: 1,2'):argname('N,N')
+    :convert(numbers_of):default('1,2')
   parser:option('--out', 'where tables and maps go, as HDF5; default: RUN with .probes.h5'):argname('PATH')
   parser:flag('--force', 'overwrite a file that is there')
   declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
@@ -82,7 +82,7 @@ local columns = {
 
 local function print_summary(rows)
   result_table.print(io.stdout, result_table.lay_out(columns, summary.of(rows)))
-  print('\nEach quantity where it is the most above the untrained model (layer and place); controls at the same places.')
+  print('\nEach quantity at the layer and place where it is the most above the untrained model; controls at the same.')
 end
 
 -- ---- Running it ---------------------------------------------------------------------------------

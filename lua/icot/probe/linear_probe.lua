@@ -1,5 +1,5 @@
 --- Linear probes: multinomial logistic regression from hidden states to labels (Alain, Bengio 2016). All quantities are
---- fitted at once, each as if it were alone: one weight (K·C, width), whose logits are K separate choices among C classes.
+--- fitted at once, each as if it were alone: one weight (K·C, width), whose logits are K separate choices of C classes.
 local interrupt = require 'icot.interrupt'
 local optim = require 'icot.optim'
 local scope = require 'icot.scope'
@@ -26,8 +26,10 @@ end
 -- scikit-learn's LogisticRegression), both divided by the number of examples.
 local function update(probe, states, targets, lr)
   local logits = states:linear(probe.weight, probe.bias):reshape(-1, probe.classes)
+  local flat = probe.weight:reshape(1, -1)
+  local squares = flat:linear(flat):reshape() -- their sum, as a matrix product: half the time of a product and a sum
   local loss = logits:cross_entropy(targets) * probe.n_columns
-    + (probe.weight * probe.weight):sum() * (0.5 / probe.n_fit)
+    + squares * (0.5 / probe.n_fit)
   loss:backward()
   probe.optimizer:step { lr = lr }
   probe.optimizer:zero_grad()

@@ -1,11 +1,11 @@
 --- Numbers within an example, digit by digit: what tasks tell a probe that it may look for (icot.Task: quantities).
-local digits = {}
+local quantities = {}
 
---- Appends each digit of a number, as it is written, to a list of quantities.
+--- Adds each digit of a number, as it is written.
 ---@param found icot.Quantity[]
 ---@param name string of the number: 'partial product 2'
 ---@param text string its digits, least first, perhaps with other words between them: '1 7 4 +'
-function digits.append(found, name, text)
+function quantities.add_digits(found, name, text)
   local place = 0
   for digit in text:gmatch('%d') do
     place = place + 1
@@ -13,4 +13,4 @@ function digits.append(found, name, text)
   end
 end
 
-return digits
+return quantities
