@@ -103,8 +103,11 @@ describe('icot probe', function()
     local path, found = trained(), {}
     for i = 1, 2 do
       local out = path:gsub('small%.h5$', ('again-%d.h5'):format(i))
-      assert.equal(0, icot(path, '--stages', '1', '--places', 'answer', '--quantities', 'product 2', '--out', out).code)
-      found[i] = small.read(out).tables.probes
+      assert.equal(0, icot(path, '--stages', '1', '--places', 'answer', '--quantities', 'product 2', '--show', 'none',
+                           '--out', out).code)
+      local tables = small.read(out).tables
+      assert.same({ 0, 0 }, { #tables.attention_rows.rows, #tables.attention.rows })
+      found[i] = tables.probes
     end
     assert.equal(4 * 2 * 3 * 3 + 2 * 3 * 3, #found[1].rows) -- answer 1 to 4 and its <eos>
     assert.same(found[1].rows, found[2].rows)

@@ -19,13 +19,14 @@ local command = {}
 
 local EXAMPLES, STAGES = 1000, 5
 
--- A list of whole numbers from 1 on, as --show takes them.
+-- The numbers of examples, from 1 on, that --show takes.
 local function numbers_of(text)
   local numbers = {}
+  if text == 'none' then return numbers end
   for item in (text .. ','):gmatch('([^,]*),') do
     local number = item:find('^%d+$') and tonumber(item)
     if not number or number < 1 or number > options.largest_integer then
-      return nil, ("--show: got '%s', expected numbers of examples from 1 on, such as 1,17"):format(text)
+      return nil, ("--show: got '%s', expected numbers of examples from 1 on, such as 1,17, or none"):format(text)
     end
     numbers[#numbers + 1] = number
   end
@@ -47,8 +48,8 @@ function command.configure(parser)
     :choices({ 'valid', 'train' }):default('valid')
   parser:option('--quantities', "only those with this in their name: 'running sum'"):argname('TEXT')
   parser:option('--places', "only those with this in their name: 'answer', '####'"):argname('TEXT')
-  parser:option('--show', 'test examples whose attention maps are kept; default: 1,2'):argname('N,N')
-    :convert(numbers_of):default('1,2')
+  parser:option('--show', 'test examples whose attention maps are kept, or none; default: 1'):argname('N,N')
+    :convert(numbers_of):default('1')
   parser:option('--out', 'where tables and maps go, as HDF5; default: RUN with .probes.h5'):argname('PATH')
   parser:flag('--force', 'overwrite a file that is there')
   declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)

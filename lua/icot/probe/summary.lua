@@ -1,5 +1,6 @@
 --- What the probes of a run come to: for each stage and group of quantities, how well the trained model's states tell
---- them where training has made the most difference, and how well the controls' do at the same places.
+--- them where training has made the most difference, and how well the controls' do at the same places. (The place is
+--- chosen on the same held-out examples: of a hundred probes that tell nothing the best is some percent above chance.)
 local summary = {}
 
 ---@class icot.probe.Summary a group of quantities in one stage; accuracies are means over them
