@@ -75,6 +75,8 @@ local function read_data(self, config)
     fit = plan.fit, held_out = HELD_OUT,
     n_fit = size_of(data, plan.fit, plan.examples), n_held_out = size_of(data, HELD_OUT, plan.examples),
   }
+  local whole = removal.cut(resume.removal_of(plan.stages[1]), data, 0)
+  places.check(plan.places, places.shapes(data[HELD_OUT], self.splits.n_held_out, whole))
   self.longest_shown = longest_shown(data, plan.show)
   self.labels = labels.read(data, dataset.task(config.dataset.task), config.dataset, self.splits, plan.quantities)
 end
@@ -145,11 +147,12 @@ local function probe_layers(self, log, subject, samples, first, last)
   end
 end
 
+-- (Of the places that are wanted there may be none: CoT that is gone.)
 local function probe_subject(self, log, subject, note)
   local started, config = core.C.icot_seconds(), subject.model.config
   local fit, held_out, common = samples_of(self, subject)
   local bytes = 4 * config.width * #common * (fit.n + held_out.n) -- of one layer
-  local at_once = math.max(1, math.floor(MOST_BYTES / bytes))
+  local at_once = math.max(1, math.floor(MOST_BYTES / math.max(1, bytes)))
   for first = 0, config.layers, at_once do
     scope.run(probe_layers, self, log, subject, { fit = fit, held_out = held_out, places = common }, first,
               math.min(first + at_once - 1, config.layers))

@@ -99,6 +99,15 @@ describe('icot probe', function()
     assert.equal(20, rows_of(tables.probes)[1].examples)
   end)
 
+  it('passes over stages that have none of the places any more', function()
+    local path = trained()
+    local shown = icot(path, '--stages', '2', '--places', 'CoT 7', '--quantities', 'product 1')
+    assert.equal(0, shown.code, shown.err)
+    local rows = rows_of(small.read((path:gsub('%.h5$', '.probes.h5'))).tables.probes)
+    assert.equal(2 * 3 * 3, #rows) -- layers, quantities, controls
+    for _, row in ipairs(rows) do assert.same({ 0, 'CoT 7' }, { row.removed, row.place }) end
+  end)
+
   it('gives the same numbers again', function()
     local path, found = trained(), {}
     for i = 1, 2 do
@@ -157,8 +166,8 @@ return {
     expect.mentions(message('--show', '0'), "--show: got '0', expected numbers of examples from 1 on")
     expect.mentions(message('--quantities', 'remainder'), "there is nothing called 'remainder' in all examples")
     expect.mentions(message('--fit', 'test'), '--fit')
-    assert.is_nil(lfs.attributes((path:gsub('%.h5$', '.probes.h5')), 'mode'))
     expect.mentions(message('--places', 'middle'), "no place has 'middle' in its name")
+    assert.is_nil(lfs.attributes((path:gsub('%.h5$', '.probes.h5')), 'mode'))
 
     local none = temporary.folder() .. '/none.h5'
     expect.mentions(icot(none).err, 'probe: ' .. none .. ': there is no checkpoint of a trained model in ')

@@ -42,13 +42,13 @@ function command.configure(parser)
     :argname('RUN')
   declare.integer(parser, '--stages', ('at most, evenly spread over those there are; default: %d'):format(STAGES), 1,
                   options.largest_integer)
-  declare.integer(parser, '--examples', ('that probes are fitted to, and tested on; default: %d'):format(EXAMPLES),
+  declare.integer(parser, '--examples', ('at most, to fit probes to and to test them on; default: %d'):format(EXAMPLES),
                   1, options.largest_integer)
-  parser:option('--fit', 'the split that probes are fitted to: valid (default), or train, which the run has seen')
+  parser:option('--fit', 'the split that probes are fitted to; the run has seen train')
     :choices({ 'valid', 'train' }):default('valid')
   parser:option('--quantities', "only those with this in their name: 'running sum'"):argname('TEXT')
   parser:option('--places', "only those with this in their name: 'answer', '####'"):argname('TEXT')
-  parser:option('--show', 'test examples whose attention maps are kept, or none; default: 1'):argname('N,N')
+  parser:option('--show', 'test examples whose attention maps are kept, or none'):argname('N,N')
     :convert(numbers_of):default('1')
   parser:option('--out', 'where tables and maps go, as HDF5; default: RUN with .probes.h5'):argname('PATH')
   parser:flag('--force', 'overwrite a file that is there')

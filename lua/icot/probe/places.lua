@@ -60,13 +60,20 @@ end
 ---@param part? string only those with this in their name
 ---@param ... icot.probe.Shape[] of some examples and of others
 ---@return string[] names
----raises an error when there are none
 function places.common(part, ...)
   local names = {}
   for _, name in ipairs((...)[1].names) do
     if name:find(part or '', 1, true) and is_in_all(name, ...) then names[#names + 1] = name end
   end
-  if #names > 0 then return names end
+  return names
+end
+
+--- Makes sure that there are places of a name.
+---@param part? string
+---@param shapes icot.probe.Shape[] of sequences with all CoT
+---raises an error when none of the places that all of them have is so called
+function places.check(part, shapes)
+  if #places.common(part, shapes) > 0 then return end
   errors.raise("probe: no place has '%s' in its name; places are called question 1, question <eos>, CoT 1, CoT <eos>, "
                .. '####, answer 1, answer <eos>', part)
 end
