@@ -73,6 +73,7 @@ enum {
     ICOT_STREAM_OFFSET = 3,  /* removal smoothing, step = training step */
     ICOT_STREAM_DATA = 4,    /* examples that a dataset makes up */
     ICOT_STREAM_REMOVAL = 5, /* order in which the tokens of a CoT go, step = its length */
+    ICOT_STREAM_PROBE = 6,   /* labels that are shuffled among examples */
     ICOT_STREAM_DROPOUT = 64 /* dropout layer k of a model uses ICOT_STREAM_DROPOUT + k */
 };
 

@@ -8,6 +8,7 @@
 --- (icot.made_up tells how they are drawn). An evaluation tells examples apart by the longest carry chain of the sums.
 local carries = require 'datasets.arithmetic.carries'
 local made_up = require 'icot.made_up'
+local quantities = require 'datasets.arithmetic.quantities'
 local vocabulary = require 'icot.vocabulary'
 local checker = require 'datasets.modular_sum.checker'
 
@@ -114,6 +115,19 @@ end
 ---@return string? problem nil when the example is right
 function modular_sum.check(question, cot, answer, options)
   return checker.check(question, cot, answer, format_of(options))
+end
+
+--- The digits of the sum of the first 2 numbers, the first 3, and so on, modulo p; the last is the answer.
+---@param _ string question
+---@param cot string
+---@return icot.Quantity[]
+function modular_sum.quantities(_, cot)
+  local found, numbers = {}, 1
+  for sum in cot:gmatch('[^,]+') do
+    numbers = numbers + 1
+    quantities.add_digits(found, ('running sum %d'):format(numbers), sum)
+  end
+  return found
 end
 
 return modular_sum

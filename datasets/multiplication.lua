@@ -33,6 +33,7 @@ local corpus = require 'icot.corpus'
 local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local pairs_of = require 'datasets.multiplication.pairs'
+local quantities = require 'datasets.multiplication.quantities'
 local schoolbook = require 'datasets.multiplication.schoolbook'
 local shape = require 'datasets.multiplication.shape'
 local sparse = require 'datasets.multiplication.sparse'
@@ -78,6 +79,7 @@ multiplication.options = {
 }
 
 multiplication.check = checker.check
+multiplication.quantities = quantities.of
 
 -- ---- Groups of examples -------------------------------------------------------------------------
 

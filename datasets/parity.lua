@@ -111,4 +111,33 @@ function parity.check(question, cot, answer, options)
   return checker.check(question, cot, answer, options.bits, parity.subset(options), options.order)
 end
 
+local function chain_name(place)
+  return ('running parity, bit %d'):format(place + 1)
+end
+
+-- The names of the k - 1 tokens of a tree, level by level.
+local function tree_names(k)
+  local names, level, size = {}, 0, k
+  while size > 1 do
+    level, size = level + 1, math.ceil(size / 2)
+    for i = 1, size do names[#names + 1] = ('level %d, parity %d'):format(level, i) end
+  end
+  return names
+end
+
+--- All parities of the CoT: in a chain of the bits that count, up to the second, the third, …; in a tree by level.
+---@param _ string question
+---@param cot string
+---@param _ string answer
+---@param options table values of `parity.options`
+---@return icot.Quantity[]
+function parity.quantities(_, cot, _, options)
+  local found, names = {}, options.order == 'tree' and tree_names(options.parity or options.bits)
+  for value in cot:gmatch('%d') do
+    local place = #found + 1
+    found[place] = { name = names and names[place] or chain_name(place), value = value }
+  end
+  return found
+end
+
 return parity

@@ -41,6 +41,16 @@ function batch.with(body)
   return finish(pcall(body, packed))
 end
 
+--- Ids of consecutive examples, as the core takes them.
+---@param start integer the first, counted from 0
+---@param n integer
+---@return ffi.cdata* ids int64_t[n]
+function batch.ids(start, n)
+  local ids = ffi.new('int64_t[?]', n)
+  for i = 0, n - 1 do ids[i] = start + i end
+  return ids
+end
+
 --- Packs whole examples, for training or teacher-forced evaluation.
 ---@param corpus icot.Corpus
 ---@param ids ffi.cdata* int64_t[n], examples of the corpus counted from 0

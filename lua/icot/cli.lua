@@ -13,7 +13,7 @@ local FAILED, WRONG_USAGE = 1, 2
 --- Each command is a module { configure = function(parser), run = function(arguments) -> exit code }.
 local commands = {
   data = 'icot.cli.data', eval = 'icot.cli.eval', export = 'icot.cli.export', schedule = 'icot.cli.schedule',
-  study = 'icot.cli.study', frontier = 'icot.cli.frontier',
+  study = 'icot.cli.study', frontier = 'icot.cli.frontier', probe = 'icot.cli.probe',
 }
 
 local recipe_help = [[
@@ -27,6 +27,7 @@ commands:
    icot eval RUN               evaluate the model of a run or checkpoint once more
    icot study RECIPE --jobs N  run a study, N runs at a time
    icot frontier RUN           accuracy against tokens and time, over the stages of a run
+   icot probe RUN              what hidden states tell of partial results, over the stages of a run
    icot export RUN DIR         save a run's model for Hugging Face
    icot schedule RECIPE        draw how many tokens are removed when
 

@@ -1,10 +1,11 @@
 --- Datasets: finds the file datasets/TASK.lua of a task, checks the options and loads its examples.
 ---
---- A task's file returns { options = …, load = …, check = … }:
+--- A task's file returns { options = …, load = …, check = …, quantities = … }:
 ---   options   which options it takes, as icot.options describes them
 ---   load      function(options, wanted) -> icot.Dataset. `wanted`, if given, names the one split
 ---             that is needed; the others may stay empty.
 ---   check     optional: function(question, cot, answer, options) -> nil, or what is wrong with an example
+---   quantities  optional: function(question, cot, answer, options) -> what `icot probe` may look for in an example
 local lfs = require 'lfs'
 local errors = require 'icot.errors'
 local methods = require 'icot.methods'
@@ -17,6 +18,12 @@ local dataset = {}
 ---@field options table<string, table>
 ---@field load fun(options: table, wanted?: string): icot.Dataset
 ---@field check? fun(question: string, cot: string, answer: string, options: table): string?
+---@field quantities? fun(question: string, cot: string, answer: string, options: table): icot.Quantity[]
+
+---@class icot.Quantity something that is worked out on the way to an answer
+---@field name string the same in all examples that have it, no two of an example alike; up to the first comma it
+---   names a group of quantities: 'running sum 2, digit 3'
+---@field value string what a probe has to tell
 
 ---@class icot.Dataset
 ---@field task string

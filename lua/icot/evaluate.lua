@@ -2,7 +2,6 @@
 ---
 --- Two measurements: greedy decoding from the question alone (accuracy), and one teacher-forced pass (loss,
 --- token accuracy).
-local ffi = require 'ffi'
 local batch = require 'icot.batch'
 local core = require 'icot.core'
 local generate = require 'icot.generate'
@@ -23,13 +22,6 @@ local evaluate = {}
 ---@field examples_per_second number of decoding
 ---@field tokens_generated integer written by the model, pauses that it was given not among them
 ---@field samples { question: string, target: string, prediction: string }[]
-
---- Ids start … start+n-1 as the core takes them.
-local function id_range(start, n)
-  local ids = ffi.new('int64_t[?]', n)
-  for i = 0, n - 1 do ids[i] = start + i end
-  return ids
-end
 
 --- Puts CoT tokens where they are left, and the first <eos> that is written, which ends the CoT, where it belongs (or
 --- further on, if more CoT was written than there should be).
@@ -113,7 +105,7 @@ local function decode_chunk(model, data, split, start, n, removed, removing)
   local corpus = data[split]
   local cut = removal.cut(removing, data, removed)
   local prompts = batch.with(function(packed)
-    packed:prompts(corpus, id_range(start, n), n, cut)
+    packed:prompts(corpus, batch.ids(start, n), n, cut)
     return unpack_prompts(packed, corpus, start, cut)
   end)
   local cot_left = most_cot_left(data, split, removed, removing)
@@ -225,7 +217,7 @@ local function teacher_force(model, data, corpus, n_examples, removed, removing,
     for start = 0, n_examples - 1, options.batch do
       interrupt.check()
       local n = math.min(options.batch, n_examples - start)
-      packed:pack(corpus, id_range(start, n), n, cut)
+      packed:pack(corpus, batch.ids(start, n), n, cut)
       local chunk_loss, chunk_hits, chunk_targets = force_chunk(model, packed)
       loss, hits, targets = loss + chunk_loss, hits + chunk_hits, targets + chunk_targets
     end

@@ -1,5 +1,4 @@
 --- The frontier of a run: how well it answers with how much of the CoT still written, from its stage checkpoints.
-local checkpoint = require 'icot.checkpoint'
 local core = require 'icot.core'
 local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
@@ -26,31 +25,6 @@ local WARM_UP = 8 -- examples, before anything is timed
 ---@field on_frontier_time boolean the same for milliseconds_single
 ---@field chosen boolean the most internalized one that is about as good as with all CoT
 ---@field checkpoint string path
-
--- ---- Which checkpoints --------------------------------------------------------------------------
-
--- Whether a checkpoint ends a stage or is the last one.
-local function is_wanted(description, is_last)
-  return description.kept_for.stage or is_last
-end
-
---- The checkpoints of a run that end a stage, and its last one, the oldest first.
----@param run_path string of the run file
----@return icot.Checkpoint[]
---- Errors: there are none, or one that is damaged.
-function frontier.checkpoints(run_path)
-  local folder, found = checkpoint.folder_of(run_path), {}
-  local all = checkpoint.list(folder)
-  for i, each in ipairs(all) do
-    if each.step > 0 and is_wanted(checkpoint.read_description(each.path), i == #all) then
-      found[#found + 1] = checkpoint.read(each.path)
-    end
-  end
-  if #found == 0 then
-    errors.raise('frontier: %s: there is no checkpoint of a trained model in %s', run_path, folder)
-  end
-  return found
-end
 
 -- ---- Measuring ----------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ local random = {}
 random.streams = {
   init = C.ICOT_STREAM_INIT, order = C.ICOT_STREAM_ORDER, offset = C.ICOT_STREAM_OFFSET,
   data = C.ICOT_STREAM_DATA, removal = C.ICOT_STREAM_REMOVAL, dropout = C.ICOT_STREAM_DROPOUT,
+  probe = C.ICOT_STREAM_PROBE,
 }
 
 --- A key for the core's random functions.

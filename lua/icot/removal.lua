@@ -185,6 +185,19 @@ local function is_left(cut, cot, i, removed)
   return cut.ranks[cut.rank_starts[cot] + i] >= removed
 end
 
+--- The CoT tokens that are left, as they are when no offset is drawn.
+---@param cut ffi.cdata* icot_removal, from `removal.cut`
+---@param cot integer tokens, before the cut
+---@param ends? integer[] where the steps of the CoT end, if steps are what is removed
+---@return integer[] left their places in the whole CoT, from 1 on
+function removal.left(cut, cot, ends)
+  local removed, left = count_removed(cut, cot, ends), {}
+  for i = 0, cot - 1 do
+    if is_left(cut, cot, i, removed) then left[#left + 1] = i + 1 end
+  end
+  return left
+end
+
 --- Where decoding has to place what it writes after `question <eos>`, if that isn't just one position after the other:
 --- with positions kept, tokens after a gap have the positions that they had.
 ---@param cut ffi.cdata* icot_removal, from `removal.cut`
@@ -198,9 +211,7 @@ function removal.places(cut, question, cot, ends)
   local has_gaps = cut.side ~= C.ICOT_LEFT and removed > 0 and removed < cot
   if cut.positions ~= C.ICOT_KEPT or not has_gaps or cut.pause >= 0 then return nil end
   local places = { cot = {}, rest = question + cot + 1 }
-  for i = 0, cot - 1 do
-    if is_left(cut, cot, i, removed) then places.cot[#places.cot + 1] = question + 1 + i end
-  end
+  for k, i in ipairs(removal.left(cut, cot, ends)) do places.cot[k] = question + i end
   return places
 end
 

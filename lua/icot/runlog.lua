@@ -83,6 +83,13 @@ local function append(self, name, row)
   check(C.icot_runlog_append(self:open_handle(), layout.number, layout.numbers, layout.texts))
 end
 
+-- A row of a matrix, NaN where `count` numbers are fewer than its width.
+local function append_numbers(self, name, count, number_at)
+  local matrix = self.tables[name]
+  for i = 1, matrix.width do matrix.numbers[i - 1] = i <= count and number_at(i) or 0 / 0 end
+  check(C.icot_runlog_append(self:open_handle(), matrix.number, matrix.numbers, nil))
+end
+
 -- ---- Making a file ------------------------------------------------------------------------------
 
 --- The name of this machine.
@@ -223,8 +230,7 @@ function RunLog:eval(row, positions)
     error(('run log: got accuracies of %d answer positions, expected at most %d'):format(#positions, matrix.width), 2)
   end
   append(self, 'eval', row)
-  for i = 1, matrix.width do matrix.numbers[i - 1] = positions[i] or 0 / 0 end
-  check(C.icot_runlog_append(self.handle, matrix.number, matrix.numbers, nil))
+  append_numbers(self, 'eval_positions', #positions, function(i) return positions[i] end)
 end
 
 --- Adds a row to /eval_groups.
@@ -334,6 +340,45 @@ end
 ---@param row icot.FrontierPoint
 function RunLog:frontier_point(row)
   append(self, 'frontier', row)
+end
+
+-- ---- The probes of a run ------------------------------------------------------------------------
+
+--- Creates a file with an empty table /probes; and, for the attention maps of examples, an empty matrix /attention with
+--- the table /attention_rows.
+---@param options { path: string, force?: boolean, recipe: string, source?: string, config?: string,
+---   attributes?: table<string, string|number>, longest: integer } longest: tokens of the longest sequence whose
+---   attention is kept; 0: none is
+---@return icot.RunLog
+function runlog.probes(options)
+  return create('probes', options, function(self)
+    add_table(self, 'probes', format.probes)
+    add_table(self, 'attention_rows', format.attention_rows)
+    add_matrix(self, 'attention', math.max(1, options.longest))
+  end)
+end
+
+--- Adds a row to /probes.
+---@param row icot.ProbeRow all columns of icot.runlog_format's `probes`, by name
+function RunLog:probe(row)
+  append(self, 'probes', row)
+end
+
+--- Adds the attention maps of an example to /attention, a row per query, and their counterparts to /attention_rows.
+---@param where { step: integer, removed: integer, example: integer }
+---@param tokens string[] (T) its sequence
+---@param maps icot.probe.AttentionMap[]
+function RunLog:attention(where, tokens, maps)
+  for _, map in ipairs(maps) do
+    for query, token in ipairs(tokens) do
+      append(self, 'attention_rows', {
+        step = where.step, removed = where.removed, example = where.example, layer = map.layer, head = map.head,
+        query = query - 1, token = token,
+      })
+      local row = map.weights + (query - 1) * #tokens
+      append_numbers(self, 'attention', #tokens, function(key) return row[key - 1] end)
+    end
+  end
 end
 
 return runlog

@@ -119,4 +119,31 @@ format.frontier = {
   { 'checkpoint', 'text', 256 }, -- path
 }
 
+--- One row per linear probe; of a file of its own (`icot probe`). An icot.ProbeRow.
+format.probes = {
+  { 'step', 'integer' }, -- updates; of the control untrained those of the stage whose sequences it is shown
+  { 'removed', 'integer' }, -- CoT tokens, or steps
+  { 'control', 'text', 16 }, -- 'none': the trained model; 'untrained', 'no_cot', 'shuffled'
+  { 'layer', 'integer' }, -- 0: the embeddings; k: what comes out of block k
+  { 'position', 'integer' }, -- in the sequence, from 0; where lengths are mixed, in that of the first example
+  { 'place', 'text', 32 }, -- what stands there: 'question 1', 'CoT 5' (before the cut), '####', 'answer 2', …
+  { 'quantity', 'text', 64 }, -- what is to be told
+  { 'accuracy', 'number' }, -- on held-out examples
+  { 'baseline', 'number' }, -- of always saying what is most frequent
+  { 'examples', 'integer' }, -- held out
+  { 'examples_fit', 'integer' }, -- that the probe was fitted to
+}
+
+--- What the rows of the matrix /attention are: one per stage, example, layer, head and query. Its columns are the keys
+--- of the same sequence, from 0 on; NaN behind its end.
+format.attention_rows = {
+  { 'step', 'integer' },
+  { 'removed', 'integer' },
+  { 'example', 'integer' }, -- of the test split, from 1 on
+  { 'layer', 'integer' }, -- the block, from 1 on
+  { 'head', 'integer' }, -- from 1 on
+  { 'query', 'integer' }, -- position in the sequence, from 0
+  { 'token', 'text', 32 }, -- that stands there
+}
+
 return format

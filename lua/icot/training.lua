@@ -95,8 +95,13 @@ local function load_model(given, context, data)
   return or_free(model, with_all_symbols, data.vocabulary)
 end
 
--- The model as the recipe has it, or as a checkpoint left it.
-local function make_model(config, data, from)
+--- The model as the recipe begins with, or as a checkpoint left it.
+---@param config table resolved configuration
+---@param data icot.Dataset
+---@param from? icot.Checkpoint
+---@return icot.GPT2
+---raises an error when its context is too short for the examples, or a pretrained model is not there or doesn't fit
+function training.make_model(config, data, from)
   local given, context = config.model, context_for(config, data)
   local folder = from and from.model_folder or given.pretrained
   if folder then return load_model({ pretrained = folder, dropout = given.dropout }, context, data) end
@@ -113,7 +118,7 @@ local function make_optimizer(model, config, from)
 end
 
 local function make_model_and_optimizer(config, data, from)
-  local model = make_model(config, data, from)
+  local model = training.make_model(config, data, from)
   return model, or_free(model, make_optimizer, config, from)
 end
 

@@ -1,13 +1,16 @@
--- Executes the notebook on runs that were made up, and compares what it read with what was written.
+-- Executes the notebooks on files that were made up, and compares what they read with what was written.
 local json = require 'icot.json'
 local lfs = require 'lfs'
 local python = require 'tests.lua.support.python'
 local runlog = require 'icot.runlog'
+local sample_probes = require 'tests.lua.support.sample_probes'
 local sample_run = require 'tests.lua.support.sample_run'
 local temporary = require 'tests.lua.support.temporary'
 
-local function execute(path, expression)
-  return python.json_of('tests/notebooks/execute.py', 'recipes/notebooks/read_a_run.ipynb', path, expression)
+local function executor(name)
+  return function(path, expression)
+    return python.json_of('tests/notebooks/execute.py', ('recipes/notebooks/%s.ipynb'):format(name), path, expression)
+  end
 end
 
 local function assert_alike(expected, found)
@@ -18,8 +21,8 @@ local function assert_alike(expected, found)
   end
 end
 
-describe('the notebook', function()
-  local folder
+describe('the notebook read_a_run', function()
+  local folder, execute = nil, executor 'read_a_run'
   before_each(function() folder = temporary.folder() end)
   after_each(temporary.clean)
 
@@ -80,15 +83,66 @@ describe('the notebook', function()
     local found = execute(folder .. '/none.h5', '1')
     assert.truthy(found.error:find('^FileNotFoundError: .*/none%.h5'), found.error)
   end)
+end)
 
-  it('is stored without outputs, in a form that differs little when it is edited', function()
-    local file = assert(io.open('recipes/notebooks/read_a_run.ipynb'))
-    local text = file:read('*a')
-    file:close()
-    for _, cell in ipairs(assert(json.decode(text)).cells) do
-      assert.equal(0, #(cell.outputs or {}))
-      assert.truthy(cell.id)
+describe('the notebook look_inside', function()
+  local folder, execute = nil, executor 'look_inside'
+  before_each(function() folder = temporary.folder() end)
+  after_each(temporary.clean)
+
+  it('puts controls beside each other, and draws stages, places and attention', function()
+    local path = folder .. '/sample.probes.h5'
+    local written = sample_probes.write(path, { no_cot = true, attention = true })
+    local found = execute(path, [[{
+      "probes": len(probes), "table": json.loads(table.to_json(orient="records", double_precision=15)),
+      "best": json.loads(best.to_json(orient="records", double_precision=15)), "stages": stages.tolist(),
+      "weights": attention(300, 4)[0].tolist(), "tokens": attention(300, 4)[1]}]])
+    assert.is_nil(found.error)
+    assert.equal(5, found.images) -- maps and attention of two stages each, all stages
+    local value = found.value
+    assert.same({ #written.rows, 100, 300 }, { value.probes, value.stages[1], value.stages[2] })
+    assert.equal(2 * (8 + 6) * 3, #value.table)
+    for _, row in ipairs(value.table) do
+      local layer, position = row.layer, row.position
+      assert_alike(layer == 0 and 0.2 or 0.3 + 0.08 * position, row.none)
+      assert_alike(row.none - (0.2 + 0.02 * layer * position), row.gain)
+      assert.equal(0.1, row.shuffled)
+      if row.place:find('^CoT %d') then
+        assert.is_false(type(row.no_cot) == 'number') -- its sequences have no such place
+      elseif row.step == 300 then
+        assert_alike(0.25 + 0.01 * position, row.no_cot)
+      end
     end
-    assert.equal('{\n "cells": [\n', text:sub(1, 14))
+    assert.equal(6, #value.best) -- stages, quantities
+    for _, row in ipairs(value.best) do assert.same({ 1, 'answer <eos>' }, { row.layer, row.place }) end
+    assert.same({ 'sum 1', 'product' }, { value.best[1].group, value.best[3].group })
+    assert.same({ '7', '<eos>' }, { value.tokens[1], value.tokens[6] })
+    assert.near(1 / 3, value.weights[1][2][3][1], 1e-7)
+    assert.equal(0, value.weights[1][2][3][4])
+    assert.same({ 1, 2, 6, 6 }, { #value.weights, #value.weights[1], #value.weights[1][1], #value.weights[1][1][1] })
+  end)
+
+  it('draws a single stage without controls of other runs, and without attention', function()
+    local path = folder .. '/single.probes.h5'
+    sample_probes.write(path, { stages = 1 })
+    local found = execute(path, '[len(rows), int(table["no_cot"].notna().sum()), about["end_state"]]')
+    assert.is_nil(found.error)
+    assert.equal(2, found.images)
+    assert.same({ 0, 0, 'finished' }, found.value)
+  end)
+end)
+
+describe('a notebook', function()
+  it('is stored without outputs, in a form that differs little when it is edited', function()
+    for _, name in ipairs { 'read_a_run', 'look_inside' } do
+      local file = assert(io.open(('recipes/notebooks/%s.ipynb'):format(name)))
+      local text = file:read('*a')
+      file:close()
+      for _, cell in ipairs(assert(json.decode(text)).cells) do
+        assert.equal(0, #(cell.outputs or {}))
+        assert.truthy(cell.id)
+      end
+      assert.equal('{\n "cells": [\n', text:sub(1, 14))
+    end
   end)
 end)

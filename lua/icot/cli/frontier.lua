@@ -11,6 +11,7 @@ local json = require 'icot.json'
 local options = require 'icot.options'
 local result_table = require 'icot.result_table'
 local runlog = require 'icot.runlog'
+local stages = require 'icot.stages'
 
 local command = {}
 
@@ -93,7 +94,7 @@ function command.run(args)
   local path = args.out or files.model_folder(args.run) .. '.frontier.h5'
   files.require_free(path, args.force)
   files.require_writable(files.folder_of(path))
-  local found = frontier.checkpoints(args.run)
+  local found = stages.checkpoints(args.run, 'frontier')
   return interrupt.run(run_with, args, path, found)
 end
 

@@ -1,0 +1,142 @@
+--- `icot probe`: what linear probes can read out of the hidden states of a run's stages, and where its heads look.
+---
+---   icot probe results/quickstart/icot-1.h5
+---   icot probe results/mult.h5 --no-cot results/direct.h5 --stages 8 --show 1,17
+local controls = require 'icot.probe.controls'
+local core = require 'icot.core'
+local declare = require 'icot.cli.declare'
+local files = require 'icot.files'
+local interrupt = require 'icot.interrupt'
+local json = require 'icot.json'
+local options = require 'icot.options'
+local probe = require 'icot.probe'
+local result_table = require 'icot.result_table'
+local runlog = require 'icot.runlog'
+local stages = require 'icot.stages'
+local summary = require 'icot.probe.summary'
+
+local command = {}
+
+local EXAMPLES, STAGES = 1000, 5
+
+-- The numbers of examples, from 1 on, that --show takes.
+local function numbers_of(text)
+  local numbers = {}
+  if text == 'none' then return numbers end
+  for item in (text .. ','):gmatch('([^,]*),') do
+    local number = item:find('^%d+$') and tonumber(item)
+    if not number or number < 1 or number > options.largest_integer then
+      return nil, ("--show: got '%s', expected numbers of examples from 1 on, such as 1,17, or none"):format(text)
+    end
+    numbers[#numbers + 1] = number
+  end
+  return numbers
+end
+
+--- Describes the command to the argument parser.
+---@param parser table a command of lua-argparse
+function command.configure(parser)
+  parser:argument('run', "a run file; its recipe had best keep all stages (checkpoint.keep.stages = 'all')")
+    :argname('RUN')
+  parser:option('--no-cot', 'a run without CoT to compare with; default: that of the same study and seed')
+    :argname('RUN')
+  declare.integer(parser, '--stages', ('at most, evenly spread over those there are; default: %d'):format(STAGES), 1,
+                  options.largest_integer)
+  declare.integer(parser, '--examples', ('at most, to fit probes to and to test them on; default: %d'):format(EXAMPLES),
+                  1, options.largest_integer)
+  parser:option('--fit', 'the split that probes are fitted to; the run has seen train')
+    :choices({ 'valid', 'train' }):default('valid')
+  parser:option('--quantities', "only those with this in their name: 'running sum'"):argname('TEXT')
+  parser:option('--places', "only those with this in their name: 'answer', '####'"):argname('TEXT')
+  parser:option('--show', 'test examples whose attention maps are kept, or none'):argname('N,N')
+    :convert(numbers_of):default('1')
+  parser:option('--out', 'where tables and maps go, as HDF5; default: RUN with .probes.h5'):argname('PATH')
+  parser:flag('--force', 'overwrite a file that is there')
+  declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
+end
+
+local function tell(text)
+  io.stderr:write('icot: ', text, '\n')
+end
+
+-- ---- What is printed ----------------------------------------------------------------------------
+
+local function share(field)
+  return function(line) return line[field] and ('%.3f'):format(line[field]) or '-' end
+end
+
+local columns = {
+  { 'step', function(line) return ('%d'):format(line.step) end },
+  { 'removed', function(line) return ('%d'):format(line.removed) end },
+  { 'quantities', function(line) return ('%s (%d)'):format(line.group, line.quantities) end, text = true },
+  { 'accuracy', share 'accuracy' },
+  { 'untrained', share 'untrained' },
+  { 'no_cot', share 'no_cot', wanted = function(line) return line.no_cot end },
+  { 'shuffled', share 'shuffled' },
+  { 'baseline', share 'baseline' },
+  { 'clearest', function(line)
+    local row = line.clearest
+    return ('%.3f %s, layer %d, %s'):format(row.accuracy, row.quantity:match(', (.*)') or row.quantity, row.layer,
+                                           row.place)
+  end, text = true },
+}
+
+local function print_summary(rows)
+  result_table.print(io.stdout, result_table.lay_out(columns, summary.of(rows)))
+  print('\nEach quantity at the layer and place where it is the most above the untrained model; controls at the same.')
+end
+
+-- ---- Running it ---------------------------------------------------------------------------------
+
+-- The run without CoT to compare with, or none.
+local function find_no_cot(args, found)
+  local path = args.no_cot or controls.no_cot_beside(args.run, found[1].description)
+  if path and not args.no_cot then tell('control without CoT: ' .. path) end
+  return path and controls.no_cot(path) or nil
+end
+
+local function create_log(args, path, looked_at)
+  local found = looked_at.plan.stages[1]
+  local description = found.description
+  return runlog.probes {
+    path = path, force = args.force, recipe = description.recipe, source = found.source,
+    config = json.encode(description.config), longest = looked_at.longest_shown,
+    attributes = { run = args.run, arm = description.arm, seed = description.seed, fit = args.fit },
+  }
+end
+
+-- Ends the file as the work has ended; what was found before an error or Ctrl-C stays in it.
+local function fill_log(log, looked_at)
+  local ok, problem = pcall(looked_at.run, looked_at, log, tell)
+  log:close(ok and 'finished' or interrupt.is_interrupt(problem) and 'interrupted' or 'failed')
+  if not ok then error(problem, 0) end
+end
+
+local function run_with(args, path, plan)
+  local looked_at = probe.new(plan)
+  local ok, problem = pcall(function()
+    fill_log(create_log(args, path, looked_at), looked_at)
+    print_summary(looked_at.rows)
+    print(('\nprobes    %s'):format(path))
+  end)
+  looked_at:free()
+  if not ok then error(problem, 0) end
+end
+
+--- Runs the command.
+---@param args table what the argument parser gave
+---@return integer exit_code
+--- Errors: there are no checkpoints, its data are gone, the file is there already or cannot be written.
+function command.run(args)
+  if args.threads then core.check(core.C.icot_set_threads(args.threads)) end
+  local path = args.out or files.model_folder(args.run) .. '.probes.h5'
+  files.require_free(path, args.force)
+  files.require_writable(files.folder_of(path))
+  local found = stages.checkpoints(args.run, 'probe')
+  return interrupt.run(run_with, args, path, {
+    stages = stages.spread(found, args.stages or STAGES), no_cot = find_no_cot(args, found), fit = args.fit,
+    examples = args.examples or EXAMPLES, quantities = args.quantities, places = args.places, show = args.show,
+  })
+end
+
+return command

@@ -1,0 +1,81 @@
+--- What stands where in a sequence, by name, so that positions can be compared over examples, stages and models.
+---
+---   question 1 … question q   question <eos>   CoT 1 … CoT m   CoT <eos>   ####   answer 1 … answer a   answer <eos>
+---
+--- CoT tokens are counted before the cut: `CoT 5` is the same token in all stages that still have it.
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local removal = require 'icot.removal'
+
+local places = {}
+
+---@class icot.probe.Shape what the sequence of an example is made of; examples of one shape share it
+---@field names string[] of all its places, in order
+---@field position table<string, integer> of each name, counted from 0
+
+local function new_shape(question, left, answer)
+  local shape = { names = {}, position = {} }
+  local function add(name)
+    shape.position[name] = #shape.names
+    shape.names[#shape.names + 1] = name
+  end
+  for i = 1, question do add('question ' .. i) end
+  add 'question <eos>'
+  for _, i in ipairs(left) do add('CoT ' .. i) end
+  add 'CoT <eos>'
+  add '####'
+  for i = 1, answer do add('answer ' .. i) end
+  add 'answer <eos>'
+  return shape
+end
+
+--- The shapes of the first examples of a corpus.
+---@param corpus icot.Corpus
+---@param n integer
+---@param cut ffi.cdata* icot_removal
+---@return icot.probe.Shape[] shapes (n)
+function places.shapes(corpus, n, cut)
+  local shapes, known = {}, {}
+  for i = 1, n do
+    local question, cot, answer = corpus:lengths(i - 1)
+    local ends = cut.unit == core.C.ICOT_STEPS and corpus:steps(i - 1) or nil
+    local left = removal.left(cut, cot, ends)
+    local key = ('%d %d %s'):format(question, answer, table.concat(left, ' '))
+    known[key] = known[key] or new_shape(question, left, answer)
+    shapes[i] = known[key]
+  end
+  return shapes
+end
+
+local function is_in_all(name, ...)
+  for _, shapes in ipairs { ... } do
+    for _, shape in ipairs(shapes) do
+      if not shape.position[name] then return false end
+    end
+  end
+  return true
+end
+
+--- The places that all examples have, in the order of the first.
+---@param part? string only those with this in their name
+---@param ... icot.probe.Shape[] of some examples and of others
+---@return string[] names
+function places.common(part, ...)
+  local names = {}
+  for _, name in ipairs((...)[1].names) do
+    if name:find(part or '', 1, true) and is_in_all(name, ...) then names[#names + 1] = name end
+  end
+  return names
+end
+
+--- Makes sure that there are places of a name.
+---@param part? string
+---@param shapes icot.probe.Shape[] of sequences with all CoT
+---raises an error when none of the places that all of them have is so called
+function places.check(part, shapes)
+  if #places.common(part, shapes) > 0 then return end
+  errors.raise("probe: no place has '%s' in its name; places are called question 1, question <eos>, CoT 1, CoT <eos>, "
+               .. '####, answer 1, answer <eos>', part)
+end
+
+return places

@@ -1,0 +1,88 @@
+--- The hidden states of a model: its residual stream after the embeddings (layer 0) and after each block (1, 2, …).
+local batch = require 'icot.batch'
+local ffi = require 'ffi'
+local interrupt = require 'icot.interrupt'
+local scope = require 'icot.scope'
+local tensor = require 'icot.tensor'
+
+local states = {}
+
+local BATCH = 128 -- sequences in one forward pass
+
+-- The layer after which a model shows something by this name; nil: it is no state of the residual stream.
+local function layer_of(name)
+  if name == 'the embeddings' then return 0 end
+  local block = name:match('^transformer%.h%.(%d+)$')
+  return block and block + 1
+end
+
+--- Runs a model over a packed batch, and shows its states, layer by layer. To be called in a scope.
+---@param model icot.GPT2
+---@param inputs table<string, icot.Tensor> from Batch:tensors
+---@param see fun(layer: integer, x: icot.Tensor) x: (T, width), gone when the scope closes
+function states.each(model, inputs, see)
+  model:hidden(inputs.tokens, inputs.positions, {
+    cu_seqlens = inputs.cu_seqlens,
+    watch = function(name, x)
+      local layer = layer_of(name)
+      if layer then see(layer, x) end
+    end,
+  })
+end
+
+---@class icot.probe.Sample examples as a model is shown them
+---@field corpus icot.Corpus
+---@field n integer the first so many
+---@field cut ffi.cdata* icot_removal
+---@field shapes icot.probe.Shape[] (n)
+
+-- For each place the rows of a packed batch, whose first sequence is example `start`, that stand there.
+local function rows_of(packed, sample, start, names)
+  local n, starts, rows = tonumber(packed.raw.n_examples), packed.raw.cu_seqlens, {}
+  for p, name in ipairs(names) do
+    local numbers = ffi.new('int32_t[?]', n)
+    for b = 0, n - 1 do numbers[b] = starts[b] + sample.shapes[start + b + 1].position[name] end
+    rows[p] = tensor.from_ints(numbers, n)
+  end
+  return rows
+end
+
+-- Writes rows of x (T, width) to rows start … of `into` (n, width).
+local function copy_rows(x, rows, into, start)
+  local found = x:embedding(rows)
+  into:narrow(0, start, found:size(0)):write(found:describe().data, found:numel())
+end
+
+local function collect_batch(model, packed, sample, start, names, collected)
+  local rows = rows_of(packed, sample, start, names)
+  states.each(model, packed:tensors(), function(layer, x)
+    for p, into in ipairs(collected[layer] or {}) do copy_rows(x, rows[p], into, start) end
+  end)
+end
+
+--- The states of all examples of a sample at some places.
+---@param model icot.GPT2
+---@param sample icot.probe.Sample
+---@param names string[] places that all its shapes have
+---@param first integer layer
+---@param last integer layer
+---@return table<integer, icot.Tensor[]> by layer: one (n, width) per place
+--- Raises what icot.interrupt does when the user ends the program.
+function states.collect(model, sample, names, first, last)
+  local collected = {}
+  for layer = first, last do
+    collected[layer] = {}
+    for p = 1, #names do collected[layer][p] = tensor.zeros { sample.n, model.config.width } end
+  end
+  batch.with(function(packed)
+    for start = 0, sample.n - 1, BATCH do
+      interrupt.check()
+      local n = math.min(BATCH, sample.n - start)
+      packed:pack(sample.corpus, batch.ids(start, n), n, sample.cut)
+      scope.run(scope.no_grad, collect_batch, model, packed, sample, start, names, collected)
+    end
+  end)
+  return collected
+end
+
+return states
