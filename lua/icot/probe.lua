@@ -69,7 +69,6 @@ end
 
 local function read_data(self, config)
   local plan, data = self.plan, self.data
-  data:count_in(config.removal.unit)
   if plan.no_cot then controls.check_same_test(plan.no_cot, data) end
   self.splits = {
     fit = plan.fit, held_out = HELD_OUT,
@@ -87,7 +86,7 @@ end
 ---raises an error when the data are gone, or there is nothing to tell
 function probe.new(plan)
   local config = plan.stages[1].description.config
-  local self = setmetatable({ plan = plan, data = dataset.load(config.dataset), rows = {} }, Probe)
+  local self = setmetatable({ plan = plan, data = dataset.of_run(config), rows = {} }, Probe)
   local ok, problem = pcall(read_data, self, config)
   if ok then return self end
   self:free()
@@ -166,13 +165,18 @@ end
 -- ---- All of them --------------------------------------------------------------------------------
 
 -- What a checkpoint's model is shown.
-local function subject_of(self, found, control, model, its_labels)
+local function subject_of(data, found, control, model, its_labels)
   local state = found.description.state
   local removed = training_state.unpack_removed(state.removed)
   return {
     control = control, model = model, labels = its_labels, step = state.step,
-    cut = removal.cut(resume.removal_of(found), self.data, removed), removed = math.min(removed, self.data.max_cot),
+    cut = removal.cut(resume.removal_of(found), data, removed), removed = math.min(removed, data.max_cot),
   }
+end
+
+-- The same examples for a model that knows no pauses: only the vocabulary of the dataset has them, not its corpora's.
+local function without_pauses(data)
+  return setmetatable({ vocabulary = data[HELD_OUT].vocabulary }, { __index = data })
 end
 
 local function keep_attention(self, log, subject)
@@ -196,11 +200,11 @@ end
 local function probe_stage(self, log, found, untrained, note)
   local doubled = labels.with_shuffled(self.labels, found.description.seed)
   with_model(training.make_model(found.description.config, self.data, found), function(model)
-    local subject = subject_of(self, found, 'none', model, doubled)
+    local subject = subject_of(self.data, found, 'none', model, doubled)
     keep_attention(self, log, subject)
     probe_subject(self, log, subject, note)
   end)
-  probe_subject(self, log, subject_of(self, found, 'untrained', untrained, self.labels), note)
+  probe_subject(self, log, subject_of(self.data, found, 'untrained', untrained, self.labels), note)
 end
 
 --- Probes all stages and controls.
@@ -215,8 +219,9 @@ function Probe:run(log, note)
     for _, found in ipairs(plan.stages) do probe_stage(self, log, found, untrained, note) end
   end)
   if not plan.no_cot then return end
-  with_model(training.make_model(plan.no_cot.description.config, self.data, plan.no_cot), function(model)
-    probe_subject(self, log, subject_of(self, plan.no_cot, 'no_cot', model, self.labels), note)
+  local data = without_pauses(self.data)
+  with_model(training.make_model(plan.no_cot.description.config, data, plan.no_cot), function(model)
+    probe_subject(self, log, subject_of(data, plan.no_cot, 'no_cot', model, self.labels), note)
   end)
 end
 

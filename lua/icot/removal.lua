@@ -185,7 +185,8 @@ local function is_left(cut, cot, i, removed)
   return cut.ranks[cut.rank_starts[cot] + i] >= removed
 end
 
---- The CoT tokens that are left, as they are when no offset is drawn.
+--- The CoT tokens that are left, as they are when no offset is drawn; with pauses all, for each of them or a pause is
+--- there.
 ---@param cut ffi.cdata* icot_removal, from `removal.cut`
 ---@param cot integer tokens, before the cut
 ---@param ends? integer[] where the steps of the CoT end, if steps are what is removed
@@ -193,7 +194,7 @@ end
 function removal.left(cut, cot, ends)
   local removed, left = count_removed(cut, cot, ends), {}
   for i = 0, cot - 1 do
-    if is_left(cut, cot, i, removed) then left[#left + 1] = i + 1 end
+    if cut.pause >= 0 or is_left(cut, cot, i, removed) then left[#left + 1] = i + 1 end
   end
   return left
 end

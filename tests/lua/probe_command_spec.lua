@@ -122,6 +122,17 @@ describe('icot probe', function()
     assert.same(found[1].rows, found[2].rows)
   end)
 
+  it('takes the pauses of a run for places of the CoT, and shows none to a model without CoT', function()
+    local path = trained { settings = { 'method=pause', 'dataset.valid=160', 'dataset.test=90' } }
+    local direct = trained { settings = { 'method=no_cot', 'dataset.valid=160', 'dataset.test=90' } }
+    local shown = icot(path, '--no-cot', direct, '--stages', '1', '--show', '1')
+    assert.equal(0, shown.code, shown.err)
+    expect.mentions(shown.err, '8 removed, trained: 2 layers at 21 places', '8 removed, no_cot: 2 layers at 13 places')
+    local tables = small.read((path:gsub('%.h5$', '.probes.h5'))).tables
+    assert.equal(10, #rows_of(tables.probes, { place = 'CoT 5', layer = 1, control = 'none' }))
+    assert.equal(8, #rows_of(tables.attention_rows, { layer = 1, head = 1, token = '<pause>' }))
+  end)
+
   it('compares with a run without CoT, which it finds beside a run of a study', function()
     local folder = temporary.folder()
     temporary.write(folder .. '/two.lua', ([[
