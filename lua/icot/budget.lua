@@ -4,6 +4,7 @@
 --- ends with the update that reaches the budget; until then the total is what the updates so far let expect, and the
 --- learning rate decays by that. It follows from what was counted, so a run that is resumed expects the same.
 local dataset = require 'icot.dataset'
+local schedule = require 'icot.schedule'
 
 local budget = {}
 
@@ -25,26 +26,31 @@ function budget.new(train, steps_per_epoch)
   return setmetatable({ kind = kind, amount = amount }, Budget)
 end
 
--- Tokens, targets and pairs of the mean example, with all its CoT, or without if it is never shown.
+-- The shape (icot.BatchShape) of the mean example, with all its CoT or without.
 local function mean_example(corpus, with_cot)
-  local count, tokens, targets, pairs = math.min(corpus:size(), EXAMPLES_LOOKED_AT), 0, 0, 0
+  local count, tokens, pairs, prompt_tokens, prompt_pairs = math.min(corpus:size(), EXAMPLES_LOOKED_AT), 0, 0, 0, 0
   for i = 0, count - 1 do
     local question, cot, answer = corpus:lengths(i)
-    local length = question + (with_cot and cot or 0) + answer + dataset.SEPARATORS
-    tokens, targets, pairs = tokens + length, targets + length - question - 1, pairs + length ^ 2
+    local length, prompt = question + (with_cot and cot or 0) + answer + dataset.SEPARATORS, question + 1
+    tokens, pairs = tokens + length, pairs + length ^ 2
+    prompt_tokens, prompt_pairs = prompt_tokens + prompt, prompt_pairs + prompt ^ 2
   end
-  return tokens / count, targets / count, pairs / count
+  return {
+    examples = 1, tokens = tokens / count, targets = (tokens - prompt_tokens) / count, pairs = pairs / count,
+    prompt_tokens = prompt_tokens / count, prompt_pairs = prompt_pairs / count,
+  }
 end
 
 --- Updates that the whole training is expected to take, before the first one.
 ---@param config table
----@param model icot.GPT2
+---@param model icot.Model
 ---@param data icot.Dataset
 ---@return integer
 function Budget:first_guess(config, model, data)
   if self.kind == 'steps' then return self.amount end
-  local tokens, targets, pairs = mean_example(data.train, config.method ~= 'no_cot')
-  local per_example = self.kind == 'tokens' and tokens or model:training_flops(tokens, targets, pairs)
+  local example = mean_example(data.train, not schedule.never_shows_cot(config.method))
+  example.explicit = mean_example(data.train, true)
+  local per_example = self.kind == 'tokens' and example.tokens or model:step_flops(example)
   return math.max(1, math.ceil(self.amount / (per_example * config.train.batch)))
 end
 

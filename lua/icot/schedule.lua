@@ -45,12 +45,19 @@ for _, name in ipairs {
   schedule.kinds[name] = require('icot.schedules.' .. name)
 end
 
+--- Whether a method trains on sequences without CoT from the beginning.
+---@param method string
+---@return boolean
+function schedule.never_shows_cot(method)
+  return method == 'no_cot' or method == 'icot_kd'
+end
+
 --- The schedule of a run: a kind, the user's function, or what the method fixes.
 ---@param config table the resolved configuration: `method` and `schedule`
 ---@param info icot.ScheduleInfo
 ---@return icot.Schedule
 function schedule.of(config, info)
-  if config.method == 'no_cot' then return function() return math.huge end end
+  if schedule.never_shows_cot(config.method) then return function() return math.huge end end
   if config.method == 'explicit_cot' then return function() return 0 end end
   if type(config.schedule) == 'function' then return config.schedule end
   return schedule.kinds[config.schedule.kind].build(config.schedule, info)
