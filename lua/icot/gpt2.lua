@@ -137,7 +137,7 @@ end
 --- Of how many numbers the loss of a batch is the mean.
 ---@param batch icot.Batch|icot.BatchPart
 ---@return integer
-function GPT2:loss_terms(batch)
+function GPT2.loss_terms(_, batch)
   return batch:targets()
 end
 

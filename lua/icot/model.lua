@@ -24,9 +24,9 @@ local model = {}
 ---@param from? icot.Checkpoint
 ---@return icot.Model
 function model.make(config, data, from)
-  local folder, made = from and from.model_folder, nil
+  local folder = from and from.model_folder
   if config.method == 'icot_kd' then return require('icot.distillation.model').make(config, data, folder) end
-  made = folder and starting_model.load(config, data, folder) or starting_model.make(config, data, config.seed)
+  local made = folder and starting_model.load(config, data, folder) or starting_model.make(config, data, config.seed)
   made.activation_checkpointing = config.train.activation_checkpointing
   return made
 end

@@ -67,7 +67,7 @@ end
 
 --- Reads what a model had beside the GPT-2 that answers.
 ---@param folder string
----@param tensors table<string, icot.Tensor> to be read into; as `other_tensors` of the model gave them when it was saved
+---@param tensors table<string, icot.Tensor> to be read into; what `other_tensors` gave when the model was saved
 ---raises an error when the file has others than these, or they have other shapes
 function model_file.read_others(folder, tensors)
   safetensors.load_into(folder .. '/' .. model_file.OTHERS, tensors, 'the model')

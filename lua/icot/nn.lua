@@ -195,7 +195,8 @@ function nn.LSTMCell:init(input, hidden, options)
   options = options or {}
   local drawn = { std = options.std or 1 / math.sqrt(3 * hidden), generator = options.generator } -- PyTorch's variance
   self.hidden = hidden
-  self.weight_ih, self.weight_hh = nn.parameter({ 4 * hidden, input }, drawn), nn.parameter({ 4 * hidden, hidden }, drawn)
+  self.weight_ih = nn.parameter({ 4 * hidden, input }, drawn)
+  self.weight_hh = nn.parameter({ 4 * hidden, hidden }, drawn)
   self.bias_ih = tensor.zeros({ 4 * hidden }):requires_grad_()
   self.bias_hh = tensor.zeros({ 4 * hidden }):requires_grad_()
 end

@@ -87,6 +87,21 @@ local train = {
   },
 }
 
+local distillation = { -- steps and lr of the last step, in which student and emulator are coupled, are train's
+  teacher = { type = 'string', doc = 'folder of a model that writes its CoT; default: it is trained, as explicit_cot' },
+  teacher_steps = { type = 'integer', min = 1, max = MOST, doc = 'updates; default: as long as train says' },
+  student_steps = { type = 'integer', min = 1, max = MOST, doc = 'the same' },
+  emulator_steps = { type = 'integer', min = 1, max = MOST, doc = 'the same' },
+  teacher_lr = { type = 'number', above = 0, max = 10, doc = 'learning rate; default: optimizer.lr' },
+  student_lr = { type = 'number', above = 0, max = 10, doc = 'the same' },
+  emulator_lr = { type = 'number', above = 0, max = 10, doc = 'the same' },
+  mixture = {
+    type = 'integer', min = 1, max = 1e6, default = 1,
+    doc = 'embeddings that the emulator chooses from at each layer; more where several CoTs lead to the same answer',
+  },
+  temperature = { type = 'number', above = 0, default = 0.05, doc = 'of the choice; the lower, the harder' },
+}
+
 local evaluate = {
   examples = { type = 'integer', min = 1, max = MOST, default = 1000, doc = 'of the validation split, each time' },
   batch = { type = 'integer', min = 1, max = MOST, default = 256, doc = 'examples decoded at once' },
@@ -116,13 +131,16 @@ local divergence = {
 fields.run = {
   name = { type = 'string', doc = 'default: the name of the file, without .lua' },
   seed = { type = 'integer', min = 0, default = 42, doc = seed.doc },
-  method = { type = 'string', one_of = { 'no_cot', 'explicit_cot', 'icot' }, required = true, doc = 'how to train' },
+  method = {
+    type = 'string', one_of = { 'no_cot', 'explicit_cot', 'icot', 'icot_kd' }, required = true, doc = 'how to train',
+  },
   precision = { type = 'string', one_of = { 'float32', 'bf16' }, default = 'float32', doc = 'of matrix products' },
   dataset = { type = 'table', required = true, doc = 'task = the name of a file in datasets/, and its options' },
   model = { type = 'table', fields = model, doc = 'pretrained, a preset, or layers, heads and width' },
   schedule = { type = { 'table', 'function' }, doc = 'kind and its options, or function(state) -> removed tokens' },
   removal = { type = 'table', fields = removal, doc = 'how the CoT is cut' },
   optimizer = { type = 'table', fields = optimizer, doc = 'AdamW' },
+  distillation = { type = 'table', fields = distillation, doc = "the steps of the method 'icot_kd'" },
   train = { type = 'table', fields = train, doc = 'how long, and what is reported when' },
   evaluate = { type = 'table', fields = evaluate, doc = 'greedy decoding of unseen examples' },
   divergence = { type = 'table', fields = divergence, doc = 'a loss or gradients that are no numbers, or too high' },

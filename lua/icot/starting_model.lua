@@ -1,4 +1,4 @@
---- The GPT-2 that a run starts from: a new one, a pretrained one, or what a run has left. It is checked against the data.
+--- The GPT-2 that a run starts from, checked against its data: a new one, a pretrained one, or what a run has left.
 local errors = require 'icot.errors'
 local gpt2 = require 'icot.gpt2'
 local model_file = require 'icot.model_file'

@@ -176,9 +176,9 @@ local function pack(self)
   self.cot_was_left = self.batch:cot_left() > 0
 end
 
---- Forward and backward of one part of the batch; the whole has `terms` terms (targets, mostly). The whole's loss is the
---- mean over all of them, so a part's mean, and with it its gradient, counts by its share of them. Everything that is
---- made on the way is gone when the scope closes, before the next part begins.
+--- Forward and backward of one part of the batch; the loss of the whole is a mean of `terms` terms (mostly over its
+--- targets), so a part's mean, and with it its gradient, counts by its share of them. Everything that is made on the
+--- way is gone when the scope closes, before the next part begins.
 local function add_gradient(self, part, terms, dropout)
   return scope.run(function()
     local loss, logits = self.model:loss(part, dropout)

@@ -4,7 +4,7 @@ local scope = require 'icot.scope'
 
 local gradients = {}
 
-local STEP = 5e-3
+local STEP = 1e-3
 
 -- The loss where all of a parameter is moved along a direction.
 local function loss_at(loss_of, parameter, values, n, direction, step)
@@ -40,7 +40,8 @@ function gradients.check(named, loss_of, unreached)
       local down = loss_at(loss_of, each.tensor, values, n, gradient, -STEP)
       each.tensor:write(values, n)
       local slope = (up - down) / (2 * STEP)
-      assert(math.abs(slope - norm) < 5e-4 + 0.02 * norm, ('%s: %g, but the gradient is %g'):format(each.name, slope, norm))
+      local is_near = math.abs(slope - norm) < 5e-4 + 0.02 * norm
+      assert(is_near, ('%s: the slope is %g, but the gradient %g'):format(each.name, slope, norm))
     end
   end
 end

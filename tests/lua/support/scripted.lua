@@ -46,7 +46,7 @@ end
 
 function Scripted:decoding() return self end
 
-function Scripted:loss_terms(packed) return packed:targets() end
+function Scripted.loss_terms(_, packed) return packed:targets() end
 
 --- Teacher-forced, it hits every target.
 function Scripted:loss(packed)
