@@ -26,6 +26,15 @@ function budget.new(train, steps_per_epoch)
   return setmetatable({ kind = kind, amount = amount }, Budget)
 end
 
+--- Sets how long a training goes on, whatever its recipe says.
+---@param train table `train` of a recipe
+---@param kind 'steps'|'epochs'|'tokens'|'flops'
+---@param amount number
+function budget.set(train, kind, amount)
+  for _, name in ipairs { 'steps', 'epochs', 'tokens', 'flops' } do train[name] = nil end
+  train[kind] = amount
+end
+
 -- The shape (icot.BatchShape) of the mean example, with all its CoT or without.
 local function mean_example(corpus, with_cot)
   local count, tokens, pairs, prompt_tokens, prompt_pairs = math.min(corpus:size(), EXAMPLES_LOOKED_AT), 0, 0, 0, 0

@@ -199,7 +199,7 @@ describe('the model of a step', function()
       assert.equal(loss, loss_of(anew))
       assert.equal(loss, loss_of(resumed))
       assert.same(anew:count_parameters(), resumed:count_parameters())
-      local loaded = distillation.load({ seed = 2, distillation = {
+      local loaded = distillation.load({ distillation = {
         step = step, mixture = 3, temperature = 0.5, from = { teacher = folder .. '/teacher' },
       } }, folder .. '/kept')
       assert.equal(loss, loss_of(loaded))
@@ -321,5 +321,6 @@ describe('the model of a step', function()
     expect.mentions(expect.user_error(make, folder, 'student'), 'has 2 layers of width 12, the student 3 of width 12')
     os.execute(('mv %s/teacher %s/student'):format(folder, folder))
     expect.mentions(expect.user_error(make, folder, 'emulator'), folder .. '/student/distillation.safetensors')
+    expect.mentions(expect.user_error(distillation.load, {}, folder), "checkpoint.json doesn't say which networks")
   end)
 end)

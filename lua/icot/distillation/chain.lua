@@ -2,13 +2,12 @@
 --- the teacher's states, an emulator that predicts them, and at last the two of them coupled. Each is a run of its own,
 --- and starts from the models that those before it have left. The last has the arm's own name, `kd`, the others have
 --- `kd.teacher`, `kd.student` and `kd.emulator`.
+local budget = require 'icot.budget'
 local options = require 'icot.options'
 
 local chain = {}
 
 chain.LAST = 'coupled'
-
-local limits = { 'steps', 'epochs', 'tokens', 'flops' }
 
 --- The steps of a run's chain, in their order.
 ---@param config table resolved configuration
@@ -29,12 +28,9 @@ function chain.arm_of(arm, step)
 end
 
 -- How long a step trains, and with which learning rate, where the recipe says something else than for the last one.
-local function set_budget(config, given, step)
+local function set_pace(config, given, step)
   local steps, lr = given[step .. '_steps'], given[step .. '_lr']
-  if steps then
-    for _, limit in ipairs(limits) do config.train[limit] = nil end
-    config.train.steps = steps
-  end
+  if steps then budget.set(config.train, 'steps', steps) end
   config.optimizer.lr = lr or config.optimizer.lr
 end
 
@@ -46,7 +42,7 @@ end
 ---   and where that is (`from`)
 function chain.config(config, step, folders)
   local own, given = options.copy(config), config.distillation
-  set_budget(own, given, step)
+  set_pace(own, given, step)
   own.distillation = nil
   if step == 'teacher' then
     own.method = 'explicit_cot'

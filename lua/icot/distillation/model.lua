@@ -218,13 +218,20 @@ function model.make(config, data, from)
   return self
 end
 
+-- What is needed of `distillation` in the description of a checkpoint.
+local function require_described(given, folder)
+  if given and trained_in[given.step] and given.mixture and given.temperature and given.from then return end
+  errors.raise("%s: checkpoint.json doesn't say which networks it has (config.distillation)", folder)
+end
+
 --- The model of a checkpoint, to be evaluated.
 ---@param config table that of the checkpoint
 ---@param folder string
 ---@return icot.DistillationModel
 ---raises an error when the teacher is not there any more
 function model.load(config, folder)
-  return new(config, {
+  require_described(config.distillation, folder)
+  return new({ seed = 0, distillation = config.distillation }, {
     student = gpt2.from_pretrained,
     teacher = function(path, student) return gpt2.from_pretrained(path, { context = student.config.context }) end,
   }, folder, true)

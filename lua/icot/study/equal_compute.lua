@@ -1,5 +1,6 @@
 --- Arms of a study that train for as long as another arm did: as many updates, tokens or FLOPs with the same seed. Of
 --- an arm that is a chain of steps all of them count, and it is the last that trains for as long as is left.
+local budget = require 'icot.budget'
 local errors = require 'icot.errors'
 local json = require 'icot.json'
 local names = require 'icot.names'
@@ -9,7 +10,6 @@ local equal_compute = {}
 
 --- The field of `train` that limits what is matched.
 local limits = { updates = 'steps', tokens = 'tokens', flops = 'flops' }
-local alternatives = { 'steps', 'epochs', 'tokens', 'flops' }
 
 -- The run of the other arm that a run is measured by: with its seed, and at its point of the grid if there are several.
 local function reference_of(runs, run, arm)
@@ -63,8 +63,7 @@ end
 ---@param limit 'steps'|'tokens'|'flops'
 ---@param amount number
 function equal_compute.set(run, limit, amount)
-  for _, name in ipairs(alternatives) do run.config.train[name] = nil end
-  run.config.train[limit] = amount
+  budget.set(run.config.train, limit, amount)
   run.config_json = json.encode(run.config)
   run.budget = { limit = limit, amount = amount }
 end
