@@ -1,13 +1,13 @@
--- Implicit chain of thought by knowledge distillation (Deng et al. 2023), what Stepwise Internalization is compared with.
+-- Implicit chain of thought by knowledge distillation (Deng et al. 2023), what came before Stepwise Internalization.
 --
--- Each arm is a chain of four runs: a teacher that writes its CoT; a student that is given the teacher's states along the
--- CoT in place of it; an emulator that predicts these states from the question; at last, under the arm's own name, the
--- emulator and the student together, which have the question alone. Only the accuracies of the last and the first are
--- those of answering a question.
+-- Each arm is a chain of four runs: a teacher that writes its CoT; a student that is given the teacher's states along
+-- the CoT in place of it; an emulator that predicts these states from the question; at last, under the arm's own name,
+-- the emulator and the student together, which have the question alone. Only the accuracies of the first and the last
+-- are those of answering a question.
 --
--- A state per layer is all that the student is told of the CoT, so depth matters more than width: GPT-2 Small, with
--- twelve layers, came to 0.97 with 4 x 4 digits in the paper, and to 0.10 with 5 x 5. Four layers are what a single core
--- trains in minutes.
+-- One state per layer is all that the student is told of the CoT, so depth matters more than width: GPT-2 Small, with
+-- twelve layers, came to 0.97 with 4 x 4 digits in the paper, and to 0.10 with 5 x 5. Four layers are what a single
+-- core trains in minutes.
 
 return {
   method = 'icot_kd',

@@ -179,6 +179,7 @@ fields.alternatives = {
     { 'pretrained', 'preset' }, { 'pretrained', 'layers' }, { 'pretrained', 'heads' }, { 'pretrained', 'width' },
     { 'preset', 'layers' }, { 'preset', 'heads' }, { 'preset', 'width' },
   },
+  distillation = { { 'teacher', 'teacher_steps' }, { 'teacher', 'teacher_lr' } },
   schedule = {
     { 'tokens_per_epoch', 'steps_per_token', required = true },
     { 'duration_steps', 'duration_epochs', required = true },

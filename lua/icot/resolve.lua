@@ -69,7 +69,11 @@ local function resolve_distillation(config, where)
     config.distillation = nil -- as with a schedule
     return
   end
-  local folder, model = config.distillation.teacher, config.model
+  local given, model = config.distillation, config.model
+  for _, group in ipairs(fields.alternatives.distillation) do
+    check_alternatives(given, group, where, 'distillation')
+  end
+  local folder = given.teacher
   if not folder then return end
   local found = require('icot.pretrained').inspect(folder, where .. ': distillation.teacher')
   if found.layers ~= model.layers or found.width ~= model.width then

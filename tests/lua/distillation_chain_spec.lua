@@ -89,6 +89,8 @@ describe('icot_kd', function()
       arms = { { name = 'kd' }, { name = 'kd.student', method = 'no_cot' } },]])
     refused("distillation.teacher: got 'nowhere', expected a folder", folder_with(), 'distillation.teacher=nowhere')
     refused('distillation.mixture: got 0, expected an integer of at least 1', folder_with(), 'distillation.mixture=0')
+    refused('distillation: give either teacher or teacher_steps, not both', folder_with [[
+      arms = { { name = 'kd' } }, distillation = { teacher = 'somewhere', teacher_steps = 3 },]])
     refused('distillation.step is not a known field', folder_with(), 'distillation.step=student')
   end)
 
