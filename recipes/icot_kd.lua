@@ -5,9 +5,9 @@
 -- the emulator and the student together, which have the question alone. Only the accuracies of the first and the last
 -- are those of answering a question.
 --
--- One state per layer is all that the student is told of the CoT, so depth matters more than width, and the longer the
--- CoT, the more of it: GPT-2 Small, with twelve layers, came to 0.97 with 4 x 4 digits in the paper (46 CoT tokens), and
--- to 0.10 with 5 x 5. Hence models that are deep and narrow; a single core trains them in minutes.
+-- One state per layer is all that the student is told of the CoT, so depth matters more than width, and the more the
+-- longer the CoT: GPT-2 Small, with twelve layers, came to 0.97 with 4 x 4 digits in the paper (46 CoT tokens), and to
+-- 0.10 with 5 x 5. Hence models that are deep and narrow; a single core trains them in minutes.
 
 return {
   method = 'icot_kd',
