@@ -25,7 +25,8 @@ return {
   removal = { side = 'left', smoothing = 0.1, smoothing_after = 500, positions = 'kept' },
 
   optimizer = {
-    lr = 1e-3, clip = 1.0, warmup_steps = 100, reset = 'all', rewarmup_steps = 20, decay = 'linear', decay_steps = 10000,
+    lr = 1e-3, clip = 1.0, warmup_steps = 100, reset = 'all', rewarmup_steps = 20,
+    decay = 'linear', decay_steps = 10000,
   },
 
   train = { batch = 64, steps = 32000, log_every = 100, evaluate_every = 1000, stop_at_accuracy = 0.995 },

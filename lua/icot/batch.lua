@@ -8,9 +8,11 @@ local batch = {}
 
 ---@class icot.Batch
 ---@field raw ffi.cdata* icot_batch *; its arrays are overwritten by the next pack
----@field first_token integer 0; see icot.BatchPart
+---@field first integer 0; see icot.BatchPart
+---@field first_token integer 0
 ---@field first_target integer 0
-local Batch = { first_token = 0, first_target = 0 }
+---@field explicit icot.Batch|icot.BatchPart|nil the same examples with all their CoT, where they were asked for
+local Batch = { first = 0, first_token = 0, first_target = 0 }
 Batch.__index = Batch
 
 --- An empty batch, to be packed again and again.
@@ -23,8 +25,9 @@ end
 
 --- Gives its arrays back; the batch can't be used any more. The collector is only the net below.
 function Batch:free()
+  if self.explicit then self.explicit:free() end
   C.icot_batch_free(ffi.gc(self.raw, nil))
-  self.raw = nil
+  self.raw, self.explicit = nil, nil
 end
 
 --- Calls a function with a batch that is there for it alone.
@@ -51,13 +54,21 @@ function batch.ids(start, n)
   return ids
 end
 
+local function pack_explicit(self, corpus, ids, n, removal)
+  if not removal then return end
+  self.explicit = self.explicit or batch.new()
+  self.explicit:pack(corpus, ids, n, removal)
+end
+
 --- Packs whole examples, for training or teacher-forced evaluation.
 ---@param corpus icot.Corpus
 ---@param ids ffi.cdata* int64_t[n], examples of the corpus counted from 0
 ---@param n integer
 ---@param removal ffi.cdata* from `icot.removal`
-function Batch:pack(corpus, ids, n, removal)
+---@param explicit? ffi.cdata* one that removes nothing: what it gives becomes `explicit`
+function Batch:pack(corpus, ids, n, removal, explicit)
   check(C.icot_batch_pack(self.raw, corpus.handle, ids, n, removal))
+  pack_explicit(self, corpus, ids, n, explicit)
 end
 
 --- Packs `question <eos>` only, for decoding.
@@ -65,8 +76,10 @@ end
 ---@param ids ffi.cdata* int64_t[n]
 ---@param n integer
 ---@param removal ffi.cdata*
-function Batch:prompts(corpus, ids, n, removal)
+---@param explicit? ffi.cdata* as for `pack`
+function Batch:prompts(corpus, ids, n, removal, explicit)
   check(C.icot_batch_prompts(self.raw, corpus.handle, ids, n, removal))
+  pack_explicit(self, corpus, ids, n, explicit)
 end
 
 --- Tokens in all sequences together.
@@ -81,12 +94,46 @@ function Batch:targets() return tonumber(self.raw.n_targets) end
 ---@return integer
 function Batch:cot_left() return tonumber(self.raw.cot_left) end
 
---- Sum over the sequences of their squared lengths: what attention costs.
----@return number
-function Batch:squared_lengths()
-  local sum, starts = 0, self.raw.cu_seqlens
-  for b = 0, tonumber(self.raw.n_examples) - 1 do sum = sum + (starts[b + 1] - starts[b]) ^ 2 end
-  return sum
+--- Number of examples.
+---@return integer
+function Batch:examples() return tonumber(self.raw.n_examples) end
+
+---@class icot.BatchShape what the cost of a forward pass hangs on
+---@field examples integer
+---@field tokens integer
+---@field targets integer
+---@field pairs number sum over the sequences of their squared lengths: what attention costs
+---@field prompt_tokens integer of `question <eos>`
+---@field prompt_pairs number
+---@field explicit icot.BatchShape? of the same examples with all their CoT
+
+--- Its sizes.
+---@return icot.BatchShape
+function Batch:shape()
+  local starts, prompt_tokens, pairs, prompt_pairs = self.raw.cu_seqlens, 0, 0, 0
+  for b, row in ipairs(self:eos_rows()) do
+    local prompt = row + 1 - starts[b - 1]
+    pairs, prompt_pairs = pairs + (starts[b] - starts[b - 1]) ^ 2, prompt_pairs + prompt ^ 2
+    prompt_tokens = prompt_tokens + prompt
+  end
+  return {
+    examples = self:examples(), tokens = self:tokens(), targets = self:targets(), pairs = pairs,
+    prompt_tokens = prompt_tokens, prompt_pairs = prompt_pairs, explicit = self.explicit and self.explicit:shape(),
+  }
+end
+
+--- The row of the first <eos> of each sequence, counted from the beginning of the batch, or of the part: the first row
+--- with a target, or the last one where none has a target.
+---@return integer[]
+function Batch:eos_rows()
+  local raw, rows, target = self.raw, {}, self.first_target
+  for b = self.first, self.first + self:examples() - 1 do
+    local start, stop = raw.cu_seqlens[b], raw.cu_seqlens[b + 1]
+    while target < raw.n_targets and raw.target_rows[target] < start do target = target + 1 end
+    local row = target < raw.n_targets and raw.target_rows[target] < stop and raw.target_rows[target] or stop - 1
+    rows[#rows + 1] = row - self.first_token
+  end
+  return rows
 end
 
 --- The arrays as int32 tensors of the open scope: tokens, positions, cu_seqlens, target_rows, targets.
@@ -125,12 +172,21 @@ end
 ---@field n_tokens integer
 ---@field first_target integer targets of the batch before this part
 ---@field n_targets integer
-local Part = { count_hits = Batch.count_hits }
+---@field explicit icot.Batch|icot.BatchPart|nil
+local Part = { count_hits = Batch.count_hits, eos_rows = Batch.eos_rows }
 Part.__index = Part
+
+--- Tokens in its sequences together.
+---@return integer
+function Part:tokens() return self.n_tokens end
 
 --- Tokens that have to be predicted.
 ---@return integer
 function Part:targets() return self.n_targets end
+
+--- Number of examples.
+---@return integer
+function Part:examples() return self.n_examples end
 
 -- An int32 tensor of n numbers, less `less` each.
 local function lowered(numbers, n, less)
@@ -168,11 +224,13 @@ end
 ---@param count integer at least 1; with fewer sequences than that each is a part
 ---@return (icot.Batch|icot.BatchPart)[] parts the batch itself, if it is one
 function Batch:parts(count)
-  local n, list, targets = tonumber(self.raw.n_examples), {}, 0
+  local n, list, targets = self:examples(), {}, 0
   count = math.min(count, n)
   if count == 1 then return { self } end
+  local explicit = self.explicit and self.explicit:parts(count) or {}
   for k = 1, count do
     list[k] = part_of(self.raw, math.floor((k - 1) * n / count), math.floor(k * n / count), targets)
+    list[k].explicit = explicit[k]
     targets = targets + list[k].n_targets
   end
   return list

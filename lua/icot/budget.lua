@@ -26,27 +26,41 @@ function budget.new(train, steps_per_epoch)
   return setmetatable({ kind = kind, amount = amount }, Budget)
 end
 
--- Tokens, targets and pairs of the mean example, with all its CoT, or without if it is never shown.
+--- Sets how long a training goes on, whatever its recipe says.
+---@param train table `train` of a recipe
+---@param kind 'steps'|'epochs'|'tokens'|'flops'
+---@param amount number
+function budget.set(train, kind, amount)
+  for _, name in ipairs { 'steps', 'epochs', 'tokens', 'flops' } do train[name] = nil end
+  train[kind] = amount
+end
+
+-- The shape (icot.BatchShape) of the mean example, with all its CoT or without.
 local function mean_example(corpus, with_cot)
-  local count, tokens, targets, pairs = math.min(corpus:size(), EXAMPLES_LOOKED_AT), 0, 0, 0
+  local count, tokens, pairs, prompt_tokens, prompt_pairs = math.min(corpus:size(), EXAMPLES_LOOKED_AT), 0, 0, 0, 0
   for i = 0, count - 1 do
     local question, cot, answer = corpus:lengths(i)
-    local length = question + (with_cot and cot or 0) + answer + dataset.SEPARATORS
-    tokens, targets, pairs = tokens + length, targets + length - question - 1, pairs + length ^ 2
+    local length, prompt = question + (with_cot and cot or 0) + answer + dataset.SEPARATORS, question + 1
+    tokens, pairs = tokens + length, pairs + length ^ 2
+    prompt_tokens, prompt_pairs = prompt_tokens + prompt, prompt_pairs + prompt ^ 2
   end
-  return tokens / count, targets / count, pairs / count
+  return {
+    examples = 1, tokens = tokens / count, targets = (tokens - prompt_tokens) / count, pairs = pairs / count,
+    prompt_tokens = prompt_tokens / count, prompt_pairs = prompt_pairs / count,
+  }
 end
 
 --- Updates that the whole training is expected to take, before the first one.
 ---@param config table
----@param model icot.GPT2
+---@param model icot.Model
 ---@param data icot.Dataset
 ---@return integer
 function Budget:first_guess(config, model, data)
   if self.kind == 'steps' then return self.amount end
   local shows_cot = methods.fixed_removal(config.method) ~= math.huge
-  local tokens, targets, pairs = mean_example(data.train, shows_cot)
-  local per_example = self.kind == 'tokens' and tokens or model:training_flops(tokens, targets, pairs)
+  local example = mean_example(data.train, shows_cot)
+  example.explicit = mean_example(data.train, true)
+  local per_example = self.kind == 'tokens' and example.tokens or model:step_flops(example)
   return math.max(1, math.ceil(self.amount / (per_example * config.train.batch)))
 end
 

@@ -1,6 +1,7 @@
 --- Checkpoints: folders that hold all that a run is at one of its steps.
 ---
 ---     model.safetensors, config.json, the vocabulary   a model that Hugging Face and `model.pretrained` open
+---     distillation.safetensors   the networks beside it, where there are some (icot.model_file)
 ---     moments.safetensors     of AdamW; not there where the next update resets them anyway
 ---     run.h5                  the run file as it was
 ---     recipe.lua              the recipe's text
@@ -72,7 +73,7 @@ end
 ---@class icot.CheckpointParts
 ---@field description table { state = …, config = …, … }: what checkpoint.json shall say
 ---@field source string the recipe's text
----@field model? icot.GPT2 with its `words`; nil at step 0
+---@field model? icot.Model with its `words`; nil at step 0
 ---@field words? icot.Vocabulary|icot.Tokenizer
 ---@field optimizer? icot.AdamW nil: the moments are not needed
 ---@field log? icot.RunLog nil: there is no run file yet
@@ -173,7 +174,9 @@ function checkpoint.read(path)
   if self.run_file and digest_of(self.run_file) ~= self.description.run_file then
     errors.raise('%s: is not as it was written', self.run_file)
   end
-  if self.moments then safetensors.open(self.moments):close() end
+  for _, name in ipairs { MOMENTS, model_file.OTHERS } do
+    if existing(path .. '/' .. name) then safetensors.open(path .. '/' .. name):close() end
+  end
   if self.model_folder then require('icot.pretrained').inspect(path, 'checkpoint') end
   return self
 end
@@ -181,23 +184,11 @@ end
 --- Reads the moments of a checkpoint into an optimizer.
 ---@param optimizer icot.AdamW its moments are zero
 ---@param self icot.Checkpoint
----@param model icot.GPT2
+---@param model icot.Model
 ---raises an error when the file has other tensors than the model has parameters, or of other shapes
 function checkpoint.read_moments(optimizer, self, model)
   if not self.moments then return end
-  local file = safetensors.open(self.moments)
-  local ok, problem = pcall(function()
-    local wanted, count = moment_tensors(model, optimizer), 0
-    for name, into in pairs(wanted) do
-      file:read_into(name, into)
-      count = count + 1
-    end
-    if count ~= #file:names() then
-      errors.raise('%s: it has %d tensors, the optimizer %d', self.moments, #file:names(), count)
-    end
-  end)
-  file:close()
-  if not ok then error(problem, 0) end
+  safetensors.load_into(self.moments, moment_tensors(model, optimizer), 'the optimizer')
 end
 
 return checkpoint

@@ -13,8 +13,9 @@ local some_count, some_number = { type = 'integer', min = 0 }, { type = 'number'
 local accuracy = { type = 'number', also = { json.null } } -- null: there were no examples to measure it on
 
 local interval = {
-  updates = count, loss = number, targets = count, hits = count, grad_norm = amount, lr = some_number,
-  optimizer_reset = { type = 'boolean', required = true },
+  updates = count, loss = number, targets = count,
+  hits = { type = 'integer', min = 0, also = { json.null }, required = true }, -- null: no tokens are predicted
+  grad_norm = amount, lr = some_number, optimizer_reset = { type = 'boolean', required = true },
 }
 
 local state = { -- icot.training_state
@@ -37,9 +38,14 @@ local removal = {
   unit = { type = 'string' }, -- not there in older ones
   remove_all_beyond = fields.run.removal.fields.remove_all_beyond,
 }
+local distillation = {
+  step = { type = 'string', one_of = { 'student', 'emulator', 'coupled' } },
+  mixture = fields.run.distillation.fields.mixture, temperature = fields.run.distillation.fields.temperature,
+  from = { type = 'table', fields = { teacher = { type = 'string' }, networks = { type = 'string' } } },
+}
 local config = {
   dataset = { type = 'table', required = true }, removal = { type = 'table', fields = removal },
-  evaluate = fields.run.evaluate,
+  evaluate = fields.run.evaluate, distillation = { type = 'table', fields = distillation },
 }
 
 local always = {
@@ -75,7 +81,7 @@ end
 
 -- JSON has no NaN, so null was written.
 local function restore_nan(part)
-  for _, name in ipairs { 'accuracy', 'explicit_accuracy' } do
+  for _, name in ipairs { 'accuracy', 'explicit_accuracy', 'hits' } do
     if part[name] == json.null then part[name] = 0 / 0 end
   end
 end
@@ -94,6 +100,7 @@ function checkpoint_format.check(description, path)
     end
   end
   restore_nan(description.state)
+  restore_nan(description.state.meter.current)
 end
 
 return checkpoint_format

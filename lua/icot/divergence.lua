@@ -37,6 +37,7 @@ local is_number = divergence.is_number
 local function highest_loss(training)
   local given = training.config.divergence.loss_above
   if given ~= nil then return given or math.huge end
+  if training.model.squared_error then return math.huge end
   return 10 * math.log(math.max(3, training.data.vocabulary.size))
 end
 

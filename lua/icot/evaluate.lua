@@ -101,18 +101,25 @@ local function most_cot_left(data, split, removed, removing)
   return math.max(0, math.max(data.max_cot, longest) - removed)
 end
 
+-- How the same examples are cut beside those that are packed, for a model that reads all of their CoT.
+local function cut_beside(model, data, removing)
+  return model.reads_cot and removal.cut(removing, data, 0) or nil
+end
+
 local function decode_chunk(model, data, split, start, n, removed, removing)
-  local corpus = data[split]
-  local cut = removal.cut(removing, data, removed)
-  local prompts = batch.with(function(packed)
-    packed:prompts(corpus, batch.ids(start, n), n, cut)
-    return unpack_prompts(packed, corpus, start, cut)
-  end)
+  local corpus, cut = data[split], removal.cut(removing, data, removed)
   local cot_left = most_cot_left(data, split, removed, removing)
-  return generate.greedy(model, prompts, {
-    max_new_tokens = cot_left + data.max_answer + 3, -- <eos> #### … <eos>
-    is_finished = finish_rule(data.vocabulary),
-  })
+  return batch.with(function(packed)
+    packed:prompts(corpus, batch.ids(start, n), n, cut, cut_beside(model, data, removing))
+    local prompts = unpack_prompts(packed, corpus, start, cut)
+    return scope.run(scope.no_grad, function()
+      local writer, enter = model:decoding(packed)
+      return generate.greedy(writer, prompts, {
+        max_new_tokens = cot_left + data.max_answer + 3, -- <eos> #### … <eos>
+        is_finished = finish_rule(data.vocabulary), enter = enter,
+      })
+    end)
+  end)
 end
 
 --- Compares one answer with its target, counting position by position.
@@ -202,27 +209,30 @@ local function decode_all(model, data, split, n_examples, removed, removing, opt
   for j = 1, data.max_answer do result.positions[j] = counts[j] and hits[j] / counts[j] or 0 / 0 end
 end
 
--- One chunk of examples, teacher-forced: the loss summed over its targets, how many were hit, how many there are.
+-- One chunk of examples, teacher-forced: the loss summed over its terms, and how many there are; how many targets were
+-- hit (NaN where none are predicted).
 local function force_chunk(model, packed)
   return scope.run(scope.no_grad, function()
     local mean, logits = model:loss(packed)
-    return mean:item() * packed:targets(), packed:count_hits(logits), packed:targets()
+    local terms = model:loss_terms(packed)
+    return mean:item() * terms, terms, logits and packed:count_hits(logits) or 0 / 0
   end)
 end
 
 --- Loss and token accuracy of the same examples.
 local function teacher_force(model, data, corpus, n_examples, removed, removing, options, result)
-  local cut, loss, hits, targets = removal.cut(removing, data, removed), 0, 0, 0
+  local cut, beside = removal.cut(removing, data, removed), cut_beside(model, data, removing)
+  local loss, terms, hits, targets = 0, 0, 0, 0
   batch.with(function(packed)
     for start = 0, n_examples - 1, options.batch do
       interrupt.check()
       local n = math.min(options.batch, n_examples - start)
-      packed:pack(corpus, batch.ids(start, n), n, cut)
-      local chunk_loss, chunk_hits, chunk_targets = force_chunk(model, packed)
-      loss, hits, targets = loss + chunk_loss, hits + chunk_hits, targets + chunk_targets
+      packed:pack(corpus, batch.ids(start, n), n, cut, beside)
+      local chunk_loss, chunk_terms, chunk_hits = force_chunk(model, packed)
+      loss, terms, hits, targets = loss + chunk_loss, terms + chunk_terms, hits + chunk_hits, targets + packed:targets()
     end
   end)
-  result.loss, result.token_accuracy = loss / targets, hits / targets
+  result.loss, result.token_accuracy = loss / terms, hits / targets
 end
 
 ---@class icot.EvaluateOptions
@@ -237,7 +247,7 @@ local function removed_from(data, split, removed)
 end
 
 --- Evaluates a model on a split.
----@param model icot.GPT2
+---@param model icot.Model
 ---@param data icot.Dataset with `max_answer`, the longest answer
 ---@param split string one of data:splits()
 ---@param removed number CoT tokens that the schedule removes now

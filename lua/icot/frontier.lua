@@ -3,7 +3,7 @@ local core = require 'icot.core'
 local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
-local gpt2 = require 'icot.gpt2'
+local models = require 'icot.model'
 local resume = require 'icot.resume'
 local training_state = require 'icot.training_state'
 
@@ -30,7 +30,7 @@ local WARM_UP = 8 -- examples, before anything is timed
 
 local function measure(found, data, wanted)
   local config, removing = found.description.config, resume.removal_of(found)
-  local model = gpt2.from_pretrained(found.model_folder)
+  local model = models.of_checkpoint(found)
   local removed = training_state.unpack_removed(found.description.state.removed)
   local function run(examples, batch)
     return evaluate.run(model, data, 'test', removed, removing, {

@@ -45,8 +45,9 @@ end
 ---@param model icot.GPT2
 ---@param cache icot.KVCache
 ---@param active { slot: integer, length: integer, tokens: integer[], positions: integer[] }[] tokens: the new ones
+---@param enter? fun(layer: integer, x: icot.Tensor): icot.Tensor see icot.Context
 ---@return integer[] next
-local function advance(model, cache, active)
+local function advance(model, cache, active, enter)
   local tokens, positions, starts, last, slots, lengths = {}, {}, { 0 }, {}, {}, {}
   for b, sequence in ipairs(active) do
     for i, token in ipairs(sequence.tokens) do
@@ -56,7 +57,7 @@ local function advance(model, cache, active)
     slots[b], lengths[b] = sequence.slot, sequence.length
   end
   cache.slots, cache.lengths = ints(slots), ints(lengths)
-  local context = { cu_seqlens = ints(starts), cache = cache }
+  local context = { cu_seqlens = ints(starts), cache = cache, enter = enter }
   local hidden = model:hidden(ints(tokens), ints(positions), context, ints(last))
   local best = model:logits(hidden):argmax():read()
   local next_tokens = {}
@@ -67,6 +68,7 @@ end
 ---@class icot.GenerateOptions
 ---@field max_new_tokens integer most tokens to write for a prompt
 ---@field is_finished fun(written: integer[]): boolean whether a sequence is complete after its last token
+---@field enter? fun(layer: integer, x: icot.Tensor): icot.Tensor see icot.Context; for the pass over all prompts
 
 ---@class icot.Prompt
 ---@field tokens integer[]
@@ -107,12 +109,13 @@ function generate.greedy(model, prompts, options)
     }
   end
   if #prompts == 0 or options.max_new_tokens < 1 then return written end
-  local cache = generate.cache(model.config, #prompts, longest + options.max_new_tokens)
+  local cache, enter = generate.cache(model.config, #prompts, longest + options.max_new_tokens), options.enter
 
   local function run()
     while #active > 0 do
       interrupt.check()
-      local next_tokens = scope.run(advance, model, cache, active)
+      local next_tokens = scope.run(advance, model, cache, active, enter)
+      enter = nil
       local going_on = {}
       for b, sequence in ipairs(active) do
         local text = written[sequence.index]

@@ -82,21 +82,24 @@ function gpt2.is_model(value)
 end
 
 local function no_watch() end
+local function enter_unchanged(_, x) return x end
 
 --- Hidden states after the last layer norm. Of the last block only the rows that are asked for are worked out.
 ---@param tokens icot.Tensor int32 (T), sequences end to end
 ---@param positions icot.Tensor int32 (T)
 ---@param context icot.Context
 ---@param rows? icot.Tensor int32 (R); all rows if nil
----@return icot.Tensor (R, width)
+---@return icot.Tensor? (R, width); nil where `context.enter` ended it
 function GPT2:hidden(tokens, positions, context, rows)
   local transformer = self.transformer
   local x = tensor.apply('token_position_embedding',
                          { transformer.wte.weight, transformer.wpe.weight, tokens, positions })
   x = transformer.drop(x, context)
-  local watch, last = context.watch or no_watch, #transformer.h
+  local watch, enter, last = context.watch or no_watch, context.enter or enter_unchanged, #transformer.h
   watch('the embeddings', x)
   for i, block in ipairs(transformer.h) do
+    x = enter(i, x)
+    if not x then return nil end
     local wanted = i == last and rows or nil
     x = self.activation_checkpointing and tensor.checkpoint(block, x, context, wanted) or block(x, context, wanted)
     watch('transformer.h.' .. i - 1, x)
@@ -117,17 +120,31 @@ end
 ---@param batch icot.Batch|icot.BatchPart
 ---@param dropout? { seed: integer, step: integer } while training
 ---@param watch? fun(name: string, output: icot.Tensor) is shown what comes out of each layer
+---@param enter? fun(layer: integer, x: icot.Tensor): icot.Tensor see icot.Context
 ---@return icot.Tensor loss scalar
 ---@return icot.Tensor logits (R, vocab_size)
-function GPT2:loss(batch, dropout, watch)
+function GPT2:loss(batch, dropout, watch, enter)
   local inputs = batch:tensors()
   local context = {
-    cu_seqlens = inputs.cu_seqlens, dropout = dropout, watch = watch,
+    cu_seqlens = inputs.cu_seqlens, dropout = dropout, watch = watch, enter = enter,
     first_token = batch.first_token, first_target = batch.first_target,
   }
   local hidden = self:hidden(inputs.tokens, inputs.positions, context, inputs.target_rows)
   local logits = self:logits(hidden)
   return logits:cross_entropy(inputs.targets), logits
+end
+
+--- Of how many numbers the loss of a batch is the mean.
+---@param batch icot.Batch|icot.BatchPart
+---@return integer
+function GPT2.loss_terms(_, batch)
+  return batch:targets()
+end
+
+--- The network that writes answers to prompts: this one, with nothing beside it (see icot.Model).
+---@return icot.GPT2
+function GPT2:decoding()
+  return self
 end
 
 --- Floating-point operations of one training step (forward and backward): 6 per weight and token in the matrix
@@ -143,6 +160,13 @@ function GPT2:training_flops(n_tokens, n_targets, pairs)
   local square = c.width * c.width
   local all_rows, target_rows = (12 * c.layers - 9) * square, 9 * square + c.vocab_size * c.width
   return 6 * (all_rows * n_tokens + target_rows * n_targets) + 6 * c.layers * c.width * pairs
+end
+
+--- The same of a batch.
+---@param shape icot.BatchShape
+---@return number
+function GPT2:step_flops(shape)
+  return self:training_flops(shape.tokens, shape.targets, shape.pairs)
 end
 
 --- Gives the token embedding, and with it the tied head, more rows. Each is the mean of those that were there, so that

@@ -54,14 +54,14 @@ end
 
 --- Adds one update.
 ---@param batch icot.Batch
----@param model icot.GPT2
----@param measured { loss: number, hits: integer, grad_norm: number }
+---@param model icot.Model
+---@param measured { loss: number, hits: integer, grad_norm: number } hits: NaN where no tokens are predicted
 ---@param lr number
 ---@param was_reset boolean
 function Meter:add(batch, model, measured, lr, was_reset)
   local current, tokens, targets = self.current, batch:tokens(), batch:targets()
   self.tokens = self.tokens + tokens
-  self.flops = self.flops + model:training_flops(tokens, targets, batch:squared_lengths())
+  self.flops = self.flops + model:step_flops(batch:shape())
   current.updates = current.updates + 1
   current.loss = current.loss + measured.loss * targets
   current.targets, current.hits = current.targets + targets, current.hits + measured.hits

@@ -5,11 +5,13 @@
 ---   icot          Stepwise Internalization (Deng, Choi, Shieber 2024): the schedule removes more and more of it
 ---   pause         the same, but a pause token stands where each removed token stood (Goyal et al. 2024): the model has
 ---                 as many hidden states as with all CoT, so that a comparison shows what their number alone is worth
+---   icot_kd       a student is given the hidden states of a teacher that writes its CoT, then predicts them itself
+---                 (Deng et al. 2023); a chain of trainings, see icot.distillation.chain
 local methods = {}
 
-methods.names = { 'no_cot', 'explicit_cot', 'icot', 'pause' }
+methods.names = { 'no_cot', 'explicit_cot', 'icot', 'pause', 'icot_kd' }
 
-local fixed_removal = { no_cot = math.huge, explicit_cot = 0 }
+local fixed_removal = { no_cot = math.huge, explicit_cot = 0, icot_kd = math.huge }
 
 --- What a method removes that has no schedule.
 ---@param name string

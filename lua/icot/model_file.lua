@@ -1,6 +1,8 @@
 --- Trained models as a folder that Hugging Face opens: model.safetensors, config.json, and our vocabulary.json.
 ---
 ---     GPT2LMHeadModel.from_pretrained('results/mult_4x4')
+---
+--- What a model has beside the GPT-2 that answers lies in OTHERS, of which Hugging Face knows nothing.
 local core = require 'icot.core'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
@@ -14,6 +16,9 @@ local C, check = core.C, core.check
 local model_file = {}
 
 local LONGEST_VOCABULARY = 64 * 2 ^ 20 -- bytes
+
+--- The networks beside the GPT-2 that answers; see icot.distillation.
+model_file.OTHERS = 'distillation.safetensors'
 
 local function write_text(path, text)
   check(C.icot_file_write(path, text, #text))
@@ -35,7 +40,9 @@ end
 --- Removes the model that a folder holds, so that it isn't taken for that of the run that begins now.
 ---@param folder string need not be there
 function model_file.remove(folder)
-  local names = { 'model.safetensors', 'config.json', 'vocabulary.json', unpack(tokenizer_files.NAMES) }
+  local names = {
+    'model.safetensors', 'config.json', 'vocabulary.json', model_file.OTHERS, unpack(tokenizer_files.NAMES),
+  }
   for _, name in ipairs(names) do os.remove(folder .. '/' .. name) end
 end
 
@@ -47,14 +54,23 @@ end
 
 --- Saves a model. Each file is replaced as a whole; the weights come last, so they never lack their description.
 ---@param folder string is made if it isn't there
----@param model icot.GPT2
+---@param model icot.Model
 ---@param words icot.Vocabulary|icot.Tokenizer
 ---@param extra? table what config.json should say under "icot", for example how the model was trained
 ---raises an error when a file cannot be written
 function model_file.save(folder, model, words, extra)
   save_vocabulary(folder, words)
   write_text(folder .. '/config.json', json.encode(config_of(model, words, extra)) .. '\n')
+  if model.other_tensors then safetensors.save_file(model:other_tensors(), folder .. '/' .. model_file.OTHERS) end
   scope.run(function() write_tensors(folder .. '/model.safetensors', model) end)
+end
+
+--- Reads what a model had beside the GPT-2 that answers.
+---@param folder string
+---@param tensors table<string, icot.Tensor> to be read into; what `other_tensors` gave when the model was saved
+---raises an error when the file has others than these, or they have other shapes
+function model_file.read_others(folder, tensors)
+  safetensors.load_into(folder .. '/' .. model_file.OTHERS, tensors, 'the model')
 end
 
 --- The vocabulary that a model was saved with.

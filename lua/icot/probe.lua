@@ -15,12 +15,12 @@ local errors = require 'icot.errors'
 local interrupt = require 'icot.interrupt'
 local labels = require 'icot.probe.labels'
 local linear_probe = require 'icot.probe.linear_probe'
+local models = require 'icot.model'
 local places = require 'icot.probe.places'
 local removal = require 'icot.removal'
 local resume = require 'icot.resume'
 local scope = require 'icot.scope'
 local states = require 'icot.probe.states'
-local training = require 'icot.training'
 local training_state = require 'icot.training_state'
 
 local probe = {}
@@ -83,9 +83,13 @@ end
 --- Loads the data, and works out what is to be told of each example.
 ---@param plan icot.ProbePlan
 ---@return icot.Probe
----raises an error when the data are gone, or there is nothing to tell
+---raises an error when the data are gone, there is nothing to tell, or the model is no single GPT-2
 function probe.new(plan)
   local config = plan.stages[1].description.config
+  if config.method == 'icot_kd' then
+    errors.raise('probe: %s: icot_kd trains several networks together, and only single GPT-2s are probed; its teacher '
+                 .. 'is one', plan.stages[1].path)
+  end
   local self = setmetatable({ plan = plan, data = dataset.of_run(config), rows = {} }, Probe)
   local ok, problem = pcall(read_data, self, config)
   if ok then return self end
@@ -199,7 +203,7 @@ end
 -- A stage as its run has trained it, then the untrained model on the same sequences.
 local function probe_stage(self, log, found, untrained, note)
   local doubled = labels.with_shuffled(self.labels, found.description.seed)
-  with_model(training.make_model(found.description.config, self.data, found), function(model)
+  with_model(models.make(found.description.config, self.data, found), function(model)
     local subject = subject_of(self.data, found, 'none', model, doubled)
     keep_attention(self, log, subject)
     probe_subject(self, log, subject, note)
@@ -215,12 +219,12 @@ function Probe:run(log, note)
   local plan = self.plan
   local config = plan.stages[1].description.config
   core.set_precision('float32') -- as exact as can be, whatever the run was trained in
-  with_model(training.make_model(config, self.data), function(untrained)
+  with_model(models.make(config, self.data), function(untrained)
     for _, found in ipairs(plan.stages) do probe_stage(self, log, found, untrained, note) end
   end)
   if not plan.no_cot then return end
   local data = without_pauses(self.data)
-  with_model(training.make_model(plan.no_cot.description.config, data, plan.no_cot), function(model)
+  with_model(models.make(plan.no_cot.description.config, data, plan.no_cot), function(model)
     probe_subject(self, log, subject_of(data, plan.no_cot, 'no_cot', model, self.labels), note)
   end)
 end

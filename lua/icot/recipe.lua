@@ -1,4 +1,5 @@
 --- Reads a recipe and works out every run it stands for, checked before anything starts.
+local chain = require 'icot.distillation.chain'
 local equal_compute = require 'icot.study.equal_compute'
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
@@ -22,8 +23,11 @@ local LONGEST_NAME = 120 -- of an arm: a file's name may have 255 bytes, an arm 
 ---@field seed integer
 ---@field config table every field resolved (icot.recipe_fields.run)
 ---@field config_json string the same as JSON
----@field waits_for? integer number of the run whose compute it has to match, see icot.study.equal_compute
----@field match? 'updates'|'tokens'|'flops' what it has to match
+---@field steps? integer[] numbers of the runs that are the steps before it (icot.distillation.chain)
+---@field is_step? boolean it is one of these
+---@field waits_for? icot.Wait[] runs that have to be over before it can start
+---@field match? { what: 'updates'|'tokens'|'flops', of: integer[], less?: integer[] } what it has to use as much of as
+---   some runs together, the runs that are counted in already, see icot.study.equal_compute
 ---@field budget? { limit: string, amount: number } what it was given, once that is known
 ---@field source string the recipe's text
 ---@field recipe_path string the recipe's file
@@ -214,12 +218,31 @@ local function add_run(self, config, base_arm, point, where)
   local arm = full_name(base_arm, point, where)
   local stem = stem_of(self.output) .. (self.is_study and ('/%s-%d'):format(arm, config.seed) or '')
   config.output = stem .. '.h5'
-  table.insert(self.runs, {
+  local run = {
     recipe = self.name, arm = arm, base_arm = base_arm, point = point, seed = config.seed,
     config = config, config_json = json.encode(config),
     source = self.source, recipe_path = self.path, invocation = self.invocation,
     output = config.output, model_output = files.model_folder(config.output),
-  })
+  }
+  table.insert(self.runs, run)
+  return run
+end
+
+-- A run, or, where the method has several steps, a run for each of them.
+local function add_runs(self, config, arm, point, where, arms)
+  local steps, numbers, folders = chain.steps(config), {}, {}
+  if not steps then return add_run(self, config, arm, point, where) end
+  for i, step in ipairs(steps) do
+    local name = chain.arm_of(arm, step)
+    if name ~= arm and arms[name] then
+      errors.raise('%s: %s is the name of one of its steps; give the arm of that name another one', where, name)
+    end
+    local run = add_run(self, chain.config(config, step, folders), name, point, where)
+    folders[step], run.is_step = run.model_output, step ~= chain.LAST
+    run.waits_for = i > 1 and { { number = numbers[i - 1], reason = 'it needs the model of' } } or nil
+    run.steps = not run.is_step and numbers or nil
+    if run.is_step then numbers[i] = #self.runs end
+  end
 end
 
 -- Fills in the name and output that follow from where the recipe lies.
@@ -233,6 +256,26 @@ local function name_base(base, path, where)
   resolve.output(base.output, where)
 end
 
+-- The configuration of each arm, at each point of its grid, with each seed.
+local function planned_runs(base, study, settings, where)
+  local arms, seeds, planned = study.arms or { {} }, study.seeds or { false }, {}
+  check_seeds(seeds, where)
+  if #arms == 0 or #seeds == 0 then errors.raise('%s: arms and seeds must not be empty', where) end
+  for _, arm in ipairs(arms) do
+    local arm_where = arm.name and ('%s, arm %s'):format(where, arm.name) or where
+    for _, point in ipairs(points_of(study, arm, settings, arm_where)) do
+      local run_where = point.name == '' and arm_where or ('%s, grid %s'):format(arm_where, point.name)
+      for _, seed in ipairs(seeds) do
+        local config = resolve.run(merge_run(base, arm, point, seed, settings), run_where)
+        planned[#planned + 1] = {
+          config = config, arm = arm.name or config.method, point = point.name, where = run_where,
+        }
+      end
+    end
+  end
+  return planned
+end
+
 -- Expands what a recipe's file returned to its runs.
 local function expand(path, source, given, all_settings, invocation)
   local where, settings = describe_where(path, all_settings), sort_settings(all_settings)
@@ -243,23 +286,13 @@ local function expand(path, source, given, all_settings, invocation)
 
   local by_name = study.arms and check_arms(study.arms, where) or {}
   check_arm_settings(settings.arm, by_name)
-  local arms, seeds = study.arms or { {} }, study.seeds or { false }
-  check_seeds(seeds, where)
-  if #arms == 0 or #seeds == 0 then errors.raise('%s: arms and seeds must not be empty', where) end
-
   local self = {
     path = path, name = base.name, source = source, output = base.output, runs = {}, invocation = invocation,
     is_study = study.arms ~= nil or study.seeds ~= nil or study.grid ~= nil, collapse_below = study.collapse_below,
   }
-  for _, arm in ipairs(arms) do
-    local arm_where = arm.name and ('%s, arm %s'):format(where, arm.name) or where
-    for _, point in ipairs(points_of(study, arm, settings, arm_where)) do
-      local run_where = point.name == '' and arm_where or ('%s, grid %s'):format(arm_where, point.name)
-      for _, seed in ipairs(seeds) do
-        local config = resolve.run(merge_run(base, arm, point, seed, settings), run_where)
-        add_run(self, config, arm.name or config.method, point.name, run_where)
-      end
-    end
+  for _, each in ipairs(planned_runs(base, study, settings, where)) do
+    self.is_study = self.is_study or chain.steps(each.config) ~= nil
+    add_runs(self, each.config, each.arm, each.point, each.where, by_name)
   end
   equal_compute.link(self.runs, study, where)
   local configs = {}

@@ -89,6 +89,21 @@ local train = {
   },
 }
 
+local distillation = { -- steps and lr of the last step, in which student and emulator are coupled, are train's
+  teacher = { type = 'string', doc = 'folder of a model that writes its CoT; default: it is trained, as explicit_cot' },
+  teacher_steps = { type = 'integer', min = 1, max = MOST, doc = 'updates; default: as long as train says' },
+  student_steps = { type = 'integer', min = 1, max = MOST, doc = 'the same' },
+  emulator_steps = { type = 'integer', min = 1, max = MOST, doc = 'the same' },
+  teacher_lr = { type = 'number', above = 0, max = 10, doc = 'learning rate; default: optimizer.lr' },
+  student_lr = { type = 'number', above = 0, max = 10, doc = 'the same' },
+  emulator_lr = { type = 'number', above = 0, max = 10, doc = 'the same' },
+  mixture = {
+    type = 'integer', min = 1, max = 1e6, default = 1,
+    doc = 'embeddings that the emulator chooses from at each layer; more where several CoTs lead to the same answer',
+  },
+  temperature = { type = 'number', above = 0, default = 0.05, doc = 'of the choice; the lower, the harder' },
+}
+
 local evaluate = {
   examples = { type = 'integer', min = 1, max = MOST, default = 1000, doc = 'of the validation split, each time' },
   batch = { type = 'integer', min = 1, max = MOST, default = 256, doc = 'examples decoded at once' },
@@ -125,6 +140,7 @@ fields.run = {
   schedule = { type = { 'table', 'function' }, doc = 'kind and its options, or function(state) -> removed tokens' },
   removal = { type = 'table', fields = removal, doc = 'how the CoT is cut' },
   optimizer = { type = 'table', fields = optimizer, doc = 'AdamW' },
+  distillation = { type = 'table', fields = distillation, doc = "the steps of the method 'icot_kd'" },
   train = { type = 'table', fields = train, doc = 'how long, and what is reported when' },
   evaluate = { type = 'table', fields = evaluate, doc = 'greedy decoding of unseen examples' },
   divergence = { type = 'table', fields = divergence, doc = 'a loss or gradients that are no numbers, or too high' },
@@ -163,6 +179,7 @@ fields.alternatives = {
     { 'pretrained', 'preset' }, { 'pretrained', 'layers' }, { 'pretrained', 'heads' }, { 'pretrained', 'width' },
     { 'preset', 'layers' }, { 'preset', 'heads' }, { 'preset', 'width' },
   },
+  distillation = { { 'teacher', 'teacher_steps' }, { 'teacher', 'teacher_lr' } },
   schedule = {
     { 'tokens_per_epoch', 'steps_per_token', required = true },
     { 'duration_steps', 'duration_epochs', required = true },

@@ -66,6 +66,25 @@ local function resolve_schedule(given, where)
   return checked
 end
 
+-- Only one method reads it; a teacher that is there already has to fit.
+local function resolve_distillation(config, where)
+  if config.method ~= 'icot_kd' then
+    config.distillation = nil -- as with a schedule
+    return
+  end
+  local given, model = config.distillation, config.model
+  for _, group in ipairs(fields.alternatives.distillation) do
+    check_alternatives(given, group, where, 'distillation')
+  end
+  local folder = given.teacher
+  if not folder then return end
+  local found = require('icot.pretrained').inspect(folder, where .. ': distillation.teacher')
+  if found.layers ~= model.layers or found.width ~= model.width then
+    errors.raise('%s: distillation.teacher: %s has %d layers of width %d, but the model has %d of width %d', where,
+                 folder, found.layers, found.width, model.layers, model.width)
+  end
+end
+
 local function resolve_removal(removal, seed, where)
   if removal.side == 'random' then removal.order_seed = removal.order_seed or seed end
   if removal.unit == 'step' and removal.side ~= 'left' and removal.side ~= 'right' then
@@ -98,7 +117,8 @@ end
 --- Resolves one run.
 ---@param given table the recipe's fields, with those of the arm and of `--set` laid over them
 ---@param where string for errors
----@return table config see icot.recipe_fields.run; `schedule` is nil where the method does not use it
+---@return table config see icot.recipe_fields.run; `schedule` and `distillation` are nil where the method does not use
+---   them
 function resolve.run(given, where)
   local config = options.check(fields.run, given, where)
   config.dataset = resolve_dataset(config.dataset, config.model, where)
@@ -112,6 +132,7 @@ function resolve.run(given, where)
   end
 
   resolve_removal(config.removal, config.seed, where)
+  resolve_distillation(config, where)
   config.schedule = resolve_schedule(config.schedule, where)
   if not methods.has_schedule(config.method) then
     config.schedule = nil -- arms without one share a recipe with those that have one

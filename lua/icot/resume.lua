@@ -58,7 +58,8 @@ end
 local function single_out(whole, path, from)
   for _, run in ipairs(whole.runs) do
     if run.output == path then
-      if run.waits_for then equal_compute.restore(run, from.description.config.train) end
+      if run.match then equal_compute.restore(run, from.description.config.train) end
+      run.waits_for = nil
       whole.runs, whole.is_study, whole.output = { run }, false, path
       return whole
     end
@@ -113,7 +114,10 @@ local function flatten(config, prefix, into)
   return into
 end
 
-local of_no_matter = { output = true, name = true } -- where results lie and what they are called
+-- Where results lie and what they are called.
+local of_no_matter = {
+  output = true, name = true, ['distillation.from.teacher'] = true, ['distillation.from.networks'] = true,
+}
 
 --- The fields of the recipe that are not as they were.
 ---@param run icot.Run

@@ -236,6 +236,26 @@ function safetensors.load_file(path)
   error(problem, 0)
 end
 
+--- Reads a file into tensors that are there.
+---@param path string
+---@param tensors table<string, icot.Tensor> all that the file has to have, by name; may be views
+---@param owner string what they belong to, for messages
+---raises an error when the file has others than these, or they have other shapes; some may have been read then
+function safetensors.load_into(path, tensors, owner)
+  local file, count = safetensors.open(path), 0
+  local ok, problem = pcall(function()
+    for name, into in pairs(tensors) do
+      file:read_into(name, into)
+      count = count + 1
+    end
+    if count ~= #file:names() then
+      errors.raise('%s: it has %d tensors, %s %d', path, #file:names(), owner, count)
+    end
+  end)
+  file:close()
+  if not ok then error(problem, 0) end
+end
+
 -- ---- Writing ------------------------------------------------------------------------------------
 
 --- Writes tensors to a file: all of it, or nothing.

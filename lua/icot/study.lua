@@ -63,7 +63,7 @@ end
 local function check_resumed(recipe, options)
   study.check_outputs(recipe, true)
   for _, run in ipairs(recipe.runs) do -- one that waits for its budget is checked when it has it
-    if not run.waits_for then require('icot.resume').check(run, options) end
+    if not run.match then require('icot.resume').check(run, options) end
   end
 end
 

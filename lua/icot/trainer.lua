@@ -158,6 +158,7 @@ end
 local function tell_notes(self)
   if self.precision_problem then self.progress:note(self.precision_problem .. '; training in float32') end
   for _, note in ipairs(self.data.notes or {}) do self.progress:note(note) end
+  if self.model.note then self.progress:note(self.model.note) end
   local there, wanted = self.data.train:size(), self.config.train.batch
   if there < wanted then
     self.progress:note(('train: a batch has all %d examples that there are, fewer than train.batch = %d'):format(

@@ -8,11 +8,9 @@ local dataset = require 'icot.dataset'
 local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
-local gpt2 = require 'icot.gpt2'
 local meter = require 'icot.meter'
-local model_file = require 'icot.model_file'
+local models = require 'icot.model'
 local optim = require 'icot.optim'
-local pretrained = require 'icot.pretrained'
 local removal = require 'icot.removal'
 local sampler = require 'icot.sampler'
 local schedule = require 'icot.schedule'
@@ -28,7 +26,7 @@ local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.a
 ---@field run icot.Run
 ---@field config table resolved configuration (icot.recipe_fields.run)
 ---@field data icot.Dataset
----@field model icot.GPT2
+---@field model icot.Model
 ---@field optimizer icot.AdamW
 ---@field meter icot.Meter
 ---@field state icot.ScheduleState
@@ -48,67 +46,12 @@ Training.__index = Training
 
 -- ---- Setting up ---------------------------------------------------------------------------------
 
--- The context of a new model, or of a pretrained one, where the recipe's configuration has it.
-local function context_for(config, data)
-  local context = config.model.context or data.max_length
-  if data.max_length > context then
-    errors.raise('model.context: the longest example has %d tokens, the context only %d; raise model.context',
-                 data.max_length, context)
-  end
-  return context
-end
-
--- Each symbol of the dataset must have an id in the checkpoint, and the same one, where the checkpoint tells. A pause
--- token after all others may be new to it.
-local function check_vocabulary(words, folder)
-  local known = pretrained.inspect(folder, 'model.pretrained').vocab_size
-  local own = words.pause == words.size - 1 and words.pause or words.size
-  if own > known then
-    errors.raise("model.pretrained: the dataset has %d symbols, the checkpoint %d; give dataset.tokenizer = '%s'",
-                 own, known, folder)
-  end
-  local saved = model_file.vocabulary(folder)
-  for i, symbol in ipairs(saved and words.symbols or {}) do
-    if saved.symbols[i] ~= symbol and i <= known then
-      errors.raise("model.pretrained: id %d is '%s' in the dataset, but '%s' in %s/vocabulary.json", i - 1, symbol,
-                   tostring(saved.symbols[i]), folder)
-    end
-  end
-end
-
 -- Calls body(thing, …); if that raises an error, the thing is freed.
 local function or_free(thing, body, ...)
   local ok, result = pcall(body, thing, ...)
   if ok then return result end
   thing:free()
   error(result, 0)
-end
-
-local function with_all_symbols(model, words)
-  if words.size > model.config.vocab_size then model:resize_token_embeddings(words.size) end
-  return model
-end
-
-local function load_model(given, context, data)
-  check_vocabulary(data.vocabulary, given.pretrained)
-  local model = gpt2.from_pretrained(given.pretrained, { context = context, dropout = given.dropout })
-  return or_free(model, with_all_symbols, data.vocabulary)
-end
-
---- The model as the recipe begins with, or as a checkpoint left it.
----@param config table resolved configuration
----@param data icot.Dataset
----@param from? icot.Checkpoint
----@return icot.GPT2
----raises an error when its context is too short for the examples, or a pretrained model is not there or doesn't fit
-function training.make_model(config, data, from)
-  local given, context = config.model, context_for(config, data)
-  local folder = from and from.model_folder or given.pretrained
-  if folder then return load_model({ pretrained = folder, dropout = given.dropout }, context, data) end
-  return gpt2.new({
-    vocab_size = data.vocabulary.size, layers = given.layers, heads = given.heads, width = given.width,
-    context = context, dropout = given.dropout, initializer_range = given.initializer_range,
-  }, config.seed)
 end
 
 local function make_optimizer(model, config, from)
@@ -118,7 +61,7 @@ local function make_optimizer(model, config, from)
 end
 
 local function make_model_and_optimizer(config, data, from)
-  local model = training.make_model(config, data, from)
+  local model = models.make(config, data, from)
   return model, or_free(model, make_optimizer, config, from)
 end
 
@@ -144,7 +87,6 @@ local function assemble(run, data, packed, resumption)
   local examples = sampler.new(data.train:size(), config.train.batch, config.seed)
   local model, optimizer = errors.explain_memory('model', 'a smaller model.width or model.layers needs less',
                                                  make_model_and_optimizer, config, data, from)
-  model.activation_checkpointing = config.train.activation_checkpointing
   local limit = budget.new(config.train, examples.steps_per_epoch)
   local total_steps = limit:first_guess(config, model, data)
   local info = { steps_per_epoch = examples.steps_per_epoch, total_steps = total_steps, max_cot = data.max_cot }
@@ -228,17 +170,19 @@ local function pack(self)
   local ids, n = self.sampler:at(state.step)
   local draw = state.step >= config.removal.smoothing_after and { seed = config.seed, step = state.step } or nil
   local cut = removal.cut(config.removal, self.data, state.removed, draw)
-  self.batch:pack(self.data.train, ids, n, cut)
+  local explicit = self.model.reads_cot and removal.cut(config.removal, self.data, 0) or nil
+  self.batch:pack(self.data.train, ids, n, cut, explicit)
   self.cot_was_left = self.batch:cot_left() > 0
 end
 
---- Forward and backward of one part of the batch; the whole has `targets` targets. The whole's loss is the mean over
---- all of them, so a part's mean, and with it its gradient, counts by its share of them. Everything that is made on the
+--- Forward and backward of one part of the batch; the loss of the whole is a mean of `terms` terms (mostly over its
+--- targets), so a part's mean, and with it its gradient, counts by its share of them. Everything that is made on the
 --- way is gone when the scope closes, before the next part begins.
-local function add_gradient(self, part, targets, dropout)
+local function add_gradient(self, part, terms, dropout)
   return scope.run(function()
     local loss, logits = self.model:loss(part, dropout)
-    local share, value, hits = part:targets() / targets, loss:item(), part:count_hits(logits)
+    local share, value = self.model:loss_terms(part) / terms, loss:item()
+    local hits = logits and part:count_hits(logits) or 0 / 0
     if divergence.is_number(value) then (share < 1 and loss * share or loss):backward() end
     return share * value, hits
   end)
@@ -246,9 +190,9 @@ end
 
 --- Forward and backward in as many parts as the recipe says, clip, AdamW. With `trouble` nothing was updated.
 local function compute(self, lr, dropout)
-  local loss, hits, targets = 0, 0, self.batch:targets()
+  local loss, hits, terms = 0, 0, self.model:loss_terms(self.batch)
   for _, part in ipairs(self.batch:parts(self.config.train.accumulate)) do
-    local part_loss, part_hits = add_gradient(self, part, targets, dropout)
+    local part_loss, part_hits = add_gradient(self, part, terms, dropout)
     loss, hits = loss + part_loss, hits + part_hits
   end
   local norm = self.optimizer:grad_norm()

@@ -55,6 +55,24 @@ describe('a training that diverges', function()
   end)
 end)
 
+describe('a loss that is too high', function()
+  local function of_loss(loss, squared_error, loss_above)
+    return divergence.of_loss({
+      model = { squared_error = squared_error }, config = { divergence = { loss_above = loss_above } },
+      data = { vocabulary = { size = 16 } },
+    }, loss)
+  end
+
+  it('is ten times that of guessing, or what the recipe says; of squared errors only the latter', function()
+    assert.is_nil(of_loss(27.7))
+    expect.mentions(of_loss(27.8), 'the loss is 27.8, above 27.7259 (divergence.loss_above)')
+    expect.mentions(of_loss(3, false, 2), 'above 2 ')
+    assert.is_nil(of_loss(1e6, true))
+    expect.mentions(of_loss(3, true, 2), 'above 2 ')
+    expect.mentions(of_loss(0 / 0, true), 'the loss is')
+  end)
+end)
+
 describe('what stopped being a number', function()
   local self
 

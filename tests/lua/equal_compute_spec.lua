@@ -93,7 +93,7 @@ describe('arms that are matched', function()
   it('wait for the run with their seed, at their point of the grid', function()
     local function waits(loaded)
       local list = {}
-      for i, run in ipairs(loaded.runs) do list[i] = run.waits_for or 0 end
+      for i, run in ipairs(loaded.runs) do list[i] = run.waits_for and run.waits_for[1].number or 0 end
       return list
     end
     assert.same({ 3, 4, 0, 0 }, waits(load()))

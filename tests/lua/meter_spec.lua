@@ -6,10 +6,10 @@ local meter = require 'icot.meter'
 local function batch(tokens, targets)
   return {
     tokens = function() return tokens end, targets = function() return targets end,
-    squared_lengths = function() return tokens ^ 2 end,
+    shape = function() return { tokens = tokens, targets = targets, pairs = tokens ^ 2 } end,
   }
 end
-local model = { training_flops = function(_, tokens, targets, seen) return tokens + 10 * targets + seen end }
+local model = { step_flops = function(_, shape) return shape.tokens + 10 * shape.targets + shape.pairs end }
 
 describe('the meter', function()
   local measuring

@@ -1,5 +1,6 @@
 --- Layers: parameters, names, a layer of one's own.
 local expect = require 'tests.lua.support.expect'
+local gradients = require 'tests.lua.support.gradients'
 local nn = require 'icot.nn'
 local optim = require 'icot.optim'
 local random = require 'icot.random'
@@ -124,5 +125,56 @@ end)
 describe('attention', function()
   it('refuses heads that do not fit', function()
     expect.mentions(expect.user_error(nn.Attention, 10, 3), 'a width of 10 cannot be shared by 3 heads')
+  end)
+end)
+
+describe('an LSTM', function()
+  local function sigmoid(x) return 1 / (1 + math.exp(-x)) end
+
+  it('cell gives what its formula says, with gates in PyTorch\'s order', function()
+    scope.run(function()
+      local cell = nn.LSTMCell(1, 1)
+      cell.weight_ih = tensor.new { { 0.5 }, { -1 }, { 2 }, { 0.25 } }
+      cell.weight_hh = tensor.new { { 1 }, { 0.5 }, { -0.5 }, { 3 } }
+      cell.bias_ih, cell.bias_hh = tensor.new { 0.1, 0.2, 0.3, 0.4 }, tensor.new { 0, 0.1, 0, -0.1 }
+      local x, hidden, memory = 0.7, 0.3, -0.6
+      local after = cell(tensor.new { { x } }, { hidden = tensor.new { { hidden } }, cell = tensor.new { { memory } } })
+      local input, forget = sigmoid(0.5 * x + hidden + 0.1), sigmoid(-x + 0.5 * hidden + 0.3)
+      local candidate, output = math.tanh(2 * x - 0.5 * hidden + 0.3), sigmoid(0.25 * x + 3 * hidden + 0.3)
+      local expected = forget * memory + input * candidate
+      assert.near(expected, after.cell:item(), 1e-6)
+      assert.near(output * math.tanh(expected), after.hidden:item(), 1e-6)
+      local zeros = { hidden = tensor.zeros { 1, 1 }, cell = tensor.zeros { 1, 1 } }
+      assert.same(cell(tensor.new { { x } }, zeros).hidden:totable(), cell(tensor.new { { x } }).hidden:totable())
+    end)
+  end)
+
+  it('that attends to its earlier outputs has the gradients of finite differences', function()
+    random.manual_seed(5)
+    local layer = nn.AttentiveLSTM(6)
+    local inputs, target = {}, tensor.randn { 12, 6 }
+    for k = 1, 4 do inputs[k] = tensor.randn { 3, 6 } end
+    gradients.check(layer:named_parameters(), function()
+      local state, outputs = nil, {}
+      for k, x in ipairs(inputs) do outputs[k], state = layer(x, state) end
+      return ((tensor.concat(outputs, 0) - target) ^ 2):mean()
+    end)
+    layer:free()
+  end)
+
+  it('finds nothing at its first step, and its only earlier output at its second', function()
+    scope.run(function()
+      local layer = nn.AttentiveLSTM(4)
+      local x = tensor.randn { 2, 4 }
+      local _, first = layer(x)
+      assert.same(tensor.zeros({ 2, 4 }):totable(), first.found:totable())
+      local _, second = layer(x, first)
+      for row = 1, 2 do
+        for k, value in ipairs(first.state.hidden:totable()[row]) do
+          assert.near(value, second.found:totable()[row][k], 1e-6)
+        end
+      end
+      assert.same({ 2, 2, 4 }, second.keys:shape())
+    end)
   end)
 end)

@@ -13,7 +13,10 @@ describe('the queue of a study', function()
   end)
 
   it('lets a run wait for another one, and gives it the budget', function()
-    local function waiting() return { waits_for = 2, match = 'updates', config = { train = { epochs = 3 } } } end
+    local function waiting()
+      return { waits_for = { { number = 2 } }, match = { what = 'updates', of = { 2 } },
+               config = { train = { epochs = 3 } } }
+    end
     local queue = run_queue.new { waiting(), {}, waiting() }
     assert.equal(2, queue:next())
     queue:take(2)

@@ -9,8 +9,8 @@ local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
 local files = require 'icot.files'
-local gpt2 = require 'icot.gpt2'
 local interrupt = require 'icot.interrupt'
+local models = require 'icot.model'
 local options = require 'icot.options'
 local resume = require 'icot.resume'
 local training_state = require 'icot.training_state'
@@ -59,11 +59,12 @@ local function run_with(args, found)
   local config = found.description.config
   local data = dataset.of_run(config)
   data:corpus(args.split, 'eval')
-  local model = gpt2.from_pretrained(found.model_folder)
+  local model = models.of_checkpoint(found)
   local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
   config.evaluate.examples = args.examples or config.evaluate.examples
   local result = evaluate.run(model, data, args.split, removed, resume.removal_of(found), config.evaluate)
   print_result(found, args.split, removed, data, result)
+  if model.note then print('\n' .. model.note) end
   model:free()
   data:free()
 end

@@ -7,6 +7,7 @@ local core = require 'icot.core'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local lfs = require 'lfs'
+local model_file = require 'icot.model_file'
 local pretrained = require 'icot.pretrained'
 
 local C, check = core.C, core.check
@@ -135,6 +136,10 @@ function export.run(args)
   local copied = make_folder(from, target, replaces)
   if not io.stdout:write(('%s: %s\n'):format(target, table.concat(copied, ', '))) or not io.stdout:flush() then
     errors.raise('%s: cannot write to the terminal', WHERE)
+  end
+  if files.kind(from .. '/' .. model_file.OTHERS) then
+    io.stderr:write(('icot: this is the student alone: it answers well only with states that %s/%s puts at its first '
+                     .. '<eos>, for which Hugging Face has no place\n'):format(from, model_file.OTHERS))
   end
   return 0
 end

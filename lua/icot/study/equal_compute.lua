@@ -1,5 +1,6 @@
---- Arms of a study that train for as long as another arm did: as many updates, tokens or FLOPs with the same seed.
-local arm_summary = require 'icot.study.arm_summary'
+--- Arms of a study that train for as long as another arm did: as many updates, tokens or FLOPs with the same seed. Of
+--- an arm that is a chain of steps all of them count, and it is the last that trains for as long as is left.
+local budget = require 'icot.budget'
 local errors = require 'icot.errors'
 local json = require 'icot.json'
 local names = require 'icot.names'
@@ -9,7 +10,6 @@ local equal_compute = {}
 
 --- The field of `train` that limits what is matched.
 local limits = { updates = 'steps', tokens = 'tokens', flops = 'flops' }
-local alternatives = { 'steps', 'epochs', 'tokens', 'flops' }
 
 -- The run of the other arm that a run is measured by: with its seed, and at its point of the grid if there are several.
 local function reference_of(runs, run, arm)
@@ -21,8 +21,15 @@ local function reference_of(runs, run, arm)
   return same_point
 end
 
---- Notes for each run which one it has to wait for.
----@param runs icot.Run[] each gets `waits_for`, the number of another one, and `match`
+-- The numbers of a run and of the steps before it.
+local function with_steps(runs, number)
+  local numbers = { number }
+  for _, step in ipairs(runs[number].steps or {}) do numbers[#numbers + 1] = step end
+  return numbers
+end
+
+--- Notes for each run which one it has to match, and so to wait for.
+---@param runs icot.Run[] each that isn't a step of another one gets `match`, and one more to wait for
 ---@param study { match?: string, match_arm?: string } the fields of the recipe
 ---@param where string for errors
 --- Errors: one of the fields without the other, an arm that is not there.
@@ -31,17 +38,22 @@ function equal_compute.link(runs, study, where)
   if not study.match and not arm then return end
   if not study.match or not arm then errors.raise('%s: match and match_arm: give both, or none', where) end
   local known = {}
-  for _, run in ipairs(runs) do known[run.arm], known[run.base_arm] = true, true end
+  for _, run in ipairs(runs) do
+    if not run.is_step then known[run.arm], known[run.base_arm] = true, true end
+  end
   if not known[arm] then
     errors.raise('%s: match_arm: there is no arm %s; %s', where, options.show(arm), names.hint(arm, names.of(known)))
   end
   for _, run in ipairs(runs) do
-    if run.arm ~= arm and run.base_arm ~= arm then
-      run.match, run.waits_for = study.match, reference_of(runs, run, arm)
-      if not run.waits_for then
+    if run.arm ~= arm and run.base_arm ~= arm and not run.is_step then
+      local reference = reference_of(runs, run, arm)
+      if not reference then
         errors.raise('%s: match_arm: %s is several arms, none of them as %s; name one', where, options.show(arm),
                      options.show(run.arm))
       end
+      run.match = { what = study.match, of = with_steps(runs, reference), less = run.steps }
+      run.waits_for = run.waits_for or {}
+      table.insert(run.waits_for, { number = reference, reason = ('it was to match the %s of'):format(study.match) })
     end
   end
 end
@@ -51,23 +63,28 @@ end
 ---@param limit 'steps'|'tokens'|'flops'
 ---@param amount number
 function equal_compute.set(run, limit, amount)
-  for _, name in ipairs(alternatives) do run.config.train[name] = nil end
-  run.config.train[limit] = amount
+  budget.set(run.config.train, limit, amount)
   run.config_json = json.encode(run.config)
   run.budget = { limit = limit, amount = amount }
 end
 
---- Gives a run what the one that it waited for has used.
+local function sum_of(numbers, results, field)
+  local sum = 0
+  for _, number in ipairs(numbers or {}) do sum = sum + results[number][field] end
+  return sum
+end
+
+--- Gives a run what the one that it has to match has used, less what its own steps have used already.
 ---@param run icot.Run
----@param reference icot.Run
----@param result icot.Result of the reference
+---@param results table<integer, icot.Result> of all of these, which have ended
 ---@return string? problem why there is nothing to give
-function equal_compute.give(run, reference, result)
-  if not arm_summary.has_ended(result) then
-    return ('not started: it was to match the %s of %s seed %d, which %s'):format(
-      run.match, reference.arm, reference.seed, result.status == 'failed' and 'failed' or 'was interrupted')
+function equal_compute.give(run, results)
+  local match = run.match
+  local wanted, used = sum_of(match.of, results, match.what), sum_of(match.less, results, match.what)
+  if used >= wanted then
+    return ('not started: it has %.4g %s to match, but the steps before it took %.4g'):format(wanted, match.what, used)
   end
-  equal_compute.set(run, limits[run.match], result[run.match])
+  equal_compute.set(run, limits[match.what], wanted - used)
 end
 
 --- Gives a run what it had been given when a checkpoint of it was written.
@@ -77,7 +94,7 @@ function equal_compute.restore(run, train)
   for _, limit in pairs(limits) do
     if train[limit] then equal_compute.set(run, limit, train[limit]) end
   end
-  run.waits_for = nil
+  run.match = nil
 end
 
 return equal_compute

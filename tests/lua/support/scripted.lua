@@ -44,6 +44,10 @@ function Scripted:logits()
   return tensor.new(rows)
 end
 
+function Scripted:decoding() return self end
+
+function Scripted.loss_terms(_, packed) return packed:targets() end
+
 --- Teacher-forced, it hits every target.
 function Scripted:loss(packed)
   local raw, rows = packed.raw, {}

@@ -1,0 +1,43 @@
+--- What a run trains: a GPT-2, or several networks around one that answers (icot.distillation).
+local gpt2 = require 'icot.gpt2'
+local starting_model = require 'icot.starting_model'
+
+local model = {}
+
+---@class icot.Model: icot.Module parameters are those that are trained
+---@field loss fun(self, batch: icot.Batch|icot.BatchPart, dropout?: table, watch?: fun(...)): icot.Tensor, icot.Tensor?
+---   loss, and the logits where tokens are predicted
+---@field loss_terms fun(self, batch: icot.Batch|icot.BatchPart): integer of how many numbers the loss is the mean
+---@field step_flops fun(self, shape: icot.BatchShape): number floating-point operations of a training step
+---@field decoding fun(self, prompts: icot.Batch): icot.GPT2, function? the network that writes the answer, and the
+---   `enter` (icot.Context) of its pass over the prompts
+---@field reads_cot boolean? its batches and prompts need the same examples with all their CoT beside them
+---@field squared_error boolean? the loss is no cross-entropy, so guessing says nothing about how large it may be
+---@field note string? what the user should know about its accuracy
+---@field hugging_face_tensors fun(self): { name: string, tensor: icot.Tensor }[] of the network that writes the answer
+---@field hugging_face_config fun(self): table
+---@field other_tensors? fun(self): table<string, icot.Tensor> what else has to be saved
+
+--- The model of a run, as its recipe has it or as a checkpoint left it.
+---@param config table resolved configuration (icot.recipe_fields.run)
+---@param data icot.Dataset
+---@param from? icot.Checkpoint
+---@return icot.Model
+function model.make(config, data, from)
+  local folder = from and from.model_folder
+  if config.method == 'icot_kd' then return require('icot.distillation.model').make(config, data, folder) end
+  local made = folder and starting_model.load(config, data, folder) or starting_model.make(config, data, config.seed)
+  made.activation_checkpointing = config.train.activation_checkpointing
+  return made
+end
+
+--- The model of a checkpoint, to be evaluated.
+---@param found icot.Checkpoint of a step above 0
+---@return icot.Model
+function model.of_checkpoint(found)
+  local config = found.description.config
+  if config.method == 'icot_kd' then return require('icot.distillation.model').load(config, found.model_folder) end
+  return gpt2.from_pretrained(found.model_folder)
+end
+
+return model
