@@ -159,7 +159,9 @@ describe('a training', function()
 end)
 
 describe('the recipes that come with icot', function()
-  for _, name in ipairs { 'quickstart', 'mult_4x4', 'mult_9x9', 'icot_kd', 'custom_schedule' } do
+  for _, name in ipairs {
+    'quickstart', 'mult_4x4', 'mult_9x9', 'custom_schedule', 'ablation', 'gated', 'parity', 'icot_kd',
+  } do
     it(name .. ' is valid', function()
       local loaded = recipe.load(('recipes/%s.lua'):format(name))
       assert.is_true(#loaded.runs >= 1)
