@@ -1,8 +1,8 @@
 -- Parity by the geometric schedule: 4 of 20 bits count, which ones is a secret of the dataset's seed.
 --
 -- Single bits of a parity tell nothing about it, so without CoT nothing is learned in this time. The CoT pairs the bits
--- that count, then the pairs, level by level up to the answer; each stage of the geometric schedule (Log-ICoT) takes one
--- level away, the lowest first, and leaves it to the hidden states.
+-- that count, then the pairs, level by level up to the answer; each stage of the geometric schedule (Log-ICoT) takes
+-- one level away, the lowest first, and leaves it to the hidden states.
 
 return {
   method = 'icot',
@@ -10,7 +10,7 @@ return {
 
   dataset = { task = 'parity', bits = 20, parity = 4, order = 'tree', train = 200000, valid = 1000, test = 1000 },
 
-  -- a layer for each level and one for the answer; eight heads, so that some find the right pairs of bits from the start
+  -- a layer for each level and one for the answer; eight heads, so that some find the right pairs of bits early
   model = { layers = 3, heads = 8, width = 128, initializer_range = 0.05 },
   precision = 'bf16',
 
