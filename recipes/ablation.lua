@@ -1,7 +1,7 @@
 -- What Stepwise Internalization needs: the ablations of the paper's Figure 3, on a task of minutes.
 --
--- There it is 7 x 7 digits with GPT-2 Small, where each of these arms but the first loses the accuracy for good. Here it
--- is 3 x 2 digits, which no_cot does not learn in as many updates. What is left of the accuracy at each number of
+-- There it is 7 x 7 digits with GPT-2 Small, where each of these arms but the first loses the accuracy for good. Here
+-- it is 3 x 2 digits, which no_cot does not learn in as many updates. What is left of the accuracy at each number of
 -- removed tokens is in the run files of the study; recipes/notebooks/read_a_run.ipynb draws it. The README has the
 -- results.
 
