@@ -136,18 +136,18 @@ describe('icot_kd', function()
     expect.mentions(one.err, "icot_kd.student seed 5  accuracies of this step are those of a student that is given the "
                     .. "teacher's states", 'icot_kd.emulator seed 5  accuracies of this step are those of the student')
 
-    local function dump(name) return small.read(('%s/results/mine/%s.h5'):format(together, name)) end
-    local summary = small.read(together .. '/results/mine.h5').tables.summary
-    assert.same({ 8, 10, 9, 12 }, small.column(summary, 'updates'))
-    local emulator, coupled = dump(names[3]).tables, dump(names[4]).tables
+    local index, tables = small.read(together .. '/results/mine.h5'), {}
+    assert.same({ 8, 10, 9, 12 }, small.column(index.tables.summary, 'updates'))
+    for i, name in ipairs(names) do tables[i] = index.runs[name].run.tables end
+    local emulator, coupled = tables[3], tables[4]
     assert.same({ json.null, json.null, json.null }, small.column(emulator.train, 'token_accuracy'))
     for _, value in ipairs(small.column(coupled.train, 'token_accuracy')) do assert.is_true(value > 0) end
     for _, value in ipairs(small.column(coupled.train, 'removed')) do assert.equal(8, value) end
 
-    for _, name in ipairs(names) do
+    for i, name in ipairs(names) do
       local seen = icot(together, 'eval', ('results/mine/%s.h5'):format(name), '--threads', '1')
       assert.equal(0, seen.code, seen.err)
-      local rows = dump(name).tables.eval
+      local rows = tables[i].eval
       local loss, split = small.column(rows, 'loss'), small.column(rows, 'split')
       assert.equal('test', split[#split])
       assert.near(loss[#loss], tonumber(seen.out:match('\nloss +(%S+)')), 1e-6)
@@ -198,14 +198,11 @@ describe('icot_kd', function()
     return folder
   end
 
+  -- What the emulator's run file says, which has seen most of it: frozen networks beside those that learn.
   local function columns(folder)
-    local found = {}
-    for i, name in ipairs(names) do
-      local read = small.read(('%s/results/mine/%s.h5'):format(folder, name)).tables
-      local train, eval = read.train, read.eval
-      found[i] = { small.column(train, 'loss'), small.column(train, 'flops'), small.column(eval, 'loss') }
-    end
-    return found
+    local tables = small.read(('%s/results/mine/%s.h5'):format(folder, names[3])).tables
+    local train, eval = tables.train, tables.eval
+    return { small.column(train, 'loss'), small.column(train, 'flops'), small.column(eval, 'loss') }
   end
 
   for what, more in pairs {
