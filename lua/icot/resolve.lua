@@ -135,7 +135,8 @@ function resolve.run(given, where)
   resolve_distillation(config, where)
   config.schedule = resolve_schedule(config.schedule, where)
   if not methods.has_schedule(config.method) then
-    config.schedule = nil -- arms without one share a recipe with those that have one
+    -- arms without a schedule, and so without earlier stages, share a recipe with those that have one
+    config.schedule, config.removal.replay = nil, 0
   elseif not config.schedule then
     errors.raise("%s: schedule is missing; the method '%s' needs one", where, config.method)
   end

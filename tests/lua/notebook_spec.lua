@@ -31,8 +31,10 @@ describe('the notebook read_a_run', function()
     local found = execute(path, [[{
       "summary": json.loads(summary.to_json(orient="records", double_precision=15)),
       "spread": json.loads(spread.to_json(orient="index", double_precision=15)),
-      "arms": {arm: len(members) for arm, members in arms.items()}, "chosen": chosen}]])
-    assert.equal(3, found.images)
+      "arms": {arm: len(members) for arm, members in arms.items()}, "chosen": chosen,
+      "mean": list(curves["icot"][0]), "half": list(curves["icot"][1]), "curves": list(curves),
+      "ends": [list(evaluations(run).groupby("removed")["accuracy"].last()) for run in arms["icot"] ]}]])
+    assert.equal(4, found.images)
     assert.equal(#written, #found.value.summary)
     for i, row in ipairs(written) do
       for name, value in pairs(row) do assert_alike(value, found.value.summary[i][name]) end
@@ -40,6 +42,15 @@ describe('the notebook read_a_run', function()
     assert.same({ no_cot = 2, explicit_cot = 2, icot = 2 }, found.value.arms)
     assert_alike((written[5].accuracy + written[6].accuracy) / 2, found.value.spread.icot.accuracy)
     assert.equal('icot-1', found.value.chosen)
+
+    -- of two runs the interval is t(0.975, 1) = 12.706 times half their difference on both sides
+    assert.same({ 'icot' }, found.value.curves)
+    local one, other = unpack(found.value.ends)
+    assert.is_true(#one > 2)
+    for i = 1, #one do
+      assert_alike((one[i] + other[i]) / 2, found.value.mean[i])
+      assert_alike(12.706 * math.abs(one[i] - other[i]) / 2, found.value.half[i])
+    end
   end)
 
   it('reads and draws a single run', function()

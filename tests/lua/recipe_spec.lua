@@ -92,8 +92,10 @@ describe('recipe', function()
     assert.equal(3, loaded.runs[2].config.train.epochs)
   end)
 
-  it('drops the schedule where the method has none', function()
-    assert.is_nil(load(arms).runs[1].config.schedule)
+  it('drops the schedule where the method has none, and with it earlier stages', function()
+    local runs = load(arms, 'removal.replay=0.5').runs
+    assert.same({ nil, 0 }, { runs[1].config.schedule, runs[1].config.removal.replay })
+    assert.equal(0.5, runs[2].config.removal.replay)
   end)
 
   it('takes a preset', function()
@@ -221,6 +223,11 @@ describe('recipe', function()
     for _, case in ipairs(cases) do
       it(case[1], function() assert.equal(case[3], message(case[2])) end)
     end
+
+    it('points of a schedule that are out of order', function()
+      assert.equal("recipe with --set schedule.points=[[5,1],[3,2]]: schedule.points[2]: update 3 comes after update 5, "
+        .. 'expected them in order', message("schedule = { kind = 'points' },", 'schedule.points=[[5,1],[3,2]]'))
+    end)
 
     it('icot without a schedule', function()
       assert.equal("recipe with --set schedule=nil: schedule is missing; the method 'icot' needs one",

@@ -48,7 +48,6 @@ function chain.config(config, step, folders)
     own.method = 'explicit_cot'
     return own
   end
-  own.removal.replay = 0 -- no sequence has any CoT
   own.distillation = {
     step = step, mixture = given.mixture, temperature = given.temperature, teacher = given.teacher,
     from = {
