@@ -1,63 +1,24 @@
 --- Byte-level BPE: the ids of Hugging Face's tokenizers (made by tests/reference/make_tokenizer_fixtures.py), files
 --- that are broken in every way, and the interface that datasets use.
 local ffi = require 'ffi'
-local byte_alphabet = require 'icot.byte_alphabet'
 local core = require 'icot.core'
 local errors = require 'icot.errors'
 local expect = require 'tests.lua.support.expect'
 local json = require 'icot.json'
 local temporary = require 'tests.lua.support.temporary'
-local tokenizer = require 'icot.tokenizer'
+local tokenizers = require 'tests.lua.support.tokenizers'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions
 
-local FIXTURES = 'tests/fixtures/tokenizer'
-local PAIR, SINGLE = FIXTURES .. '/pair', FIXTURES .. '/single'
+local PAIR, SINGLE = tokenizers.pair, tokenizers.single
+local load, folder_with, free_all = tokenizers.load, tokenizers.folder_with, tokenizers.free_all
+local pair_files, single_text, strings = tokenizers.pair_files, tokenizers.single_text, tokenizers.strings
 
 local function read(path)
   return assert(temporary.read(path), path)
 end
 
-local strings = assert(json.decode(read(FIXTURES .. '/strings.json')))
-
-local opened = {}
-
-local function load(folder)
-  local loaded = tokenizer.load(folder)
-  opened[#opened + 1] = loaded
-  return loaded
-end
-
-local working_folder -- of the test that runs
-
---- A folder with the given files and no others, the same one throughout a test.
-local function folder_with(files)
-  working_folder = working_folder or temporary.folder()
-  for _, name in ipairs { 'tokenizer.json', 'vocab.json', 'merges.txt', 'added_tokens.json' } do
-    local path = working_folder .. '/' .. name
-    os.remove(path)
-    if files[name] then
-      local file = assert(io.open(path, 'wb'))
-      file:write(files[name])
-      file:close()
-    end
-  end
-  return working_folder
-end
-
-local pair_files = { ['vocab.json'] = read(PAIR .. '/vocab.json'), ['merges.txt'] = read(PAIR .. '/merges.txt') }
-local single_text = read(SINGLE .. '/tokenizer.json')
-
-local function free_all()
-  for _, loaded in ipairs(opened) do loaded:free() end
-  opened = {}
-end
-
-after_each(function()
-  free_all()
-  temporary.clean()
-  working_folder = nil
-end)
+after_each(tokenizers.clean)
 
 describe('the tokenizer', function()
   for name, folder in pairs { pair = PAIR, single = SINGLE } do
@@ -163,96 +124,6 @@ describe('saving a tokenizer', function()
   it('says when it cannot', function()
     local file = temporary.file 'x'
     assert_mentions(message_of(function() load(PAIR):save(file) end), file)
-  end)
-end)
-
-describe('a pause', function()
-  local function with_pause(folder)
-    local made = load(folder):with_pause()
-    opened[#opened + 1] = made
-    return made
-  end
-
-  -- Saves it and loads it again, as the tokenizer of a pretrained model that was trained with pauses.
-  local function saved(made)
-    local folder = temporary.folder()
-    made:save(folder)
-    return load(folder), folder
-  end
-
-  it('is a special token after all others, in the files too', function()
-    for folder, size in pairs { [PAIR] = 601, [SINGLE] = 606 } do
-      local made = with_pause(folder)
-      assert.same({ size + 1, size }, { made.size, made.pause })
-      assert.is_nil(load(folder).pause)
-      for _, words in ipairs { made, (saved(made)) } do
-        assert.same({ size }, words:encode '<pause>')
-        assert.equal('a<pause>', words:decode { words:encode('a')[1], size })
-        for i = 1, #strings, 10 do
-          assert.same(load(folder):encode(strings[i].text), words:encode(strings[i].text))
-        end
-      end
-    end
-  end)
-
-  it('is no token of an example, even where one says <pause>', function()
-    local made, ids = with_pause(SINGLE), ffi.new('int32_t[32]')
-    local count = made:encode_part_into('a <pause> b', ids)
-    assert.is_true(count > 4)
-    for i = 0, count - 1 do assert.not_equal(made.pause, ids[i]) end
-  end)
-
-  it('is the one that the tokenizer has already', function()
-    local again, folder = saved(with_pause(SINGLE))
-    local made = again:with_pause()
-    opened[#opened + 1] = made
-    assert.same({ 607, 606 }, { made.size, made.pause })
-    assert.equal(read(folder .. '/tokenizer.json'), made.files['tokenizer.json'])
-    assert.is_nil(again.pause)
-  end)
-
-  it('changes nothing else in the files', function()
-    local text = with_pause(SINGLE).files['tokenizer.json']
-    local first, last = text:find(',{"id":606,"content":"<pause>"[^}]*}')
-    assert.equal(single_text:gsub('%s', ''), (text:sub(1, first - 1) .. text:sub(last + 1)):gsub('%s', ''))
-    local pair = with_pause(PAIR).files
-    assert.equal(pair_files['vocab.json'], pair['vocab.json'])
-    assert.equal(pair_files['merges.txt'], pair['merges.txt'])
-    assert.same({ ['<pause>'] = 601 }, json.decode(pair['added_tokens.json']))
-  end)
-
-  it('joins other added tokens, however they are written', function()
-    local added = folder_with { ['vocab.json'] = pair_files['vocab.json'], ['merges.txt'] = pair_files['merges.txt'],
-      ['added_tokens.json'] = '{"<|pad|>": 601}' }
-    assert.same({ ['<|pad|>'] = 601, ['<pause>'] = 602 }, json.decode(with_pause(added).files['added_tokens.json']))
-    local eos = '{"id": 600, "content": "<|endoftext|>"}'
-    local odd = [[{"id": 601, "content": "]} \\\" [{"}]]
-    for item, id in pairs {
-      ['"]\\\\\\"": [{"added_tokens": []}, -1e5, true, null], "added_tokens" : [ %s , %s\n ]'] = 602,
-      ['"added_tokens":[%s,%s]'] = 602, ['"z": "\\"",\t"added_tokens":[%s]'] = 601,
-    } do
-      local list = item:format(eos, odd)
-      local text = single_text:gsub('"added_tokens": %b[]', function() return list end)
-      assert.equal(id, with_pause(folder_with { ['tokenizer.json'] = text }).pause)
-    end
-  end)
-
-  it('is the only added token where merges make all others', function()
-    local vocabulary, merges, size = {}, {}, 256
-    for byte = 0, 255 do vocabulary[byte_alphabet.letter(byte)] = byte end
-    local function merge(left, right)
-      vocabulary[left .. right], size = size, size + 1
-      merges[#merges + 1] = left .. ' ' .. right
-    end
-    merge('#', '#')
-    merge('##', '##')
-    local eos = '<|endoftext|>'
-    for length = 1, #eos - 1 do merge(eos:sub(1, length), eos:sub(length + 1, length + 1)) end
-    local rest = ('"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "model": %s}'):format(
-      json.encode { vocab = vocabulary, merges = merges })
-    for _, start in ipairs { ' {', '{ "added_tokens": [ ], ', '{"added_tokens":null,' } do
-      assert.equal(size, with_pause(folder_with { ['tokenizer.json'] = start .. rest }).pause)
-    end
   end)
 end)
 
