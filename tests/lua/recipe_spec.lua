@@ -225,8 +225,9 @@ describe('recipe', function()
     end
 
     it('points of a schedule that are out of order', function()
-      assert.equal('recipe with --set schedule.points=[[5,1],[3,2]]: schedule.points[2]: update 3 comes after '
-        .. 'update 5, expected them in order', message("schedule = { kind = 'points' },", 'schedule.points=[[5,1],[3,2]]'))
+      local order = 'schedule.points=[[5,1],[3,2]]'
+      assert.equal(('recipe with --set %s: schedule.points[2]: update 3 comes after update 5, expected them in order')
+        :format(order), message("schedule = { kind = 'points' },", order))
     end)
 
     it('icot without a schedule', function()
