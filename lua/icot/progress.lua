@@ -138,12 +138,15 @@ end
 function Progress:update(state)
   for name, value in pairs(state) do self.state[name] = value end
   self.first_step = self.first_step or self.state.step
+  self.is_open = true
   if not self.quiet and self:is_due(self.columns(self.stream) ~= nil) then self:show() end
 end
 
 --- Writes a line that stays, such as the result of an evaluation.
 ---@param text string
-function Progress:note(text)
+---@param state? { accuracy?: number } what the line shows from now on
+function Progress:note(text, state)
+  for name, value in pairs(state or {}) do self.state[name] = value end
   if self.quiet then return end
   local was_drawn = self.drawn
   self:erase()
@@ -152,9 +155,10 @@ function Progress:note(text)
   if was_drawn then self:show() end
 end
 
---- Ends the display; the last state stays to be read.
+--- Ends the display; the last state stays to be read. May be called again.
 function Progress:finish()
-  if self.quiet or not self.state.step then return end
+  if self.quiet or not self.is_open then return end
+  self.is_open = false
   self:show()
   if self.drawn then
     self.stream:write('\n')

@@ -32,14 +32,30 @@ end
 
 -- ---- The recipe of a run that is there ----------------------------------------------------------
 
--- A run below the folder of a study's index that has a checkpoint.
-local function any_run_of(index_path)
-  local folder = files.model_folder(index_path)
-  if files.kind(folder) ~= 'directory' then return nil end
+-- The runs below the folder of a study's index that have a checkpoint.
+local function runs_of(index_path)
+  local folder, found = files.model_folder(index_path), {}
+  if files.kind(folder) ~= 'directory' then return found end
   for name in lfs.dir(folder) do
     local path = folder .. '/' .. name .. '.h5'
-    if #checkpoint.list(checkpoint.folder_of(path)) > 0 then return path end
+    if #checkpoint.list(checkpoint.folder_of(path)) > 0 then found[#found + 1] = path end
   end
+  table.sort(found)
+  return found
+end
+
+--- Raises the error for a run without a checkpoint that could be used.
+---@param run_path string of the run file
+---@param where string who asks, named at the start of the error
+function resume.raise_missing(run_path, where)
+  local members = runs_of(run_path)
+  if #members > 0 then
+    errors.raise('%s: %s: is a study; name one of its runs, such as %s', where, run_path, members[1])
+  elseif not files.kind(run_path) and not files.kind(checkpoint.folder_of(run_path)) then
+    errors.raise('%s: %s: there is no such run', where, run_path)
+  end
+  errors.raise('%s: %s: there is no checkpoint of a trained model in %s', where, run_path,
+               checkpoint.folder_of(run_path))
 end
 
 -- The recipe of a checkpoint, with its results at `output`.
@@ -75,7 +91,7 @@ end
 function resume.recipe_of(path, wanted)
   local function ignore() end
   local from = resume.newest(path, ignore)
-  local member = not from and any_run_of(path)
+  local member = not from and runs_of(path)[1]
   if member then return load_from(resume.newest(member, ignore), path, wanted) end
   if not from then
     errors.raise('%s: there is no checkpoint in %s to resume it from', path, checkpoint.folder_of(path))
@@ -180,6 +196,21 @@ end
 ---raises an error when the recipe has changed, or there are rows but no checkpoint
 function resume.check(run, wanted)
   check_found(run, resume.newest(run.output, function() end), wanted)
+end
+
+--- Makes sure that the index of a study that is resumed loses no run: it is made anew, of the runs that there are now.
+---@param study icot.Recipe
+---@param wanted { allow_changes?: boolean }
+---raises an error that names a run of the study that is not among them
+function resume.check_index(study, wanted)
+  local planned = {}
+  for _, run in ipairs(study.runs) do planned[run.output] = true end
+  for _, path in ipairs(wanted.allow_changes and {} or runs_of(study.output)) do
+    if not planned[path] then
+      errors.raise('%s: has the run %s, which is not among those now; give --out for another study, or '
+                   .. '--allow-changes to leave it out of the index', study.output, path)
+    end
+  end
 end
 
 --- What a run can go on from.

@@ -10,6 +10,7 @@
 local errors = require 'icot.errors'
 local methods = require 'icot.methods'
 local options = require 'icot.options'
+local schedule_view = require 'icot.schedule_view'
 
 local schedule = {}
 
@@ -35,6 +36,7 @@ local schedule = {}
 
 ---@class icot.ScheduleKind a file of lua/icot/schedules/
 ---@field options icot.Fields what a recipe may set beside `kind`
+---@field looks_at_validations? boolean what it says hangs on accuracy or loss
 ---@field check? fun(options: table): string? what is wrong with options that are each right by themselves
 ---@field build fun(options: table, info: icot.ScheduleInfo): icot.Schedule
 
@@ -77,13 +79,6 @@ function schedule.note_validation(state, result)
   state.valid_loss = is_number and result.loss or nil -- JSON has no NaN
 end
 
---- What a schedule sees: a copy, so that it can change nothing.
-local function view_of(state)
-  local view = {}
-  for name, value in pairs(state) do view[name] = value end
-  return view
-end
-
 local function check_number(removed, step)
   if type(removed) ~= 'number' then
     errors.raise('schedule: at step %d it returned %s, expected a number of tokens', step,
@@ -113,11 +108,14 @@ end
 ---@return number removed rounded down; math.huge means all
 ---@return boolean goes_back to the end of the stage with that many removed
 function schedule.call(fn, state)
-  local ok, removed, wish = pcall(fn, view_of(state))
+  local ok, removed, wish = pcall(fn, schedule_view.of(state))
   if not ok then
     if errors.is_user_error(removed) then error(removed, 0) end
-    errors.raise('schedule: at step %d the function raised: %s', state.step, (tostring(removed):gsub('\n', ' ')))
+    local message = tostring(removed):gsub('\n', ' ')
+    errors.raise('schedule: at step %d the function raised: %s%s', state.step, message,
+                 schedule_view.hint(message, state))
   end
+  schedule_view.check_own(state.own, state.step)
   check_number(removed, state.step)
   check_direction(math.floor(removed), wish, state)
   return math.floor(removed), wish ~= nil

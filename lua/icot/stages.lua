@@ -1,6 +1,6 @@
 --- The stages of a run as it has kept them: the checkpoints that end one, and the newest.
 local checkpoint = require 'icot.checkpoint'
-local errors = require 'icot.errors'
+local resume = require 'icot.resume'
 
 local stages = {}
 
@@ -15,16 +15,13 @@ end
 ---@return icot.Checkpoint[]
 --- Errors: there are none, or one that is damaged.
 function stages.checkpoints(run_path, where)
-  local folder, found = checkpoint.folder_of(run_path), {}
-  local all = checkpoint.list(folder)
+  local all, found = checkpoint.list(checkpoint.folder_of(run_path)), {}
   for i, each in ipairs(all) do
     if each.step > 0 and is_wanted(checkpoint.read_description(each.path), i == #all) then
       found[#found + 1] = checkpoint.read(each.path)
     end
   end
-  if #found == 0 then
-    errors.raise('%s: %s: there is no checkpoint of a trained model in %s', where, run_path, folder)
-  end
+  if #found == 0 then resume.raise_missing(run_path, where) end
   return found
 end
 

@@ -61,9 +61,11 @@ end
 
 -- The same for a study that is resumed: what is there has to be what is wanted.
 local function check_resumed(recipe, options)
+  local resume = require 'icot.resume'
   study.check_outputs(recipe, true)
+  if recipe.is_study then resume.check_index(recipe, options) end
   for _, run in ipairs(recipe.runs) do -- one that waits for its budget is checked when it has it
-    if not run.match then require('icot.resume').check(run, options) end
+    if not run.match then resume.check(run, options) end
   end
 end
 

@@ -252,7 +252,8 @@ function Training:evaluate(split)
   if not self.data:is_ood(split) then self.evaluated[split] = self.state.step end
   if split == 'valid' then schedule.note_validation(self.state, result) end
   self.progress:note(('%s: step %d, removed %d of %d, accuracy %.3f, loss %.4f'):format(
-    split, self.state.step, self:removed(), self.data.max_cot, result.accuracy, result.loss))
+    split, self.state.step, self:removed(), self.data.max_cot, result.accuracy, result.loss),
+    split == 'valid' and { accuracy = result.accuracy } or nil)
   return result
 end
 

@@ -1,7 +1,6 @@
 --- All that a training is beside its tensors, as a table that JSON holds without loss, and back.
 ---
 --- Order and position of the data and all random numbers follow from seed and step, so they need no place here.
-local errors = require 'icot.errors'
 local options = require 'icot.options'
 
 local training_state = {}
@@ -21,37 +20,6 @@ end
 
 local unpack_removed = training_state.unpack_removed
 
--- ---- What a schedule keeps for itself -----------------------------------------------------------
-
--- Why a value cannot be kept in a checkpoint; nil if it can. `inside`: the tables that it lies in.
-local function problem_of(value, path, inside)
-  local kind = type(value)
-  if kind == 'number' then
-    return (value ~= value or math.abs(value) == math.huge) and ('%s is %s'):format(path, value) or nil
-  end
-  if kind == 'string' or kind == 'boolean' then return nil end
-  if kind ~= 'table' then return ('%s is a %s'):format(path, kind) end
-  if inside[value] then return path .. ' contains itself' end
-  inside[value] = true
-  local count = #value
-  for key, item in pairs(value) do
-    local in_list = type(key) == 'number' and key >= 1 and key <= count and key % 1 == 0
-    if not in_list and (type(key) ~= 'string' or count > 0) then
-      return ('%s has the key %s beside others of another kind'):format(path, options.show(key))
-    end
-    local problem = problem_of(item, ('%s.%s'):format(path, tostring(key)), inside)
-    if problem then return problem end
-  end
-  inside[value] = nil
-end
-
-local function check_own(own)
-  local problem = problem_of(own, 'state.own', {})
-  if not problem then return own end
-  errors.raise('schedule: %s, which a checkpoint cannot hold; keep numbers, strings, booleans, and tables of these, '
-               .. 'either lists or with names as keys', problem)
-end
-
 -- ---- There and back -----------------------------------------------------------------------------
 
 --- The state of a training between two of its steps.
@@ -62,7 +30,7 @@ function training_state.capture(training)
   return {
     step = state.step, removed = pack_removed(state.removed), accuracy = state.accuracy, loss = state.loss,
     valid_loss = state.valid_loss,
-    own = check_own(state.own), planned = training.planned and pack_removed(training.planned),
+    own = state.own, planned = training.planned and pack_removed(training.planned),
     cot_was_left = training.cot_was_left, last_reset = training.last_reset,
     explicit_accuracy = training.explicit_accuracy, evaluated = training.evaluated,
     optimizer_updates = training.optimizer.updates, optimizer_updates_sq = training.optimizer.updates_sq,

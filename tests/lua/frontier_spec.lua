@@ -105,6 +105,6 @@ describe('icot frontier', function()
     local none = temporary.folder() .. '/none.h5'
     local shown = icot(none)
     assert.equal(1, shown.code)
-    expect.mentions(shown.err, 'frontier: ' .. none .. ': there is no checkpoint of a trained model in ')
+    assert.equal(('icot: frontier: %s: there is no such run\n'):format(none), shown.err)
   end)
 end)

@@ -163,6 +163,8 @@ return {
     assert.equal(1, other.code)
     expect.mentions(other.err, 'its test examples are not those of the run that is probed')
     assert.equal(1, icot(path, '--no-cot', folder .. '/none.h5', '--force').code)
+    expect.mentions(icot(folder .. '/two.h5').err,
+                    '/two.h5: is a study; name one of its runs, such as ' .. folder .. '/two/direct-1')
   end)
 
   it('tells what is wrong before it begins, and overwrites nothing', function()
@@ -181,7 +183,7 @@ return {
     assert.is_nil(lfs.attributes((path:gsub('%.h5$', '.probes.h5')), 'mode'))
 
     local none = temporary.folder() .. '/none.h5'
-    expect.mentions(icot(none).err, 'probe: ' .. none .. ': there is no checkpoint of a trained model in ')
+    expect.mentions(icot(none).err, 'probe: ' .. none .. ': there is no such run')
     local out = temporary.write(temporary.folder() .. '/there.h5', 'mine')
     expect.mentions(message('--out', out), out .. ': exists already; --force overwrites it')
     assert.equal('mine', temporary.read(out))

@@ -97,6 +97,15 @@ describe('progress elsewhere', function()
     assert.same({ 'icot seed 1  reset', 'icot seed 1  step 2/100  1m38s left' }, lines_of(text()))
   end)
 
+  it('ends once, with what a note has said of the accuracy', function()
+    local shown, _, text = display {}
+    shown:update { step = 1, accuracy = 0.25 }
+    shown:note('valid', { accuracy = 0.5 })
+    shown:finish()
+    shown:finish()
+    assert.same({ 'icot seed 1  valid', 'icot seed 1  step 1/100  accuracy 0.500' }, lines_of(text()))
+  end)
+
   it('is silent when it should be', function()
     local shown, wait, text = display { quiet = true }
     wait(100)

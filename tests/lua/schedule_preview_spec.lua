@@ -93,7 +93,11 @@ describe('icot schedule', function()
 
   it('takes settings, and tells what is wrong', function()
     local path = temporary.write(temporary.folder() .. '/r.lua', recipe)
-    expect.mentions(program.run({ 'schedule', path, '--set', 'train.steps=40' }).out, 'slowly: 3 of 8')
+    local shown = program.run { 'schedule', path, '--set', 'train.steps=40' }
+    expect.mentions(shown.out, 'slowly: 3 of 8')
+    assert.is_nil(shown.out:find('assumed', 1, true))
+    local gated = program.run { 'schedule', path, '--set', 'schedule.kind=gated', '--set', 'schedule.threshold=0.5' }
+    expect.mentions(gated.out, 'every validation is assumed to give accuracy 1 and loss 0 (--accuracy, --loss)')
     local wrong = program.run { 'schedule', path, '--set', 'schedule.kind=linaer' }
     assert.equal(1, wrong.code)
     expect.mentions(wrong.err, "schedule.kind: got 'linaer'", 'linear')

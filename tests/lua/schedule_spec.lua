@@ -217,7 +217,7 @@ end)
 
 describe('a schedule of one\'s own', function()
   local function call(returned, before, wish)
-    return schedule.call(function() return returned, wish end, { step = 7, removed = before or 0 })
+    return schedule.call(function() return returned, wish end, { step = 7, removed = before or 0, own = {} })
   end
 
   it('is rounded down, and may remove everything', function()
@@ -233,7 +233,7 @@ describe('a schedule of one\'s own', function()
   end)
 
   it('sees the state of training', function()
-    local state = { step = 12, removed = 2, accuracy = 0.9 }
+    local state = { step = 12, removed = 2, accuracy = 0.9, own = {} }
     assert.equal(4, schedule.call(function(seen) return seen.accuracy > 0.8 and seen.removed + 2 or 0 end, state))
   end)
 
@@ -255,11 +255,40 @@ describe('a schedule of one\'s own', function()
 
   it('that raises is named, with its reason on one line', function()
     local function raising() error('no such\nthing') end
-    local message = expect.user_error(schedule.call, raising, { step = 7, removed = 0 })
+    local message = expect.user_error(schedule.call, raising, { step = 7, removed = 0, own = {} })
     expect.mentions(message, 'schedule: at step 7 the function raised: ', 'no such')
-    local function index_nil(state) return state.nothing.at_all end
-    expect.mentions(expect.user_error(schedule.call, index_nil, { step = 0, removed = 0 }), 'nothing', 'schedule_spec')
+    local function index_nil(state) return state.own.nothing.at_all end
+    message = expect.user_error(schedule.call, index_nil, { step = 0, removed = 0, accuracy = 1, own = {} })
+    expect.mentions(message, 'nothing', 'schedule_spec')
+    assert.is_nil(message:find('validation', 1, true))
     local function user_error() errors.raise('a message of its own') end
-    assert.equal('a message of its own', expect.user_error(schedule.call, user_error, { step = 7, removed = 0 }))
+    message = expect.user_error(schedule.call, user_error, { step = 7, removed = 0, own = {} })
+    assert.equal('a message of its own', message)
+  end)
+
+  it('is told what may be nil, and what does not exist', function()
+    local state = { step = 3, removed = 0, own = {} }
+    local function early(seen) return seen.accuracy > 0.5 and 1 or 0 end
+    expect.mentions(expect.user_error(schedule.call, early, state), 'compare',
+                    '(accuracy, valid_loss and evaluated_step are nil before the first validation)')
+    local function misspelt(seen) return seen.acuracy or 0 end
+    assert.equal('schedule: at step 3 it asked for state.acuracy, which does not exist; did you mean accuracy?',
+                 expect.user_error(schedule.call, misspelt, state))
+    local function patient(seen) return seen.valid_loss or seen.loss or seen.evaluated_step or 0 end
+    assert.equal(0, schedule.call(patient, state))
+  end)
+
+  it('keeps in state.own only what a checkpoint can hold', function()
+    local function keep(value)
+      return function(state)
+        state.own.kept = value
+        return 0
+      end
+    end
+    local state = { step = 3, removed = 0, own = {} }
+    assert.equal(0, schedule.call(keep { 1, 2, { a = 'b' } }, state))
+    assert.same({ 1, 2, { a = 'b' } }, state.own.kept)
+    expect.mentions(expect.user_error(schedule.call, keep(print), state),
+                    'schedule: at step 3 state.own.kept is a function, which a checkpoint cannot hold')
   end)
 end)

@@ -149,6 +149,11 @@ describe('icot study', function()
     assert.equal(0, resumed.code, resumed.err)
     expect.mentions(resumed.err, 'resumed from the checkpoint of step')
     assert.same(all_finished, states(index_of(folder)))
+
+    local other = resume(folder, '--seed 9') -- its index would lose the runs with the other seed
+    assert.equal(1, other.code)
+    expect.mentions(other.err, 'results/mine.h5: has the run results/mine/icot-1.h5, which is not among those now')
+    assert.same(all_finished, states(index_of(folder)))
     assert.is_true(table.concat(expected_models()) == table.concat(models(folder)))
   end)
 

@@ -17,7 +17,6 @@ local training_state = require 'icot.training_state'
 
 local eval = {}
 
-
 --- Describes the command to the argument parser.
 ---@param command table a command of lua-argparse
 function eval.configure(command)
@@ -32,9 +31,7 @@ end
 local function find(path)
   if files.kind(path) == 'directory' then return checkpoint.read(path) end
   local function tell(text) io.stderr:write('icot: ', text, '\n') end
-  local found = resume.newest(path, tell)
-  if found then return found end
-  errors.raise('eval: %s: there is no checkpoint in %s', path, checkpoint.folder_of(path))
+  return resume.newest(path, tell) or resume.raise_missing(path, 'eval')
 end
 
 local function print_result(found, split, removed, data, result)

@@ -31,8 +31,9 @@ function command.configure(parser)
   parser:option('--set', 'changes a field of the recipe: --set schedule.tokens_per_epoch=4; may be repeated')
     :argname('KEY=VALUE'):count('*'):convert(overrides.parse)
   declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
-  parser:option('--accuracy', 'what every validation is assumed to give'):convert(number):default(1):argname('A')
-  parser:option('--loss', 'likewise'):convert(number):default(0):argname('L')
+  parser:option('--accuracy', 'what every validation is assumed to give; default: 1'):convert(number):default(1)
+    :argname('A')
+  parser:option('--loss', 'likewise; default: 0'):convert(number):default(0):argname('L')
 end
 
 -- One run of each arm that has a schedule.
@@ -65,6 +66,14 @@ local function info_of(config, known)
   return { steps_per_epoch = steps_per_epoch, total_steps = limit.amount, max_cot = found.max_cot }
 end
 
+-- Validations are only assumed here; a schedule that looks at them does something else in a training.
+local function tell_assumption(config, args)
+  local kind = type(config.schedule) == 'table' and schedule.kinds[config.schedule.kind]
+  if kind and not kind.looks_at_validations then return end
+  print(('every validation is assumed to give accuracy %g and loss %g (--accuracy, --loss)'):format(args.accuracy,
+                                                                                                   args.loss))
+end
+
 local function show(run, info, args)
   local config = run.config
   local every = config.train.evaluate_every
@@ -72,10 +81,11 @@ local function show(run, info, args)
     evaluate_every = every == 'epoch' and info.steps_per_epoch or every, accuracy = args.accuracy, loss = args.loss,
   })
   local columns = math.min(MOST_COLUMNS, terminal.columns(io.stdout) or USUAL_COLUMNS) - #tostring(info.max_cot) - 3
-  print(('%s: %d of %d CoT %ss removed after %d updates (%.4g epochs)\n'):format(
+  print(('%s: %d of %d CoT %ss removed after %d updates (%.4g epochs)'):format(
     run.arm, stages[#stages].removed, info.max_cot, config.removal.unit, info.total_steps,
     info.total_steps / info.steps_per_epoch))
-  print(table.concat(preview.draw(stages, info, math.max(20, columns), ROWS), '\n') .. '\n')
+  tell_assumption(config, args)
+  print('\n' .. table.concat(preview.draw(stages, info, math.max(20, columns), ROWS), '\n') .. '\n')
   print(table.concat(preview.table_of(stages), '\n'))
 end
 

@@ -1,5 +1,4 @@
 --- Models that probes are compared with: what can be read out of them was not put there by internalizing the CoT.
-local checkpoint = require 'icot.checkpoint'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local lfs = require 'lfs'
@@ -42,10 +41,8 @@ end
 ---raises an error when there is none, or the run has another method
 function controls.no_cot(run_path)
   local found = resume.newest(run_path, ignore)
-  if not found or not found.model_folder then
-    errors.raise('probe: --no-cot %s: there is no checkpoint of a trained model in %s', run_path,
-                 checkpoint.folder_of(run_path))
-  elseif not is_trained_without_cot(found) then
+  if not found or not found.model_folder then return resume.raise_missing(run_path, 'probe: --no-cot') end
+  if not is_trained_without_cot(found) then
     errors.raise("probe: --no-cot %s: its method is '%s', expected 'no_cot'", run_path, found.description.config.method)
   end
   return found

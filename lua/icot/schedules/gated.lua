@@ -5,7 +5,7 @@
 --- already, there is nothing smaller to try: the stage goes on until it passes.
 local timing = require 'icot.schedules.timing'
 
-local gated = {}
+local gated = { looks_at_validations = true }
 
 gated.options = timing.with_explicit {
   tokens = { type = 'integer', min = 1, max = timing.most, default = 1, doc = 'Δ: tokens removed at a time' },
