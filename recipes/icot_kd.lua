@@ -25,11 +25,11 @@ return {
   optimizer = { lr = 1e-3, clip = 1.0, warmup_steps = 100, decay = 'linear' },
 
   -- `train` is that of the last step
-  train = { batch = 64, steps = 10000, log_every = 100, evaluate_every = 1000 },
-  distillation = { teacher_steps = 2000, student_steps = 6000, emulator_steps = 6000 },
+  train = { batch = 64, steps = 4000, log_every = 100, evaluate_every = 1000 },
+  distillation = { teacher_steps = 2000, student_steps = 6000, emulator_steps = 3000 },
 
   arms = {
     { name = '3x3', dataset = { digits = 3 } },
-    { name = '4x4', dataset = { digits = 4 }, model = { layers = 12 } },
+    { name = '4x4', dataset = { digits = 4 } },
   },
 }
