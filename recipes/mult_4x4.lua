@@ -1,5 +1,5 @@
--- 4 x 4 digits on a CPU: no digit of the CoT is written at the end, and 99 of 100 answers are right. Training without
--- CoT does not learn this task, whatever its time; no_cot, with as many updates, stands beside it.
+-- 4 x 4 digits on a CPU: no digit of the CoT is written at the end, and more than 99 of 100 answers are right (seed 1).
+-- no_cot, with as many updates, stands beside it: it gets 2 of 100.
 
 return {
   method = 'icot',
