@@ -108,14 +108,16 @@ end
 ---@return number removed rounded down; math.huge means all
 ---@return boolean goes_back to the end of the stage with that many removed
 function schedule.call(fn, state)
-  local ok, removed, wish = pcall(fn, schedule_view.of(state))
+  local seen = schedule_view.of(state)
+  local ok, removed, wish = pcall(fn, seen)
   if not ok then
     if errors.is_user_error(removed) then error(removed, 0) end
     local message = tostring(removed):gsub('\n', ' ')
     errors.raise('schedule: at step %d the function raised: %s%s', state.step, message,
                  schedule_view.hint(message, state))
   end
-  schedule_view.check_own(state.own, state.step)
+  schedule_view.check_own(seen.own, state.step)
+  state.own = seen.own -- filled, or another table
   check_number(removed, state.step)
   check_direction(math.floor(removed), wish, state)
   return math.floor(removed), wish ~= nil

@@ -69,7 +69,7 @@ end
 ---@param step integer
 ---raises an error that names what it cannot hold
 function schedule_view.check_own(own, step)
-  local problem = problem_of(own, 'state.own', {})
+  local problem = type(own) ~= 'table' and 'state.own is a ' .. type(own) or problem_of(own, 'state.own', {})
   if not problem then return end
   errors.raise('schedule: at step %d %s, which a checkpoint cannot hold; keep numbers, strings, booleans, and tables '
                .. 'of these, either lists or with names as keys', step, problem)

@@ -288,6 +288,16 @@ describe('a schedule of one\'s own', function()
     local state = { step = 3, removed = 0, own = {} }
     assert.equal(0, schedule.call(keep { 1, 2, { a = 'b' } }, state))
     assert.same({ 1, 2, { a = 'b' } }, state.own.kept)
+    local function replace(value)
+      return function(seen)
+        seen.own = value
+        return 0
+      end
+    end
+    schedule.call(replace { other = 5 }, state)
+    assert.same({ other = 5 }, state.own)
+    expect.mentions(expect.user_error(schedule.call, replace(3), state), 'state.own is a number')
+    assert.same({ other = 5 }, state.own)
     expect.mentions(expect.user_error(schedule.call, keep(print), state),
                     'schedule: at step 3 state.own.kept is a function, which a checkpoint cannot hold')
   end)
