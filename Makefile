@@ -38,7 +38,7 @@ packages-lint: packages-test
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes
 NUMBERS  := -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi
 COMPILE   = $(CC) -std=c11 -D_GNU_SOURCE -Icore $(WARNINGS) $(NUMBERS) -fPIC -fvisibility=hidden \
-            $(CPPFLAGS) $(CFLAGS) -MMD
+            $(CPPFLAGS) $(CFLAGS) -MMD -MP
 LIBS      = $(LDFLAGS) $(BLAS_RPATH) $(BLAS_LIBS) $(HDF5_LIBS) -lm -ldl
 
 # Holds the flags of the last build; a change of them makes everything anew.
@@ -50,6 +50,7 @@ $(BUILD)/flags: always
 
 # The CPU kernels are compiled once per instruction set; the best one is chosen at run time.
 KERNELS    := $(sort $(wildcard core/backend/cpu/kernels/*.c))
+BF16       := $(addprefix core/backend/cpu/kernels/,factors.c pack.c) # once more, for AVX512_BF16
 ONEDNN     := core/backend/cpu/onednn/onednn.c
 SOURCES    := $(filter-out $(KERNELS) $(ONEDNN),$(sort $(shell find core -name '*.c')))
 ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)
@@ -59,7 +60,7 @@ ISA_bf16   := $(ISA_avx512) -mavx512bf16
 
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o) \
            $(foreach isa,$(ISAS),$(KERNELS:%.c=$(BUILD)/obj/%.$(isa).o)) \
-           $(if $(filter avx512,$(ISAS)),$(BUILD)/obj/core/backend/cpu/kernels/factors.bf16.o)
+           $(if $(filter avx512,$(ISAS)),$(BF16:%.c=$(BUILD)/obj/%.bf16.o))
 LIBRARY := $(BUILD)/lib/icot/libicot.so
 PLUGINS := $(if $(DNNL_LIBS),$(BUILD)/lib/icot/libicot_onednn.so)
 HEADER  := $(BUILD)/share/icot/icot.ffi.h

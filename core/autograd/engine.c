@@ -51,14 +51,25 @@ const char *icot_engine_device(const icot_engine *engine)
     return engine->device->name;
 }
 
+/* What was derived from the tensors, each precision has in a form of its own. */
+static void forget_packed_weights(icot_engine *engine)
+{
+    for (int64_t i = 0; i < engine->slot_count; i++) {
+        if (engine->slots[i].tensor) tensor_changed(engine->slots[i].tensor);
+    }
+}
+
 int icot_set_precision(icot_engine *engine, const char *precision)
 {
-    if (strcmp(precision, "float32") == 0) {
-        engine->backend = cpu_backend();
-        return ICOT_OK;
+    const backend *chosen = cpu_backend();
+    if (strcmp(precision, "bf16") == 0) {
+        if (cpu_bf16_backend(&chosen)) return ICOT_FAILED;
+    } else if (strcmp(precision, "float32") != 0) {
+        return fail("precision: '%s' is not known, expected 'float32' or 'bf16'", precision);
     }
-    if (strcmp(precision, "bf16") == 0) return cpu_bf16_backend(&engine->backend);
-    return fail("precision: '%s' is not known, expected 'float32' or 'bf16'", precision);
+    if (chosen != engine->backend) forget_packed_weights(engine);
+    engine->backend = chosen;
+    return ICOT_OK;
 }
 
 int icot_scope_open(icot_engine *engine)

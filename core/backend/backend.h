@@ -56,22 +56,34 @@ typedef struct kv_cache {
     const int32_t *lengths; /* (B) tokens in the cache before this call */
 } kv_cache;
 
+/* The right factor of matrix products, op(b): b (rows, columns) as it lies, without gaps. */
+typedef struct right_factor {
+    bool transpose;
+    bool is_factor; /* elements of `factor_bytes`; else float32 */
+    int64_t rows, columns;
+    const void *data;
+    void *packed; /* in the order in which the device reads it; NULL: it reads `data` */
+} right_factor;
+
 typedef struct backend {
     const device *memory;
     const char *(*description)(void); /* instruction set or card, for people */
 
     /* ---- matrix products ---- */
 
-    /* Factors are arrays of `factor_bytes` per element: float32 as it is where `round` is NULL,
-     * else what `round` makes of it. Rows of zeros fill them up to a multiple of `factor_rows`. */
+    /* The left factor is an array of `factor_bytes` per element: float32 as it is where `round` is
+     * NULL, else what `round` makes of it. Rows of zeros fill it up to a multiple of `factor_rows`.
+     */
     size_t factor_bytes;
     int64_t factor_rows;
     void (*round)(int64_t n, const float *x, void *factor);
-    /* c = op(a)·op(b) + bias (n) or, if that is NULL, + (accumulate ? c : 0); a and b are factors,
-     * op(a) is (m,k), op(b) is (k,n), ld* row lengths. */
-    int (*matmul)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
-                  const void *a, int64_t lda, const void *b, int64_t ldb, const float *bias,
-                  bool accumulate, float *c, int64_t ldc);
+    /* Makes b ready for products of so many rows: sets b->packed, which memory->release takes back.
+     * b->data must stay as it is until the last of them. */
+    int (*pack)(bool transpose_a, int64_t m, right_factor *b);
+    /* c (m,n) = op(a)·op(b) + bias (n) or, if that is NULL, + (accumulate ? c : 0). Rows have no
+     * gaps between them; b was made ready with the same transpose_a. */
+    int (*matmul)(bool transpose_a, int64_t m, const void *a, const right_factor *b,
+                  const float *bias, bool accumulate, float *c);
     /* gelu(x), a factor */
     void (*gelu_factor)(int64_t n, const float *x, void *y);
     /* For x and dy (R,C), dy the gradient of gelu(x): y = gelu(x) and dx, both factors, and the

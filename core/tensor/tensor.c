@@ -100,7 +100,7 @@ void scope_release_tensors(icot_engine *engine, scope *closed)
 static void drop_storage(storage *dropped)
 {
     if (!dropped || --dropped->references > 0) return;
-    dropped->device->release(dropped->rounded);
+    dropped->device->release(dropped->packed);
     dropped->device->release(dropped->data);
     memory_free(dropped);
 }
@@ -190,8 +190,8 @@ void tensor_release(icot_engine *engine, tensor *released)
 
 void tensor_changed(tensor *t)
 {
-    t->storage->device->release(t->storage->rounded);
-    t->storage->rounded = NULL;
+    t->storage->device->release(t->storage->packed);
+    t->storage->packed = NULL;
 }
 
 /* ---- Looking at tensors ---------------------------------------------------------------------- */

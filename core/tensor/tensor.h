@@ -18,7 +18,7 @@ typedef struct storage {
     void *data; /* NULL: the contents were dropped (tensor_drop_contents) */
     const device *device;
     int references; /* tensors that share these bytes */
-    void *rounded;  /* the same numbers as matrix products take them; NULL: not made yet */
+    void *packed;   /* as matrix products take it, transposed; NULL: not made (factor.h) */
     size_t bytes;
     int64_t maker; /* of dropped contents: entry of the tape that can make them again */
 } storage;

@@ -1,8 +1,9 @@
-/* Matrix products in bfloat16: against float64 sums over factors that were rounded one by one. */
+/* bfloat16: rounding, gelu as a factor, and the precision of an engine. Its matrix products stand
+ * in test_products.c. */
 #include "support.h"
 
 #include "backend/backend.h"
-#include "backend/cpu/matmul_bf16.h"
+#include "backend/cpu/matmul.h"
 #include "base/error.h"
 
 #include <math.h>
@@ -26,93 +27,6 @@ static double rounded(float value)
     return (double)result;
 }
 
-typedef struct shape_case {
-    bool transpose_a, transpose_b;
-    int64_t m, n, k;
-} shape_case;
-
-/* A matrix as a factor; its rows are filled up with zeros as the products expect. */
-static void *factor_from(int64_t rows, int64_t columns, const float *x)
-{
-    const backend *kernels;
-    assert_ok(cpu_bf16_backend(&kernels));
-    int64_t all = (rows + kernels->factor_rows - 1) / kernels->factor_rows * kernels->factor_rows;
-    void *factor = calloc((size_t)(all * columns) + 1, kernels->factor_bytes);
-    assert_non_null(factor);
-    kernels->round(rows * columns, x, factor);
-    return factor;
-}
-
-/* The rows of c are two elements longer than they need be, so that none may be taken for
- * contiguous. */
-static void check_product(shape_case s, bool accumulate, bool biased)
-{
-    const int64_t lda = s.transpose_a ? s.m : s.k, ldb = s.transpose_b ? s.k : s.n, ldc = s.n + 2;
-    float *a = random_floats(s.m * s.k, 1), *b = random_floats(s.k * s.n, 2);
-    float *c = random_floats(s.m * ldc, 3), *before = random_floats(s.m * ldc, 3);
-    float *bias = random_floats(s.n, 4);
-    void *factor_a = factor_from(s.m * s.k / lda, lda, a);
-    void *factor_b = factor_from(s.k * s.n / ldb, ldb, b);
-
-    assert_ok(cpu_matmul_bf16(s.transpose_a, s.transpose_b, s.m, s.n, s.k, factor_a, lda, factor_b,
-                              ldb, biased ? bias : NULL, accumulate, c, ldc));
-    for (int64_t i = 0; i < s.m; i++) {
-        for (int64_t j = 0; j < ldc; j++) {
-            double sum = accumulate || j >= s.n ? before[i * ldc + j] : 0.0;
-            if (biased && j < s.n) sum = bias[j];
-            double size = fabs(sum);
-            for (int64_t l = 0; l < s.k && j < s.n; l++) {
-                double term = rounded(s.transpose_a ? a[l * lda + i] : a[i * lda + l]) *
-                              rounded(s.transpose_b ? b[j * ldb + l] : b[l * ldb + j]);
-                sum += term, size += fabs(term);
-            }
-            if (fabs(c[i * ldc + j] - sum) > 1e-6 * size) {
-                fail_msg("(%d,%d) %ld x %ld x %ld, accumulate %d, bias %d: c[%ld,%ld] is %g, "
-                         "expected %g",
-                         s.transpose_a, s.transpose_b, (long)s.m, (long)s.n, (long)s.k, accumulate,
-                         biased, (long)i, (long)j, (double)c[i * ldc + j], sum);
-            }
-        }
-    }
-    free(a), free(b), free(c), free(before), free(bias), free(factor_a), free(factor_b);
-}
-
-static void test_products_of_all_shapes(void **state)
-{
-    (void)state;
-    const int64_t rows[] = {1, 2, 63, 64, 65, 129, 300, 577},
-                  widths[][2] = {{1, 1}, {16, 48}, {37, 19}};
-    for (int transposes = 0; transposes < 4; transposes++) {
-        for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
-            for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
-                const bool ta = transposes & 1, tb = transposes & 2;
-                const int64_t wide = widths[w][0], deep = widths[w][1];
-                const shape_case s = ta ? (shape_case){ta, tb, wide, deep, rows[r]}
-                                        : (shape_case){ta, tb, rows[r], wide, deep};
-                check_product(s, false, false);
-                check_product(s, true, false);
-                check_product(s, false, true);
-            }
-        }
-    }
-}
-
-static void test_empty_products(void **state)
-{
-    (void)state;
-    const uint16_t a[64 * 2] = {0};
-    float c[4] = {5, 6, 7, 8};
-    const float bias[2] = {1, 2};
-    assert_ok(cpu_matmul_bf16(false, false, 0, 2, 2, a, 2, a, 2, NULL, false, c, 2));
-    assert_true(c[0] == 5);
-    assert_ok(cpu_matmul_bf16(false, false, 2, 2, 0, a, 0, a, 2, NULL, true, c, 2));
-    assert_true(c[3] == 8);
-    assert_ok(cpu_matmul_bf16(false, false, 2, 2, 0, a, 0, a, 2, bias, false, c, 2));
-    assert_true(c[0] == 1 && c[3] == 2);
-    assert_ok(cpu_matmul_bf16(false, false, 2, 2, 0, a, 0, a, 2, NULL, false, c, 2));
-    assert_true(c[0] == 0 && c[3] == 0);
-}
-
 static void test_rounding(void **state)
 {
     (void)state;
@@ -120,7 +34,11 @@ static void test_rounding(void **state)
     float *x = random_floats(N, 1);
     x[0] = NAN, x[1] = 3.4e38f /* above the largest bfloat16 */, x[2] = -0.0f;
     x[3] = 1.0f + 0x1p-8f /* a tie */, x[4] = 1.0f + 3 * 0x1p-8f;
-    uint16_t *factor = factor_from(N, 1, x);
+    const backend *kernels;
+    uint16_t *factor = malloc(N * sizeof *factor);
+    assert_non_null(factor);
+    assert_ok(cpu_bf16_backend(&kernels));
+    kernels->round(N, x, factor);
     for (int i = 0; i < N; i++) {
         uint32_t bits = (uint32_t)factor[i] << 16;
         float value;
@@ -203,49 +121,41 @@ static void test_precision_of_an_engine(void **state)
     icot_engine_free(engine);
 }
 
-static void test_no_memory(void **state)
-{
-    (void)state;
-    float *a = random_floats(100 * 100, 1), *c = random_floats(100 * 100, 2);
-    void *factor = factor_from(100, 100, a);
-    const int64_t before = live_bytes();
-    icot_memory_fail_at(1); /* the piece with the last rows */
-    assert_int_not_equal(
-        cpu_matmul_bf16(false, true, 100, 100, 100, factor, 100, factor, 100, NULL, false, c, 100),
-        ICOT_OK);
-    icot_memory_fail_at(0);
-    assert_int_equal(live_bytes(), before);
-    free(a), free(c), free(factor);
-}
-
-/* A weight is rounded once, and again after it was written to. */
-static void test_weight_is_rounded_anew(void **state)
+/* A weight's packed form is kept where no gradient is wanted, and made anew after it was written
+ * to, or when the precision changed. */
+static void test_weight_is_packed_anew(void **state)
 {
     (void)state;
     icot_engine *engine;
     const int64_t size[] = {1, 1};
+    const float fine = 1.0f + 0x1p-12f;
     assert_ok(icot_engine_create("cpu", &engine));
+    icot_set_grad_enabled(engine, 0);
     assert_ok(icot_set_precision(engine, "bf16"));
     icot_tensor x = tensor_of(engine, 2, size, (float[]){1});
     icot_tensor weight = tensor_of(engine, 2, size, (float[]){2});
     ASSERT_VALUES(engine, apply_two(engine, "linear", x, weight), 2.0f);
+    const int64_t before = live_bytes();
+    icot_tensor again = apply_two(engine, "linear", x, weight);
+    ASSERT_VALUES(engine, again, 2.0f);
+    assert_ok(icot_tensor_free(engine, again));
+    assert_int_equal(live_bytes(), before); /* not packed a second time */
     assert_ok(icot_tensor_fill(engine, weight, 3.0));
     ASSERT_VALUES(engine, apply_two(engine, "linear", x, weight), 3.0f);
-    assert_ok(icot_tensor_write(engine, weight, (float[]){4}, 1));
-    ASSERT_VALUES(engine, apply_two(engine, "linear", x, weight), 4.0f);
+    assert_ok(icot_tensor_write(engine, weight, &fine, 1));
+    ASSERT_VALUES(engine, apply_two(engine, "linear", x, weight), 1.0f);
+    assert_ok(icot_set_precision(engine, "float32"));
+    ASSERT_VALUES(engine, apply_two(engine, "linear", x, weight), fine);
     icot_engine_free(engine);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products_of_all_shapes),
-        cmocka_unit_test(test_empty_products),
         cmocka_unit_test(test_rounding),
         cmocka_unit_test(test_gelu),
-        cmocka_unit_test(test_weight_is_rounded_anew),
+        cmocka_unit_test(test_weight_is_packed_anew),
         cmocka_unit_test(test_precision_of_an_engine),
-        cmocka_unit_test(test_no_memory),
     };
     if (cpu_bf16_check()) { /* counted as skipped, with the reason */
         const int n = sizeof tests / sizeof *tests;

@@ -28,25 +28,6 @@ int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float
     return ICOT_OK;
 }
 
-int factor_of_weight(const backend *kernels, const tensor *weight, factor *out)
-{
-    /* not of a part, nor of what an operator made */
-    const bool kept = kernels->round && tensor_fills_storage(weight) && weight->node < 0;
-    void **rounded = &weight->storage->rounded;
-    if (kept && *rounded) {
-        *out = (factor){.data = *rounded};
-        return ICOT_OK;
-    }
-    if (factor_of(kernels, weight->shape[0], weight->shape[1], tensor_floats(weight), out)) {
-        return ICOT_FAILED;
-    }
-    if (kept) {
-        *rounded = out->own;
-        out->own = NULL;
-    }
-    return ICOT_OK;
-}
-
 void *factor_row(const backend *kernels, const factor *f, int64_t columns, int64_t row)
 {
     return (char *)f->data + (size_t)(row * columns) * kernels->factor_bytes;
@@ -56,4 +37,69 @@ void factor_done(const backend *kernels, factor *f)
 {
     kernels->memory->release(f->own);
     *f = (factor){0};
+}
+
+/* ---- Right factors --------------------------------------------------------------------------- */
+
+/* Of a weight that is used again and again, packing is worth it for any number of rows. */
+enum { MANY_ROWS = 1 << 20 };
+
+static int pack(const backend *kernels, bool transpose_a, int64_t m, right_factor b, packed *out)
+{
+    *out = (packed){.b = b};
+    return kernels->pack(transpose_a, m, &out->b);
+}
+
+static right_factor right_of(const tensor *weight, bool transpose)
+{
+    return (right_factor){.transpose = transpose,
+                          .rows = weight->shape[0],
+                          .columns = weight->shape[1],
+                          .data = tensor_floats(weight)};
+}
+
+int packed_weight(const node *n, const tensor *weight, int64_t rows, packed *out)
+{
+    /* not of a part, nor of what an operator made */
+    const bool lasts = tensor_fills_storage(weight) && weight->node < 0;
+    const bool keep = lasts && !n->engine->grad_enabled;
+    void **kept = &weight->storage->packed;
+    if (lasts && *kept) {
+        *out = (packed){.b = right_of(weight, true), .kept = true};
+        out->b.packed = *kept;
+        return ICOT_OK;
+    }
+    if (pack(kernels(n), false, keep ? MANY_ROWS : rows, right_of(weight, true), out)) {
+        return ICOT_FAILED;
+    }
+    if (keep) {
+        *kept = out->b.packed;
+        out->kept = true;
+    }
+    return ICOT_OK;
+}
+
+int packed_weight_backward(const node *n, const tensor *weight, int64_t rows, packed *out)
+{
+    return pack(kernels(n), false, rows, right_of(weight, false), out);
+}
+
+int packed_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns, const float *x,
+                packed *out)
+{
+    const right_factor b = {.rows = rows, .columns = columns, .data = x};
+    return pack(kernels, true, m, b, out);
+}
+
+int packed_factor_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns,
+                       const factor *x, packed *out)
+{
+    const right_factor b = {.is_factor = true, .rows = rows, .columns = columns, .data = x->data};
+    return pack(kernels, true, m, b, out);
+}
+
+void packed_done(const backend *kernels, packed *p)
+{
+    if (!p->kept) kernels->memory->release(p->b.packed);
+    *p = (packed){0};
 }

@@ -1,11 +1,13 @@
 /*
- * Factors of matrix products, in the form in which the backend takes them: float32 as it is, or
- * rounded into memory of its own. A weight's rounded form is kept beside it until it changes.
+ * Factors of matrix products, in the form in which the backend takes them: the left one float32 as
+ * it is, or rounded into memory of its own; the right one packed.
  */
 #ifndef ICOT_AUTOGRAD_OPERATORS_FACTOR_H
 #define ICOT_AUTOGRAD_OPERATORS_FACTOR_H
 
 #include "autograd/operator.h"
+
+/* ---- Left factors ---- */
 
 typedef struct factor {
     void *data; /* elements of backend->factor_bytes each, row-major, without gaps */
@@ -15,9 +17,6 @@ typedef struct factor {
 /* A factor from float32 numbers (rows, columns); it may stand on them. */
 int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float *x, factor *out);
 
-/* A factor from a whole tensor of two dimensions that is read more often than it is written. */
-int factor_of_weight(const backend *kernels, const tensor *weight, factor *out);
-
 /* Memory for a factor (rows, columns) that a kernel will fill; the rows behind it are cleared. */
 int factor_new(const backend *kernels, int64_t rows, int64_t columns, factor *out);
 
@@ -25,5 +24,27 @@ int factor_new(const backend *kernels, int64_t rows, int64_t columns, factor *ou
 void *factor_row(const backend *kernels, const factor *f, int64_t columns, int64_t row);
 
 void factor_done(const backend *kernels, factor *f); /* also for one that is all zeros */
+
+/* ---- Right factors ---- */
+
+typedef struct packed {
+    right_factor b;
+    bool kept; /* lies beside a weight, which frees it */
+} packed;
+
+/* A weight (out, in), for x·weightᵀ of so many rows. Where no gradient is wanted, as in decoding,
+ * the packed form is kept beside it until it changes: it will be read again. */
+int packed_weight(const node *n, const tensor *weight, int64_t rows, packed *out);
+
+/* The same weight for dy·weight, of so many rows. */
+int packed_weight_backward(const node *n, const tensor *weight, int64_t rows, packed *out);
+
+/* x (rows, columns), for aᵀ·x (m, columns), the sum over the rows of both. */
+int packed_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns, const float *x,
+                packed *out);
+int packed_factor_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns,
+                       const factor *x, packed *out);
+
+void packed_done(const backend *kernels, packed *p); /* also for one that is all zeros */
 
 #endif

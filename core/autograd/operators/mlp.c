@@ -58,7 +58,7 @@ static int64_t chunk_rows(mlp_shape s, int64_t first)
 }
 
 /* u = x·fcᵀ + fc bias, for a chunk of rows from `first` */
-static int first_layer(node *n, mlp_shape s, const factor *weight, int64_t first)
+static int first_layer(node *n, mlp_shape s, const packed *fc, int64_t first)
 {
     const backend *k = kernels(n);
     int64_t rows = chunk_rows(s, first);
@@ -66,20 +66,19 @@ static int first_layer(node *n, mlp_shape s, const factor *weight, int64_t first
     if (factor_of(k, rows, s.width, tensor_floats(n->inputs[X]) + first * s.width, &x)) {
         return ICOT_FAILED;
     }
-    int status = k->matmul(false, true, rows, s.hidden, s.width, x.data, s.width, weight->data,
-                           s.width, tensor_floats(n->inputs[FC_BIAS]), false,
-                           tensor_floats(n->saved[0]) + first * s.hidden, s.hidden);
+    int status = k->matmul(false, rows, x.data, &fc->b, tensor_floats(n->inputs[FC_BIAS]), false,
+                           tensor_floats(n->saved[0]) + first * s.hidden);
     factor_done(k, &x);
     return status;
 }
 
 /* y = gelu(u)·projᵀ + proj bias + residual; h is memory for a chunk of gelu(u) */
-static int second_layer(node *n, mlp_shape s, const factor *weight, const factor *h, int64_t first)
+static int second_layer(node *n, mlp_shape s, const packed *proj, const factor *h, int64_t first)
 {
     int64_t rows = chunk_rows(s, first);
     kernels(n)->gelu_factor(rows * s.hidden, tensor_floats(n->saved[0]) + first * s.hidden,
                             h->data);
-    return multiply_onto_residual(n, RESIDUAL, first, rows, s.hidden, h, weight,
+    return multiply_onto_residual(n, RESIDUAL, first, rows, h, proj,
                                   tensor_floats(n->inputs[PROJ_BIAS]));
 }
 
@@ -87,11 +86,12 @@ static int mlp_forward(node *n)
 {
     const backend *k = kernels(n);
     mlp_shape s = mlp_shape_of(n);
-    factor fc = {0}, proj = {0}, h = {0};
+    packed fc = {0}, proj = {0};
+    factor h = {0};
     int status = ICOT_FAILED;
-    if (factor_of_weight(k, n->inputs[FC_WEIGHT], &fc)) goto done;
-    if (factor_of_weight(k, n->inputs[PROJ_WEIGHT], &proj)) goto done;
-    if (factor_new(k, CHUNK, s.hidden, &h)) goto done;
+    if (packed_weight(n, n->inputs[FC_WEIGHT], s.rows, &fc)) goto done;
+    if (packed_weight(n, n->inputs[PROJ_WEIGHT], s.rows, &proj)) goto done;
+    if (factor_new(k, s.rows < CHUNK ? s.rows : CHUNK, s.hidden, &h)) goto done;
     for (int64_t first = 0; first < s.rows; first += CHUNK) {
         if (first_layer(n, s, &fc, first) || second_layer(n, s, &proj, &h, first)) goto done;
     }
@@ -99,8 +99,8 @@ static int mlp_forward(node *n)
 
 done:
     factor_done(k, &h);
-    factor_done(k, &proj);
-    factor_done(k, &fc);
+    packed_done(k, &proj);
+    packed_done(k, &fc);
     return status;
 }
 
@@ -108,13 +108,13 @@ done:
 static int mlp_forward_saved(node *n)
 {
     mlp_shape s = mlp_shape_of(n);
-    factor fc;
-    if (factor_of_weight(kernels(n), n->inputs[FC_WEIGHT], &fc)) return ICOT_FAILED;
+    packed fc;
+    if (packed_weight(n, n->inputs[FC_WEIGHT], s.rows, &fc)) return ICOT_FAILED;
     int status = ICOT_OK;
     for (int64_t first = 0; first < s.rows && !status; first += CHUNK) {
         status = first_layer(n, s, &fc, first);
     }
-    factor_done(kernels(n), &fc);
+    packed_done(kernels(n), &fc);
     return status;
 }
 
@@ -130,7 +130,7 @@ typedef struct mlp_factors {
  * dh = dy·proj and from it h and du, so many rows at a time that dh stays in the cache; `sums`
  * gets the sums of du over the rows.
  */
-static int gradient_of_hidden(node *n, mlp_shape s, const factor *proj, mlp_factors *f, float *sums)
+static int gradient_of_hidden(node *n, mlp_shape s, const packed *proj, mlp_factors *f, float *sums)
 {
     const backend *k = kernels(n);
     void *block;
@@ -139,8 +139,8 @@ static int gradient_of_hidden(node *n, mlp_shape s, const factor *proj, mlp_fact
     for (int64_t row = 0; row < s.rows && !status; row += CHUNK) {
         int64_t rows = chunk_rows(s, row);
         status =
-            k->matmul(false, false, rows, s.hidden, s.width, factor_row(k, &f->dy, s.width, row),
-                      s.width, proj->data, s.hidden, NULL, false, block, s.hidden) ||
+            k->matmul(false, rows, factor_row(k, &f->dy, s.width, row), &proj->b, NULL, false,
+                      block) ||
             k->gelu_factor_backward(rows, s.hidden, tensor_floats(n->saved[0]) + row * s.hidden,
                                     block, factor_row(k, &f->h, s.hidden, row),
                                     factor_row(k, &f->du, s.hidden, row), row > 0, sums);
@@ -155,10 +155,13 @@ static int second_layer_backward(node *n, mlp_shape s, const tensor *grad, const
     const backend *k = kernels(n);
     grad_target dweight, dbias;
     if (grad_of_input(n, PROJ_WEIGHT, &dweight)) return ICOT_FAILED;
-    if (dweight.data &&
-        k->matmul(true, false, s.width, s.hidden, s.rows, f->dy.data, s.width, f->h.data, s.hidden,
-                  NULL, dweight.accumulate, dweight.data, s.hidden)) {
-        return ICOT_FAILED;
+    if (dweight.data) {
+        packed h;
+        if (packed_factor_rows(k, s.width, s.rows, s.hidden, &f->h, &h)) return ICOT_FAILED;
+        int status =
+            k->matmul(true, s.width, f->dy.data, &h.b, NULL, dweight.accumulate, dweight.data);
+        packed_done(k, &h);
+        if (status) return ICOT_FAILED;
     }
     if (grad_of_input(n, PROJ_BIAS, &dbias)) return ICOT_FAILED;
     if (dbias.data) {
@@ -171,32 +174,28 @@ static int second_layer_backward(node *n, mlp_shape s, const tensor *grad, const
 static int first_layer_backward(node *n, mlp_shape s, const mlp_factors *f, const float *sums)
 {
     const backend *k = kernels(n);
-    int64_t R = s.rows, C = s.width, F = s.hidden;
     int status = ICOT_FAILED;
     grad_target dx, dweight, dbias;
-    factor x = {0}, weight = {0};
+    packed x = {0}, fc = {0};
     if (grad_of_input(n, X, &dx) || grad_of_input(n, FC_WEIGHT, &dweight)) goto done;
     if (grad_of_input(n, FC_BIAS, &dbias)) goto done;
-    if (dbias.data) k->affine(F, 1.0, 0.0, sums, dbias.accumulate, dbias.data);
+    if (dbias.data) k->affine(s.hidden, 1.0, 0.0, sums, dbias.accumulate, dbias.data);
     if (dweight.data) {
-        if (factor_of(k, R, C, tensor_floats(n->inputs[X]), &x)) goto done;
-        if (k->matmul(true, false, F, C, R, f->du.data, F, x.data, C, NULL, dweight.accumulate,
-                      dweight.data, C)) {
+        const float *inputs = tensor_floats(n->inputs[X]);
+        if (packed_rows(k, s.hidden, s.rows, s.width, inputs, &x)) goto done;
+        if (k->matmul(true, s.hidden, f->du.data, &x.b, NULL, dweight.accumulate, dweight.data)) {
             goto done;
         }
     }
     if (dx.data) {
-        if (factor_of_weight(k, n->inputs[FC_WEIGHT], &weight)) goto done;
-        if (k->matmul(false, false, R, C, F, f->du.data, F, weight.data, C, NULL, dx.accumulate,
-                      dx.data, C)) {
-            goto done;
-        }
+        if (packed_weight_backward(n, n->inputs[FC_WEIGHT], s.rows, &fc)) goto done;
+        if (k->matmul(false, s.rows, f->du.data, &fc.b, NULL, dx.accumulate, dx.data)) goto done;
     }
     status = ICOT_OK;
 
 done:
-    factor_done(k, &weight);
-    factor_done(k, &x);
+    packed_done(k, &fc);
+    packed_done(k, &x);
     return status;
 }
 
@@ -205,20 +204,20 @@ static int mlp_backward(node *n, tensor *grad)
     const backend *k = kernels(n);
     mlp_shape s = mlp_shape_of(n);
     mlp_factors f = {0};
-    factor proj = {0};
+    packed proj = {0};
     void *sums = NULL;
     int status = ICOT_FAILED;
     if (k->memory->allocate((size_t)s.hidden * sizeof(float), &sums)) goto done;
     if (k->memory->clear(sums, (size_t)s.hidden * sizeof(float))) goto done;
     if (factor_of(k, s.rows, s.width, tensor_floats(grad), &f.dy)) goto done;
     if (factor_new(k, s.rows, s.hidden, &f.h) || factor_new(k, s.rows, s.hidden, &f.du)) goto done;
-    if (factor_of_weight(k, n->inputs[PROJ_WEIGHT], &proj)) goto done;
+    if (packed_weight_backward(n, n->inputs[PROJ_WEIGHT], s.rows, &proj)) goto done;
     if (gradient_of_hidden(n, s, &proj, &f, sums)) goto done;
     if (second_layer_backward(n, s, grad, &f) || first_layer_backward(n, s, &f, sums)) goto done;
     status = n->n_inputs > RESIDUAL ? grad_hand_on(n, RESIDUAL, grad) : ICOT_OK;
 
 done:
-    factor_done(k, &proj);
+    packed_done(k, &proj);
     factor_done(k, &f.du);
     factor_done(k, &f.h);
     factor_done(k, &f.dy);

@@ -69,18 +69,17 @@ typedef struct stored {
 static int multiply(const node *n, stored a, stored b, bool accumulate, float *c)
 {
     const backend *k = kernels(n);
-    const int64_t rows = a.transposed ? a.columns : a.rows,
-                  inner = a.transposed ? a.rows : a.columns;
-    const int64_t columns = b.transposed ? b.rows : b.columns;
-    factor left = {0}, right = {0};
+    const int64_t rows = a.transposed ? a.columns : a.rows;
+    right_factor right = {
+        .transpose = b.transposed, .rows = b.rows, .columns = b.columns, .data = b.data};
+    factor left = {0};
     int status = ICOT_FAILED;
     if (factor_of(k, a.rows, a.columns, a.data, &left)) goto done;
-    if (factor_of(k, b.rows, b.columns, b.data, &right)) goto done;
-    status = k->matmul(a.transposed, b.transposed, rows, columns, inner, left.data, a.columns,
-                       right.data, b.columns, NULL, accumulate, c, columns);
+    if (k->pack(a.transposed, rows, &right)) goto done;
+    status = k->matmul(a.transposed, rows, left.data, &right, NULL, accumulate, c);
 
 done:
-    factor_done(k, &right);
+    k->memory->release(right.packed);
     factor_done(k, &left);
     return status;
 }
@@ -158,14 +157,15 @@ static int linear_forward(node *n)
     const tensor *weight = n->inputs[LINEAR_WEIGHT];
     int64_t rows = tensor_rows(n->inputs[LINEAR_X]), in = weight->shape[1];
     const float *bias = n->n_inputs > LINEAR_BIAS ? tensor_floats(n->inputs[LINEAR_BIAS]) : NULL;
-    factor x = {0}, w = {0};
+    factor x = {0};
+    packed w = {0};
     int status = ICOT_FAILED;
     if (factor_of(k, rows, in, tensor_floats(n->inputs[LINEAR_X]), &x)) goto done;
-    if (factor_of_weight(k, weight, &w)) goto done;
-    status = multiply_onto_residual(n, LINEAR_RESIDUAL, 0, rows, in, &x, &w, bias);
+    if (packed_weight(n, weight, rows, &w)) goto done;
+    status = multiply_onto_residual(n, LINEAR_RESIDUAL, 0, rows, &x, &w, bias);
 
 done:
-    factor_done(k, &w);
+    packed_done(k, &w);
     factor_done(k, &x);
     return status;
 }
@@ -174,16 +174,13 @@ done:
 static int linear_input_backward(node *n, int64_t rows, const factor *dy)
 {
     const backend *k = kernels(n);
-    const tensor *weight = n->inputs[LINEAR_WEIGHT];
-    int64_t out = weight->shape[0], in = weight->shape[1];
     grad_target dx;
-    factor w;
+    packed w;
     if (grad_of_input(n, LINEAR_X, &dx)) return ICOT_FAILED;
     if (!dx.data) return ICOT_OK;
-    if (factor_of_weight(k, weight, &w)) return ICOT_FAILED;
-    int status = k->matmul(false, false, rows, in, out, dy->data, out, w.data, in, NULL,
-                           dx.accumulate, dx.data, in);
-    factor_done(k, &w);
+    if (packed_weight_backward(n, n->inputs[LINEAR_WEIGHT], rows, &w)) return ICOT_FAILED;
+    int status = k->matmul(false, rows, dy->data, &w.b, NULL, dx.accumulate, dx.data);
+    packed_done(k, &w);
     return status;
 }
 
@@ -193,13 +190,12 @@ static int linear_weight_backward(node *n, int64_t rows, const factor *dy)
     const backend *k = kernels(n);
     int64_t out = n->inputs[LINEAR_WEIGHT]->shape[0], in = n->inputs[LINEAR_WEIGHT]->shape[1];
     grad_target dweight;
-    factor x;
+    packed x;
     if (grad_of_input(n, LINEAR_WEIGHT, &dweight)) return ICOT_FAILED;
     if (!dweight.data) return ICOT_OK;
-    if (factor_of(k, rows, in, tensor_floats(n->inputs[LINEAR_X]), &x)) return ICOT_FAILED;
-    int status = k->matmul(true, false, out, in, rows, dy->data, out, x.data, in, NULL,
-                           dweight.accumulate, dweight.data, in);
-    factor_done(k, &x);
+    if (packed_rows(k, out, rows, in, tensor_floats(n->inputs[LINEAR_X]), &x)) return ICOT_FAILED;
+    int status = k->matmul(true, out, dy->data, &x.b, NULL, dweight.accumulate, dweight.data);
+    packed_done(k, &x);
     return status;
 }
 

@@ -11,14 +11,13 @@ int residual_check(const node *n, int which, const shape *output)
                 shape_text(&given), shape_text(output));
 }
 
-int multiply_onto_residual(node *n, int which, int64_t first, int64_t rows, int64_t in,
-                           const factor *x, const factor *weight, const float *bias)
+int multiply_onto_residual(node *n, int which, int64_t first, int64_t rows, const factor *x,
+                           const packed *weight, const float *bias)
 {
     const backend *k = kernels(n);
     const int64_t out = n->output->shape[n->output->ndim - 1];
     float *y = tensor_floats(n->output) + first * out;
     const bool onto = n->n_inputs > which;
     if (onto) k->add_bias(rows, out, tensor_floats(n->inputs[which]) + first * out, bias, y);
-    return k->matmul(false, true, rows, out, in, x->data, in, weight->data, in, onto ? NULL : bias,
-                     onto, y, out);
+    return k->matmul(false, rows, x->data, &weight->b, onto ? NULL : bias, onto, y);
 }

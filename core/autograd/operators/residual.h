@@ -7,9 +7,9 @@
 /* Input `which` is the residual, if there is one: it must have the shape of the output. */
 int residual_check(const node *n, int which, const shape *output);
 
-/* Rows `first` to first + rows of the node's output, (…, out): x (rows, in) and weight (out, in)
- * are factors, bias may be NULL where there is no residual. */
-int multiply_onto_residual(node *n, int which, int64_t first, int64_t rows, int64_t in,
-                           const factor *x, const factor *weight, const float *bias);
+/* Rows `first` to first + rows of the node's output, (…, out): x (rows, in) is a factor, bias may
+ * be NULL where there is no residual. */
+int multiply_onto_residual(node *n, int which, int64_t first, int64_t rows, const factor *x,
+                           const packed *weight, const float *bias);
 
 #endif

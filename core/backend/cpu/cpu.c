@@ -1,8 +1,7 @@
 /* The CPU backend: its memory, and the kernels of the best instruction set that this CPU has. */
 #include "backend/backend.h"
 #include "backend/cpu/matmul.h"
-#include "backend/cpu/matmul_bf16.h"
-#include "backend/cpu/pieces.h"
+#include "backend/cpu/packing.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -35,6 +34,7 @@ void cpu_table_generic(backend *table);
 void cpu_table_avx2(backend *table);
 void cpu_table_avx512(backend *table);
 void round_bf16(int64_t n, const float *x, void *factor);
+int pack_bf16(bool transpose_a, int64_t m, right_factor *b);
 void gelu_factor_bf16(int64_t n, const float *x, void *y);
 int gelu_factor_backward_bf16(int64_t rows, int64_t columns, const float *x, const float *dy,
                               void *y, void *dx, bool accumulate, float *sums);
@@ -75,8 +75,9 @@ static void choose_kernels(void)
     bf16_table = table;
 #ifdef __x86_64__
     bf16_table.factor_bytes = sizeof(uint16_t);
-    bf16_table.factor_rows = SMALL_PIECE;
+    bf16_table.factor_rows = SUMMED_ROWS;
     bf16_table.round = round_bf16;
+    bf16_table.pack = pack_bf16;
     bf16_table.gelu_factor = gelu_factor_bf16;
     bf16_table.gelu_factor_backward = gelu_factor_backward_bf16;
     bf16_table.matmul = cpu_matmul_bf16;

@@ -2,7 +2,7 @@
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/onednn_loader.h"
-#include "backend/cpu/pieces.h"
+#include "backend/cpu/packing.h"
 #include "base/error.h"
 #include "icot.h"
 
@@ -10,109 +10,134 @@
 
 #include <cblas.h>
 
+/* The product as oneDNN knows it. */
+static onednn_product product_of(bool transpose_a, int64_t m, const right_factor *b,
+                                 const float *bias, bool accumulate)
+{
+    return (onednn_product){.transpose_a = transpose_a,
+                            .accumulate = accumulate,
+                            .m = m,
+                            .n = right_columns(b),
+                            .k = right_rows(b),
+                            .bias = bias};
+}
+
 /* c = bias in every row, or 0 */
-static void fill(int64_t m, int64_t n, const float *bias, float *c, int64_t ldc)
+static void fill(int64_t m, int64_t n, const float *bias, float *c)
 {
 #pragma omp parallel for schedule(static) if (m * n > PARALLEL_ELEMENTS)
     for (int64_t i = 0; i < m; i++) {
         if (bias)
-            memcpy(c + i * ldc, bias, (size_t)n * sizeof *c);
+            memcpy(c + i * n, bias, (size_t)n * sizeof *c);
         else
-            memset(c + i * ldc, 0, (size_t)n * sizeof *c);
+            memset(c + i * n, 0, (size_t)n * sizeof *c);
     }
 }
 
-/* One row, as in decoding one example: to multiply matrices b would be copied first. */
-static void row_times_matrix(const onednn_product *p, const float *a, const float *b, float *c)
+/* Nothing to multiply, or an empty sum. */
+static bool is_trivial(const onednn_product *p, float *c)
 {
-    const int64_t rows = p->transpose_b ? p->n : p->k, columns = p->transpose_b ? p->k : p->n;
-    cblas_sgemv(CblasRowMajor, p->transpose_b ? CblasNoTrans : CblasTrans, (blasint)rows,
-                (blasint)columns, 1.0f, b, (blasint)p->ldb, a, 1, p->accumulate ? 1.0f : 0.0f, c,
+    if (p->m == 0 || p->n == 0) return true;
+    if (p->k > 0) return false;
+    if (p->bias || !p->accumulate) fill(p->m, p->n, p->bias, c);
+    return true;
+}
+
+static int refused(const onednn_product *p)
+{
+    return fail("matmul: oneDNN cannot multiply (%lld,%lld) x (%lld,%lld)", (long long)p->m,
+                (long long)p->k, (long long)p->k, (long long)p->n);
+}
+
+/* ---- float32 --------------------------------------------------------------------------------- */
+
+/* One row, as in decoding one example: to multiply matrices b would be copied first. */
+static void row_times_matrix(const onednn_product *p, const float *a, bool transpose_b,
+                             const float *b, float *c)
+{
+    const int64_t rows = transpose_b ? p->n : p->k, columns = transpose_b ? p->k : p->n;
+    cblas_sgemv(CblasRowMajor, transpose_b ? CblasNoTrans : CblasTrans, (blasint)rows,
+                (blasint)columns, 1.0f, b, (blasint)columns, a, 1, p->accumulate ? 1.0f : 0.0f, c,
                 1);
 }
 
-static void blas(const onednn_product *p, const float *a, const float *b, float *c)
-{
-    if (p->m == 1 && !p->transpose_a) {
-        row_times_matrix(p, a, b, c);
-        return;
-    }
-    cblas_sgemm(CblasRowMajor, p->transpose_a ? CblasTrans : CblasNoTrans,
-                p->transpose_b ? CblasTrans : CblasNoTrans, (blasint)p->m, (blasint)p->n,
-                (blasint)p->k, 1.0f, a, (blasint)p->lda, b, (blasint)p->ldb,
-                p->accumulate ? 1.0f : 0.0f, c, (blasint)p->ldc);
-}
-
-/* OpenBLAS, onto the bias if there is one. */
-static void multiply_by_blas(onednn_product p, const float *a, const float *b, float *c)
+/* Of b as it lies; its data may begin further on than those of the factor. */
+static void multiply_by_blas(onednn_product p, const float *a, bool transpose_b, const float *b,
+                             float *c)
 {
     if (p.bias) {
-        fill(p.m, p.n, p.bias, c, p.ldc);
+        fill(p.m, p.n, p.bias, c);
         p.accumulate = true;
     }
-    blas(&p, a, b, c);
-}
-
-/*
- * Whether oneDNN is the faster one: with small weights (it packs less), as long as there are rows
- * enough for its pieces. Measured on AVX-512: 1.2 to 1.5 times as fast with widths of 128, 1.05 to
- * 1.3 times with 256, and from 768 on OpenBLAS is. What is chosen depends on the shape alone.
- */
-static bool suits_onednn(const onednn_product *p)
-{
-    enum { LARGEST_WEIGHT = 256 * 1024 };
-    const int64_t tokens = p->transpose_a ? p->k : p->m, weight = p->transpose_a ? p->m : p->k;
-    return tokens >= SMALL_PIECE && weight * p->n <= LARGEST_WEIGHT && weight >= 16 && p->n >= 16;
-}
-
-/* Whole pieces by oneDNN; what is left over, or all if oneDNN refuses, by OpenBLAS. */
-static void multiply_by_both(onednn_product p, const float *a, const float *b, float *c)
-{
-    int64_t done;
-    if (!p.transpose_a) {
-        multiply_pieces(ONEDNN_FLOAT32, p, a, b, c, &done);
-        p.m -= done;
-        if (p.m > 0) multiply_by_blas(p, a + done * p.lda, b, c + done * p.ldc);
+    if (p.m == 1 && !p.transpose_a) {
+        row_times_matrix(&p, a, transpose_b, b, c);
         return;
     }
-    const int64_t k = p.k;
-    p.k = done = k / SMALL_PIECE * SMALL_PIECE;
-    if (onednn_load()(ONEDNN_FLOAT32, &p, a, b, c)) {
-        p.k = k;
-        multiply_by_blas(p, a, b, c);
-    } else if (k > done) {
-        p.k = k - done, p.accumulate = true;
-        blas(&p, a + done * p.lda, b + (p.transpose_b ? done : done * p.ldb), c);
-    }
+    cblas_sgemm(CblasRowMajor, p.transpose_a ? CblasTrans : CblasNoTrans,
+                transpose_b ? CblasTrans : CblasNoTrans, (blasint)p.m, (blasint)p.n, (blasint)p.k,
+                1.0f, a, (blasint)(p.transpose_a ? p.m : p.k), b,
+                (blasint)(transpose_b ? p.k : p.n), p.accumulate ? 1.0f : 0.0f, c, (blasint)p.n);
 }
 
-int cpu_matmul(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const void *a,
-               int64_t lda, const void *b, int64_t ldb, const float *bias, bool accumulate,
-               float *c, int64_t ldc)
+/* Sums over tokens: whole SUMMED_ROWS were packed, the rest goes on top. */
+static int sum_by_both(onednn_product p, const float *a, const right_factor *b, float *c)
 {
-    const onednn_product p = {.transpose_a = transpose_a,
-                              .transpose_b = transpose_b,
-                              .accumulate = accumulate,
-                              .m = m,
-                              .n = n,
-                              .k = k,
-                              .lda = lda,
-                              .ldb = ldb,
-                              .ldc = ldc,
-                              .bias = bias};
-    if (m == 0 || n == 0) return ICOT_OK;
-    if (k == 0) { /* an empty sum; BLAS may leave c as it is */
-        if (bias || !accumulate) fill(m, n, bias, c, ldc);
+    const float *plain = b->data;
+    const int64_t k = p.k, done = k / SUMMED_ROWS * SUMMED_ROWS;
+    p.k = done;
+    if (multiply_packed(ONEDNN_FLOAT32, p, a, b->packed, c)) return refused(&p);
+    if (k == done) return ICOT_OK;
+    p.k = k - done, p.accumulate = true, p.bias = NULL;
+    multiply_by_blas(p, a + done * p.m, false, plain + done * p.n, c);
+    return ICOT_OK;
+}
+
+int cpu_matmul(bool transpose_a, int64_t m, const void *a, const right_factor *b, const float *bias,
+               bool accumulate, float *c)
+{
+    const onednn_product p = product_of(transpose_a, m, b, bias, accumulate);
+    if (is_trivial(&p, c)) return ICOT_OK;
+    if (!b->packed) {
+        multiply_by_blas(p, a, b->transpose, b->data, c);
         return ICOT_OK;
     }
-    if (suits_onednn(&p) && onednn_load())
-        multiply_by_both(p, a, b, c);
-    else
-        multiply_by_blas(p, a, b, c);
-    return ICOT_OK;
+    if (transpose_a) return sum_by_both(p, a, b, c);
+    return multiply_packed(ONEDNN_FLOAT32, p, a, b->packed, c) ? refused(&p) : ICOT_OK;
 }
 
 const char *icot_blas_version(void)
 {
     return openblas_get_config();
+}
+
+/* ---- bfloat16 -------------------------------------------------------------------------------- */
+
+int cpu_bf16_check(void)
+{
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx512bf16")) {
+        return fail("bf16: this CPU has no bfloat16 instructions (AVX512_BF16)");
+    }
+    if (!onednn_load()) {
+        return fail(
+            "bf16: oneDNN is missing; install libdnnl-dev (or onednn) and build icot again");
+    }
+    if (!onednn_serves(ONEDNN_BFLOAT16)) {
+        return fail("bf16: oneDNN %s does not take packed weights here; 2.6 does",
+                    icot_onednn_version());
+    }
+    return ICOT_OK;
+#else
+    return fail("bf16: only for x86-64 so far");
+#endif
+}
+
+int cpu_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_factor *b,
+                    const float *bias, bool accumulate, float *c)
+{
+    onednn_product p = product_of(transpose_a, m, b, bias, accumulate);
+    if (is_trivial(&p, c)) return ICOT_OK;
+    p.k = packed_depth(ONEDNN_BFLOAT16, transpose_a, m, b);
+    return multiply_packed(ONEDNN_BFLOAT16, p, a, b->packed, c) ? refused(&p) : ICOT_OK;
 }

@@ -1,14 +1,19 @@
-/* Matrix products in float32 on the CPU: the one place that knows OpenBLAS. Where it is there,
- * oneDNN takes the shapes for which it is faster. */
+/* Matrix products on the CPU: the one place that knows OpenBLAS. Where it is there, oneDNN takes
+ * what was packed for it. See `matmul` in backend/backend.h. */
 #ifndef ICOT_BACKEND_CPU_MATMUL_H
 #define ICOT_BACKEND_CPU_MATMUL_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "backend/backend.h"
 
-/* See `matmul` in backend/backend.h. */
-int cpu_matmul(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const void *a,
-               int64_t lda, const void *b, int64_t ldb, const float *bias, bool accumulate,
-               float *c, int64_t ldc);
+int cpu_matmul(bool transpose_a, int64_t m, const void *a, const right_factor *b, const float *bias,
+               bool accumulate, float *c);
+
+/* In bfloat16 with float32 sums: a and b are filled up with rows of zeros to whole SUMMED_ROWS
+ * (packing.h). */
+int cpu_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_factor *b,
+                    const float *bias, bool accumulate, float *c);
+
+/* Whether oneDNN is there and this CPU multiplies bfloat16 itself; fails with what is missing. */
+int cpu_bf16_check(void);
 
 #endif

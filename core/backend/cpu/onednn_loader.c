@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static onednn_matmul_function *matmul;
+static onednn_library found;
+static int is_there, served[2]; /* by onednn_type */
 static char version[40] = "none";
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -35,17 +36,27 @@ static void load(void)
     if (!library) return;
     void (*describe)(int *, int *, int *);
     int major, minor, patch;
-    *(void **)&matmul = dlsym(library, "onednn_matmul");
+    *(void **)&found.takes_tiles = dlsym(library, "onednn_takes_tiles");
+    *(void **)&found.matmul = dlsym(library, "onednn_matmul");
     *(void **)&describe = dlsym(library, "onednn_describe");
-    if (!matmul || !describe) return;
+    if (!found.takes_tiles || !found.matmul || !describe) return;
     describe(&major, &minor, &patch);
     snprintf(version, sizeof version, "%d.%d.%d", major, minor, patch);
+    is_there = 1;
+    served[ONEDNN_FLOAT32] = found.takes_tiles(ONEDNN_FLOAT32);
+    served[ONEDNN_BFLOAT16] = found.takes_tiles(ONEDNN_BFLOAT16);
 }
 
-onednn_matmul_function *onednn_load(void)
+const onednn_library *onednn_load(void)
 {
     pthread_once(&once, load);
-    return matmul;
+    return is_there ? &found : NULL;
+}
+
+int onednn_serves(onednn_type type)
+{
+    pthread_once(&once, load);
+    return served[type];
 }
 
 const char *icot_onednn_version(void)

@@ -4,10 +4,16 @@
 
 #include "backend/cpu/onednn/onednn.h"
 
-typedef int onednn_matmul_function(onednn_type type, const onednn_product *p, const void *a,
-                                   const void *b, float *c);
+typedef struct onednn_library {
+    int (*takes_tiles)(onednn_type type);
+    int (*matmul)(onednn_type type, const onednn_product *p, const void *a, const void *tiles,
+                  float *c);
+} onednn_library;
 
 /* NULL: there is none. Looked for once. */
-onednn_matmul_function *onednn_load(void);
+const onednn_library *onednn_load(void);
+
+/* Whether it is there and multiplies by tiles of this type; found out once. */
+int onednn_serves(onednn_type type);
 
 #endif

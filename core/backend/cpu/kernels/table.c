@@ -11,6 +11,7 @@ void KERNEL(cpu_table)(backend *table)
     table->binary_backward = KERNEL(binary_backward);
     table->strided_copy = KERNEL(strided_copy);
     table->dropout = KERNEL(dropout);
+    table->pack = KERNEL(pack);
     table->gelu_factor = KERNEL(gelu_factor);
     table->gelu_factor_backward = KERNEL(gelu_factor_backward);
     table->add_bias = KERNEL(add_bias);

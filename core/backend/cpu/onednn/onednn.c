@@ -14,8 +14,8 @@
 
 typedef struct product_key {
     onednn_type type;
-    int transpose_a, transpose_b, accumulate, biased;
-    int64_t m, n, k, lda, ldb, ldc;
+    int transpose_a, accumulate, biased;
+    int64_t m, n, k;
 } product_key;
 
 /* A product that was made ready once; making it takes far longer than most products do. */
@@ -48,6 +48,12 @@ static int make_form(memory_form *form, int64_t rows, int64_t columns, dnnl_data
     return dnnl_memory_desc_create_with_strides(form, 2, size, type, strides) != dnnl_success;
 }
 
+static int make_tiled_form(memory_form *form, const dnnl_dims_t size, dnnl_data_type_t type,
+                           dnnl_format_tag_t tiles)
+{
+    return dnnl_memory_desc_create_with_tag(form, 2, size, type, tiles) != dnnl_success;
+}
+
 static void drop_form(memory_form *form)
 {
     dnnl_memory_desc_destroy(*form);
@@ -76,6 +82,12 @@ static int make_form(memory_form *form, int64_t rows, int64_t columns, dnnl_data
     return dnnl_memory_desc_init_by_strides(form, 2, size, type, strides) != dnnl_success;
 }
 
+static int make_tiled_form(memory_form *form, const dnnl_dims_t size, dnnl_data_type_t type,
+                           dnnl_format_tag_t tiles)
+{
+    return dnnl_memory_desc_init_by_tag(form, 2, size, type, tiles) != dnnl_success;
+}
+
 static void drop_form(memory_form *form)
 {
     (void)form;
@@ -99,19 +111,27 @@ static int add_to_result(dnnl_post_ops_t after)
 
 /* ---- Making a product ready ------------------------------------------------------------------ */
 
-/* a (m,k) and b (k,n) as they lie, c (m,n) and bias (1,n); returns how many were made. */
+/* a (m,k) as it lies, b (k,n) in tiles, c (m,n) and bias (1,n); returns how many were made. */
 static int make_forms(const product_key *key, memory_form form[FORMS])
 {
-    const dnnl_data_type_t type = key->type == ONEDNN_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
-    const int64_t a_down = key->transpose_a ? 1 : key->lda,
-                  a_across = key->transpose_a ? key->lda : 1;
-    const int64_t b_down = key->transpose_b ? 1 : key->ldb,
-                  b_across = key->transpose_b ? key->ldb : 1;
-    if (make_form(&form[A], key->m, key->k, type, a_down, a_across)) return 0;
-    if (make_form(&form[B], key->k, key->n, type, b_down, b_across)) return 1;
-    if (make_form(&form[C], key->m, key->n, dnnl_f32, key->ldc, 1)) return 2;
+    const int rounded = key->type == ONEDNN_BFLOAT16;
+    const dnnl_data_type_t type = rounded ? dnnl_bf16 : dnnl_f32;
+    const dnnl_format_tag_t tiles = rounded ? dnnl_BA16a64b2a : dnnl_BA16a64b; /* TILE_… */
+    const int64_t down = key->transpose_a ? 1 : key->k, across = key->transpose_a ? key->m : 1;
+    const dnnl_dims_t b = {key->k, key->n};
+    if (make_form(&form[A], key->m, key->k, type, down, across)) return 0;
+    if (make_tiled_form(&form[B], b, type, tiles)) return 1;
+    if (make_form(&form[C], key->m, key->n, dnnl_f32, key->n, 1)) return 2;
     if (make_form(&form[BIAS], 1, key->n, dnnl_f32, key->n, 1)) return 3;
     return FORMS;
+}
+
+/* Its reference kernels take anything, and are slower than all else. */
+static int is_fast(const_dnnl_primitive_desc_t description)
+{
+    const char *kernel = "";
+    dnnl_primitive_desc_query(description, dnnl_query_impl_info_str, 0, &kernel);
+    return strncmp(kernel, "brg", 3) == 0;
 }
 
 static int make_primitive(prepared *made, const memory_form form[FORMS])
@@ -125,7 +145,8 @@ static int make_primitive(prepared *made, const memory_form form[FORMS])
     if (made->key.accumulate && add_to_result(after)) goto done;
     if (dnnl_primitive_attr_set_post_ops(how, after) != dnnl_success) goto done;
     if (describe(&description, form, made->key.biased, how)) goto done;
-    failed = dnnl_primitive_create(&made->primitive, description) != dnnl_success;
+    failed = !is_fast(description) ||
+             dnnl_primitive_create(&made->primitive, description) != dnnl_success;
 
 done:
     if (description) dnnl_primitive_desc_destroy(description);
@@ -209,19 +230,33 @@ static int run(prepared *product, const void *a, const void *b, const float *bia
            dnnl_stream_wait(stream);
 }
 
-int onednn_matmul(onednn_type type, const onednn_product *p, const void *a, const void *b, float *c)
+static product_key key_of(onednn_type type, const onednn_product *p)
 {
     product_key key;
     memset(&key, 0, sizeof key);
     key.type = type;
-    key.transpose_a = p->transpose_a, key.transpose_b = p->transpose_b;
-    key.accumulate = p->accumulate, key.biased = p->bias != NULL;
+    key.transpose_a = p->transpose_a, key.accumulate = p->accumulate, key.biased = p->bias != NULL;
     key.m = p->m, key.n = p->n, key.k = p->k;
-    key.lda = p->lda, key.ldb = p->ldb, key.ldc = p->ldc;
+    return key;
+}
 
+int onednn_takes_tiles(onednn_type type)
+{
+    const onednn_product some = {.m = 16, .n = TILE_COLUMNS, .k = 4 * TILE_ROWS};
+    const product_key key = key_of(type, &some);
+    pthread_mutex_lock(&lock);
+    const int takes = !start_up() && find_or_prepare(&key) != NULL;
+    pthread_mutex_unlock(&lock);
+    return takes;
+}
+
+int onednn_matmul(onednn_type type, const onednn_product *p, const void *a, const void *tiles,
+                  float *c)
+{
+    const product_key key = key_of(type, p);
     pthread_mutex_lock(&lock);
     prepared *product = start_up() ? NULL : find_or_prepare(&key);
-    int failed = !product || run(product, a, b, p->bias, c);
+    int failed = !product || run(product, a, tiles, p->bias, c);
     pthread_mutex_unlock(&lock);
     return failed;
 }

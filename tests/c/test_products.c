@@ -1,0 +1,245 @@
+/* Matrix products of both precisions: against float64 sums over the factors as they are multiplied.
+ */
+#include "support.h"
+
+#include "backend/backend.h"
+#include "backend/cpu/matmul.h"
+#include "base/error.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef struct shape_case {
+    bool transpose_a, transpose_b;
+    int64_t m, n, k;
+} shape_case;
+
+/* To the nearest bfloat16, ties to even, from the bits. */
+static double rounded(float value)
+{
+    uint32_t bits;
+    float result;
+    memcpy(&bits, &value, sizeof bits);
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000;
+    memcpy(&result, &bits, sizeof result);
+    return (double)result;
+}
+
+/* A number as it is multiplied. */
+static double as_factor(const backend *kernels, float value)
+{
+    return kernels->round ? rounded(value) : (double)value;
+}
+
+/* A left factor; its rows are filled up with zeros as the products expect. */
+static void *factor_from(const backend *kernels, int64_t rows, int64_t columns, const float *x)
+{
+    int64_t all = (rows + kernels->factor_rows - 1) / kernels->factor_rows * kernels->factor_rows;
+    void *factor = calloc((size_t)(all * columns) + 1, kernels->factor_bytes);
+    assert_non_null(factor);
+    if (kernels->round) {
+        kernels->round(rows * columns, x, factor);
+    } else {
+        memcpy(factor, x, (size_t)(rows * columns) * sizeof *x);
+    }
+    return factor;
+}
+
+/* b as it comes, float32, or made a factor before. */
+static void right_from(const backend *kernels, shape_case s, bool is_factor, const float *b,
+                       right_factor *out)
+{
+    *out = (right_factor){.transpose = s.transpose_b, .is_factor = is_factor};
+    out->rows = s.transpose_b ? s.n : s.k, out->columns = s.transpose_b ? s.k : s.n;
+    out->data = is_factor ? factor_from(kernels, out->rows, out->columns, b) : (const void *)b;
+    assert_ok(kernels->pack(s.transpose_a, s.m, out));
+}
+
+static void right_done(const backend *kernels, right_factor *b)
+{
+    if (b->is_factor) free((void *)(uintptr_t)b->data);
+    kernels->memory->release(b->packed);
+}
+
+typedef struct product_case {
+    const backend *kernels;
+    shape_case shape;
+    const float *a, *b, *bias, *before; /* bias and before may be NULL */
+} product_case;
+
+static double term(const product_case *p, int64_t i, int64_t j, int64_t l)
+{
+    const shape_case s = p->shape;
+    const float a = p->a[s.transpose_a ? l * s.m + i : i * s.k + l];
+    const float b = p->b[s.transpose_b ? j * s.k + l : l * s.n + j];
+    return as_factor(p->kernels, a) * as_factor(p->kernels, b);
+}
+
+static void check_values(const product_case *p, const float *c)
+{
+    const shape_case s = p->shape;
+    for (int64_t i = 0; i < s.m; i++) {
+        for (int64_t j = 0; j < s.n; j++) {
+            double sum = p->bias     ? (double)p->bias[j]
+                         : p->before ? (double)p->before[i * s.n + j]
+                                     : 0.0;
+            double size = fabs(sum);
+            for (int64_t l = 0; l < s.k; l++) {
+                sum += term(p, i, j, l), size += fabs(term(p, i, j, l));
+            }
+            if (fabs((double)c[i * s.n + j] - sum) > 2e-6 * size) {
+                fail_msg("(%d,%d) %ld x %ld x %ld, onto %d, bias %d: c[%ld,%ld] is %g, expected %g",
+                         s.transpose_a, s.transpose_b, (long)s.m, (long)s.n, (long)s.k,
+                         p->before != NULL, p->bias != NULL, (long)i, (long)j,
+                         (double)c[i * s.n + j], sum);
+            }
+        }
+    }
+}
+
+static void check_product(const backend *kernels, shape_case s, bool accumulate, bool biased)
+{
+    float *a = random_floats(s.m * s.k, 1), *b = random_floats(s.k * s.n, 2);
+    float *c = random_floats(s.m * s.n + 1, 3), *before = random_floats(s.m * s.n + 1, 3);
+    float *bias = random_floats(s.n, 4);
+    void *left =
+        s.transpose_a ? factor_from(kernels, s.k, s.m, a) : factor_from(kernels, s.m, s.k, a);
+    const product_case p = {kernels, s, a, b, biased ? bias : NULL, accumulate ? before : NULL};
+    for (int is_factor = 0; is_factor < 2; is_factor++) {
+        right_factor right;
+        memcpy(c, before, (size_t)(s.m * s.n + 1) * sizeof *c);
+        right_from(kernels, s, is_factor, b, &right);
+        assert_ok(kernels->matmul(s.transpose_a, s.m, left, &right, p.bias, accumulate, c));
+        check_values(&p, c);
+        assert_true(c[s.m * s.n] == before[s.m * s.n]); /* nothing is written behind it */
+        right_done(kernels, &right);
+    }
+    free(a), free(b), free(c), free(before), free(bias), free(left);
+}
+
+/* The backend of a test; without one, for want of bfloat16 or oneDNN, it is skipped. */
+static const backend *kernels_of(void **state)
+{
+    if (!*state) skip();
+    return *state;
+}
+
+static void test_products_of_all_shapes(void **state)
+{
+    const int64_t rows[] = {1, 2, 15, 16, 17, 63, 64, 65, 129, 300, 577};
+    const int64_t widths[][2] = {{1, 1}, {16, 48}, {37, 19}, {100, 130}};
+    for (int transposes = 0; transposes < 4; transposes++) {
+        for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+            for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+                const bool ta = transposes & 1, tb = transposes & 2;
+                const int64_t wide = widths[w][0], deep = widths[w][1];
+                const shape_case s = ta ? (shape_case){ta, tb, wide, deep, rows[r]}
+                                        : (shape_case){ta, tb, rows[r], wide, deep};
+                check_product(kernels_of(state), s, false, false);
+                check_product(kernels_of(state), s, true, false);
+                check_product(kernels_of(state), s, false, true);
+            }
+        }
+    }
+}
+
+static void check_empty(const backend *kernels, int64_t m, int64_t k, const float *bias,
+                        bool accumulate, float *c)
+{
+    static const float nothing[64 * 2] = {0};
+    right_factor b = {.rows = k, .columns = 2, .data = nothing};
+    assert_ok(kernels->pack(false, m, &b));
+    assert_ok(kernels->matmul(false, m, nothing, &b, bias, accumulate, c));
+    kernels->memory->release(b.packed);
+}
+
+static void test_empty_products(void **state)
+{
+    float c[4] = {5, 6, 7, 8};
+    const float bias[2] = {1, 2};
+    check_empty(kernels_of(state), 0, 2, NULL, false, c);
+    assert_true(c[0] == 5);
+    check_empty(kernels_of(state), 2, 0, NULL, true, c);
+    assert_true(c[3] == 8);
+    check_empty(kernels_of(state), 2, 0, bias, false, c);
+    assert_true(c[0] == 1 && c[3] == 2);
+    check_empty(kernels_of(state), 2, 0, NULL, false, c);
+    assert_true(c[0] == 0 && c[3] == 0);
+}
+
+/* The tiles are those that oneDNN is told of, whichever kernels have packed them. */
+static void test_all_instruction_sets_pack_alike(void **state)
+{
+    (void)state;
+    enum { ROWS = 150, COLUMNS = 90 };
+    const kernel_set *sets;
+    const int count = kernel_sets(&sets);
+    float *x = random_floats(ROWS * COLUMNS, 1);
+    for (int way = 0; way < 3; way++) {
+        right_factor b = {.transpose = way == 1, .rows = ROWS, .columns = COLUMNS, .data = x};
+        const bool summed = way == 2;
+        assert_ok(sets[0].table.pack(summed, 200, &b));
+        const int64_t k = summed ? 128 : b.transpose ? COLUMNS : ROWS;
+        const int64_t n = b.transpose ? ROWS : COLUMNS;
+        const size_t bytes = (size_t)((k + 15) / 16 * 16 * ((n + 63) / 64 * 64)) * sizeof(float);
+        for (int s = 1; s < count; s++) {
+            right_factor other = b;
+            assert_ok(sets[s].table.pack(summed, 200, &other));
+            assert_true(!b.packed == !other.packed);
+            if (b.packed) assert_memory_equal(b.packed, other.packed, bytes);
+            sets[s].table.memory->release(other.packed);
+        }
+        sets[0].table.memory->release(b.packed);
+    }
+    free(x);
+}
+
+static void test_no_memory(void **state)
+{
+    const backend *kernels = kernels_of(state);
+    float *x = random_floats(100 * 100, 1);
+    right_factor b = {.rows = 100, .columns = 100, .data = x};
+    assert_ok(kernels->pack(false, 100, &b)); /* oneDNN is loaded */
+    const bool packs = b.packed != NULL;
+    kernels->memory->release(b.packed);
+    const int64_t before = live_bytes();
+    icot_memory_fail_at(1);
+    assert_int_equal(kernels->pack(false, 100, &b) != ICOT_OK, packs);
+    icot_memory_fail_at(0);
+    assert_int_equal(live_bytes(), before);
+    free(x);
+}
+
+static int use_float32(void **state)
+{
+    *state = (void *)(uintptr_t)cpu_backend();
+    return icot_set_threads(3);
+}
+
+static int use_bf16(void **state)
+{
+    const backend *kernels = NULL;
+    *state = cpu_bf16_backend(&kernels) ? NULL : (void *)(uintptr_t)kernels;
+    return icot_set_threads(3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_products_of_all_shapes, use_float32),
+        cmocka_unit_test_setup(test_empty_products, use_float32),
+        cmocka_unit_test_setup(test_no_memory, use_float32),
+        cmocka_unit_test(test_all_instruction_sets_pack_alike),
+        cmocka_unit_test_setup(test_products_of_all_shapes, use_bf16),
+        cmocka_unit_test_setup(test_empty_products, use_bf16),
+        cmocka_unit_test_setup(test_no_memory, use_bf16),
+    };
+    return cmocka_run_group_tests_name("products", tests, NULL, NULL);
+}
