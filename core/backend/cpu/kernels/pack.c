@@ -14,7 +14,10 @@
 #include <immintrin.h>
 #endif
 
-enum { GROUP = 16 }; /* units that are made at a time: the rows of a tile */
+enum {
+    GROUP = 16, /* units that are made at a time: the rows of a tile */
+    AHEAD = 64  /* numbers of a row that are fetched ahead */
+};
 
 typedef struct source {
     const right_factor *b;
@@ -33,11 +36,14 @@ static inline __mmask16 first(int64_t count)
     return (__mmask16)(count >= GROUP ? 0xFFFF : count <= 0 ? 0 : (1u << count) - 1);
 }
 
-/* Sixteen numbers from element `at` on, as bfloat16. */
-static inline __m256i numbers(const right_factor *b, int64_t at, int64_t count)
+/* Sixteen numbers from element `at` on, as bfloat16; those `ahead` of them are fetched. Memory is
+ * not read in a row, and packing took three times as long without that. */
+static inline __m256i numbers(const right_factor *b, int64_t at, int64_t count, int64_t ahead)
 {
     if (b->is_factor) return _mm256_maskz_loadu_epi16(first(count), (const uint16_t *)b->data + at);
-    __m512 x = _mm512_maskz_loadu_ps(first(count), (const float *)b->data + at);
+    const float *from = (const float *)b->data + at;
+    __builtin_prefetch(from + ahead);
+    __m512 x = _mm512_maskz_loadu_ps(first(count), from);
     return (__m256i)_mm512_cvtneps_pbh(x);
 }
 
@@ -46,35 +52,45 @@ static inline void units_along(const right_factor *b, int64_t at, int64_t count,
                                uint32_t units[GROUP])
 {
     __m256i *halves = (__m256i *)(void *)units;
-    _mm256_storeu_si256(halves, numbers(b, at, count));
-    _mm256_storeu_si256(halves + 1, numbers(b, at + GROUP, count - GROUP));
+    _mm256_storeu_si256(halves, numbers(b, at, count, AHEAD));
+    _mm256_storeu_si256(halves + 1, numbers(b, at + GROUP, count - GROUP, AHEAD));
 }
 
 /* From two rows of b, the second of which may be missing. */
 static inline void units_across(const right_factor *b, int64_t at, int64_t rows, int64_t count,
                                 uint32_t units[GROUP])
 {
-    __m512i upper = _mm512_cvtepu16_epi32(numbers(b, at, count)), lower = _mm512_setzero_si512();
-    if (rows > 1) lower = _mm512_cvtepu16_epi32(numbers(b, at + b->columns, count));
+    __m512i upper = _mm512_cvtepu16_epi32(numbers(b, at, count, 2 * b->columns)),
+            lower = _mm512_setzero_si512();
+    if (rows > 1) lower = _mm512_cvtepu16_epi32(numbers(b, at + b->columns, count, 2 * b->columns));
     _mm512_storeu_si512(units, _mm512_or_si512(upper, _mm512_slli_epi32(lower, 16)));
 }
 #else
 enum { PER_UNIT = 1 };
 #define ELEMENT ONEDNN_FLOAT32
 
+static inline void copy_units(const float *from, int64_t count, uint32_t units[GROUP])
+{
+    const size_t bytes = (size_t)(count < GROUP ? count : GROUP) * sizeof *units;
+    memcpy(units, from, bytes);
+    memset((char *)units + bytes, 0, GROUP * sizeof *units - bytes);
+}
+
 static inline void units_along(const right_factor *b, int64_t at, int64_t count,
                                uint32_t units[GROUP])
 {
-    const size_t bytes = (size_t)(count < GROUP ? count : GROUP) * sizeof *units;
-    memcpy(units, (const float *)b->data + at, bytes);
-    memset((char *)units + bytes, 0, GROUP * sizeof *units - bytes);
+    const float *from = (const float *)b->data + at;
+    __builtin_prefetch(from + AHEAD);
+    copy_units(from, count, units);
 }
 
 static inline void units_across(const right_factor *b, int64_t at, int64_t rows, int64_t count,
                                 uint32_t units[GROUP])
 {
+    const float *from = (const float *)b->data + at;
     (void)rows;
-    units_along(b, at, count, units);
+    __builtin_prefetch(from + b->columns);
+    copy_units(from, count, units);
 }
 #endif
 
