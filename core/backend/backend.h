@@ -84,11 +84,15 @@ typedef struct backend {
      * gaps between them; b was made ready with the same transpose_a. */
     int (*matmul)(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                   const float *bias, bool accumulate, float *c);
-    /* gelu(x), a factor */
-    void (*gelu_factor)(int64_t n, const float *x, void *y);
-    /* For x and dy (R,C), dy the gradient of gelu(x): y = gelu(x) and dx, both factors, and the
-     * sums of dx over the rows, which are added to sums (C) if accumulate is set. */
-    int (*gelu_factor_backward)(int64_t rows, int64_t columns, const float *x, const float *dy,
+    /* c = a·op(b) + bias, itself a factor: to keep, in half the memory, what is read but once more
+     */
+    int (*matmul_factor)(int64_t m, const void *a, const right_factor *b, const float *bias,
+                         void *c);
+    /* gelu(x) of a factor, a factor */
+    void (*gelu_factor)(int64_t n, const void *x, void *y);
+    /* For a factor x and dy (R,C), the gradient of gelu(x): y = gelu(x) and dx, both factors, and
+     * the sums of dx over the rows, which are added to sums (C) if accumulate is set. */
+    int (*gelu_factor_backward)(int64_t rows, int64_t columns, const void *x, const float *dy,
                                 void *y, void *dx, bool accumulate, float *sums);
 
     /* ---- pointwise ---- */

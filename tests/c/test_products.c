@@ -104,6 +104,20 @@ static void check_values(const product_case *p, const float *c)
     }
 }
 
+/* The result as a factor: that of matmul, rounded. */
+static void check_factor(const product_case *p, const void *left, const right_factor *right)
+{
+    const int64_t count = p->shape.m * p->shape.n;
+    float *c = random_floats(count, 3);
+    void *got = malloc((size_t)count * p->kernels->factor_bytes);
+    assert_non_null(got);
+    assert_ok(p->kernels->matmul(false, p->shape.m, left, right, p->bias, false, c));
+    assert_ok(p->kernels->matmul_factor(p->shape.m, left, right, p->bias, got));
+    void *expected = factor_from(p->kernels, p->shape.m, p->shape.n, c);
+    assert_memory_equal(got, expected, (size_t)count * p->kernels->factor_bytes);
+    free(c), free(got), free(expected);
+}
+
 static void check_product(const backend *kernels, shape_case s, bool accumulate, bool biased)
 {
     float *a = random_floats(s.m * s.k, 1), *b = random_floats(s.k * s.n, 2);
@@ -119,6 +133,7 @@ static void check_product(const backend *kernels, shape_case s, bool accumulate,
         assert_ok(kernels->matmul(s.transpose_a, s.m, left, &right, p.bias, accumulate, c));
         check_values(&p, c);
         assert_true(c[s.m * s.n] == before[s.m * s.n]); /* nothing is written behind it */
+        if (biased && !s.transpose_a) check_factor(&p, left, &right);
         right_done(kernels, &right);
     }
     free(a), free(b), free(c), free(before), free(bias), free(left);

@@ -4,8 +4,8 @@
  *   mlp  x (…, C), fc weight (F, C), fc bias (F), proj weight (C, F), proj bias (C),
  *        residual (…, C) or none -> (…, C): gelu(x·fcᵀ + fc bias)·projᵀ + proj bias + residual
  *
- * Of what lies between, only u = x·fcᵀ + fc bias is kept; gelu(u) and the gradient of u are made
- * when they are needed, in the form in which they are multiplied.
+ * Of what lies between, only u = x·fcᵀ + fc bias is kept, as a factor; gelu(u) and the gradient of
+ * u are made when they are needed, in the form in which they are multiplied.
  */
 #include "autograd/operators/factor.h"
 #include "autograd/operators/operators.h"
@@ -29,6 +29,20 @@ static bool has_shape(const tensor *t, int ndim, int64_t first, int64_t second)
     return t->ndim == ndim && t->shape[0] == first && (ndim == 1 || t->shape[1] == second);
 }
 
+/* Room for a factor: a tensor of as many bytes, since that is what a tape keeps. */
+static int saved_factor(node *n, int64_t rows, int64_t columns)
+{
+    const int64_t bytes = rows * columns * (int64_t)kernels(n)->factor_bytes;
+    const shape room = {.ndim = 1, .size = {(bytes + 3) / 4}};
+    return tensor_new(n->engine, ICOT_FLOAT32, &room, &n->saved[0]);
+}
+
+/* u from row `first` on */
+static void *hidden_rows(const node *n, mlp_shape s, int64_t first)
+{
+    return (char *)tensor_data(n->saved[0]) + (size_t)(first * s.hidden) * kernels(n)->factor_bytes;
+}
+
 static int mlp_prepare(node *n)
 {
     const tensor *x = n->inputs[X], *fc = n->inputs[FC_WEIGHT], *proj = n->inputs[PROJ_WEIGHT];
@@ -43,8 +57,7 @@ static int mlp_prepare(node *n)
     }
     shape size = tensor_shape(x);
     if (residual_check(n, RESIDUAL, &size)) return ICOT_FAILED;
-    shape between = {.ndim = 2, .size = {mlp_shape_of(n).rows, hidden}};
-    if (tensor_new(n->engine, ICOT_FLOAT32, &between, &n->saved[0])) return ICOT_FAILED;
+    if (saved_factor(n, mlp_shape_of(n).rows, hidden)) return ICOT_FAILED;
     return node_output(n, &size);
 }
 
@@ -66,8 +79,8 @@ static int first_layer(node *n, mlp_shape s, const packed *fc, int64_t first)
     if (factor_of(k, rows, s.width, tensor_floats(n->inputs[X]) + first * s.width, &x)) {
         return ICOT_FAILED;
     }
-    int status = k->matmul(false, rows, x.data, &fc->b, tensor_floats(n->inputs[FC_BIAS]), false,
-                           tensor_floats(n->saved[0]) + first * s.hidden);
+    int status = k->matmul_factor(rows, x.data, &fc->b, tensor_floats(n->inputs[FC_BIAS]),
+                                  hidden_rows(n, s, first));
     factor_done(k, &x);
     return status;
 }
@@ -76,8 +89,7 @@ static int first_layer(node *n, mlp_shape s, const packed *fc, int64_t first)
 static int second_layer(node *n, mlp_shape s, const packed *proj, const factor *h, int64_t first)
 {
     int64_t rows = chunk_rows(s, first);
-    kernels(n)->gelu_factor(rows * s.hidden, tensor_floats(n->saved[0]) + first * s.hidden,
-                            h->data);
+    kernels(n)->gelu_factor(rows * s.hidden, hidden_rows(n, s, first), h->data);
     return multiply_onto_residual(n, RESIDUAL, first, rows, h, proj,
                                   tensor_floats(n->inputs[PROJ_BIAS]));
 }
@@ -138,12 +150,11 @@ static int gradient_of_hidden(node *n, mlp_shape s, const packed *proj, mlp_fact
     int status = ICOT_OK;
     for (int64_t row = 0; row < s.rows && !status; row += CHUNK) {
         int64_t rows = chunk_rows(s, row);
-        status =
-            k->matmul(false, rows, factor_row(k, &f->dy, s.width, row), &proj->b, NULL, false,
-                      block) ||
-            k->gelu_factor_backward(rows, s.hidden, tensor_floats(n->saved[0]) + row * s.hidden,
-                                    block, factor_row(k, &f->h, s.hidden, row),
-                                    factor_row(k, &f->du, s.hidden, row), row > 0, sums);
+        status = k->matmul(false, rows, factor_row(k, &f->dy, s.width, row), &proj->b, NULL, false,
+                           block) ||
+                 k->gelu_factor_backward(rows, s.hidden, hidden_rows(n, s, row), block,
+                                         factor_row(k, &f->h, s.hidden, row),
+                                         factor_row(k, &f->du, s.hidden, row), row > 0, sums);
     }
     k->memory->release(block);
     return status;

@@ -35,8 +35,8 @@ void cpu_table_avx2(backend *table);
 void cpu_table_avx512(backend *table);
 void round_bf16(int64_t n, const float *x, void *factor);
 int pack_bf16(bool transpose_a, int64_t m, right_factor *b);
-void gelu_factor_bf16(int64_t n, const float *x, void *y);
-int gelu_factor_backward_bf16(int64_t rows, int64_t columns, const float *x, const float *dy,
+void gelu_factor_bf16(int64_t n, const void *x, void *y);
+int gelu_factor_backward_bf16(int64_t rows, int64_t columns, const void *x, const float *dy,
                               void *y, void *dx, bool accumulate, float *sums);
 #endif
 
@@ -51,6 +51,7 @@ static void choose_instruction_set(void)
     table.factor_bytes = sizeof(float);
     table.factor_rows = 1;
     table.matmul = cpu_matmul;
+    table.matmul_factor = cpu_matmul_factor;
 #ifdef __x86_64__
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
@@ -81,6 +82,7 @@ static void choose_kernels(void)
     bf16_table.gelu_factor = gelu_factor_bf16;
     bf16_table.gelu_factor_backward = gelu_factor_backward_bf16;
     bf16_table.matmul = cpu_matmul_bf16;
+    bf16_table.matmul_factor = cpu_matmul_factor_bf16;
 #endif
 }
 

@@ -31,8 +31,8 @@ void KERNEL(strided_copy)(const strided_loop *, const float *, bool, float *);
 void KERNEL(dropout)(int64_t, double, icot_random_key, int64_t, const float *, bool, float *);
 
 int KERNEL(pack)(bool, int64_t, right_factor *);
-void KERNEL(gelu_factor)(int64_t, const float *, void *);
-int KERNEL(gelu_factor_backward)(int64_t, int64_t, const float *, const float *, void *, void *,
+void KERNEL(gelu_factor)(int64_t, const void *, void *);
+int KERNEL(gelu_factor_backward)(int64_t, int64_t, const void *, const float *, void *, void *,
                                  bool, float *);
 
 void KERNEL(add_bias)(int64_t, int64_t, const float *, const float *, float *);

@@ -105,6 +105,11 @@ int cpu_matmul(bool transpose_a, int64_t m, const void *a, const right_factor *b
     return multiply_packed(ONEDNN_FLOAT32, p, a, b->packed, c) ? refused(&p) : ICOT_OK;
 }
 
+int cpu_matmul_factor(int64_t m, const void *a, const right_factor *b, const float *bias, void *c)
+{
+    return cpu_matmul(false, m, a, b, bias, false, c);
+}
+
 const char *icot_blas_version(void)
 {
     return openblas_get_config();
@@ -139,5 +144,15 @@ int cpu_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_fact
     onednn_product p = product_of(transpose_a, m, b, bias, accumulate);
     if (is_trivial(&p, c)) return ICOT_OK;
     p.k = packed_depth(ONEDNN_BFLOAT16, transpose_a, m, b);
+    return multiply_packed(ONEDNN_BFLOAT16, p, a, b->packed, c) ? refused(&p) : ICOT_OK;
+}
+
+int cpu_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const float *bias,
+                           void *c)
+{
+    onednn_product p = product_of(false, m, b, bias, false);
+    if (p.m == 0 || p.n == 0) return ICOT_OK;
+    if (p.k == 0) return fail("matmul: an empty sum cannot be a factor");
+    p.rounded = true;
     return multiply_packed(ONEDNN_BFLOAT16, p, a, b->packed, c) ? refused(&p) : ICOT_OK;
 }

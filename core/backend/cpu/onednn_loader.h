@@ -7,7 +7,7 @@
 typedef struct onednn_library {
     int (*takes_tiles)(onednn_type type);
     int (*matmul)(onednn_type type, const onednn_product *p, const void *a, const void *tiles,
-                  float *c);
+                  void *c);
 } onednn_library;
 
 /* NULL: there is none. Looked for once. */

@@ -28,19 +28,21 @@ int64_t packed_depth(onednn_type type, bool transpose_a, int64_t m, const right_
                                    : depth_in_float32(transpose_a, m, b);
 }
 
-int multiply_packed(onednn_type type, onednn_product p, const void *a, const void *tiles, float *c)
+int multiply_packed(onednn_type type, onednn_product p, const void *a, const void *tiles, void *c)
 {
     static const int64_t sizes[] = {256, 64, 16, 1};
     const onednn_library *onednn = onednn_load();
     if (p.transpose_a) return onednn->matmul(type, &p, a, tiles, c);
 
-    const int64_t rows = p.m, bytes = type == ONEDNN_BFLOAT16 ? 2 : 4;
+    const int64_t rows = p.m, bytes = type == ONEDNN_BFLOAT16 ? 2 : 4, c_bytes = p.rounded ? 2 : 4;
     int64_t done = 0;
     for (int i = 0; done < rows; i++) {
         p.m = (rows - done) / sizes[i] * sizes[i];
         if (p.m == 0) continue;
         const char *from = (const char *)a + done * p.k * bytes;
-        if (onednn->matmul(type, &p, from, tiles, c + done * p.n)) return ICOT_FAILED;
+        if (onednn->matmul(type, &p, from, tiles, (char *)c + done * p.n * c_bytes)) {
+            return ICOT_FAILED;
+        }
         done += p.m;
     }
     return ICOT_OK;

@@ -29,6 +29,6 @@ static inline int64_t right_columns(const right_factor *b)
 int64_t packed_depth(onednn_type type, bool transpose_a, int64_t m, const right_factor *b);
 
 /* Products by oneDNN. Fails without a message if it refuses. */
-int multiply_packed(onednn_type type, onednn_product p, const void *a, const void *tiles, float *c);
+int multiply_packed(onednn_type type, onednn_product p, const void *a, const void *tiles, void *c);
 
 #endif

@@ -58,6 +58,14 @@ static inline void gelu_group(const float from[GROUP], float value[GROUP], float
     _mm512_storeu_ps(slope, _mm512_fmadd_ps(y, rise, s));
 }
 
+/* The first n of a group as float32; the rest are zeros. */
+static inline void get(int64_t n, const element *from, float to[GROUP])
+{
+    const __mmask16 some = (__mmask16)((1u << n) - 1);
+    __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, from));
+    _mm512_storeu_ps(to, (__m512)_mm512_slli_epi32(bits, 16));
+}
+
 static inline void put(int64_t n, const float from[GROUP], element *to)
 {
     const __mmask16 some = (__mmask16)((1u << n) - 1);
@@ -73,6 +81,12 @@ static inline void gelu_group(const float from[GROUP], float value[GROUP], float
         value[l] = vector_gelu(from[l]);
         slope[l] = vector_gelu_slope(from[l]);
     }
+}
+
+static inline void get(int64_t n, const element *from, float to[GROUP])
+{
+    memcpy(to, from, (size_t)n * sizeof *to);
+    memset(to + n, 0, (size_t)(GROUP - n) * sizeof *to);
 }
 
 static inline void put(int64_t n, const float from[GROUP], element *to)
@@ -104,50 +118,52 @@ void KERNEL(round)(int64_t n, const float *x, void *factor)
 }
 #endif
 
-static void gelu_block(int64_t n, const float *x, element *y)
+static inline void gelu_part(int64_t n, const element *x, element *y)
 {
-    float value[GROUP], slope[GROUP], rest[GROUP] = {0};
-    int64_t i = 0;
-    for (; i + GROUP <= n; i += GROUP) {
-        gelu_group(x + i, value, slope);
-        put(GROUP, value, y + i);
-    }
-    for (int64_t k = i; k < n; k++) rest[k - i] = x[k];
-    gelu_group(rest, value, slope);
-    put(n - i, value, y + i);
+    float from[GROUP], value[GROUP], slope[GROUP];
+    get(n, x, from);
+    gelu_group(from, value, slope);
+    put(n, value, y);
 }
 
-void KERNEL(gelu_factor)(int64_t n, const float *x, void *factor)
+static void gelu_block(int64_t n, const element *x, element *y)
 {
-    element *y = factor;
+    int64_t i = 0;
+    for (; i + GROUP <= n; i += GROUP) gelu_part(GROUP, x + i, y + i);
+    if (i < n) gelu_part(n - i, x + i, y + i);
+}
+
+void KERNEL(gelu_factor)(int64_t n, const void *factor, void *result)
+{
+    const element *x = factor;
+    element *y = result;
 #pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
     for (int64_t i = 0; i < n; i += BLOCK) gelu_block(at_most(BLOCK, n - i), x + i, y + i);
 }
 
 /* y = gelu(x), dx = dy·gelu'(x), sums += dx, for the first n of a group */
-static inline void backward_group(int64_t n, const float x[GROUP], const float dy[GROUP],
-                                  element *y, element *dx, float *sums)
+static inline void backward_group(int64_t n, const element *x, const float dy[GROUP], element *y,
+                                  element *dx, float *sums)
 {
-    float value[GROUP], slope[GROUP];
-    gelu_group(x, value, slope);
-    for (int l = 0; l < GROUP; l++) slope[l] *= dy[l];
-    for (int64_t l = 0; l < n; l++) sums[l] += slope[l];
+    float from[GROUP], value[GROUP], slope[GROUP];
+    get(n, x, from);
+    gelu_group(from, value, slope);
+    for (int64_t l = 0; l < n; l++) {
+        slope[l] *= dy[l];
+        sums[l] += slope[l];
+    }
     put(n, value, y);
     put(n, slope, dx);
 }
 
-static void backward_row(int64_t columns, const float *x, const float *dy, element *y, element *dx,
-                         float *sums)
+static void backward_row(int64_t columns, const element *x, const float *dy, element *y,
+                         element *dx, float *sums)
 {
     int64_t c = 0;
     for (; c + GROUP <= columns; c += GROUP) {
         backward_group(GROUP, x + c, dy + c, y + c, dx + c, sums + c);
     }
-    if (c == columns) return;
-    float x_rest[GROUP] = {0}, dy_rest[GROUP] = {0};
-    memcpy(x_rest, x + c, (size_t)(columns - c) * sizeof *x);
-    memcpy(dy_rest, dy + c, (size_t)(columns - c) * sizeof *x);
-    backward_group(columns - c, x_rest, dy_rest, y + c, dx + c, sums + c);
+    if (c < columns) backward_group(columns - c, x + c, dy + c, y + c, dx + c, sums + c);
 }
 
 /* sums (C) from those of each chunk of rows, in their order: the same for any number of threads */
@@ -161,13 +177,14 @@ static void collect(int64_t chunks, int64_t columns, const float *partial, bool 
     }
 }
 
-int KERNEL(gelu_factor_backward)(int64_t rows, int64_t columns, const float *x, const float *dy,
+int KERNEL(gelu_factor_backward)(int64_t rows, int64_t columns, const void *x, const float *dy,
                                  void *y, void *dx, bool accumulate, float *sums)
 {
     int64_t chunks = (rows + CHUNK - 1) / CHUNK;
     void *memory;
     if (memory_alloc_zero((size_t)(chunks * columns), sizeof(float), &memory)) return ICOT_FAILED;
     float *partial = memory; /* (chunks, C) */
+    const element *from = x;
     element *values = y, *slopes = dx;
 
 #pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
@@ -175,7 +192,7 @@ int KERNEL(gelu_factor_backward)(int64_t rows, int64_t columns, const float *x, 
         int64_t end = at_most(rows, (chunk + 1) * CHUNK);
         for (int64_t r = chunk * CHUNK; r < end; r++) {
             int64_t at = r * columns;
-            backward_row(columns, x + at, dy + at, values + at, slopes + at,
+            backward_row(columns, from + at, dy + at, values + at, slopes + at,
                          partial + chunk * columns);
         }
     }

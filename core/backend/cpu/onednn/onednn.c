@@ -14,7 +14,7 @@
 
 typedef struct product_key {
     onednn_type type;
-    int transpose_a, accumulate, biased;
+    int transpose_a, accumulate, rounded, biased;
     int64_t m, n, k;
 } product_key;
 
@@ -116,12 +116,13 @@ static int make_forms(const product_key *key, memory_form form[FORMS])
 {
     const int rounded = key->type == ONEDNN_BFLOAT16;
     const dnnl_data_type_t type = rounded ? dnnl_bf16 : dnnl_f32;
+    const dnnl_data_type_t result = key->rounded ? dnnl_bf16 : dnnl_f32;
     const dnnl_format_tag_t tiles = rounded ? dnnl_BA16a64b2a : dnnl_BA16a64b; /* TILE_… */
     const int64_t down = key->transpose_a ? 1 : key->k, across = key->transpose_a ? key->m : 1;
     const dnnl_dims_t b = {key->k, key->n};
     if (make_form(&form[A], key->m, key->k, type, down, across)) return 0;
     if (make_tiled_form(&form[B], b, type, tiles)) return 1;
-    if (make_form(&form[C], key->m, key->n, dnnl_f32, key->n, 1)) return 2;
+    if (make_form(&form[C], key->m, key->n, result, key->n, 1)) return 2;
     if (make_form(&form[BIAS], 1, key->n, dnnl_f32, key->n, 1)) return 3;
     return FORMS;
 }
@@ -216,7 +217,7 @@ static int start_up(void)
     return dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) != dnnl_success;
 }
 
-static int run(prepared *product, const void *a, const void *b, const float *bias, float *c)
+static int run(prepared *product, const void *a, const void *b, const float *bias, void *c)
 {
     const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, product->a},
                                          {DNNL_ARG_WEIGHTS, product->b},
@@ -234,7 +235,7 @@ static product_key key_of(onednn_type type, const onednn_product *p)
 {
     product_key key;
     memset(&key, 0, sizeof key);
-    key.type = type;
+    key.type = type, key.rounded = p->rounded;
     key.transpose_a = p->transpose_a, key.accumulate = p->accumulate, key.biased = p->bias != NULL;
     key.m = p->m, key.n = p->n, key.k = p->k;
     return key;
@@ -251,7 +252,7 @@ int onednn_takes_tiles(onednn_type type)
 }
 
 int onednn_matmul(onednn_type type, const onednn_product *p, const void *a, const void *tiles,
-                  float *c)
+                  void *c)
 {
     const product_key key = key_of(type, p);
     pthread_mutex_lock(&lock);

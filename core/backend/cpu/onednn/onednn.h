@@ -17,6 +17,7 @@ enum { TILE_ROWS = 16, TILE_COLUMNS = 64 };
  * neither. Rows of a and c have no gaps between them. */
 typedef struct onednn_product {
     int transpose_a, accumulate;
+    int rounded; /* c is bfloat16 */
     int64_t m, n, k;
     const float *bias; /* NULL: none */
 } onednn_product;
@@ -26,8 +27,7 @@ __attribute__((visibility("default"))) int onednn_takes_tiles(onednn_type type);
 
 /* `type` is that of a and b. Not 0: oneDNN refused it. */
 __attribute__((visibility("default"))) int onednn_matmul(onednn_type type, const onednn_product *p,
-                                                         const void *a, const void *tiles,
-                                                         float *c);
+                                                         const void *a, const void *tiles, void *c);
 
 __attribute__((visibility("default"))) void onednn_describe(int *major, int *minor, int *patch);
 
