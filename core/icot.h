@@ -27,7 +27,7 @@
 #endif
 
 enum {
-    ICOT_ABI = 6,        /* raised whenever anything in this file changes its meaning */
+    ICOT_ABI = 7,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 8, /* most inputs an operator can have (concat included) */
     ICOT_MAX_INDICES = 16
@@ -125,6 +125,10 @@ ICOT_API int icot_set_precision(icot_engine *engine, const char *precision);
 ICOT_API int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim,
                                 const int64_t *shape, icot_tensor *out);
 ICOT_API int icot_tensor_free(icot_engine *engine, icot_tensor tensor);
+
+/* The caller won't use it any more: it goes as soon as backward does not need it, mostly long
+ * before its scope closes. Layer norms' outputs go at once and are computed again for backward. */
+ICOT_API int icot_tensor_release(icot_engine *engine, icot_tensor tensor);
 ICOT_API int icot_tensor_describe(icot_engine *engine, icot_tensor tensor, icot_tensor_info *out);
 /* Moves a tensor from the innermost scope to the one around it, so that it outlives the former. */
 ICOT_API int icot_tensor_keep(icot_engine *engine, icot_tensor tensor);

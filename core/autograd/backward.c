@@ -61,12 +61,14 @@ static int seed_gradient(icot_engine *engine, tensor *loss)
     return engine->device->copy_in(tensor_floats(loss->grad), &one, sizeof one);
 }
 
-/* Only leaves keep their gradient; that of an intermediate goes as soon as it was passed on. */
+/* Only leaves keep their gradient; that of an intermediate goes as soon as it was passed on. One
+ * that the tape reads, somebody having computed with it, stays until it is written again. */
 static void drop_grad(icot_engine *engine, tensor *t)
 {
+    t->grad_is_set = false;
+    if (!t->grad || t->grad->readers > 0) return;
     tensor_release(engine, t->grad);
     t->grad = NULL;
-    t->grad_is_set = false;
 }
 
 /* Backward of node i; *restored is the checkpointed segment whose contents are there. */
@@ -77,6 +79,7 @@ static int pass_on(tape *recorded, int64_t i, int64_t *restored)
         *restored = n->segment;
         if (n->segment >= 0 && checkpoint_restore(recorded, i)) return ICOT_FAILED;
     }
+    if (!(n->op->unread & UNREAD_INPUTS) && tape_restore_inputs(recorded, n)) return ICOT_FAILED;
     return n->op->backward(n, n->output->grad);
 }
 
@@ -100,6 +103,7 @@ int icot_backward(icot_engine *engine, icot_tensor handle)
         if (!status && n->output->grad_is_set) status = pass_on(recorded, i, &restored);
         drop_grad(engine, n->output);
         checkpoint_drop(n);
+        tape_truncate(recorded, i); /* what nobody else has goes at once */
     }
     tape_empty(engine);
     return status;
@@ -128,7 +132,7 @@ int icot_zero_grad(icot_engine *engine, const icot_tensor *handles, int64_t coun
     for (int64_t i = 0; i < count; i++) {
         tensor *t = tensor_find_any(engine, handles[i]);
         if (!t) return ICOT_FAILED;
-        t->grad_is_set = false; /* its memory is kept for the next step */
+        drop_grad(engine, t); /* the next step's activations need the memory before its gradients */
     }
     return ICOT_OK;
 }

@@ -115,13 +115,24 @@ static int compute_again(node *n)
     return n->op->forward(n);
 }
 
+/* What it reads that was made before the segment, and dropped since it is cheap. */
+static int restore_from_before(tape *t, int64_t from, const node *n)
+{
+    for (int i = 0; i < n->n_inputs; i++) {
+        const storage *read = n->inputs[i]->storage;
+        if (!read->data && read->maker < from && tape_restore(t, n->inputs[i])) return ICOT_FAILED;
+    }
+    return ICOT_OK;
+}
+
 int checkpoint_restore(tape *t, int64_t last)
 {
     int64_t from = t->nodes[last].segment;
     find_needed(t, from, last);
     for (int64_t i = from; i <= last; i++) {
         node *n = &t->nodes[i];
-        if (runs_again(n) && compute_again(n)) return ICOT_FAILED;
+        if (!runs_again(n)) continue;
+        if (restore_from_before(t, from, n) || compute_again(n)) return ICOT_FAILED;
     }
     return ICOT_OK;
 }

@@ -36,6 +36,7 @@ typedef struct operator_entry {
     int min_inputs, max_inputs;
     unsigned int32_inputs; /* bit i: input i holds int32 indices, and gets no gradient */
     bool strided;          /* takes inputs of any strides; others get contiguous copies */
+    bool cheap;            /* the output is quickly computed again: it need not be kept */
     unsigned unread;       /* UNREAD_* of float inputs and output; 0: backward may read them all */
 
     int (*prepare)(node *n);                /* checks; makes output and saved tensors */

@@ -24,6 +24,13 @@ void tape_truncate(tape *t, int64_t mark);
 int checkpoint_restore(tape *t, int64_t last);
 void checkpoint_drop(node *n);
 
+/*
+ * Computes the contents again that icot_tensor_release has dropped, of one tensor or of all inputs
+ * of a node; those of checkpointed segments must be there.
+ */
+int tape_restore(tape *t, const tensor *dropped);
+int tape_restore_inputs(tape *t, const node *n);
+
 /* Forgets all nodes; what open scopes record from now on is theirs to forget. */
 void tape_empty(icot_engine *engine);
 

@@ -47,11 +47,12 @@ tensor *tensor_find_any(icot_engine *engine, icot_tensor handle)
     int64_t index = (int64_t)(handle & UINT32_MAX) - 1;
     if (index >= 0 && index < engine->slot_count) {
         slot *found = &engine->slots[index];
-        if (found->tensor && found->generation == handle >> 32) return found->tensor;
+        tensor *t = found->tensor;
+        if (t && found->generation == handle >> 32 && !t->hidden) return t;
     }
     error_set(
-        "this tensor is gone: its scope was closed, or it was freed (keep() moves a tensor out of "
-        "a scope)");
+        "this tensor is gone: its scope was closed, or it was freed or released (keep() moves "
+        "a tensor out of a scope)");
     return NULL;
 }
 

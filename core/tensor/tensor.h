@@ -39,7 +39,7 @@ struct tensor {
     tensor *grad_of;  /* the tensor whose gradient this is; NULL for all others */
     int64_t node;     /* entry of the tape that made it; -1 for a leaf */
     int readers;      /* entries of the tape that read it */
-    bool hidden;      /* made on the way, without a handle of the user's: goes with its last use */
+    bool hidden;      /* nobody has a handle (any more): goes with its last use */
 
     struct scope *scope;
     tensor *previous, *next; /* in the scope's list */

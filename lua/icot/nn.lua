@@ -291,6 +291,12 @@ local function attend_cached(self, qkv, context)
   return tensor.wrap(handle_out[0])
 end
 
+-- The second, which was made from the first: of that nobody but backward will have use.
+local function instead(before, made)
+  before:release()
+  return made
+end
+
 -- residual + dropout(layer): in one operator where nothing is dropped. layer(residual or nil) computes it.
 local function onto(residual, dropout, context, rows, layer)
   if not residual then return dropout(layer(), context, rows) end
@@ -303,8 +309,11 @@ function nn.Attention:forward(x, context, rows, residual)
   local qkv = self.c_attn(x)
   local mixed = context.cache and attend_cached(self, qkv, context)
     or qkv:attention(context.cu_seqlens, self.heads, self.attn_dropout:draw(context))
-  if rows then mixed = mixed:embedding(rows) end
-  return onto(residual, self.resid_dropout, context, rows, function(sum) return self.c_proj(mixed, sum) end)
+  qkv:release()
+  if rows then mixed = instead(mixed, mixed:embedding(rows)) end
+  return onto(residual, self.resid_dropout, context, rows, function(sum)
+    return instead(mixed, self.c_proj(mixed, sum))
+  end)
 end
 
 --- Two linear layers with GELU between: nn.MLP(width, { hidden, std, projection_std, dropout, generator }).
@@ -344,8 +353,9 @@ end
 
 function nn.Block:forward(x, context, rows)
   local normed = self.ln_1(x)
-  x = self.attn(normed, context, rows, rows and x:embedding(rows) or x)
-  return self.mlp(self.ln_2(x), context, rows, x)
+  x = instead(normed, self.attn(normed, context, rows, rows and x:embedding(rows) or x))
+  normed = self.ln_2(x)
+  return instead(x, instead(normed, self.mlp(normed, context, rows, x)))
 end
 
 return nn

@@ -231,6 +231,12 @@ function Tensor:free()
   check(C.icot_tensor_free(core.engine(), self.handle))
 end
 
+--- Says that nobody will use it any more. It goes as soon as backward does not need it, mostly long before its scope
+--- closes; the output of a layer norm goes at once, and is computed again for backward.
+function Tensor:release()
+  check(C.icot_tensor_release(core.engine(), self.handle))
+end
+
 --- Moves it from the innermost scope to the one around it.
 ---@return icot.Tensor self
 function Tensor:keep()

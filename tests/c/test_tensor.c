@@ -44,7 +44,7 @@ static void assert_gone(icot_tensor x)
     icot_tensor_info info;
     float value;
     icot_tensor out;
-    const char *message = "this tensor is gone: its scope was closed, or it was freed";
+    const char *message = "this tensor is gone: its scope was closed, or it was freed or released";
     assert_refused(icot_tensor_describe(engine, x, &info), message);
     assert_refused(icot_tensor_read(engine, x, &value, 1), message);
     assert_refused(icot_tensor_write(engine, x, &value, 1), message);

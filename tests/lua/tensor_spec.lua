@@ -234,7 +234,8 @@ describe('tensor errors', function()
 
   check('say that a tensor is gone', function()
     local stale = scope.run(function() return tensor.ones { 2 } end)
-    local gone = 'this tensor is gone: its scope was closed, or it was freed (keep() moves a tensor out of a scope)'
+    local gone = 'this tensor is gone: its scope was closed, or it was freed or released '
+      .. '(keep() moves a tensor out of a scope)'
     assert.equal(gone, message_of(stale.totable, stale))
     assert.equal(gone, message_of(stale.shape, stale))
     assert.equal(gone, message_of(tostring, stale))

@@ -177,6 +177,8 @@ static int layer_norm_backward(node *n, tensor *grad)
 const operator_entry op_layer_norm = {.name = "layer_norm",
                                       .min_inputs = 3,
                                       .max_inputs = 3,
+                                      .cheap = true,
+                                      .unread = UNREAD_OUTPUT,
                                       .prepare = layer_norm_prepare,
                                       .forward = layer_norm_forward,
                                       .backward = layer_norm_backward};

@@ -95,6 +95,9 @@ static inline void put(int64_t n, const float from[GROUP], element *to)
 }
 #endif
 
+/* Inlined, so that whole groups are done in vectors: their number is known there. */
+#define INLINED static inline __attribute__((always_inline))
+
 static inline int64_t at_most(int64_t most, int64_t n)
 {
     return n < most ? n : most;
@@ -118,7 +121,7 @@ void KERNEL(round)(int64_t n, const float *x, void *factor)
 }
 #endif
 
-static inline void gelu_part(int64_t n, const element *x, element *y)
+INLINED void gelu_part(int64_t n, const element *x, element *y)
 {
     float from[GROUP], value[GROUP], slope[GROUP];
     get(n, x, from);
@@ -142,8 +145,8 @@ void KERNEL(gelu_factor)(int64_t n, const void *factor, void *result)
 }
 
 /* y = gelu(x), dx = dy·gelu'(x), sums += dx, for the first n of a group */
-static inline void backward_group(int64_t n, const element *x, const float dy[GROUP], element *y,
-                                  element *dx, float *sums)
+INLINED void backward_group(int64_t n, const element *x, const float dy[GROUP], element *y,
+                            element *dx, float *sums)
 {
     float from[GROUP], value[GROUP], slope[GROUP];
     get(n, x, from);

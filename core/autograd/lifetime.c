@@ -1,0 +1,50 @@
+/*
+ * Tensors that go before their scope closes: what nobody looks at any more is kept only as long as
+ * the tape needs it, and not even that where it is quickly computed again (`cheap` operators).
+ */
+#include "autograd/tape.h"
+#include "base/error.h"
+
+static bool is_needed(const tensor *t)
+{
+    return t->readers > 0 || t->node >= 0 || (t->grad && t->grad->readers > 0);
+}
+
+/* Within a checkpointed segment the contents are dropped, and come back, with all others there. */
+static void drop_if_cheap(tape *recorded, tensor *t)
+{
+    const node *maker = &recorded->nodes[t->node];
+    if (!maker->op->cheap || maker->segment >= 0 || t->storage->references > 1) return;
+    t->storage->maker = t->node;
+    tensor_drop_contents(t);
+}
+
+int icot_tensor_release(icot_engine *engine, icot_tensor handle)
+{
+    tensor *t = tensor_find_any(engine, handle);
+    if (!t) return ICOT_FAILED;
+    if (!is_needed(t)) {
+        tensor_release(engine, t);
+        return ICOT_OK;
+    }
+    t->hidden = true;
+    if (t->node >= 0) drop_if_cheap(engine->tape, t);
+    return ICOT_OK;
+}
+
+int tape_restore(tape *t, const tensor *dropped)
+{
+    if (dropped->storage->data) return ICOT_OK;
+    node *maker = &t->nodes[dropped->storage->maker];
+    if (tape_restore_inputs(t, maker)) return ICOT_FAILED;
+    if (tensor_restore_contents(maker->output)) return ICOT_FAILED;
+    return maker->op->forward(maker);
+}
+
+int tape_restore_inputs(tape *t, const node *n)
+{
+    for (int i = 0; i < n->n_inputs; i++) {
+        if (tape_restore(t, n->inputs[i])) return ICOT_FAILED;
+    }
+    return ICOT_OK;
+}
