@@ -4,6 +4,8 @@
  * The installation is found from the program's own file, so it may be moved, linked to, or used in
  * place in the build tree:
  *   PREFIX/bin/icot   PREFIX/lib/icot/libicot.so   PREFIX/share/icot/{icot.ffi.h, lua, datasets, …}
+ * A bundle has PREFIX/lib/icot/{libs, lua} besides: shared libraries, and modules for Lua in C
+ * (lua/icot/bundled_modules.lua).
  */
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -115,6 +117,8 @@ static int run_protected(lua_State *L)
 
     luaL_openlibs(L);
     if (!find_prefix(prefix)) return luaL_error(L, "cannot find out where this program lies");
+    if (strpbrk(prefix, ";?")) /* both have a meaning in a search path of Lua's */
+        return luaL_error(L, "%s: no ; or ? may be in this path; move icot elsewhere", prefix);
     set_search_path(L, prefix);
     describe_installation(L, prefix);
 

@@ -1,6 +1,7 @@
 --- The command line: `icot RECIPE.lua …` runs a recipe, `icot COMMAND …` one of the commands below.
 ---
 --- Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 128 + N ended by signal N.
+require('icot.bundled_modules').come_first()
 local argparse = require 'argparse'
 local errors = require 'icot.errors'
 local files = require 'icot.files'

@@ -228,6 +228,31 @@ describe('icot', function()
     assert.equal(1, result.code)
     assert.matches("^icot: module 'icot.cli' not found:?\n$", result.err)
   end)
+
+  -- A copy of the program in a prefix of its own, with the other parts linked to.
+  local function installed_in(prefix)
+    local share = program.icot:gsub('/bin/icot$', '/share')
+    local result = program.shell(("mkdir -p '%s/bin' && cp '%s' '%s/bin/icot' && ln -s '%s' '%s/share'")
+      :format(prefix, program.icot, prefix, share, prefix))
+    assert.equal(0, result.code, result.err)
+  end
+
+  it('takes the modules in C that the installation brings along, whatever LUA_PATH names', function()
+    local prefix, elsewhere = temporary.folder(), temporary.folder()
+    installed_in(prefix)
+    temporary.write(elsewhere .. '/lfs.lua', "error 'not this one'")
+    local own = temporary.write(prefix .. '/lib/icot/lua/lfs.so', 'no library')
+    local result = program.shell(("LUA_PATH='%s/?.lua;;' '%s/bin/icot' --version"):format(elsewhere, prefix))
+    assert.equal(1, result.code)
+    assert.matches('icot: ' .. own, result.err, 1, true)
+  end)
+
+  it('says where it cannot lie', function()
+    local prefix = temporary.folder() .. '/a;b'
+    installed_in(prefix)
+    local result = program.shell(("'%s/bin/icot' --version"):format(prefix))
+    assert_fails(1, prefix .. ': no ; or ? may be in this path; move icot elsewhere', result)
+  end)
 end)
 
 describe('icot on a terminal', function()
