@@ -121,6 +121,13 @@ install: build # copies everything to PREFIX (/usr/local), below DESTDIR if that
 	find lua datasets recipes \( -name '*.lua' -o -name '*.ipynb' \) \
 	    -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/icot/{} \;
 
+BUNDLE = $(BUILD)/icot-$(VERSION)-linux-$(shell uname -m)
+
+bundle: build packages-bundle # a folder and a tarball, under build/, that need no packages, only glibc
+	@rm -rf $(BUNDLE) $(BUNDLE).tar.gz
+	@$(MAKE) --silent install PREFIX= DESTDIR=$(BUNDLE)
+	@CC='$(CC)' third_party/bundle/bundle.sh $(BUNDLE)
+
 run: build # builds, then runs RECIPE (recipes/quickstart.lua) with ARGS
 	$(PROGRAM) $(RECIPE) --force $(ARGS)
 
@@ -145,6 +152,10 @@ test-reference: build # compares with PyTorch, which it installs under build/ (A
 	@tests/reference/run $(BUILD) $(ARGS)
 
 PYTHON := $(or $(ICOT_PYTHON),/usr/bin/python3)
+
+bundle-check: bundle packages-test # makes the bundle twice, compares, and runs it where there is nothing but glibc
+	@$(MAKE) --silent BUILD=$(BUILD)/again bundle > /dev/null
+	@ICOT_BUNDLE=$(BUNDLE).tar.gz ICOT_BUNDLE_AGAIN=$(BUILD)/again/$(notdir $(BUNDLE)).tar.gz tests/run $(BUILD) bundle
 
 torture: build packages-test # kills a training KILLS (200) times, resumes it each time, and compares the bits
 	@$(PYTHON) tests/torture/torture.py $(PROGRAM) $(or $(KILLS),200)
@@ -181,7 +192,7 @@ fuzz-built: $(LIBRARY) $(HEADER) $(FUZZER)
 
 lint: packages-lint packages-test # warnings as errors, luacheck, layout of the C code
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lint CFLAGS='-O2 -Werror' build tests-built
-	luacheck --quiet lua datasets recipes tests
+	luacheck --quiet lua datasets recipes tests third_party
 	clang-format --dry-run -Werror $(C_FILES)
 
 format: packages-lint # lays out the C code
@@ -196,6 +207,6 @@ clean: # removes everything that was built
 
 -include $(OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d $(BUILD)/onednn.d
 
-.PHONY: build help install run test test-reference torture follow count bench sanitize fuzz fuzz-built lint format \
-        tests-built clean always
+.PHONY: build help install bundle run test test-reference bundle-check torture follow count bench sanitize fuzz \
+        fuzz-built lint format tests-built clean always
 .DELETE_ON_ERROR:

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-[ $# -gt 0 ] || { echo "usage: install.sh GROUP... (build, optional, test, lint, reference, fuzz or count)" >&2; exit 2; }
+[ $# -gt 0 ] || { echo "usage: install.sh GROUP... (build, optional, test, lint, reference, fuzz, count or bundle)" >&2; exit 2; }
 wanted_groups=$*
 wanted=$(awk -v groups=" $* " '!/^#/ && NF && index(groups, " " $1 " ") { print $2 }' packages.txt)
 
