@@ -33,6 +33,12 @@ local function numbers_of(text)
   return numbers
 end
 
+-- A function rather than `choices`, which argparse has from 0.7 on only.
+local function split_of(text)
+  if text == 'valid' or text == 'train' then return text end
+  return nil, ("--fit: got '%s', expected valid or train"):format(text)
+end
+
 --- Describes the command to the argument parser.
 ---@param parser table a command of lua-argparse
 function command.configure(parser)
@@ -45,7 +51,7 @@ function command.configure(parser)
   declare.integer(parser, '--examples', ('at most, to fit probes to and to test them on; default: %d'):format(EXAMPLES),
                   1, options.largest_integer)
   parser:option('--fit', 'the split that probes are fitted to; the run has seen train')
-    :choices({ 'valid', 'train' }):default('valid')
+    :convert(split_of):default('valid')
   parser:option('--quantities', "only those with this in their name: 'running sum'"):argname('TEXT')
   parser:option('--places', "only those with this in their name: 'answer', '####'"):argname('TEXT')
   parser:option('--show', 'test examples whose attention maps are kept, or none'):argname('N,N')

@@ -6,6 +6,7 @@
  * and then multiplied strip by strip (strip.h): as many keys as the last query of a strip sees.
  */
 #include "backend/cpu/kernels/attention.h"
+#include "backend/cpu/kernels/transpose.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -57,32 +58,6 @@ static matrix gather_head(int64_t length, int64_t width, int64_t stride, const f
         }
     }
     return (matrix){.data = copy, .down = across, .across = 1};
-}
-
-/* a and b, LANES numbers each, alternating: of their first halves, of their second halves */
-static lanes alternate_first(lanes a, lanes b)
-{
-    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-static lanes alternate_second(lanes a, lanes b)
-{
-    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
-                                   31);
-}
-
-/* LANES x LANES: with rows i and i + LANES/2 dealt out in turn, as one shuffles cards, log2(LANES)
- * times, element (i, j) comes to (j, i). */
-static void transpose_block(lanes rows[LANES])
-{
-    for (int size = 1; size < LANES; size *= 2) {
-        lanes dealt[LANES];
-        for (int i = 0; i < LANES / 2; i++) {
-            dealt[2 * i] = alternate_first(rows[i], rows[i + LANES / 2]);
-            dealt[2 * i + 1] = alternate_second(rows[i], rows[i + LANES / 2]);
-        }
-        memcpy(rows, dealt, sizeof dealt);
-    }
 }
 
 /* The same, transposed: (D, padded length), 0 at the end of each row */
