@@ -216,6 +216,30 @@ static void test_all_instruction_sets_pack_alike(void **state)
     free(x);
 }
 
+/* Whether a weight's packed form was kept, and so how a model was used before, changes no bit. */
+static void test_kept_weights_give_the_same_bits(void **state)
+{
+    enum { IN = 64, OUT = 48 };
+    const int64_t rows[] = {1, 5, 16, 100};
+    icot_engine *engine = engine_on(kernels_of(state));
+    float *numbers = random_floats(100 * IN, 1), first[100 * OUT], again[100 * OUT];
+    icot_tensor weight = tensor_of(engine, 2, (const int64_t[]){OUT, IN}, numbers);
+    assert_ok(icot_requires_grad(engine, weight, 1));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        icot_tensor x = tensor_of(engine, 2, (const int64_t[]){rows[i], IN}, numbers);
+        for (int kept = 0; kept < 2; kept++) {
+            icot_set_grad_enabled(engine, !kept);
+            icot_tensor y = apply_two(engine, "linear", x, weight);
+            assert_ok(icot_tensor_read(engine, y, kept ? again : first, rows[i] * OUT));
+        }
+        assert_memory_equal(first, again, (size_t)(rows[i] * OUT) * sizeof *first);
+        assert_ok(icot_tensor_fill(engine, weight, 0.5)); /* forgets the packed form */
+        assert_ok(icot_tensor_write(engine, weight, numbers, OUT * IN));
+    }
+    free(numbers);
+    icot_engine_free(engine);
+}
+
 static void test_no_memory(void **state)
 {
     const backend *kernels = kernels_of(state);
@@ -250,10 +274,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_products_of_all_shapes, use_float32),
         cmocka_unit_test_setup(test_empty_products, use_float32),
+        cmocka_unit_test_setup(test_kept_weights_give_the_same_bits, use_float32),
         cmocka_unit_test_setup(test_no_memory, use_float32),
         cmocka_unit_test(test_all_instruction_sets_pack_alike),
         cmocka_unit_test_setup(test_products_of_all_shapes, use_bf16),
         cmocka_unit_test_setup(test_empty_products, use_bf16),
+        cmocka_unit_test_setup(test_kept_weights_give_the_same_bits, use_bf16),
         cmocka_unit_test_setup(test_no_memory, use_bf16),
     };
     return cmocka_run_group_tests_name("products", tests, NULL, NULL);

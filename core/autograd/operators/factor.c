@@ -41,7 +41,8 @@ void factor_done(const backend *kernels, factor *f)
 
 /* ---- Right factors --------------------------------------------------------------------------- */
 
-/* Of a weight that is used again and again, packing is worth it for any number of rows. */
+/* A weight is packed for any number of rows: it may be kept, and whether it is must not decide
+ * which library multiplies by it, since the two round differently. */
 enum { MANY_ROWS = 1 << 20 };
 
 static int pack(const backend *kernels, bool transpose_a, int64_t m, right_factor b, packed *out)
@@ -58,7 +59,7 @@ static right_factor right_of(const tensor *weight, bool transpose)
                           .data = tensor_floats(weight)};
 }
 
-int packed_weight(const node *n, const tensor *weight, int64_t rows, packed *out)
+int packed_weight(const node *n, const tensor *weight, packed *out)
 {
     /* not of a part, nor of what an operator made */
     const bool lasts = tensor_fills_storage(weight) && weight->node < 0;
@@ -69,9 +70,7 @@ int packed_weight(const node *n, const tensor *weight, int64_t rows, packed *out
         out->b.packed = *kept;
         return ICOT_OK;
     }
-    if (pack(kernels(n), false, keep ? MANY_ROWS : rows, right_of(weight, true), out)) {
-        return ICOT_FAILED;
-    }
+    if (pack(kernels(n), false, MANY_ROWS, right_of(weight, true), out)) return ICOT_FAILED;
     if (keep) {
         *kept = out->b.packed;
         out->kept = true;

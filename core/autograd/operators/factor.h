@@ -32,11 +32,11 @@ typedef struct packed {
     bool kept; /* lies beside a weight, which frees it */
 } packed;
 
-/* A weight (out, in), for x·weightᵀ of so many rows. Where no gradient is wanted, as in decoding,
- * the packed form is kept beside it until it changes: it will be read again. */
-int packed_weight(const node *n, const tensor *weight, int64_t rows, packed *out);
+/* A weight (out, in), for x·weightᵀ. Where no gradient is wanted, as in decoding, the packed form
+ * is kept beside it until it changes: it will be read again. */
+int packed_weight(const node *n, const tensor *weight, packed *out);
 
-/* The same weight for dy·weight, of so many rows. */
+/* The same weight, for dy·weight of so many rows. */
 int packed_weight_backward(const node *n, const tensor *weight, int64_t rows, packed *out);
 
 /* x (rows, columns), for aᵀ·x (m, columns), the sum over the rows of both. */

@@ -101,8 +101,8 @@ static int mlp_forward(node *n)
     packed fc = {0}, proj = {0};
     factor h = {0};
     int status = ICOT_FAILED;
-    if (packed_weight(n, n->inputs[FC_WEIGHT], s.rows, &fc)) goto done;
-    if (packed_weight(n, n->inputs[PROJ_WEIGHT], s.rows, &proj)) goto done;
+    if (packed_weight(n, n->inputs[FC_WEIGHT], &fc)) goto done;
+    if (packed_weight(n, n->inputs[PROJ_WEIGHT], &proj)) goto done;
     if (factor_new(k, s.rows < CHUNK ? s.rows : CHUNK, s.hidden, &h)) goto done;
     for (int64_t first = 0; first < s.rows; first += CHUNK) {
         if (first_layer(n, s, &fc, first) || second_layer(n, s, &proj, &h, first)) goto done;
@@ -121,7 +121,7 @@ static int mlp_forward_saved(node *n)
 {
     mlp_shape s = mlp_shape_of(n);
     packed fc;
-    if (packed_weight(n, n->inputs[FC_WEIGHT], s.rows, &fc)) return ICOT_FAILED;
+    if (packed_weight(n, n->inputs[FC_WEIGHT], &fc)) return ICOT_FAILED;
     int status = ICOT_OK;
     for (int64_t first = 0; first < s.rows && !status; first += CHUNK) {
         status = first_layer(n, s, &fc, first);

@@ -161,7 +161,7 @@ static int linear_forward(node *n)
     packed w = {0};
     int status = ICOT_FAILED;
     if (factor_of(k, rows, in, tensor_floats(n->inputs[LINEAR_X]), &x)) goto done;
-    if (packed_weight(n, weight, rows, &w)) goto done;
+    if (packed_weight(n, weight, &w)) goto done;
     status = multiply_onto_residual(n, LINEAR_RESIDUAL, 0, rows, &x, &w, bias);
 
 done:
