@@ -34,4 +34,11 @@ function methods.has_pauses(name)
   return name == 'pause'
 end
 
+--- Whether several networks are trained one after the other (icot.distillation), rather than one GPT-2.
+---@param name string
+---@return boolean
+function methods.is_distillation(name)
+  return name == 'icot_kd'
+end
+
 return methods

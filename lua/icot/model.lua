@@ -1,5 +1,6 @@
 --- What a run trains: a GPT-2, or several networks around one that answers (icot.distillation).
 local gpt2 = require 'icot.gpt2'
+local methods = require 'icot.methods'
 local starting_model = require 'icot.starting_model'
 
 local model = {}
@@ -25,7 +26,9 @@ local model = {}
 ---@return icot.Model
 function model.make(config, data, from)
   local folder = from and from.model_folder
-  if config.method == 'icot_kd' then return require('icot.distillation.model').make(config, data, folder) end
+  if methods.is_distillation(config.method) then
+    return require('icot.distillation.model').make(config, data, folder)
+  end
   local made = folder and starting_model.load(config, data, folder) or starting_model.make(config, data, config.seed)
   made.activation_checkpointing = config.train.activation_checkpointing
   return made
@@ -36,7 +39,9 @@ end
 ---@return icot.Model
 function model.of_checkpoint(found)
   local config = found.description.config
-  if config.method == 'icot_kd' then return require('icot.distillation.model').load(config, found.model_folder) end
+  if methods.is_distillation(config.method) then
+    return require('icot.distillation.model').load(config, found.model_folder)
+  end
   return gpt2.from_pretrained(found.model_folder)
 end
 

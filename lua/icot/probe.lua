@@ -15,6 +15,7 @@ local errors = require 'icot.errors'
 local interrupt = require 'icot.interrupt'
 local labels = require 'icot.probe.labels'
 local linear_probe = require 'icot.probe.linear_probe'
+local methods = require 'icot.methods'
 local models = require 'icot.model'
 local places = require 'icot.probe.places'
 local removal = require 'icot.removal'
@@ -86,7 +87,7 @@ end
 ---raises an error when the data are gone, there is nothing to tell, or the model is no single GPT-2
 function probe.new(plan)
   local config = plan.stages[1].description.config
-  if config.method == 'icot_kd' then
+  if methods.is_distillation(config.method) then
     errors.raise('probe: %s: icot_kd trains several networks together, and only single GPT-2s are probed; its teacher '
                  .. 'is one', plan.stages[1].path)
   end

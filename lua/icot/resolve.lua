@@ -68,7 +68,7 @@ end
 
 -- Only one method reads it; a teacher that is there already has to fit.
 local function resolve_distillation(config, where)
-  if config.method ~= 'icot_kd' then
+  if not methods.is_distillation(config.method) then
     config.distillation = nil -- as with a schedule
     return
   end

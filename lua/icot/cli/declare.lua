@@ -1,4 +1,7 @@
---- Declares kinds of options that several commands have.
+--- Options that several commands have: how they are declared, and what is done with them.
+local core = require 'icot.core'
+local files = require 'icot.files'
+
 local declare = {}
 
 --- An option that takes an integer.
@@ -13,6 +16,39 @@ function declare.integer(parser, name, doc, least, most)
     if number and number % 1 == 0 and number >= least and number <= most then return number end
     return nil, ("%s: got '%s', expected an integer from %d to %.0f"):format(name, text, least, most)
   end)
+end
+
+--- The number of threads to compute with.
+---@param parser table
+function declare.threads(parser)
+  declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
+end
+
+--- Computes with as many from now on.
+---@param args table what the argument parser gave
+function declare.use_threads(args)
+  if args.threads then core.check(core.C.icot_set_threads(args.threads)) end
+end
+
+--- A file of tables that is written beside the run that they are about.
+---@param parser table
+---@param what string that is in it
+---@param ending string takes the place of the run file's
+function declare.tables(parser, what, ending)
+  parser:option('--out', ('where %s, as HDF5; default: RUN with %s'):format(what, ending)):argname('PATH')
+  parser:flag('--force', 'overwrite a file that is there')
+end
+
+--- Where it is to go.
+---@param args table what the argument parser gave
+---@param ending string
+---@return string path
+--- Errors: it is there already, or cannot be written.
+function declare.path_of_tables(args, ending)
+  local path = args.out or files.model_folder(args.run) .. ending
+  files.require_free(path, args.force)
+  files.require_writable(files.folder_of(path))
+  return path
 end
 
 return declare

@@ -3,7 +3,6 @@
 ---   icot eval results/mult.h5
 ---   icot eval results/mult/checkpoints/step-000004000 --split valid --examples 5000
 local checkpoint = require 'icot.checkpoint'
-local core = require 'icot.core'
 local dataset = require 'icot.dataset'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
@@ -25,7 +24,7 @@ function eval.configure(command)
   declare.integer(command, '--examples', 'at most; default: as in the recipe', 1, options.largest_integer)
   declare.integer(command, '--removed', 'CoT tokens that are removed; default: as many as in training', 0,
                   options.largest_integer)
-  declare.integer(command, '--threads', 'CPU threads; default: all cores', 1, 1024)
+  declare.threads(command)
 end
 
 local function find(path)
@@ -71,7 +70,7 @@ end
 ---@return integer exit_code
 ---raises an error when there is no checkpoint, or its data are gone
 function eval.run(args)
-  if args.threads then core.check(core.C.icot_set_threads(args.threads)) end
+  declare.use_threads(args)
   local found = find(args.run)
   if not found.model_folder then errors.raise('eval: %s: nothing has been trained yet', found.path) end
   return interrupt.run(run_with, args, found)

@@ -2,9 +2,7 @@
 ---
 ---   icot frontier results/mult.h5
 ---   icot frontier results/mult.h5 --examples 5000 --out results/mult.frontier.h5
-local core = require 'icot.core'
 local declare = require 'icot.cli.declare'
-local files = require 'icot.files'
 local frontier = require 'icot.frontier'
 local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
@@ -15,7 +13,7 @@ local stages = require 'icot.stages'
 
 local command = {}
 
-local SINGLE_EXAMPLES = 100
+local SINGLE_EXAMPLES, ENDING = 100, '.frontier.h5'
 
 --- Describes the command to the argument parser.
 ---@param parser table a command of lua-argparse
@@ -25,9 +23,8 @@ function command.configure(parser)
   declare.integer(parser, '--examples', 'at most; default: as in the recipe', 1, options.largest_integer)
   declare.integer(parser, '--single', 'at most this many one at a time, for the time; default: 100', 1,
                   options.largest_integer)
-  parser:option('--out', 'where the table goes, as HDF5; default: RUN with .frontier.h5'):argname('PATH')
-  parser:flag('--force', 'overwrite a table that is there')
-  declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
+  declare.tables(parser, 'the table goes', ENDING)
+  declare.threads(parser)
 end
 
 local function column(name, format, field)
@@ -90,10 +87,8 @@ end
 ---@return integer exit_code
 --- Errors: there are no checkpoints, its data are gone, the table is there already or cannot be written.
 function command.run(args)
-  if args.threads then core.check(core.C.icot_set_threads(args.threads)) end
-  local path = args.out or files.model_folder(args.run) .. '.frontier.h5'
-  files.require_free(path, args.force)
-  files.require_writable(files.folder_of(path))
+  declare.use_threads(args)
+  local path = declare.path_of_tables(args, ENDING)
   local found = stages.checkpoints(args.run, 'frontier')
   return interrupt.run(run_with, args, path, found)
 end

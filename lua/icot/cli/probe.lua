@@ -3,9 +3,7 @@
 ---   icot probe results/quickstart/icot-1.h5
 ---   icot probe results/mult.h5 --no-cot results/direct.h5 --stages 8 --show 1,17
 local controls = require 'icot.probe.controls'
-local core = require 'icot.core'
 local declare = require 'icot.cli.declare'
-local files = require 'icot.files'
 local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
 local options = require 'icot.options'
@@ -17,7 +15,7 @@ local summary = require 'icot.probe.summary'
 
 local command = {}
 
-local EXAMPLES, STAGES = 1000, 5
+local EXAMPLES, STAGES, ENDING = 1000, 5, '.probes.h5'
 
 -- The numbers of examples, from 1 on, that --show takes.
 local function numbers_of(text)
@@ -56,9 +54,8 @@ function command.configure(parser)
   parser:option('--places', "only those with this in their name: 'answer', '####'"):argname('TEXT')
   parser:option('--show', 'test examples whose attention maps are kept, or none'):argname('N,N')
     :convert(numbers_of):default('1')
-  parser:option('--out', 'where tables and maps go, as HDF5; default: RUN with .probes.h5'):argname('PATH')
-  parser:flag('--force', 'overwrite a file that is there')
-  declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
+  declare.tables(parser, 'tables and maps go', ENDING)
+  declare.threads(parser)
 end
 
 local function tell(text)
@@ -134,10 +131,8 @@ end
 ---@return integer exit_code
 --- Errors: there are no checkpoints, its data are gone, the file is there already or cannot be written.
 function command.run(args)
-  if args.threads then core.check(core.C.icot_set_threads(args.threads)) end
-  local path = args.out or files.model_folder(args.run) .. '.probes.h5'
-  files.require_free(path, args.force)
-  files.require_writable(files.folder_of(path))
+  declare.use_threads(args)
+  local path = declare.path_of_tables(args, ENDING)
   local found = stages.checkpoints(args.run, 'probe')
   return interrupt.run(run_with, args, path, {
     stages = stages.spread(found, args.stages or STAGES), no_cot = find_no_cot(args, found), fit = args.fit,

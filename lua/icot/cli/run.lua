@@ -16,7 +16,7 @@ function run.configure(parser)
     :argname('KEY=VALUE'):count('*'):convert(overrides.parse)
   declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
   parser:option('--out', 'where the run file goes; of a study, its index'):argname('PATH')
-  declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
+  declare.threads(parser)
   parser:flag('--force', 'overwrite results that are there')
   parser:option('--resume', 'go on from the newest checkpoint, where there is one; RUN: of this run file or index')
     :argname('RUN'):args('?')
@@ -57,7 +57,7 @@ function run.start(arguments, processes)
     errors.raise('recipe %s: it has no arms, seeds or grid, so it is no study; run it with icot %s', recipe.path,
                  recipe.path)
   end
-  if arguments.threads then core.check(core.C.icot_set_threads(arguments.threads)) end
+  declare.use_threads(arguments)
   catch_signals(core, arguments.quiet)
 
   local finished = require('icot.study').run(recipe, {

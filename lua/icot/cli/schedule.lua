@@ -24,6 +24,12 @@ local function number(text)
   return nil, ("expected a number, got '%s'"):format(text)
 end
 
+local function share(text)
+  local value = number(text)
+  if value and value >= 0 and value <= 1 then return value end
+  return nil, ("--accuracy: got '%s', expected a share from 0 to 1"):format(text)
+end
+
 --- Describes the command to the argument parser.
 ---@param parser table of lua-argparse
 function command.configure(parser)
@@ -31,7 +37,7 @@ function command.configure(parser)
   parser:option('--set', 'changes a field of the recipe: --set schedule.tokens_per_epoch=4; may be repeated')
     :argname('KEY=VALUE'):count('*'):convert(overrides.parse)
   declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
-  parser:option('--accuracy', 'what every validation is assumed to give; default: 1'):convert(number):default(1)
+  parser:option('--accuracy', 'what every validation is assumed to give; default: 1'):convert(share):default(1)
     :argname('A')
   parser:option('--loss', 'likewise; default: 0'):convert(number):default(0):argname('L')
 end
