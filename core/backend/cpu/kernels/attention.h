@@ -10,8 +10,8 @@ static inline bool worth_threads(const packed_shape *shape)
     return shape->cu_seqlens[shape->sequences] * shape->channels > PARALLEL_ELEMENTS / 4;
 }
 
-/* Memory for each thread, in whole blocks of LANES so that no two threads share a cache line;
- * *stride is what lies between one thread's and the next's. */
+/* Memory for each thread, in whole cache lines so that no two threads share one; *stride is what
+ * lies between one thread's and the next's. */
 int KERNEL(scratch_new)(int64_t floats_per_thread, int64_t *stride, float **out);
 
 /* Turns the first `count` scores into probabilities, those from there to `end` (whole LANES) into

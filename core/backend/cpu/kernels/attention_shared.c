@@ -9,7 +9,8 @@
 
 int KERNEL(scratch_new)(int64_t floats_per_thread, int64_t *stride, float **out)
 {
-    *stride = padded(floats_per_thread);
+    enum { CACHE_LINE = 16 }; /* floats */
+    *stride = (floats_per_thread + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
     void *memory;
     if (memory_alloc((size_t)omp_get_max_threads() * (size_t)*stride * sizeof(float), &memory)) {
         return ICOT_FAILED;

@@ -130,18 +130,20 @@ static void band_of_rows(const source *s, const tiling *t, int64_t band)
 static void columns_of_rows(const source *s, const tiling *t, int64_t column)
 {
     const int64_t rows = s->n - column;
-    for (int64_t band = 0; band < t->down; band++) {
-        const int64_t at = band * TILE_ROWS * PER_UNIT;
+    for (int64_t row = 0; row < t->down * TILE_ROWS; row += LANES) {
+        const int64_t at = row * PER_UNIT;
         lanes units[LANES]; /* only moved, so it does not matter that they are no float32 */
         for (int64_t l = 0; l < LANES; l++) {
-            if (l < rows) {
+            if (l < rows && at < s->k) {
                 units_along(s->b, (column + l) * s->b->columns + at, s->k - at, &units[l]);
             } else {
                 memset(&units[l], 0, sizeof units[l]);
             }
         }
         transpose_block(units);
-        for (int64_t i = 0; i < TILE_ROWS; i++) store(units_at(t, band, i, column), units[i]);
+        for (int64_t i = 0; i < LANES; i++) {
+            store(units_at(t, row / TILE_ROWS, row % TILE_ROWS + i, column), units[i]);
+        }
     }
 }
 

@@ -1,11 +1,6 @@
 #include "backend/cpu/kernels/strip.h"
 
-/* Registers for the sums, beside those for what is multiplied: 4 x 2 of 16 lanes with AVX-512. */
-#ifdef __AVX512F__
-enum { WIDE = 2 };
-#else
-enum { WIDE = 1 };
-#endif
+enum { WIDE = 2 }; /* 4 x 2 registers for the sums leave some, of 16, for what is multiplied */
 
 /* c = scale · a·b for `wide` vectors of columns. `row` are the rows of a, of which the last may
  * stand there more than once; c gets the first `rows`. */

@@ -10,10 +10,18 @@
 
 #include <string.h>
 
-enum { LANES = 16, STRIP_ROWS = 4 };
+/* As long as the registers are: a longer vector would lie in memory. */
+#if defined __AVX512F__
+enum { LANES = 16 };
+#elif defined __AVX__
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
 
-/* A vector of the compiler's, so that sums stay in registers (two or four of them where the
- * instruction set has shorter ones). */
+enum { STRIP_ROWS = 4 };
+
+/* A vector of the compiler's, so that sums stay in registers. */
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 
 static inline lanes load(const float *from)
