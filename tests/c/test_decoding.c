@@ -10,71 +10,91 @@
 
 #include <cmocka.h>
 
-enum { HEADS = 2, WIDTH = 22, SLOTS = 5, CAPACITY = 40, SEQUENCES = 3 };
+enum { SLOTS = 5, CAPACITY = 40, SEQUENCES = 3, TOKENS = 48, WIDEST = 246 };
 
-/* A chunk of each sequence: what attention over the cache must give is in `full` (T, WIDTH). */
+static const int32_t whole[SEQUENCES + 1] = {0, 9, 10, TOKENS};
+
+/* A chunk of each sequence. */
 typedef struct chunk {
     int32_t starts[SEQUENCES + 1], lengths[SEQUENCES];
 } chunk;
 
-static void decode_chunk(icot_engine *engine, const float *qkv, const int32_t *whole, chunk c,
-                         icot_tensor keys, icot_tensor values, const float *full)
+static const chunk chunks[] = {{{0, 4, 5, 22}, {0, 0, 0}},
+                               {{0, 1, 1, 2}, {4, 1, 17}},
+                               {{0, 0, 0, 3}, {5, 1, 18}},
+                               {{0, 4, 4, 21}, {5, 1, 21}}};
+
+/* What is attended to, and what comes out: qkv (TOKENS, 3·width), full (TOKENS, width). */
+typedef struct attended {
+    int heads, width;
+    const float *qkv;
+    float full[TOKENS * WIDEST];
+} attended;
+
+static void decode_chunk(icot_engine *engine, const attended *a, chunk c, icot_tensor keys,
+                         icot_tensor values)
 {
     const int32_t slots[SEQUENCES] = {4, 0, 2};
-    int32_t tokens = c.starts[SEQUENCES];
-    icot_tensor x = tensor_of(engine, 2, (const int64_t[]){tokens, 3 * WIDTH}, NULL), y;
+    int32_t tokens = c.starts[SEQUENCES], width = a->width;
+    icot_tensor x = tensor_of(engine, 2, (const int64_t[]){tokens, 3 * width}, NULL), y;
     icot_tensor_info info;
     assert_ok(icot_tensor_describe(engine, x, &info));
     for (int b = 0; b < SEQUENCES; b++) {
-        memcpy((float *)info.data + c.starts[b] * 3 * WIDTH,
-               qkv + (whole[b] + c.lengths[b]) * 3 * WIDTH,
-               (size_t)(c.starts[b + 1] - c.starts[b]) * 3 * WIDTH * sizeof *qkv);
+        memcpy((float *)info.data + c.starts[b] * 3 * width,
+               a->qkv + (whole[b] + c.lengths[b]) * 3 * width,
+               (size_t)(c.starts[b + 1] - c.starts[b]) * 3 * (size_t)width * sizeof *a->qkv);
     }
-    assert_ok(icot_attention_cached(engine, x, ids_of(engine, SEQUENCES + 1, c.starts),
-                                    ids_of(engine, SEQUENCES, slots),
-                                    ids_of(engine, SEQUENCES, c.lengths), keys, values, HEADS, &y));
-    float *got = calloc((size_t)tokens * WIDTH + 1, sizeof *got);
+    assert_ok(icot_attention_cached(
+        engine, x, ids_of(engine, SEQUENCES + 1, c.starts), ids_of(engine, SEQUENCES, slots),
+        ids_of(engine, SEQUENCES, c.lengths), keys, values, a->heads, &y));
+    float *got = calloc((size_t)(tokens * width + 1), sizeof *got);
     assert_non_null(got);
-    assert_ok(icot_tensor_read(engine, y, got, tokens * WIDTH));
+    assert_ok(icot_tensor_read(engine, y, got, tokens * width));
     for (int b = 0; b < SEQUENCES; b++) {
-        for (int32_t i = 0; i < (c.starts[b + 1] - c.starts[b]) * WIDTH; i++) {
-            float expected = full[(whole[b] + c.lengths[b]) * WIDTH + i];
-            assert_true(fabsf(got[c.starts[b] * WIDTH + i] - expected) < 2e-6f);
+        for (int32_t i = 0; i < (c.starts[b + 1] - c.starts[b]) * width; i++) {
+            float expected = a->full[(whole[b] + c.lengths[b]) * width + i];
+            assert_true(fabsf(got[c.starts[b] * width + i] - expected) < 2e-6f);
         }
     }
     free(got);
 }
 
-/* Sequences of 9, 1 and 38 tokens, taken in ragged chunks, against attention over the whole. */
+static void decode(icot_engine *engine, attended *a)
+{
+    const icot_op_params heads = {.n_index = 1, .index = {a->heads}};
+    icot_tensor inputs[] = {tensor_of(engine, 2, (const int64_t[]){TOKENS, 3 * a->width}, a->qkv),
+                            ids_of(engine, SEQUENCES + 1, whole)};
+    icot_tensor y = apply_with(engine, "attention", inputs, 2, heads);
+    assert_ok(icot_tensor_read(engine, y, a->full, TOKENS * a->width));
+
+    const int64_t size[] = {SLOTS, CAPACITY, a->width};
+    icot_tensor keys = tensor_of(engine, 3, size, NULL), values = tensor_of(engine, 3, size, NULL);
+    assert_ok(icot_tensor_fill(engine, keys, NAN)); /* what is not there must not be read */
+    assert_ok(icot_tensor_fill(engine, values, NAN));
+    for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
+        decode_chunk(engine, a, chunks[c], keys, values);
+    }
+}
+
+/* Sequences of 9, 1 and 38 tokens, taken in ragged chunks, against attention over the whole: with
+ * heads of 11 channels, and with so many of 41 that the last chunk is one for several threads. */
 static void test_cached_attention(void **state)
 {
     (void)state;
-    const int32_t whole[SEQUENCES + 1] = {0, 9, 10, 48};
-    const chunk chunks[] = {{{0, 4, 5, 22}, {0, 0, 0}},
-                            {{0, 1, 1, 2}, {4, 1, 17}},
-                            {{0, 0, 0, 3}, {5, 1, 18}},
-                            {{0, 4, 4, 21}, {5, 1, 21}}};
-    float *qkv = random_floats(48 * 3 * WIDTH, 21), full[48 * WIDTH];
+    const struct {
+        int heads, width;
+    } sizes[] = {{2, 22}, {6, WIDEST}};
+    float *qkv = random_floats(TOKENS * 3 * WIDEST, 21);
     const kernel_set *sets;
     int n_sets = kernel_sets(&sets);
     assert_ok(icot_set_threads(3));
     for (int s = 0; s < n_sets; s++) {
-        icot_engine *engine = engine_on(&sets[s].table);
-        const icot_op_params heads = {.n_index = 1, .index = {HEADS}};
-        icot_tensor inputs[] = {tensor_of(engine, 2, (const int64_t[]){48, 3 * WIDTH}, qkv),
-                                ids_of(engine, SEQUENCES + 1, whole)};
-        icot_tensor y = apply_with(engine, "attention", inputs, 2, heads);
-        assert_ok(icot_tensor_read(engine, y, full, 48 * WIDTH));
-
-        const int64_t size[] = {SLOTS, CAPACITY, WIDTH};
-        icot_tensor keys = tensor_of(engine, 3, size, NULL),
-                    values = tensor_of(engine, 3, size, NULL);
-        assert_ok(icot_tensor_fill(engine, keys, NAN)); /* what is not there must not be read */
-        assert_ok(icot_tensor_fill(engine, values, NAN));
-        for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
-            decode_chunk(engine, qkv, whole, chunks[c], keys, values, full);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            icot_engine *engine = engine_on(&sets[s].table);
+            attended a = {.heads = sizes[i].heads, .width = sizes[i].width, .qkv = qkv};
+            decode(engine, &a);
+            icot_engine_free(engine);
         }
-        icot_engine_free(engine);
     }
     free(qkv);
 }

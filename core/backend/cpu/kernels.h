@@ -18,6 +18,20 @@
 /* A loop over fewer elements than this is not worth waking the other threads for. */
 enum { PARALLEL_ELEMENTS = 16384 };
 
+/*
+ * Calls a function whose loop is an `omp for`: on all threads if that is worth it, else on this one
+ * alone. OpenMP's own `if` would do the latter in a team of one, at whose end libgomp asks the
+ * system to wake the others: 0.3 µs, as much as a small kernel takes.
+ */
+#define BY_THREADS(worth_it, call)                                                                 \
+    do {                                                                                           \
+        if (worth_it) {                                                                            \
+            _Pragma("omp parallel") call;                                                          \
+        } else {                                                                                   \
+            call;                                                                                  \
+        }                                                                                          \
+    } while (0)
+
 void KERNEL(unary)(unary_kind, int64_t, const float *, float *);
 void KERNEL(unary_backward)(unary_kind, int64_t, const float *, const float *, const float *, bool,
                             float *);

@@ -15,6 +15,12 @@
 #include <math.h>
 #include <omp.h>
 
+/* Whether there is enough to do to wake the other threads. */
+static bool worth_threads(const packed_shape *shape)
+{
+    return shape->cu_seqlens[shape->sequences] * shape->channels > PARALLEL_ELEMENTS / 4;
+}
+
 static int64_t longest_sequence(const packed_shape *shape)
 {
     int64_t longest = 0;
@@ -135,6 +141,16 @@ typedef struct head_forward {
     float *y, *logsumexp;
 } head_forward;
 
+/* Turns the first `count` scores into probabilities, those from there to `end` (whole LANES) into
+ * 0; gives log Σ exp(score). */
+static float softmax_in_place(int64_t count, int64_t end, float *scores)
+{
+    const softmax_total total = KERNEL(exponentiate)(count, end, scores);
+    float inverse = 1.0f / total.sum;
+    for (int64_t j = 0; j < end; j++) scores[j] *= inverse;
+    return total.largest + logf(total.sum);
+}
+
 static void forward_strip(const head_forward *w, int64_t first)
 {
     int64_t H = w->shape->heads, C = w->shape->channels, rows = strip_rows(first, w->length);
@@ -144,7 +160,7 @@ static void forward_strip(const head_forward *w, int64_t first)
     for (int64_t r = 0; r < rows; r++) {
         int64_t i = first + r, count = i + 1;
         float *weights = w->scores + r * end;
-        w->logsumexp[i * H] = KERNEL(softmax_in_place)(count, end, weights);
+        w->logsumexp[i * H] = softmax_in_place(count, end, weights);
         if (w->shape->dropout > 0.0) {
             dropout_mask(w->shape, w->first_row + i * H, count, w->mask);
             for (int64_t j = 0; j < count; j++) weights[j] *= w->mask[j];

@@ -4,18 +4,17 @@
 
 #include "backend/cpu/kernels/strip.h"
 
-/* Whether there is enough to do to wake the other threads. */
-static inline bool worth_threads(const packed_shape *shape)
-{
-    return shape->cu_seqlens[shape->sequences] * shape->channels > PARALLEL_ELEMENTS / 4;
-}
-
 /* Memory for each thread, in whole cache lines so that no two threads share one; *stride is what
  * lies between one thread's and the next's. */
 int KERNEL(scratch_new)(int64_t floats_per_thread, int64_t *stride, float **out);
 
-/* Turns the first `count` scores into probabilities, those from there to `end` (whole LANES) into
- * 0; gives log Σ exp(score). */
-float KERNEL(softmax_in_place)(int64_t count, int64_t end, float *scores);
+/* What exponentials have to be divided by, and what was subtracted before. */
+typedef struct softmax_total {
+    float sum, largest;
+} softmax_total;
+
+/* Turns the first `count` scores into exp(score - largest of them), those from there to `end`
+ * (whole LANES) into 0. */
+softmax_total KERNEL(exponentiate)(int64_t count, int64_t end, float *scores);
 
 #endif

@@ -1,88 +1,229 @@
-/* Causal self-attention of new tokens over a cache of keys and values, for decoding. */
+/*
+ * Causal self-attention of new tokens over a cache of keys and values, for decoding.
+ *
+ * There are few rows, and short ones: what counts is that nothing waits. Keys are taken four at a
+ * time, so that their sums are folded together, and some heads of a sequence are worked on in turn,
+ * so that there is always a row that doesn't hang on the one before.
+ */
 #include "backend/cpu/kernels/attention.h"
+#include "backend/cpu/kernels/transpose.h"
 #include "base/error.h"
 #include "base/memory.h"
 
 #include <math.h>
 #include <omp.h>
 
-/*
- * target_d += Σ_j weights_j · rows_jd: channels in blocks of LANES, four rows in flight so that the
- * additions don't wait for each other; what is left of the channels one by one.
- */
-static void add_weighted_rows(int64_t count, int64_t width, const float *weights,
-                              int64_t weight_stride, const float *rows, int64_t row_stride,
-                              float *target)
+enum { KEYS_AT_ONCE = 4, MOST_HEADS_AT_ONCE = 4 };
+
+/* Some heads of one sequence; the arrays begin at the first of these heads. */
+typedef struct head_group {
+    int64_t heads, width, channels; /* heads of the group; D; C */
+    int64_t cached, tokens;         /* in the cache before; new */
+    const float *qkv;               /* (tokens, 3C) */
+    float *keys, *values;           /* (capacity, C) */
+    float *y;                       /* (tokens, C) */
+    float *weights;                 /* scratch, (heads, row_length) */
+    int64_t row_length;             /* the cache's capacity, in whole LANES */
+} head_group;
+
+static void append_to_cache(const head_group *g)
 {
+    int64_t C = g->channels;
+    size_t bytes = (size_t)(g->heads * g->width) * sizeof(float);
+    for (int64_t i = 0; i < g->tokens; i++) {
+        const float *row = g->qkv + i * 3 * C;
+        memcpy(g->keys + (g->cached + i) * C, row + C, bytes);
+        memcpy(g->values + (g->cached + i) * C, row + 2 * C, bytes);
+    }
+}
+
+/* ---- Scores ---------------------------------------------------------------------------------- */
+
+/* a and b, alternating, each folded in half */
+static inline lanes fold(lanes a, lanes b)
+{
+    return alternate_first(a, b) + alternate_second(a, b);
+}
+
+/* sums (4) = scale · the sum of each vector's numbers */
+static inline void put_sums(float scale, const lanes of[KEYS_AT_ONCE], float *sums)
+{
+    typedef float four __attribute__((vector_size(KEYS_AT_ONCE * sizeof(float))));
+    four parts[LANES / KEYS_AT_ONCE], sum = {0};
+    lanes folded = fold(fold(of[0], of[2]), fold(of[1], of[3])); /* number i is of vector i % 4 */
+    memcpy(parts, &folded, sizeof parts);
+    for (int i = 0; i < LANES / KEYS_AT_ONCE; i++) sum += parts[i];
+    sum *= scale;
+    memcpy(sums, &sum, sizeof sum);
+}
+
+/* scores (4) = scale · query · keys, each of D numbers */
+static inline void score_keys(int64_t width, float scale, const float *query,
+                              const float *const keys[KEYS_AT_ONCE], float *scores)
+{
+    lanes sums[KEYS_AT_ONCE] = {0};
     int64_t d = 0;
     for (; d + LANES <= width; d += LANES) {
-        lanes sum0 = {0}, sum1 = {0}, sum2 = {0}, sum3 = {0};
-        const float *w = weights, *row = rows + d;
-        int64_t j = 0;
-        for (; j + 4 <= count; j += 4, w += 4 * weight_stride, row += 4 * row_stride) {
-            sum0 += w[0] * load(row);
-            sum1 += w[weight_stride] * load(row + row_stride);
-            sum2 += w[2 * weight_stride] * load(row + 2 * row_stride);
-            sum3 += w[3 * weight_stride] * load(row + 3 * row_stride);
+        lanes q = load(query + d);
+        for (int k = 0; k < KEYS_AT_ONCE; k++) sums[k] += q * load(keys[k] + d);
+    }
+    put_sums(scale, sums, scores);
+    for (; d < width; d++) {
+        for (int k = 0; k < KEYS_AT_ONCE; k++) scores[k] += scale * query[d] * keys[k][d];
+    }
+}
+
+/* The scores of token i's queries and all keys that they see; of up to 3 beyond, something. */
+static void score_heads(const head_group *g, int64_t i)
+{
+    int64_t C = g->channels, D = g->width, count = g->cached + i + 1;
+    float scale = 1.0f / sqrtf((float)D);
+    for (int64_t j = 0; j < count; j += KEYS_AT_ONCE) {
+        const float *keys[KEYS_AT_ONCE];
+        for (int k = 0; k < KEYS_AT_ONCE; k++) {
+            keys[k] = g->keys + (j + k < count ? j + k : count - 1) * C;
         }
-        for (; j < count; j++, w += weight_stride, row += row_stride) sum0 += w[0] * load(row);
-        store(target + d, load(target + d) + (sum0 + sum1) + (sum2 + sum3));
+        for (int64_t h = 0; h < g->heads; h++) {
+            score_keys(D, scale, g->qkv + i * 3 * C + h * D, keys,
+                       g->weights + h * g->row_length + j);
+            for (int k = 0; k < KEYS_AT_ONCE; k++) keys[k] += D;
+        }
+    }
+}
+
+/* ---- Values ---------------------------------------------------------------------------------- */
+
+/* y = scale · Σ_j weights_j · rows_j for `wide` vectors of channels, four rows in flight so that
+ * the additions don't wait for each other. */
+static inline __attribute__((always_inline)) void mix_channels(const int wide, int64_t count,
+                                                               float scale, const float *weights,
+                                                               const float *rows, int64_t down,
+                                                               float *y)
+{
+    enum { FLIGHT = 4 };
+    lanes sums[FLIGHT][2] = {0};
+    int64_t j = 0;
+    for (; j + FLIGHT <= count; j += FLIGHT, rows += FLIGHT * down) {
+        for (int k = 0; k < FLIGHT; k++) {
+            for (int w = 0; w < wide; w++) {
+                sums[k][w] += weights[j + k] * load(rows + k * down + w * LANES);
+            }
+        }
+    }
+    for (; j < count; j++, rows += down) {
+        for (int w = 0; w < wide; w++) sums[0][w] += weights[j] * load(rows + w * LANES);
+    }
+    for (int w = 0; w < wide; w++) {
+        store(y + w * LANES, scale * ((sums[0][w] + sums[1][w]) + (sums[2][w] + sums[3][w])));
+    }
+}
+
+static void mix_values(int64_t width, int64_t count, float scale, const float *weights,
+                       const float *rows, int64_t down, float *y)
+{
+    int64_t d = 0;
+    for (; d + 2 * LANES <= width; d += 2 * LANES) {
+        mix_channels(2, count, scale, weights, rows + d, down, y + d);
+    }
+    for (; d + LANES <= width; d += LANES) {
+        mix_channels(1, count, scale, weights, rows + d, down, y + d);
     }
     for (; d < width; d++) {
         float sum = 0.0f;
-        for (int64_t j = 0; j < count; j++) {
-            sum += weights[j * weight_stride] * rows[j * row_stride + d];
-        }
-        target[d] += sum;
+        for (int64_t j = 0; j < count; j++) sum += weights[j] * rows[j * down + d];
+        y[d] = scale * sum;
     }
 }
 
-static float dot(int64_t n, const float *a, const float *b)
+/* ---- All of it ------------------------------------------------------------------------------- */
+
+static void attend(const head_group *g, int64_t i)
 {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
+    int64_t C = g->channels, D = g->width, count = g->cached + i + 1;
+    float sums[MOST_HEADS_AT_ONCE];
+    score_heads(g, i);
+    for (int64_t h = 0; h < g->heads; h++) {
+        sums[h] = KERNEL(exponentiate)(count, padded(count), g->weights + h * g->row_length).sum;
+    }
+    for (int64_t h = 0; h < g->heads; h++) {
+        mix_values(D, count, 1.0f / sums[h], g->weights + h * g->row_length, g->values + h * D, C,
+                   g->y + i * C + h * D);
+    }
 }
 
-static void append_to_cache(const packed_shape *shape, const kv_cache *cache, int64_t b,
-                            const float *qkv)
+/* What the heads of all sequences are attended with. */
+typedef struct cached_work {
+    const packed_shape *shape;
+    const kv_cache *cache;
+    const float *qkv;
+    float *y, *scratch;
+    int64_t at_once, stride; /* heads of a group; what lies between two threads' scratch */
+} cached_work;
+
+static head_group group_of(const cached_work *w, int64_t b, int64_t head)
 {
-    int64_t C = shape->channels, start = shape->cu_seqlens[b];
-    int64_t first = cache->slots[b] * cache->capacity + cache->lengths[b];
-    for (int64_t i = 0; i < shape->cu_seqlens[b + 1] - start; i++) {
-        const float *row = qkv + (start + i) * 3 * C;
-        memcpy(cache->keys + (first + i) * C, row + C, (size_t)C * sizeof *row);
-        memcpy(cache->values + (first + i) * C, row + 2 * C, (size_t)C * sizeof *row);
+    const packed_shape *shape = w->shape;
+    int64_t C = shape->channels, D = C / shape->heads, start = shape->cu_seqlens[b];
+    int64_t in_cache = w->cache->slots[b] * w->cache->capacity * C + head * D;
+    return (head_group){
+        .heads = shape->heads - head < w->at_once ? shape->heads - head : w->at_once,
+        .width = D,
+        .channels = C,
+        .cached = w->cache->lengths[b],
+        .tokens = shape->cu_seqlens[b + 1] - start,
+        .qkv = w->qkv + start * 3 * C + head * D,
+        .keys = w->cache->keys + in_cache,
+        .values = w->cache->values + in_cache,
+        .y = w->y + start * C + head * D,
+        .weights = w->scratch + omp_get_thread_num() * w->stride,
+        .row_length = padded(w->cache->capacity),
+    };
+}
+
+/* Threads take some groups at a time: to ask for each costs as much as a short one. */
+static void attend_all(const cached_work *w)
+{
+    enum { TIMES = 8 }; /* that a thread asks for more */
+    int64_t groups = (w->shape->heads + w->at_once - 1) / w->at_once;
+    int64_t jobs = w->shape->sequences * groups, chunk = jobs / (TIMES * omp_get_num_threads()) + 1;
+#pragma omp for schedule(dynamic, chunk) nowait
+    for (int64_t job = 0; job < jobs; job++) {
+        const head_group g = group_of(w, job / groups, job % groups * w->at_once);
+        append_to_cache(&g);
+        for (int64_t i = 0; i < g.tokens; i++) attend(&g, i);
     }
+}
+
+/* Numbers of keys that are read, all together. */
+static int64_t numbers_read(const packed_shape *shape, const kv_cache *cache)
+{
+    int64_t keys = 0;
+    for (int64_t b = 0; b < shape->sequences; b++) {
+        int64_t tokens = shape->cu_seqlens[b + 1] - shape->cu_seqlens[b];
+        keys += tokens * (cache->lengths[b] + tokens);
+    }
+    return keys * shape->channels;
+}
+
+/* Heads of a sequence that are worked on together: few enough that each thread has some to do. */
+static int64_t heads_at_once(const packed_shape *shape, int64_t threads)
+{
+    enum { JOBS = 4 }; /* per thread */
+    int64_t most = threads > 1 ? shape->sequences * shape->heads / (JOBS * threads) : shape->heads;
+    if (most < 1) return 1;
+    return most < MOST_HEADS_AT_ONCE ? most : MOST_HEADS_AT_ONCE;
 }
 
 int KERNEL(attention_cached)(const packed_shape *shape, const float *qkv, const kv_cache *cache,
                              float *y)
 {
-    int64_t C = shape->channels, H = shape->heads, D = C / H, stride;
-    float scale = 1.0f / sqrtf((float)D), *scratch;
-    if (KERNEL(scratch_new)(padded(cache->capacity), &stride, &scratch)) return ICOT_FAILED;
-
-#pragma omp parallel for schedule(static) if (worth_threads(shape))
-    for (int64_t b = 0; b < shape->sequences; b++) append_to_cache(shape, cache, b, qkv);
-
-#pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
-    for (int64_t job = 0; job < shape->sequences * H; job++) {
-        int64_t b = job / H, h = job % H, start = shape->cu_seqlens[b];
-        const float *keys = cache->keys + cache->slots[b] * cache->capacity * C + h * D;
-        const float *values = cache->values + cache->slots[b] * cache->capacity * C + h * D;
-        float *scores = scratch + omp_get_thread_num() * stride;
-        for (int64_t i = 0; i < shape->cu_seqlens[b + 1] - start; i++) {
-            int64_t count = cache->lengths[b] + i + 1;
-            const float *query = qkv + (start + i) * 3 * C + h * D;
-            float *out = y + (start + i) * C + h * D;
-            for (int64_t j = 0; j < count; j++) scores[j] = scale * dot(D, query, keys + j * C);
-            KERNEL(softmax_in_place)(count, padded(count), scores);
-            memset(out, 0, (size_t)D * sizeof *out);
-            add_weighted_rows(count, D, scores, 1, values, C, out);
-        }
+    bool shared = numbers_read(shape, cache) > 8 * PARALLEL_ELEMENTS;
+    cached_work work = {.shape = shape, .cache = cache, .qkv = qkv, .y = y};
+    work.at_once = heads_at_once(shape, shared ? omp_get_max_threads() : 1);
+    if (KERNEL(scratch_new)(work.at_once * padded(cache->capacity), &work.stride, &work.scratch)) {
+        return ICOT_FAILED;
     }
-    memory_free(scratch);
+    BY_THREADS(shared, attend_all(&work));
+    memory_free(work.scratch);
     return ICOT_OK;
 }

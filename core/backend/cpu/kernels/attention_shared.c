@@ -1,5 +1,6 @@
 #include "backend/cpu/kernels/attention.h"
 
+#include "backend/cpu/kernels/transpose.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -19,28 +20,42 @@ int KERNEL(scratch_new)(int64_t floats_per_thread, int64_t *stride, float **out)
     return ICOT_OK;
 }
 
-float KERNEL(softmax_in_place)(int64_t count, int64_t end, float *scores)
+static inline lanes larger(lanes a, lanes b)
 {
-    for (int64_t j = count; j < end; j++) scores[j] = -INFINITY;
+    typedef int32_t bits __attribute__((vector_size(sizeof(lanes))));
+    bits above = a > b;
+    return (lanes)((above & (bits)a) | (~above & (bits)b));
+}
 
-    float largest[LANES], total[LANES] = {0};
-    memcpy(largest, scores, sizeof largest);
-    for (int64_t j = LANES; j < end; j += LANES) {
+/* Halves are put together until a number is left. */
+static inline float largest_of(lanes v)
+{
+    for (int n = LANES; n > 1; n /= 2) v = larger(alternate_first(v, v), alternate_second(v, v));
+    return v[0];
+}
+
+static inline float sum_of(lanes v)
+{
+    for (int n = LANES; n > 1; n /= 2) v = alternate_first(v, v) + alternate_second(v, v);
+    return v[0];
+}
+
+softmax_total KERNEL(exponentiate)(int64_t count, int64_t end, float *scores)
+{
+    float *last = scores + end - LANES, sums[LANES] = {0};
+    const int in_last = (int)(count - (end - LANES));
+    for (int l = 0; l < LANES; l++) last[l] = l < in_last ? last[l] : -INFINITY;
+
+    lanes highest = load(last);
+    for (const float *block = scores; block < last; block += LANES) {
+        highest = larger(load(block), highest);
+    }
+    float largest = largest_of(highest);
+    for (float *block = scores; block <= last; block += LANES) {
         for (int l = 0; l < LANES; l++) {
-            largest[l] = scores[j + l] > largest[l] ? scores[j + l] : largest[l];
+            block[l] = vector_exp(block[l] - largest);
+            sums[l] += block[l];
         }
     }
-    float maximum = largest[0], sum = 0.0f;
-    for (int l = 1; l < LANES; l++) maximum = largest[l] > maximum ? largest[l] : maximum;
-
-    for (int64_t j = 0; j < end; j += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            scores[j + l] = vector_exp(scores[j + l] - maximum);
-            total[l] += scores[j + l];
-        }
-    }
-    for (int l = 0; l < LANES; l++) sum += total[l];
-    float inverse = 1.0f / sum;
-    for (int64_t j = 0; j < end; j++) scores[j] *= inverse;
-    return maximum + logf(sum);
+    return (softmax_total){.sum = sum_of(load(sums)), .largest = largest};
 }

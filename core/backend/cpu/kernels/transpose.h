@@ -1,4 +1,4 @@
-/* Transposing in registers. */
+/* Numbers change places in registers: two vectors alternating, and so a block transposed. */
 #ifndef ICOT_BACKEND_CPU_KERNELS_TRANSPOSE_H
 #define ICOT_BACKEND_CPU_KERNELS_TRANSPOSE_H
 
