@@ -113,11 +113,15 @@ static void round_block(int64_t n, const float *x, element *y)
     if (i < n) put(n - i, rest, y + i);
 }
 
+static void round_blocks(int64_t n, const float *x, element *y)
+{
+#pragma omp for schedule(static) nowait
+    for (int64_t i = 0; i < n; i += BLOCK) round_block(at_most(BLOCK, n - i), x + i, y + i);
+}
+
 void KERNEL(round)(int64_t n, const float *x, void *factor)
 {
-    element *y = factor;
-#pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
-    for (int64_t i = 0; i < n; i += BLOCK) round_block(at_most(BLOCK, n - i), x + i, y + i);
+    BY_THREADS(n > PARALLEL_ELEMENTS, round_blocks(n, x, factor));
 }
 #endif
 
@@ -136,12 +140,15 @@ static void gelu_block(int64_t n, const element *x, element *y)
     if (i < n) gelu_part(n - i, x + i, y + i);
 }
 
+static void gelu_blocks(int64_t n, const element *x, element *y)
+{
+#pragma omp for schedule(static) nowait
+    for (int64_t i = 0; i < n; i += BLOCK) gelu_block(at_most(BLOCK, n - i), x + i, y + i);
+}
+
 void KERNEL(gelu_factor)(int64_t n, const void *factor, void *result)
 {
-    const element *x = factor;
-    element *y = result;
-#pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
-    for (int64_t i = 0; i < n; i += BLOCK) gelu_block(at_most(BLOCK, n - i), x + i, y + i);
+    BY_THREADS(n > PARALLEL_ELEMENTS, gelu_blocks(n, factor, result));
 }
 
 /* y = gelu(x), dx = dy·gelu'(x), sums += dx, for the first n of a group */

@@ -7,10 +7,10 @@
 #include <omp.h>
 #include <string.h>
 
-void KERNEL(layer_norm)(int64_t rows, int64_t columns, double eps, const float *x,
-                        const float *weight, const float *bias, float *y, float *statistics)
+static void norm_rows(int64_t rows, int64_t columns, double eps, const float *x,
+                      const float *weight, const float *bias, float *y, float *statistics)
 {
-#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+#pragma omp for schedule(static) nowait
     for (int64_t r = 0; r < rows; r++) {
         const float *in = x + r * columns;
         float *out = y + r * columns, sum = 0.0f, squares = 0.0f;
@@ -26,6 +26,13 @@ void KERNEL(layer_norm)(int64_t rows, int64_t columns, double eps, const float *
         statistics[2 * r] = mean;
         statistics[2 * r + 1] = inverse;
     }
+}
+
+void KERNEL(layer_norm)(int64_t rows, int64_t columns, double eps, const float *x,
+                        const float *weight, const float *bias, float *y, float *statistics)
+{
+    BY_THREADS(rows * columns > PARALLEL_ELEMENTS,
+               norm_rows(rows, columns, eps, x, weight, bias, y, statistics));
 }
 
 /*

@@ -6,14 +6,20 @@
 #include <math.h>
 #include <string.h>
 
-void KERNEL(add_bias)(int64_t rows, int64_t columns, const float *x, const float *bias, float *y)
+static void add_bias_to_rows(int64_t rows, int64_t columns, const float *x, const float *bias,
+                             float *y)
 {
-#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+#pragma omp for schedule(static) nowait
     for (int64_t r = 0; r < rows; r++) {
         const float *from = x + r * columns;
         float *to = y + r * columns;
         for (int64_t c = 0; c < columns; c++) to[c] = from[c] + bias[c];
     }
+}
+
+void KERNEL(add_bias)(int64_t rows, int64_t columns, const float *x, const float *bias, float *y)
+{
+    BY_THREADS(rows * columns > PARALLEL_ELEMENTS, add_bias_to_rows(rows, columns, x, bias, y));
 }
 
 /* Threads share the columns, not the rows: each sum is made by one thread, in a fixed order. */
@@ -115,9 +121,9 @@ void KERNEL(softmax_backward)(int64_t rows, int64_t columns, bool logarithm, con
 }
 
 /* The first of equal values wins, as in PyTorch on the CPU. */
-void KERNEL(argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out)
+static void find_largest(int64_t rows, int64_t columns, const float *x, int32_t *out)
 {
-#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+#pragma omp for schedule(static) nowait
     for (int64_t r = 0; r < rows; r++) {
         const float *row = x + r * columns;
         int64_t best = 0;
@@ -126,12 +132,17 @@ void KERNEL(argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out)
     }
 }
 
+void KERNEL(argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out)
+{
+    BY_THREADS(rows * columns > PARALLEL_ELEMENTS, find_largest(rows, columns, x, out));
+}
+
 /* ---- Rows by index --------------------------------------------------------------------------- */
 
-void KERNEL(gather_rows)(int64_t rows, int64_t columns, const float *weight, const int32_t *ids,
-                         bool accumulate, float *y)
+static void copy_rows(int64_t rows, int64_t columns, const float *weight, const int32_t *ids,
+                      bool accumulate, float *y)
 {
-#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
+#pragma omp for schedule(static) nowait
     for (int64_t r = 0; r < rows; r++) {
         const float *from = weight + ids[r] * columns;
         float *to = y + r * columns;
@@ -141,6 +152,13 @@ void KERNEL(gather_rows)(int64_t rows, int64_t columns, const float *weight, con
             memcpy(to, from, (size_t)columns * sizeof *to);
         }
     }
+}
+
+void KERNEL(gather_rows)(int64_t rows, int64_t columns, const float *weight, const int32_t *ids,
+                         bool accumulate, float *y)
+{
+    BY_THREADS(rows * columns > PARALLEL_ELEMENTS,
+               copy_rows(rows, columns, weight, ids, accumulate, y));
 }
 
 /* Threads share the columns, so that the order in which rows are added never depends on them. */
