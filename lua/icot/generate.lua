@@ -37,32 +37,44 @@ function KVCache:free()
   end
 end
 
+---@class icot.Sequence a prompt and what is written after it, on its way through the forward passes
+---@field index integer of the prompt
+---@field slot integer
+---@field length integer tokens in the cache
+---@field count integer of the tokens, so many are what the next pass reads
+---@field tokens integer[]
+---@field positions integer[]
+---@field place? fun(written: integer[], position: integer): integer see icot.Prompt
+---@field given? icot.GivenTokens
+
+local int_array = ffi.typeof('int32_t[?]')
+
 local function ints(list)
-  return tensor.from_ints(ffi.new('int32_t[?]', math.max(#list, 1), list), #list)
+  local n = #list
+  return tensor.from_ints(int_array(math.max(n, 1), list), n)
 end
 
 --- One forward pass over new tokens of the sequences in `active`; the most likely next token of each.
 ---@param model icot.GPT2
 ---@param cache icot.KVCache
----@param active { slot: integer, length: integer, tokens: integer[], positions: integer[] }[] tokens: the new ones
+---@param active icot.Sequence[]
 ---@param enter? fun(layer: integer, x: icot.Tensor): icot.Tensor see icot.Context
----@return integer[] next
+---@return ffi.cdata* next int32_t[#active]
 local function advance(model, cache, active, enter)
-  local tokens, positions, starts, last, slots, lengths = {}, {}, { 0 }, {}, {}, {}
+  local tokens, positions, starts, last, slots, lengths, row = {}, {}, { 0 }, {}, {}, {}, 0
   for b, sequence in ipairs(active) do
-    for i, token in ipairs(sequence.tokens) do
-      tokens[#tokens + 1], positions[#positions + 1] = token, sequence.positions[i]
+    for i = 1, sequence.count do
+      row = row + 1
+      tokens[row], positions[row] = sequence.tokens[i], sequence.positions[i]
     end
-    starts[b + 1], last[b] = #tokens, #tokens - 1
+    starts[b + 1], last[b] = row, row - 1
     slots[b], lengths[b] = sequence.slot, sequence.length
   end
   cache.slots, cache.lengths = ints(slots), ints(lengths)
   local context = { cu_seqlens = ints(starts), cache = cache, enter = enter }
-  local hidden = model:hidden(ints(tokens), ints(positions), context, ints(last))
-  local best = model:logits(hidden):argmax():read()
-  local next_tokens = {}
-  for b = 1, #active do next_tokens[b] = best[b - 1] end
-  return next_tokens
+  local wanted = row > #active and ints(last) or nil -- nil: all rows
+  local hidden = model:hidden(ints(tokens), ints(positions), context, wanted)
+  return (model:logits(hidden):argmax():read())
 end
 
 ---@class icot.GenerateOptions
@@ -81,14 +93,24 @@ end
 ---@field most integer tokens, all together
 ---@field after fun(written: integer[]): integer[] those that follow the token written last, at the next positions
 
+local function start(prompt, index)
+  return {
+    index = index, slot = index - 1, length = 0, count = #prompt.tokens,
+    tokens = prompt.tokens, positions = prompt.positions, place = prompt.place, given = prompt.given,
+  }
+end
+
 -- What a sequence reads next: the token that it has written last, and what is given after it.
 local function read_on(sequence, written)
-  local position = sequence.positions[#sequence.positions] + 1
+  local position = sequence.positions[sequence.count] + 1
   if sequence.place then position = sequence.place(written, position) end
-  sequence.length = sequence.length + #sequence.tokens
-  sequence.tokens, sequence.positions = { written[#written] }, { position }
-  for i, token in ipairs(sequence.given and sequence.given.after(written) or {}) do
-    sequence.tokens[i + 1], sequence.positions[i + 1] = token, position + i
+  if sequence.length == 0 then sequence.tokens, sequence.positions = {}, {} end -- these were the prompt's
+  sequence.length = sequence.length + sequence.count
+  local tokens, positions = sequence.tokens, sequence.positions
+  tokens[1], positions[1], sequence.count = written[#written], position, 1
+  if not sequence.given then return end
+  for i, token in ipairs(sequence.given.after(written)) do
+    tokens[i + 1], positions[i + 1], sequence.count = token, position + i, i + 1
   end
 end
 
@@ -103,10 +125,7 @@ function generate.greedy(model, prompts, options)
   for i, prompt in ipairs(prompts) do
     longest = math.max(longest, #prompt.tokens + (prompt.given and prompt.given.most or 0))
     written[i] = {}
-    active[i] = {
-      index = i, slot = i - 1, length = 0, tokens = prompt.tokens, positions = prompt.positions, place = prompt.place,
-      given = prompt.given,
-    }
+    active[i] = start(prompt, i)
   end
   if #prompts == 0 or options.max_new_tokens < 1 then return written end
   local cache, enter = generate.cache(model.config, #prompts, longest + options.max_new_tokens), options.enter
@@ -119,10 +138,10 @@ function generate.greedy(model, prompts, options)
       local going_on = {}
       for b, sequence in ipairs(active) do
         local text = written[sequence.index]
-        text[#text + 1] = next_tokens[b]
+        text[#text + 1] = next_tokens[b - 1]
         read_on(sequence, text)
         local ends = options.is_finished(text) or #text >= options.max_new_tokens
-          or sequence.positions[#sequence.positions] >= model.config.context
+          or sequence.positions[sequence.count] >= model.config.context
         if not ends then going_on[#going_on + 1] = sequence end
       end
       active = going_on

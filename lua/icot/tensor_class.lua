@@ -20,7 +20,7 @@ local tensor = {}
 local Tensor = {}
 Tensor.__index = Tensor
 
-local handle_out = ffi.new('icot_tensor[1]')
+local handle_out, one_size = ffi.new('icot_tensor[1]'), ffi.new('int64_t[1]')
 local dtypes = { float32 = C.ICOT_FLOAT32, int32 = C.ICOT_INT32 }
 local elements = { [0] = 'float[?]', [1] = 'int32_t[?]' }
 
@@ -143,7 +143,9 @@ end
 ---@param n integer
 ---@return icot.Tensor
 function tensor.from_ints(numbers, n)
-  local made = tensor.zeros({ n }, 'int32')
+  one_size[0] = n
+  check(C.icot_tensor_create(core.engine(), C.ICOT_INT32, 1, one_size, handle_out))
+  local made = tensor.wrap(handle_out[0])
   made:write(numbers, n)
   return made
 end
@@ -307,8 +309,10 @@ end
 
 -- ---- Applying operators ----------------------------------------------------------------------------------
 
-local params = ffi.new('icot_op_params')
-local inputs = ffi.new('icot_tensor[?]', C.ICOT_MAX_INPUTS)
+local params, no_params = ffi.new('icot_op_params'), ffi.new('icot_op_params')
+local params_bytes = ffi.sizeof(params)
+local most_inputs, most_indices = tonumber(C.ICOT_MAX_INPUTS), tonumber(C.ICOT_MAX_INDICES)
+local inputs = ffi.new('icot_tensor[?]', most_inputs)
 local operators = {} -- name -> index in the core's table
 for index = 0, C.icot_operator_count() - 1 do operators[ffi.string(C.icot_operator_name(index))] = index end
 
@@ -320,6 +324,21 @@ function tensor.operators()
   return names
 end
 
+local function params_of(name, index, number, key)
+  if not (index or number or key) then return no_params end
+  ffi.fill(params, params_bytes)
+  if index then
+    if #index > most_indices then
+      errors.raise('%s: got %d indices, at most %d can be given', name, #index, most_indices)
+    end
+    params.n_index = #index
+    fill_in(params.index, index, name, true)
+  end
+  if number then fill_in(params.number, number, name) end
+  if key then params.key = key end
+  return params
+end
+
 --- Applies an operator of the core's table; the methods below give each a readable form.
 ---@param name string
 ---@param tensors icot.Tensor[]
@@ -328,22 +347,18 @@ end
 ---@param key? ffi.cdata* of random numbers
 ---@return icot.Tensor
 function tensor.apply(name, tensors, index, number, key)
-  local operator = operators[name] or errors.raise("there is no operator '%s'", tostring(name))
-  ffi.fill(params, ffi.sizeof('icot_op_params'))
-  params.n_index = index and #index or 0
-  if params.n_index > C.ICOT_MAX_INDICES or #tensors > C.ICOT_MAX_INPUTS then
-    errors.raise('%s: got %d tensors and %d indices, more than can be given', name, #tensors, params.n_index)
+  local operator, count = operators[name] or errors.raise("there is no operator '%s'", tostring(name)), #tensors
+  if count > most_inputs then
+    errors.raise('%s: got %d tensors, at most %d can be given', name, count, most_inputs)
   end
-  if index then fill_in(params.index, index, name, true) end
-  if number then fill_in(params.number, number, name) end
-  if key then params.key = key end
-  for i, each in ipairs(tensors) do
-    if not tensor.is_tensor(each) then
+  for i = 1, count do
+    local each = tensors[i]
+    if getmetatable(each) ~= Tensor then
       errors.raise('%s: argument %d is a %s, expected a tensor', name, i, type(each))
     end
     inputs[i - 1] = each.handle
   end
-  check(C.icot_apply(core.engine(), operator, inputs, #tensors, params, handle_out))
+  check(C.icot_apply(core.engine(), operator, inputs, count, params_of(name, index, number, key), handle_out))
   return tensor.wrap(handle_out[0])
 end
 

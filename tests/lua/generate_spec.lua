@@ -147,6 +147,7 @@ describe('forward passes', function()
     assert.same({ { 2, 3, 5 }, { 4, 6, 6, 6 }, { 2, 2, 2 } }, model.tokens)
     assert.same({ { 0, 1, 2 }, { 7, 8, 9, 10 }, { 0, 1, 2 } }, model.positions)
     assert.equal(4, model.calls)
+    assert.same({ { 1, 2, 5 }, 'all', 'all', 'all' }, model.rows)
   end)
 end)
 

@@ -7,20 +7,21 @@ local Scripted = {}
 Scripted.__index = Scripted
 
 --- The texts belong to the prompts in their order; `calls` counts forward passes, `positions[i]` and `tokens[i]` are
---- what was fed for prompt i.
+--- what was fed for prompt i, `rows[k]` those that pass k was to give ('all' if it wasn't told).
 ---@param config icot.GPT2Config
 ---@param texts integer[][]
 function scripted.new(config, texts)
-  local self = { config = config, texts = texts, positions = {}, tokens = {}, written = {}, calls = 0 }
+  local self = { config = config, texts = texts, positions = {}, tokens = {}, rows = {}, written = {}, calls = 0 }
   for i = 1, #texts do self.positions[i], self.tokens[i], self.written[i] = {}, {}, 0 end
   return setmetatable(self, Scripted)
 end
 
-function Scripted:hidden(tokens, positions, context)
+function Scripted:hidden(tokens, positions, context, rows)
   local starts, slots = context.cu_seqlens:totable(), context.cache.slots:totable()
   local lengths = context.cache.lengths:totable()
   tokens, positions = tokens:totable(), positions:totable()
   self.calls, self.active = self.calls + 1, {}
+  self.rows[self.calls] = rows and rows:totable() or 'all'
   for b, slot in ipairs(slots) do
     local i = slot + 1
     assert(lengths[b] == #self.tokens[i], 'the cache holds another number of tokens than were fed')
