@@ -108,13 +108,16 @@ typedef struct icot_tensor_info {
     int64_t numel;
     int contiguous;
     int requires_grad;
-    void *data; /* first element, to be read; valid as long as the tensor is; NULL: see
-                   icot_checkpoint */
+    void *data; /* first element, to be read; valid as long as the tensor is; NULL: it lies on
+                   another device, or see icot_checkpoint */
 } icot_tensor_info;
 
-ICOT_API int icot_engine_create(const char *device, icot_engine **out); /* device: "cpu" */
+/* device: "cpu", or "cuda": the first card of NVIDIA's, through libicot_cuda.so */
+ICOT_API int icot_engine_create(const char *device, icot_engine **out);
 ICOT_API void icot_engine_free(icot_engine *engine);
 ICOT_API const char *icot_engine_device(const icot_engine *engine);
+/* For people: the instruction set of the CPU kernels, or the card. */
+ICOT_API const char *icot_engine_description(const icot_engine *engine);
 /*
  * "float32", or "bf16": the factors of matrix products are rounded to bfloat16, their sums and all
  * else stay float32. Fails, and leaves the engine as it is, where the machine cannot do that.

@@ -54,9 +54,9 @@ static int check_cache(const cached_inputs *in)
                     (long long)tensor_numel(in->slots), (long long)tensor_numel(in->lengths),
                     (long long)sequences);
     }
-    const int32_t *starts = tensor_ids_on_host(in->cu_seqlens);
-    const int32_t *slots = tensor_ids_on_host(in->slots);
-    const int32_t *lengths = tensor_ids_on_host(in->lengths);
+    const int32_t *starts = tensor_ints(in->cu_seqlens);
+    const int32_t *slots = tensor_ints(in->slots);
+    const int32_t *lengths = tensor_ints(in->lengths);
     for (int64_t b = 0; b < sequences; b++) {
         if (slots[b] < 0 || slots[b] >= keys->shape[0]) {
             return fail("attention_cached: sequence %lld names slot %d of %lld", (long long)b,
@@ -92,14 +92,15 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
     if (check_cache(&in)) return ICOT_FAILED;
 
     shape size = {.ndim = 2, .size = {in.qkv->shape[0], in.qkv->shape[1] / 3}};
-    tensor *y;
-    if (tensor_new(engine, ICOT_FLOAT32, &size, &y)) return ICOT_FAILED;
-    packed_shape packed = packed_shape_of(in.qkv, in.cu_seqlens, heads);
+    packed_shape packed;
     kv_cache cache = {.keys = tensor_floats(in.keys),
                       .values = tensor_floats(in.values),
-                      .capacity = in.keys->shape[1],
-                      .slots = tensor_ints(in.slots),
-                      .lengths = tensor_ints(in.lengths)};
+                      .capacity = in.keys->shape[1]};
+    tensor *y;
+    if (packed_shape_of(in.qkv, in.cu_seqlens, heads, &packed)) return ICOT_FAILED;
+    if (tensor_indices(in.slots, &cache.slots)) return ICOT_FAILED;
+    if (tensor_indices(in.lengths, &cache.lengths)) return ICOT_FAILED;
+    if (tensor_new(engine, ICOT_FLOAT32, &size, &y)) return ICOT_FAILED;
     if (engine->backend->attention_cached(&packed, tensor_floats(in.qkv), &cache,
                                           tensor_floats(y))) {
         tensor_release(engine, y);
@@ -120,7 +121,10 @@ int icot_tensor_argmax(icot_engine *engine, icot_tensor handle, icot_tensor *out
     shape size = {.ndim = 1, .size = {x->shape[0]}};
     tensor *best;
     if (tensor_new(engine, ICOT_INT32, &size, &best)) return ICOT_FAILED;
-    engine->backend->argmax(x->shape[0], x->shape[1], tensor_floats(x), tensor_ints(best));
+    if (engine->backend->argmax(x->shape[0], x->shape[1], tensor_floats(x), tensor_ints(best))) {
+        tensor_release(engine, best);
+        return ICOT_FAILED;
+    }
     *out = best->handle;
     return ICOT_OK;
 }

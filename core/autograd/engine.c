@@ -3,17 +3,10 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-#include <string.h>
-
-static const backend *find_backend(const char *name)
-{
-    return strcmp(name, "cpu") == 0 ? cpu_backend() : NULL;
-}
-
 int icot_engine_create(const char *name, icot_engine **out)
 {
-    const backend *found = find_backend(name);
-    if (!found) return fail("device: '%s' is not known; this build has 'cpu'", name);
+    const backend *found;
+    if (backend_find(name, "float32", &found)) return ICOT_FAILED;
 
     void *engine = NULL, *recorded = NULL;
     if (memory_alloc_zero(1, sizeof(icot_engine), &engine)) goto failed;
@@ -51,6 +44,11 @@ const char *icot_engine_device(const icot_engine *engine)
     return engine->device->name;
 }
 
+const char *icot_engine_description(const icot_engine *engine)
+{
+    return engine->backend->description();
+}
+
 /* What was derived from the tensors, each precision has in a form of its own. */
 static void forget_packed_weights(icot_engine *engine)
 {
@@ -61,12 +59,8 @@ static void forget_packed_weights(icot_engine *engine)
 
 int icot_set_precision(icot_engine *engine, const char *precision)
 {
-    const backend *chosen = cpu_backend();
-    if (strcmp(precision, "bf16") == 0) {
-        if (cpu_bf16_backend(&chosen)) return ICOT_FAILED;
-    } else if (strcmp(precision, "float32") != 0) {
-        return fail("precision: '%s' is not known, expected 'float32' or 'bf16'", precision);
-    }
+    const backend *chosen;
+    if (backend_find(engine->device->name, precision, &chosen)) return ICOT_FAILED;
     if (chosen != engine->backend) forget_packed_weights(engine);
     engine->backend = chosen;
     return ICOT_OK;

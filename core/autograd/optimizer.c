@@ -1,21 +1,32 @@
 /* Updating parameters from their gradients. */
 #include "backend/backend.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "tensor/engine.h"
 
 #include <math.h>
 
 int icot_grad_norm(icot_engine *engine, const icot_tensor *handles, int64_t count, double *out)
 {
-    double total = 0.0;
+    int64_t found = 0;
+    double sum;
+    void *list;
+    if (memory_alloc((size_t)count * sizeof(number_array), &list)) return ICOT_FAILED;
+    number_array *grads = list;
+    int status = ICOT_FAILED;
     for (int64_t i = 0; i < count; i++) {
-        tensor *t = tensor_find(engine, handles[i]);
-        if (!t) return ICOT_FAILED;
+        const tensor *t = tensor_find(engine, handles[i]);
+        if (!t) goto done;
         if (!t->grad || !t->grad_is_set) continue;
-        total += engine->backend->sum_of_squares(tensor_numel(t), tensor_floats(t->grad));
+        grads[found++] = (number_array){tensor_numel(t), tensor_floats(t->grad)};
     }
-    *out = sqrt(total);
-    return ICOT_OK;
+    if (engine->backend->sum_of_squares(found, grads, &sum)) goto done;
+    *out = sqrt(sum);
+    status = ICOT_OK;
+
+done:
+    memory_free(list);
+    return status;
 }
 
 static int check_moment(const tensor *parameter, const tensor *moment, const char *name)

@@ -2,11 +2,6 @@
 
 #include "base/error.h"
 
-const int32_t *tensor_ids_on_host(const tensor *ids)
-{
-    return tensor_ints(ids);
-}
-
 int packed_check(const char *who, const tensor *qkv, const tensor *cu_seqlens, int64_t heads)
 {
     if (qkv->ndim != 2 || qkv->shape[1] % 3 != 0 || cu_seqlens->ndim != 1 ||
@@ -19,7 +14,7 @@ int packed_check(const char *who, const tensor *qkv, const tensor *cu_seqlens, i
         return fail("%s: %lld channels cannot be shared by %lld heads", who, (long long)channels,
                     (long long)heads);
     }
-    const int32_t *starts = tensor_ids_on_host(cu_seqlens);
+    const int32_t *starts = tensor_ints(cu_seqlens);
     int64_t sequences = cu_seqlens->shape[0] - 1;
     if (starts[0] != 0 || starts[sequences] != qkv->shape[0]) {
         return fail("%s: cu_seqlens goes from %d to %d, expected 0 to %lld", who, starts[0],
@@ -34,10 +29,13 @@ int packed_check(const char *who, const tensor *qkv, const tensor *cu_seqlens, i
     return ICOT_OK;
 }
 
-packed_shape packed_shape_of(const tensor *qkv, const tensor *cu_seqlens, int heads)
+int packed_shape_of(const tensor *qkv, const tensor *cu_seqlens, int heads, packed_shape *out)
 {
-    return (packed_shape){.sequences = cu_seqlens->shape[0] - 1,
+    index_array starts;
+    if (tensor_indices(cu_seqlens, &starts)) return ICOT_FAILED;
+    *out = (packed_shape){.sequences = cu_seqlens->shape[0] - 1,
                           .channels = qkv->shape[1] / 3,
                           .heads = heads,
-                          .cu_seqlens = tensor_ints(cu_seqlens)};
+                          .cu_seqlens = starts};
+    return ICOT_OK;
 }

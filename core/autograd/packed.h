@@ -7,9 +7,6 @@
 
 /* qkv (T,3C), cu_seqlens (B+1) rising from 0 to T, heads a divisor of C. */
 int packed_check(const char *who, const tensor *qkv, const tensor *cu_seqlens, int64_t heads);
-packed_shape packed_shape_of(const tensor *qkv, const tensor *cu_seqlens, int heads);
-
-/* Indices as the host sees them. (The CPU is the only device so far, so they are there already.) */
-const int32_t *tensor_ids_on_host(const tensor *ids);
+int packed_shape_of(const tensor *qkv, const tensor *cu_seqlens, int heads, packed_shape *out);
 
 #endif

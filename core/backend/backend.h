@@ -3,9 +3,11 @@
  *
  * Operators check shape, dtype and device, then call one of these; nothing else calls a kernel, and
  * a kernel checks nothing. All arrays are float32, row-major and contiguous unless strides are
- * given. Kernels of a backward pass add to what a gradient holds when `accumulate` is set, and
- * overwrite it otherwise. Letters in the shapes: R rows, C columns (channels), T tokens of all
- * sequences together, B sequences, H heads, D = C / H, V vocabulary.
+ * given, and lie in the device's memory. Kernels of a backward pass add to what a gradient holds
+ * when `accumulate` is set, and overwrite it otherwise. A device may work behind the host's back:
+ * what goes wrong there is told by the next function that returns a status. Letters in the shapes:
+ * R rows, C columns (channels), T tokens of all sequences together, B sequences, H heads, D = C /
+ * H, V vocabulary.
  */
 #ifndef ICOT_BACKEND_BACKEND_H
 #define ICOT_BACKEND_BACKEND_H
@@ -39,21 +41,21 @@ typedef struct strided_loop {
 
 /* Sequences packed end to end: sequence b is rows cu_seqlens[b] … cu_seqlens[b+1]-1. */
 typedef struct packed_shape {
-    int64_t sequences;         /* B */
-    int64_t channels;          /* C */
-    int heads;                 /* H */
-    const int32_t *cu_seqlens; /* (B+1) */
-    double dropout;            /* share of the attention weights that is dropped */
-    icot_random_key key;       /* decides which; see attention.c */
-    int64_t first_token; /* for that: number of the first row in the batch this is a part of */
+    int64_t sequences;      /* B */
+    int64_t channels;       /* C */
+    int heads;              /* H */
+    index_array cu_seqlens; /* (B+1) */
+    double dropout;         /* share of the attention weights that is dropped */
+    icot_random_key key;    /* decides which; see attention.c */
+    int64_t first_token;    /* for that: number of the first row in the batch this is a part of */
 } packed_shape;
 
 /* Keys and values of earlier tokens, (slots, capacity, C) each. */
 typedef struct kv_cache {
     float *keys, *values;
     int64_t capacity;
-    const int32_t *slots;   /* (B) */
-    const int32_t *lengths; /* (B) tokens in the cache before this call */
+    index_array slots;   /* (B) */
+    index_array lengths; /* (B) tokens in the cache before this call */
 } kv_cache;
 
 /* The right factor of matrix products, op(b): b (rows, columns) as it lies, without gaps. */
@@ -65,9 +67,16 @@ typedef struct right_factor {
     void *packed; /* in the order in which the device reads it; NULL: it reads `data` */
 } right_factor;
 
+/* n numbers that lie one behind the other. */
+typedef struct number_array {
+    int64_t n;
+    const float *data;
+} number_array;
+
 typedef struct backend {
     const device *memory;
     const char *(*description)(void); /* instruction set or card, for people */
+    int64_t rows_at_a_time; /* of fused operators: what one kernel gives is near for the next */
 
     /* ---- matrix products ---- */
 
@@ -121,7 +130,7 @@ typedef struct backend {
     /* ---- rows ---- */
     /* y = x + bias */
     void (*add_bias)(int64_t rows, int64_t columns, const float *x, const float *bias, float *y);
-    void (*sum_rows)(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y);
+    int (*sum_rows)(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y);
     /* (outer, n, inner) -> (outer, inner), times scale */
     void (*sum)(int64_t outer, int64_t n, int64_t inner, double scale, const float *x, float *y);
     void (*sum_backward)(int64_t outer, int64_t n, int64_t inner, double scale, const float *dy,
@@ -129,15 +138,15 @@ typedef struct backend {
     void (*softmax)(int64_t rows, int64_t columns, bool logarithm, const float *x, float *y);
     void (*softmax_backward)(int64_t rows, int64_t columns, bool logarithm, const float *y,
                              const float *dy, bool accumulate, float *dx);
-    void (*argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out);
+    int (*argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out); /* on the host */
 
     /* ---- GPT-2 ---- */
     /* weight (V,C), ids (R) -> y (R,C); accumulate adds to y */
     void (*gather_rows)(int64_t rows, int64_t columns, const float *weight, const int32_t *ids,
                         bool accumulate, float *y);
     /* dweight (V,C); always adds */
-    void (*scatter_rows)(int64_t rows, int64_t columns, const float *dy, const int32_t *ids,
-                         float *dweight);
+    int (*scatter_rows)(int64_t rows, int64_t columns, const float *dy, const index_array *ids,
+                        float *dweight);
     /* statistics (R,2): mean and 1/standard deviation of each row */
     void (*layer_norm)(int64_t rows, int64_t columns, double eps, const float *x,
                        const float *weight, const float *bias, float *y, float *statistics);
@@ -160,7 +169,8 @@ typedef struct backend {
                                    const float *dloss, bool accumulate, float *dlogits);
 
     /* ---- optimizer ---- */
-    double (*sum_of_squares)(int64_t n, const float *x);
+    /* over all elements of all arrays; *sum lies on the host */
+    int (*sum_of_squares)(int64_t count, const number_array *arrays, double *sum);
     void (*adamw)(int64_t n, const icot_adamw_options *options, const float *grad, float *parameter,
                   float *exp_avg, float *exp_avg_sq);
 } backend;
@@ -169,5 +179,9 @@ const backend *cpu_backend(void);
 
 /* The same with matrix products in bfloat16; fails with what the machine lacks for it. */
 int cpu_bf16_backend(const backend **out);
+
+/* That of a device ("cpu", "cuda") in a precision ("float32", "bf16"); fails with what is not
+ * known, or what the machine lacks for it. */
+int backend_find(const char *name, const char *precision, const backend **out);
 
 #endif

@@ -2,35 +2,9 @@
 
 #include <math.h>
 
-/* Multipliers and key increments of Philox4x32, table 2 of the paper. */
-static const uint32_t multiplier0 = 0xD2511F53u, multiplier1 = 0xCD9E8D57u;
-static const uint32_t weyl0 = 0x9E3779B9u, weyl1 = 0xBB67AE85u;
-enum { ROUNDS = 10 };
-
-/*
- * The 64-bit key is the seed; the 128-bit counter is (block, stream, step). Two different
- * (stream, step) pairs can therefore never meet in the same counter.
- */
 void random_words(icot_random_key key, uint32_t block, uint32_t out[RANDOM_LANES])
 {
-    uint32_t c0 = block, c1 = key.stream, c2 = (uint32_t)key.step, c3 = (uint32_t)(key.step >> 32);
-    uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
-
-    for (int round = 0; round < ROUNDS; round++) {
-        uint64_t product0 = (uint64_t)multiplier0 * c0, product1 = (uint64_t)multiplier1 * c2;
-        uint32_t n0 = (uint32_t)(product1 >> 32) ^ c1 ^ k0;
-        uint32_t n2 = (uint32_t)(product0 >> 32) ^ c3 ^ k1;
-        c1 = (uint32_t)product1;
-        c3 = (uint32_t)product0;
-        c0 = n0;
-        c2 = n2;
-        k0 += weyl0;
-        k1 += weyl1;
-    }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
+    philox_words(key, block, out);
 }
 
 static double uniform_of(uint32_t high, uint32_t low)

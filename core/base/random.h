@@ -1,16 +1,17 @@
 /*
- * Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as
- * 1, 2, 3", 2011). Number i of a key is a pure function of (seed, stream, step, i): nothing has to
- * be replayed to resume a run, and threads need no state of their own.
+ * Counter-based random numbers, of Philox4x32-10 (base/philox.h). Number i of a key is a pure
+ * function of (seed, stream, step, i): nothing has to be replayed to resume a run, and threads need
+ * no state of their own.
  */
 #ifndef ICOT_BASE_RANDOM_H
 #define ICOT_BASE_RANDOM_H
 
+#include "base/philox.h"
 #include "icot.h"
 
 #include <stdint.h>
 
-enum { RANDOM_LANES = 4 }; /* 32-bit words that one call gives */
+enum { RANDOM_LANES = PHILOX_WORDS };
 
 /* Words 4·block … 4·block+3 of the key's sequence; block < 2^32. */
 void random_words(icot_random_key key, uint32_t block, uint32_t out[RANDOM_LANES]);

@@ -123,9 +123,9 @@ static int build_header(icot_engine *engine, const char *path, const icot_named_
 /* ---- The tensors ----------------------------------------------------------------------------- */
 
 /* Whether the tensor's bytes lie in the memory of this program, and in order. */
-static int can_be_written_as_it_lies(const icot_engine *engine, const icot_tensor_info *info)
+static int can_be_written_as_it_lies(const icot_tensor_info *info)
 {
-    return info->contiguous && strcmp(icot_engine_device(engine), "cpu") == 0;
+    return info->contiguous && info->data;
 }
 
 /* Writes one tensor's bytes, if need be by way of `buffer`, which is kept for the next one. */
@@ -135,7 +135,7 @@ static int write_tensor(icot_engine *engine, output_file *file, const icot_named
     icot_tensor_info info;
     if (icot_tensor_describe(engine, tensor->tensor, &info)) return ICOT_FAILED;
     size_t bytes = (size_t)info.numel * ELEMENT_BYTES;
-    if (can_be_written_as_it_lies(engine, &info)) return output_write(file, info.data, bytes);
+    if (can_be_written_as_it_lies(&info)) return output_write(file, info.data, bytes);
     if (memory_resize(buffer, bytes)) return ICOT_FAILED;
     if (icot_tensor_read(engine, tensor->tensor, *buffer, info.numel)) return ICOT_FAILED;
     return output_write(file, *buffer, bytes);

@@ -27,7 +27,7 @@ int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim, const in
     tensor *made;
     if (tensor_new(engine, dtype, &size, &made)) return ICOT_FAILED;
     size_t bytes = (size_t)shape_numel(&size) * dtype_bytes(dtype);
-    if (engine->device->clear(made->storage->data, bytes)) {
+    if (made->storage->device->clear(made->storage->data, bytes)) {
         tensor_release(engine, made);
         return ICOT_FAILED;
     }
@@ -56,7 +56,7 @@ int icot_tensor_describe(icot_engine *engine, icot_tensor handle, icot_tensor_in
                               .numel = tensor_numel(t),
                               .contiguous = tensor_is_contiguous(t),
                               .requires_grad = t->requires_grad,
-                              .data = tensor_data(t)};
+                              .data = t->storage->device->on_host ? tensor_data(t) : NULL};
     memcpy(out->shape, t->shape, sizeof out->shape);
     memcpy(out->strides, t->strides, sizeof out->strides);
     return ICOT_OK;

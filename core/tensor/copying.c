@@ -48,24 +48,25 @@ static int64_t next_offset(const tensor *t, int64_t index[ICOT_MAX_DIMS], int64_
     return offset;
 }
 
-static int read_elements(const icot_engine *engine, const tensor *t, char *out, int64_t numel)
+static int read_elements(const tensor *t, char *out, int64_t numel)
 {
     size_t bytes = dtype_bytes(t->dtype);
     int64_t index[ICOT_MAX_DIMS] = {0}, offset = 0;
     for (int64_t i = 0; i < numel; i++, offset = next_offset(t, index, offset)) {
         const char *element = (const char *)tensor_data(t) + offset * (int64_t)bytes;
-        if (engine->device->copy_out(out + (size_t)i * bytes, element, bytes)) return ICOT_FAILED;
+        if (t->storage->device->copy_out(out + (size_t)i * bytes, element, bytes))
+            return ICOT_FAILED;
     }
     return ICOT_OK;
 }
 
-static int write_elements(const icot_engine *engine, const tensor *t, const char *in, int64_t numel)
+static int write_elements(const tensor *t, const char *in, int64_t numel)
 {
     size_t bytes = dtype_bytes(t->dtype);
     int64_t index[ICOT_MAX_DIMS] = {0}, offset = 0;
     for (int64_t i = 0; i < numel; i++, offset = next_offset(t, index, offset)) {
         char *element = (char *)tensor_data(t) + offset * (int64_t)bytes;
-        if (engine->device->copy_in(element, in + (size_t)i * bytes, bytes)) return ICOT_FAILED;
+        if (t->storage->device->copy_in(element, in + (size_t)i * bytes, bytes)) return ICOT_FAILED;
     }
     return ICOT_OK;
 }
@@ -108,22 +109,22 @@ static void reorder(const tensor *t, bool gather, char *ordered, uint32_t *stret
     }
 }
 
-static int read_matrix(const icot_engine *engine, const tensor *t, void *out, size_t bytes)
+static int read_matrix(const tensor *t, void *out, size_t bytes)
 {
     void *stretch;
     if (memory_alloc(bytes, &stretch)) return ICOT_FAILED;
-    int status = engine->device->copy_out(stretch, tensor_data(t), bytes);
+    int status = t->storage->device->copy_out(stretch, tensor_data(t), bytes);
     if (!status) reorder(t, true, out, stretch);
     memory_free(stretch);
     return status;
 }
 
-static int write_matrix(const icot_engine *engine, const tensor *t, const void *in, size_t bytes)
+static int write_matrix(const tensor *t, const void *in, size_t bytes)
 {
     void *stretch;
     if (memory_alloc(bytes, &stretch)) return ICOT_FAILED;
     reorder(t, false, (char *)(uintptr_t)in, stretch);
-    int status = engine->device->copy_in(tensor_data(t), stretch, bytes);
+    int status = t->storage->device->copy_in(tensor_data(t), stretch, bytes);
     memory_free(stretch);
     return status;
 }
@@ -135,9 +136,9 @@ int icot_tensor_read(icot_engine *engine, icot_tensor handle, void *out, int64_t
     tensor *t;
     if (find_for_copy(engine, handle, "read", numel, &t)) return ICOT_FAILED;
     size_t bytes = (size_t)numel * dtype_bytes(t->dtype);
-    if (tensor_is_contiguous(t)) return engine->device->copy_out(out, tensor_data(t), bytes);
-    if (is_dense_matrix(t)) return read_matrix(engine, t, out, bytes);
-    return read_elements(engine, t, out, numel);
+    if (tensor_is_contiguous(t)) return t->storage->device->copy_out(out, tensor_data(t), bytes);
+    if (is_dense_matrix(t)) return read_matrix(t, out, bytes);
+    return read_elements(t, out, numel);
 }
 
 int icot_tensor_write(icot_engine *engine, icot_tensor handle, const void *in, int64_t numel)
@@ -146,7 +147,7 @@ int icot_tensor_write(icot_engine *engine, icot_tensor handle, const void *in, i
     if (find_for_copy(engine, handle, "write", numel, &t)) return ICOT_FAILED;
     tensor_changed(t);
     size_t bytes = (size_t)numel * dtype_bytes(t->dtype);
-    if (tensor_is_contiguous(t)) return engine->device->copy_in(tensor_data(t), in, bytes);
-    if (is_dense_matrix(t)) return write_matrix(engine, t, in, bytes);
-    return write_elements(engine, t, in, numel);
+    if (tensor_is_contiguous(t)) return t->storage->device->copy_in(tensor_data(t), in, bytes);
+    if (is_dense_matrix(t)) return write_matrix(t, in, bytes);
+    return write_elements(t, in, numel);
 }

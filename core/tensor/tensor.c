@@ -101,12 +101,12 @@ void scope_release_tensors(icot_engine *engine, scope *closed)
 static void drop_storage(storage *dropped)
 {
     if (!dropped || --dropped->references > 0) return;
-    dropped->device->release(dropped->packed);
+    dropped->near->release(dropped->packed);
     dropped->device->release(dropped->data);
     memory_free(dropped);
 }
 
-static int storage_new(const device *place, size_t bytes, storage **out)
+static int storage_new(const device *place, const device *near, size_t bytes, storage **out)
 {
     void *made, *data;
     if (memory_alloc(sizeof(storage), &made)) return ICOT_FAILED;
@@ -115,7 +115,7 @@ static int storage_new(const device *place, size_t bytes, storage **out)
         return ICOT_FAILED;
     }
     *out = made;
-    **out = (storage){.data = data, .device = place, .references = 1, .bytes = bytes};
+    **out = (storage){.data = data, .device = place, .near = near, .references = 1, .bytes = bytes};
     return ICOT_OK;
 }
 
@@ -149,7 +149,8 @@ int tensor_new(icot_engine *engine, icot_dtype dtype, const shape *size, tensor 
     int64_t strides[ICOT_MAX_DIMS] = {0};
     shape_contiguous_strides(size, strides);
     storage *held;
-    if (storage_new(engine->device, bytes, &held)) return ICOT_FAILED;
+    const device *place = dtype == ICOT_INT32 ? &host_memory : engine->device;
+    if (storage_new(place, engine->device, bytes, &held)) return ICOT_FAILED;
     return tensor_on_storage(engine, held, dtype, size, strides, 0, out);
 }
 
@@ -191,7 +192,7 @@ void tensor_release(icot_engine *engine, tensor *released)
 
 void tensor_changed(tensor *t)
 {
-    t->storage->device->release(t->storage->packed);
+    t->storage->near->release(t->storage->packed);
     t->storage->packed = NULL;
 }
 

@@ -15,10 +15,12 @@
 #include <stdint.h>
 
 typedef struct storage {
-    void *data; /* NULL: the contents were dropped (tensor_drop_contents) */
-    const device *device;
-    int references; /* tensors that share these bytes */
-    void *packed;   /* as matrix products take it, transposed; NULL: not made (factor.h) */
+    void *data;           /* NULL: the contents were dropped (tensor_drop_contents) */
+    const device *device; /* where they lie: of indices, always the host */
+    const device *near;   /* where the kernels run */
+    int references;       /* tensors that share these bytes */
+    void *packed; /* there, in the form in which kernels take them: weights as matrix products do,
+                     transposed (factor.h); a copy of indices. NULL: not made */
     size_t bytes;
     int64_t maker; /* of dropped contents: entry of the tape that can make them again */
 } storage;
@@ -84,8 +86,9 @@ void tensor_changed(tensor *t);
 /* ---- Looking at tensors ---- */
 
 float *tensor_floats(const tensor *t); /* first element of a float32 tensor */
-int32_t *tensor_ints(const tensor *t); /* first element of an int32 tensor */
-void *tensor_data(const tensor *t);    /* NULL if the contents were dropped */
+int32_t *tensor_ints(const tensor *t); /* first element of an int32 tensor, on the host */
+int tensor_indices(const tensor *t, index_array *out); /* the same, for kernels too */
+void *tensor_data(const tensor *t);                    /* NULL if the contents were dropped */
 size_t dtype_bytes(icot_dtype dtype);
 const char *dtype_name(icot_dtype dtype);
 int64_t tensor_numel(const tensor *t);

@@ -25,10 +25,28 @@ static void add_set(kernel_set *set, const char *name, void (*fill)(backend *))
     fill(&set->table);
 }
 
+const char *tested_device(void)
+{
+    const char *name = getenv("ICOT_TEST_DEVICE");
+    return name && *name ? name : "cpu";
+}
+
+const backend *tested_backend(const char *precision)
+{
+    const backend *found;
+    assert_ok(backend_find(tested_device(), precision, &found));
+    return found;
+}
+
 int kernel_sets(const kernel_set **out)
 {
     static kernel_set sets[3];
     int count = 0;
+    *out = sets;
+    if (strcmp(tested_device(), "cpu") != 0) {
+        sets[0] = (kernel_set){.name = tested_device(), .table = *tested_backend("float32")};
+        return 1;
+    }
     add_set(&sets[count++], "generic", cpu_table_generic);
 #ifdef __x86_64__
     __builtin_cpu_init();
@@ -40,14 +58,13 @@ int kernel_sets(const kernel_set **out)
         add_set(&sets[count++], "avx512", cpu_table_avx512);
     }
 #endif
-    *out = sets;
     return count;
 }
 
 icot_engine *engine_on(const backend *table)
 {
     icot_engine *engine;
-    assert_ok(icot_engine_create("cpu", &engine));
+    assert_ok(icot_engine_create(table->memory->name, &engine));
     engine->backend = table;
     return engine;
 }

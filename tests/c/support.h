@@ -7,7 +7,12 @@
 
 #include <stdint.h>
 
-/* The sets of kernels that were compiled and that this CPU can run: generic, avx2, avx512. */
+/* The device under test: that of ICOT_TEST_DEVICE, or "cpu". */
+const char *tested_device(void);
+const backend *tested_backend(const char *precision);
+
+/* The sets of kernels that were compiled and that this CPU can run: generic, avx2, avx512; those of
+ * another device under test. */
 typedef struct kernel_set {
     const char *name;
     backend table;

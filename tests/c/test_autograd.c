@@ -12,7 +12,7 @@ static icot_engine *engine;
 static int open_engine(void **state)
 {
     (void)state;
-    engine = engine_on(cpu_backend());
+    engine = engine_on(tested_backend("float32"));
     return 0;
 }
 

@@ -162,7 +162,7 @@ static void test_without_gradient(void **state)
     const float start[] = {1, 2, 3};
     float after[3];
     double norm = 7.0;
-    icot_engine *engine = engine_on(cpu_backend());
+    icot_engine *engine = engine_on(tested_backend("float32"));
     icot_tensor p = tensor_of(engine, 1, &n, start), m = tensor_of(engine, 1, &n, NULL);
     assert_ok(icot_requires_grad(engine, p, 1));
     assert_ok(icot_adamw_step(engine, p, m, m, &usual));
@@ -187,7 +187,7 @@ static void test_refusals(void **state)
 {
     (void)state;
     const int64_t n = 6, other = 5, square[] = {3, 2};
-    icot_engine *engine = engine_on(cpu_backend());
+    icot_engine *engine = engine_on(tested_backend("float32"));
     icot_tensor p = tensor_of(engine, 1, &n, NULL), m = tensor_of(engine, 1, &n, NULL);
     icot_tensor v = tensor_of(engine, 1, &n, NULL), shorter = tensor_of(engine, 1, &other, NULL);
     icot_tensor matrix = tensor_of(engine, 2, square, NULL);

@@ -38,17 +38,33 @@ static double as_factor(const backend *kernels, float value)
     return kernels->round ? rounded(value) : (double)value;
 }
 
+/* ---- Arrays on the device under test --------------------------------------------------------- */
+
+static void *put(const backend *kernels, int64_t n, const float *x)
+{
+    void *copy = NULL;
+    if (!x) return NULL;
+    assert_ok(kernels->memory->allocate((size_t)n * sizeof *x, &copy));
+    assert_ok(kernels->memory->copy_in(copy, x, (size_t)n * sizeof *x));
+    return copy;
+}
+
+static void drop(const backend *kernels, const void *block)
+{
+    kernels->memory->release((void *)(uintptr_t)block);
+}
+
 /* A left factor; its rows are filled up with zeros as the products expect. */
 static void *factor_from(const backend *kernels, int64_t rows, int64_t columns, const float *x)
 {
     int64_t all = (rows + kernels->factor_rows - 1) / kernels->factor_rows * kernels->factor_rows;
-    void *factor = calloc((size_t)(all * columns) + 1, kernels->factor_bytes);
-    assert_non_null(factor);
-    if (kernels->round) {
-        kernels->round(rows * columns, x, factor);
-    } else {
-        memcpy(factor, x, (size_t)(rows * columns) * sizeof *x);
-    }
+    size_t bytes = (size_t)(all * columns) * kernels->factor_bytes;
+    void *factor, *plain = put(kernels, rows * columns, x);
+    if (!kernels->round) return plain;
+    assert_ok(kernels->memory->allocate(bytes, &factor));
+    assert_ok(kernels->memory->clear(factor, bytes));
+    kernels->round(rows * columns, plain, factor);
+    drop(kernels, plain);
     return factor;
 }
 
@@ -58,13 +74,14 @@ static void right_from(const backend *kernels, shape_case s, bool is_factor, con
 {
     *out = (right_factor){.transpose = s.transpose_b, .is_factor = is_factor};
     out->rows = s.transpose_b ? s.n : s.k, out->columns = s.transpose_b ? s.k : s.n;
-    out->data = is_factor ? factor_from(kernels, out->rows, out->columns, b) : (const void *)b;
+    out->data = is_factor ? factor_from(kernels, out->rows, out->columns, b)
+                          : put(kernels, out->rows * out->columns, b);
     assert_ok(kernels->pack(s.transpose_a, s.m, out));
 }
 
 static void right_done(const backend *kernels, right_factor *b)
 {
-    if (b->is_factor) free((void *)(uintptr_t)b->data);
+    drop(kernels, b->data);
     kernels->memory->release(b->packed);
 }
 
@@ -126,17 +143,22 @@ static void check_product(const backend *kernels, shape_case s, bool accumulate,
     void *left =
         s.transpose_a ? factor_from(kernels, s.k, s.m, a) : factor_from(kernels, s.m, s.k, a);
     const product_case p = {kernels, s, a, b, biased ? bias : NULL, accumulate ? before : NULL};
+    const size_t bytes = (size_t)(s.m * s.n + 1) * sizeof *c;
+    float *added = put(kernels, s.n, p.bias);
     for (int is_factor = 0; is_factor < 2; is_factor++) {
         right_factor right;
-        memcpy(c, before, (size_t)(s.m * s.n + 1) * sizeof *c);
+        float *there = put(kernels, s.m * s.n + 1, before);
         right_from(kernels, s, is_factor, b, &right);
-        assert_ok(kernels->matmul(s.transpose_a, s.m, left, &right, p.bias, accumulate, c));
+        assert_ok(kernels->matmul(s.transpose_a, s.m, left, &right, added, accumulate, there));
+        assert_ok(kernels->memory->copy_out(c, there, bytes));
         check_values(&p, c);
         assert_true(c[s.m * s.n] == before[s.m * s.n]); /* nothing is written behind it */
         if (biased && !s.transpose_a) check_factor(&p, left, &right);
         right_done(kernels, &right);
+        drop(kernels, there);
     }
-    free(a), free(b), free(c), free(before), free(bias), free(left);
+    drop(kernels, added), drop(kernels, left);
+    free(a), free(b), free(c), free(before), free(bias);
 }
 
 /* The backend of a test; without one, for want of bfloat16 or oneDNN, it is skipped. */
@@ -166,13 +188,16 @@ static void test_products_of_all_shapes(void **state)
 }
 
 static void check_empty(const backend *kernels, int64_t m, int64_t k, const float *bias,
-                        bool accumulate, float *c)
+                        bool accumulate, float c[4])
 {
-    static const float nothing[64 * 2] = {0};
+    static const float zeros[64 * 2] = {0};
+    float *nothing = put(kernels, 64 * 2, zeros), *added = put(kernels, 2, bias);
+    float *there = put(kernels, 4, c);
     right_factor b = {.rows = k, .columns = 2, .data = nothing};
     assert_ok(kernels->pack(false, m, &b));
-    assert_ok(kernels->matmul(false, m, nothing, &b, bias, accumulate, c));
-    kernels->memory->release(b.packed);
+    assert_ok(kernels->matmul(false, m, nothing, &b, added, accumulate, there));
+    assert_ok(kernels->memory->copy_out(c, there, 4 * sizeof *c));
+    drop(kernels, b.packed), drop(kernels, nothing), drop(kernels, added), drop(kernels, there);
 }
 
 static void test_empty_products(void **state)
@@ -196,6 +221,7 @@ static void test_all_instruction_sets_pack_alike(void **state)
     enum { ROWS = 150, COLUMNS = 90 };
     const kernel_set *sets;
     const int count = kernel_sets(&sets);
+    if (!sets[0].table.memory->on_host) skip();
     float *x = random_floats(ROWS * COLUMNS, 1);
     for (int way = 0; way < 3; way++) {
         right_factor b = {.transpose = way == 1, .rows = ROWS, .columns = COLUMNS, .data = x};
@@ -243,6 +269,7 @@ static void test_kept_weights_give_the_same_bits(void **state)
 static void test_no_memory(void **state)
 {
     const backend *kernels = kernels_of(state);
+    if (!kernels->memory->on_host) skip(); /* only the host's memory can be made to fail */
     float *x = random_floats(100 * 100, 1);
     right_factor b = {.rows = 100, .columns = 100, .data = x};
     assert_ok(kernels->pack(false, 100, &b)); /* oneDNN is loaded */
@@ -258,14 +285,15 @@ static void test_no_memory(void **state)
 
 static int use_float32(void **state)
 {
-    *state = (void *)(uintptr_t)cpu_backend();
+    *state = (void *)(uintptr_t)tested_backend("float32");
     return icot_set_threads(3);
 }
 
 static int use_bf16(void **state)
 {
     const backend *kernels = NULL;
-    *state = cpu_bf16_backend(&kernels) ? NULL : (void *)(uintptr_t)kernels;
+    const bool there = backend_find(tested_device(), "bf16", &kernels) == ICOT_OK;
+    *state = there ? (void *)(uintptr_t)kernels : NULL;
     return icot_set_threads(3);
 }
 

@@ -26,7 +26,7 @@ static int saved_tensor(node *n, int64_t rows, int64_t columns)
 /* Every index must name a row: the kernels do not look. */
 static int check_ids(const char *who, const char *what, const tensor *ids, int64_t count)
 {
-    const int32_t *id = tensor_ids_on_host(ids);
+    const int32_t *id = tensor_ints(ids);
     for (int64_t i = 0, numel = tensor_numel(ids); i < numel; i++) {
         if (id[i] < 0 || id[i] >= count) {
             return fail("%s: %s %lld is %d, expected 0 to %lld", who, what, (long long)i, id[i],
@@ -51,22 +51,31 @@ static int embedding_prepare(node *n)
     return node_output(n, &size);
 }
 
-static int embedding_forward(node *n)
+/* Rows of input `weight`, those that input `ids` names, to the output or, if told so, onto it. */
+static int gather_from(node *n, int weight, int ids, bool accumulate)
 {
-    kernels(n)->gather_rows(tensor_numel(n->inputs[1]), n->inputs[0]->shape[1],
-                            tensor_floats(n->inputs[0]), tensor_ints(n->inputs[1]), false,
+    index_array rows;
+    if (tensor_indices(n->inputs[ids], &rows)) return ICOT_FAILED;
+    kernels(n)->gather_rows(tensor_numel(n->inputs[ids]), n->inputs[weight]->shape[1],
+                            tensor_floats(n->inputs[weight]), rows.device, accumulate,
                             tensor_floats(n->output));
     return ICOT_OK;
+}
+
+static int embedding_forward(node *n)
+{
+    return gather_from(n, 0, 1, false);
 }
 
 static int scatter_into(node *n, const tensor *grad, int weight, int ids)
 {
     grad_target target;
+    index_array rows;
     if (grad_of_input_cleared(n, weight, &target)) return ICOT_FAILED;
     if (!target.data) return ICOT_OK;
-    kernels(n)->scatter_rows(tensor_numel(n->inputs[ids]), n->inputs[weight]->shape[1],
-                             tensor_floats(grad), tensor_ints(n->inputs[ids]), target.data);
-    return ICOT_OK;
+    if (tensor_indices(n->inputs[ids], &rows)) return ICOT_FAILED;
+    return kernels(n)->scatter_rows(tensor_numel(n->inputs[ids]), n->inputs[weight]->shape[1],
+                                    tensor_floats(grad), &rows, target.data);
 }
 
 static int embedding_backward(node *n, tensor *grad)
@@ -105,13 +114,8 @@ static int token_position_prepare(node *n)
 
 static int token_position_forward(node *n)
 {
-    int64_t tokens = n->output->shape[0], columns = n->output->shape[1];
-    float *y = tensor_floats(n->output);
-    for (int i = 0; i < 2; i++) { /* the token's row, then the position's on top */
-        kernels(n)->gather_rows(tokens, columns, tensor_floats(n->inputs[i]),
-                                tensor_ints(n->inputs[2 + i]), i == 1, y);
-    }
-    return ICOT_OK;
+    if (gather_from(n, 0, 2, false)) return ICOT_FAILED; /* the token's row, */
+    return gather_from(n, 1, 3, true);                   /* the position's on top */
 }
 
 static int token_position_backward(node *n, tensor *grad)
@@ -185,13 +189,15 @@ const operator_entry op_layer_norm = {.name = "layer_norm",
 
 /* ---- attention ------------------------------------------------------------------------------- */
 
-static packed_shape attention_shape(const node *n)
+static int attention_shape(const node *n, packed_shape *out)
 {
-    packed_shape packed = packed_shape_of(n->inputs[0], n->inputs[1], (int)n->params.index[0]);
-    packed.dropout = n->params.number[0];
-    packed.key = n->params.key;
-    packed.first_token = n->params.index[1];
-    return packed;
+    if (packed_shape_of(n->inputs[0], n->inputs[1], (int)n->params.index[0], out)) {
+        return ICOT_FAILED;
+    }
+    out->dropout = n->params.number[0];
+    out->key = n->params.key;
+    out->first_token = n->params.index[1];
+    return ICOT_OK;
 }
 
 static int attention_prepare(node *n)
@@ -212,15 +218,17 @@ static int attention_prepare(node *n)
 
 static int attention_forward(node *n)
 {
-    packed_shape packed = attention_shape(n);
+    packed_shape packed;
+    if (attention_shape(n, &packed)) return ICOT_FAILED;
     return kernels(n)->attention(&packed, tensor_floats(n->inputs[0]), tensor_floats(n->output),
                                  tensor_floats(n->saved[0]));
 }
 
 static int attention_backward(node *n, tensor *grad)
 {
-    packed_shape packed = attention_shape(n);
+    packed_shape packed;
     grad_target dqkv;
+    if (attention_shape(n, &packed)) return ICOT_FAILED;
     if (grad_of_input(n, 0, &dqkv)) return ICOT_FAILED;
     if (!dqkv.data) return ICOT_OK;
     return kernels(n)->attention_backward(&packed, tensor_floats(n->inputs[0]),
@@ -255,8 +263,10 @@ static int cross_entropy_prepare(node *n)
 static int cross_entropy_forward(node *n)
 {
     const tensor *logits = n->inputs[0];
+    index_array targets;
+    if (tensor_indices(n->inputs[1], &targets)) return ICOT_FAILED;
     return kernels(n)->cross_entropy(logits->shape[0], logits->shape[1], tensor_floats(logits),
-                                     tensor_ints(n->inputs[1]), tensor_floats(n->output),
+                                     targets.device, tensor_floats(n->output),
                                      tensor_floats(n->saved[0]));
 }
 
@@ -264,10 +274,12 @@ static int cross_entropy_backward(node *n, tensor *grad)
 {
     const tensor *logits = n->inputs[0];
     grad_target target;
+    index_array targets;
     if (grad_of_input(n, 0, &target)) return ICOT_FAILED;
     if (!target.data) return ICOT_OK;
+    if (tensor_indices(n->inputs[1], &targets)) return ICOT_FAILED;
     kernels(n)->cross_entropy_backward(logits->shape[0], logits->shape[1], tensor_floats(logits),
-                                       tensor_ints(n->inputs[1]), tensor_floats(n->saved[0]),
+                                       targets.device, tensor_floats(n->saved[0]),
                                        tensor_floats(grad), target.accumulate, target.data);
     return ICOT_OK;
 }

@@ -61,20 +61,19 @@ static int mlp_prepare(node *n)
     return node_output(n, &size);
 }
 
-/* Rows that are worked on at a time, so that what one product gives is in the cache for the next.
- */
-enum { CHUNK = 512 };
-
-static int64_t chunk_rows(mlp_shape s, int64_t first)
+/* Rows from `first` on that are worked on together: what one product gives is in the cache for the
+ * next. */
+static int64_t chunk_rows(const node *n, mlp_shape s, int64_t first)
 {
-    return s.rows - first < CHUNK ? s.rows - first : CHUNK;
+    int64_t most = kernels(n)->rows_at_a_time;
+    return s.rows - first < most ? s.rows - first : most;
 }
 
 /* u = x·fcᵀ + fc bias, for a chunk of rows from `first` */
 static int first_layer(node *n, mlp_shape s, const packed *fc, int64_t first)
 {
     const backend *k = kernels(n);
-    int64_t rows = chunk_rows(s, first);
+    int64_t rows = chunk_rows(n, s, first);
     factor x;
     if (factor_of(k, rows, s.width, tensor_floats(n->inputs[X]) + first * s.width, &x)) {
         return ICOT_FAILED;
@@ -88,7 +87,7 @@ static int first_layer(node *n, mlp_shape s, const packed *fc, int64_t first)
 /* y = gelu(u)·projᵀ + proj bias + residual; h is memory for a chunk of gelu(u) */
 static int second_layer(node *n, mlp_shape s, const packed *proj, const factor *h, int64_t first)
 {
-    int64_t rows = chunk_rows(s, first);
+    int64_t rows = chunk_rows(n, s, first);
     kernels(n)->gelu_factor(rows * s.hidden, hidden_rows(n, s, first), h->data);
     return multiply_onto_residual(n, RESIDUAL, first, rows, h, proj,
                                   tensor_floats(n->inputs[PROJ_BIAS]));
@@ -103,8 +102,8 @@ static int mlp_forward(node *n)
     int status = ICOT_FAILED;
     if (packed_weight(n, n->inputs[FC_WEIGHT], &fc)) goto done;
     if (packed_weight(n, n->inputs[PROJ_WEIGHT], &proj)) goto done;
-    if (factor_new(k, s.rows < CHUNK ? s.rows : CHUNK, s.hidden, &h)) goto done;
-    for (int64_t first = 0; first < s.rows; first += CHUNK) {
+    if (factor_new(k, chunk_rows(n, s, 0), s.hidden, &h)) goto done;
+    for (int64_t first = 0; first < s.rows; first += k->rows_at_a_time) {
         if (first_layer(n, s, &fc, first) || second_layer(n, s, &proj, &h, first)) goto done;
     }
     status = ICOT_OK;
@@ -119,14 +118,15 @@ done:
 /* u alone, which is all that backward reads: half of the work. */
 static int mlp_forward_saved(node *n)
 {
+    const backend *k = kernels(n);
     mlp_shape s = mlp_shape_of(n);
     packed fc;
     if (packed_weight(n, n->inputs[FC_WEIGHT], &fc)) return ICOT_FAILED;
     int status = ICOT_OK;
-    for (int64_t first = 0; first < s.rows && !status; first += CHUNK) {
+    for (int64_t first = 0; first < s.rows && !status; first += k->rows_at_a_time) {
         status = first_layer(n, s, &fc, first);
     }
-    packed_done(kernels(n), &fc);
+    packed_done(k, &fc);
     return status;
 }
 
@@ -146,10 +146,11 @@ static int gradient_of_hidden(node *n, mlp_shape s, const packed *proj, mlp_fact
 {
     const backend *k = kernels(n);
     void *block;
-    if (k->memory->allocate((size_t)(CHUNK * s.hidden) * sizeof(float), &block)) return ICOT_FAILED;
+    size_t bytes = (size_t)(chunk_rows(n, s, 0) * s.hidden) * sizeof(float);
+    if (k->memory->allocate(bytes, &block)) return ICOT_FAILED;
     int status = ICOT_OK;
-    for (int64_t row = 0; row < s.rows && !status; row += CHUNK) {
-        int64_t rows = chunk_rows(s, row);
+    for (int64_t row = 0; row < s.rows && !status; row += k->rows_at_a_time) {
+        int64_t rows = chunk_rows(n, s, row);
         status = k->matmul(false, rows, factor_row(k, &f->dy, s.width, row), &proj->b, NULL, false,
                            block) ||
                  k->gelu_factor_backward(rows, s.hidden, hidden_rows(n, s, row), block,
@@ -175,10 +176,8 @@ static int second_layer_backward(node *n, mlp_shape s, const tensor *grad, const
         if (status) return ICOT_FAILED;
     }
     if (grad_of_input(n, PROJ_BIAS, &dbias)) return ICOT_FAILED;
-    if (dbias.data) {
-        k->sum_rows(s.rows, s.width, tensor_floats(grad), dbias.accumulate, dbias.data);
-    }
-    return ICOT_OK;
+    if (!dbias.data) return ICOT_OK;
+    return k->sum_rows(s.rows, s.width, tensor_floats(grad), dbias.accumulate, dbias.data);
 }
 
 /* dfc = duᵀ x, dx = du·fc, dfc bias = sums */

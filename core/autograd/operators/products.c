@@ -210,7 +210,9 @@ static int linear_backward(node *n, tensor *grad)
     factor_done(k, &dy);
     if (status) return ICOT_FAILED;
     if (n->n_inputs > LINEAR_BIAS && grad_of_input(n, LINEAR_BIAS, &dbias)) return ICOT_FAILED;
-    if (dbias.data) k->sum_rows(rows, out, tensor_floats(grad), dbias.accumulate, dbias.data);
+    if (dbias.data && k->sum_rows(rows, out, tensor_floats(grad), dbias.accumulate, dbias.data)) {
+        return ICOT_FAILED;
+    }
     return n->n_inputs > LINEAR_RESIDUAL ? grad_hand_on(n, LINEAR_RESIDUAL, grad) : ICOT_OK;
 }
 

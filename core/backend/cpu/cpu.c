@@ -1,33 +1,10 @@
-/* The CPU backend: its memory, and the kernels of the best instruction set that this CPU has. */
+/* The CPU backend: the kernels of the best instruction set that this CPU has. */
 #include "backend/backend.h"
 #include "backend/cpu/matmul.h"
 #include "backend/cpu/packing.h"
 #include "base/error.h"
-#include "base/memory.h"
 
 #include <pthread.h>
-#include <string.h>
-
-static int clear(void *block, size_t bytes)
-{
-    memset(block, 0, bytes);
-    return ICOT_OK;
-}
-
-static int copy(void *target, const void *source, size_t bytes)
-{
-    if (bytes) memcpy(target, source, bytes);
-    return ICOT_OK;
-}
-
-static const device cpu_memory = {
-    .name = "cpu",
-    .allocate = memory_alloc,
-    .release = memory_free,
-    .clear = clear,
-    .copy_in = copy,
-    .copy_out = copy,
-};
 
 void cpu_table_generic(backend *table);
 #ifdef __x86_64__
@@ -46,8 +23,9 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void choose_instruction_set(void)
 {
-    table.memory = &cpu_memory;
+    table.memory = &host_memory;
     table.description = icot_cpu_kernels;
+    table.rows_at_a_time = 512;
     table.factor_bytes = sizeof(float);
     table.factor_rows = 1;
     table.matmul = cpu_matmul;

@@ -50,15 +50,15 @@ int KERNEL(gelu_factor_backward)(int64_t, int64_t, const void *, const float *, 
                                  bool, float *);
 
 void KERNEL(add_bias)(int64_t, int64_t, const float *, const float *, float *);
-void KERNEL(sum_rows)(int64_t, int64_t, const float *, bool, float *);
+int KERNEL(sum_rows)(int64_t, int64_t, const float *, bool, float *);
 void KERNEL(sum)(int64_t, int64_t, int64_t, double, const float *, float *);
 void KERNEL(sum_backward)(int64_t, int64_t, int64_t, double, const float *, bool, float *);
 void KERNEL(softmax)(int64_t, int64_t, bool, const float *, float *);
 void KERNEL(softmax_backward)(int64_t, int64_t, bool, const float *, const float *, bool, float *);
-void KERNEL(argmax)(int64_t, int64_t, const float *, int32_t *);
+int KERNEL(argmax)(int64_t, int64_t, const float *, int32_t *);
 
 void KERNEL(gather_rows)(int64_t, int64_t, const float *, const int32_t *, bool, float *);
-void KERNEL(scatter_rows)(int64_t, int64_t, const float *, const int32_t *, float *);
+int KERNEL(scatter_rows)(int64_t, int64_t, const float *, const index_array *, float *);
 void KERNEL(layer_norm)(int64_t, int64_t, double, const float *, const float *, const float *,
                         float *, float *);
 int KERNEL(layer_norm_backward)(int64_t, int64_t, const float *, const float *, const float *,
@@ -71,7 +71,7 @@ int KERNEL(cross_entropy)(int64_t, int64_t, const float *, const int32_t *, floa
 void KERNEL(cross_entropy_backward)(int64_t, int64_t, const float *, const int32_t *, const float *,
                                     const float *, bool, float *);
 
-double KERNEL(sum_of_squares)(int64_t, const float *);
+int KERNEL(sum_of_squares)(int64_t, const number_array *, double *);
 void KERNEL(adamw)(int64_t, const icot_adamw_options *, const float *, float *, float *, float *);
 
 /* Fills in the kernels above; the rest of the table is the same for every instruction set. */

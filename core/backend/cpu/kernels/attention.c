@@ -18,14 +18,14 @@
 /* Whether there is enough to do to wake the other threads. */
 static bool worth_threads(const packed_shape *shape)
 {
-    return shape->cu_seqlens[shape->sequences] * shape->channels > PARALLEL_ELEMENTS / 4;
+    return shape->cu_seqlens.host[shape->sequences] * shape->channels > PARALLEL_ELEMENTS / 4;
 }
 
 static int64_t longest_sequence(const packed_shape *shape)
 {
     int64_t longest = 0;
     for (int64_t b = 0; b < shape->sequences; b++) {
-        int64_t length = shape->cu_seqlens[b + 1] - shape->cu_seqlens[b];
+        int64_t length = shape->cu_seqlens.host[b + 1] - shape->cu_seqlens.host[b];
         longest = length > longest ? length : longest;
     }
     return longest;
@@ -184,8 +184,8 @@ int KERNEL(attention)(const packed_shape *shape, const float *qkv, float *y, flo
 
 #pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
     for (int64_t job = 0; job < shape->sequences * H; job++) {
-        int64_t b = job / H, h = job % H, start = shape->cu_seqlens[b];
-        int64_t length = shape->cu_seqlens[b + 1] - start;
+        int64_t b = job / H, h = job % H, start = shape->cu_seqlens.host[b];
+        int64_t length = shape->cu_seqlens.host[b + 1] - start;
         const float *query = qkv + start * 3 * C + h * D;
         float *own = scratch + omp_get_thread_num() * stride;
         head_forward work = {
@@ -299,8 +299,8 @@ static void backward_head(const packed_shape *shape, int64_t b, int64_t h, const
                           const float *y, const float *logsumexp, const float *dy, bool accumulate,
                           float *dqkv, float *scratch)
 {
-    int64_t C = shape->channels, H = shape->heads, D = C / H, start = shape->cu_seqlens[b];
-    int64_t length = shape->cu_seqlens[b + 1] - start, across = padded(length);
+    int64_t C = shape->channels, H = shape->heads, D = C / H, start = shape->cu_seqlens.host[b];
+    int64_t length = shape->cu_seqlens.host[b + 1] - start, across = padded(length);
     const float *query = qkv + start * 3 * C + h * D;
     float *dquery = dqkv + start * 3 * C + h * D;
     float *rows = scratch, *columns = rows + 3 * padded(D) * across;

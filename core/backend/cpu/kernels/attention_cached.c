@@ -163,14 +163,14 @@ typedef struct cached_work {
 static head_group group_of(const cached_work *w, int64_t b, int64_t head)
 {
     const packed_shape *shape = w->shape;
-    int64_t C = shape->channels, D = C / shape->heads, start = shape->cu_seqlens[b];
-    int64_t in_cache = w->cache->slots[b] * w->cache->capacity * C + head * D;
+    int64_t C = shape->channels, D = C / shape->heads, start = shape->cu_seqlens.host[b];
+    int64_t in_cache = w->cache->slots.host[b] * w->cache->capacity * C + head * D;
     return (head_group){
         .heads = shape->heads - head < w->at_once ? shape->heads - head : w->at_once,
         .width = D,
         .channels = C,
-        .cached = w->cache->lengths[b],
-        .tokens = shape->cu_seqlens[b + 1] - start,
+        .cached = w->cache->lengths.host[b],
+        .tokens = shape->cu_seqlens.host[b + 1] - start,
         .qkv = w->qkv + start * 3 * C + head * D,
         .keys = w->cache->keys + in_cache,
         .values = w->cache->values + in_cache,
@@ -199,8 +199,8 @@ static int64_t numbers_read(const packed_shape *shape, const kv_cache *cache)
 {
     int64_t keys = 0;
     for (int64_t b = 0; b < shape->sequences; b++) {
-        int64_t tokens = shape->cu_seqlens[b + 1] - shape->cu_seqlens[b];
-        keys += tokens * (cache->lengths[b] + tokens);
+        int64_t tokens = shape->cu_seqlens.host[b + 1] - shape->cu_seqlens.host[b];
+        keys += tokens * (cache->lengths.host[b] + tokens);
     }
     return keys * shape->channels;
 }

@@ -1,10 +1,11 @@
 /* AdamW (Loshchilov, Hutter 2019) and the sum of squares that gradient clipping needs. */
 #include "backend/cpu/kernels.h"
+#include "base/error.h"
 
 #include <math.h>
 
 /* A fixed number of parts, added in order: the same bits for any number of threads. */
-double KERNEL(sum_of_squares)(int64_t n, const float *x)
+static double squares_of(int64_t n, const float *x)
 {
     enum { PARTS = 64 };
     double sums[PARTS];
@@ -20,6 +21,14 @@ double KERNEL(sum_of_squares)(int64_t n, const float *x)
     double total = 0.0;
     for (int part = 0; part < PARTS; part++) total += sums[part];
     return total;
+}
+
+int KERNEL(sum_of_squares)(int64_t count, const number_array *arrays, double *sum)
+{
+    double total = 0.0;
+    for (int64_t i = 0; i < count; i++) total += squares_of(arrays[i].n, arrays[i].data);
+    *sum = total;
+    return ICOT_OK;
 }
 
 /*

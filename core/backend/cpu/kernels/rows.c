@@ -23,7 +23,7 @@ void KERNEL(add_bias)(int64_t rows, int64_t columns, const float *x, const float
 }
 
 /* Threads share the columns, not the rows: each sum is made by one thread, in a fixed order. */
-void KERNEL(sum_rows)(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y)
+int KERNEL(sum_rows)(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y)
 {
     enum { STRIP = 64, CHUNK = 64 }; /* columns of a strip; rows summed in float32 at a time */
 #pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
@@ -43,6 +43,7 @@ void KERNEL(sum_rows)(int64_t rows, int64_t columns, const float *x, bool accumu
             y[start + c] = (accumulate ? y[start + c] : 0.0f) + (float)totals[c];
         }
     }
+    return ICOT_OK;
 }
 
 void KERNEL(sum)(int64_t outer, int64_t n, int64_t inner, double scale, const float *x, float *y)
@@ -132,9 +133,10 @@ static void find_largest(int64_t rows, int64_t columns, const float *x, int32_t 
     }
 }
 
-void KERNEL(argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out)
+int KERNEL(argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out)
 {
     BY_THREADS(rows * columns > PARALLEL_ELEMENTS, find_largest(rows, columns, x, out));
+    return ICOT_OK;
 }
 
 /* ---- Rows by index --------------------------------------------------------------------------- */
@@ -162,19 +164,20 @@ void KERNEL(gather_rows)(int64_t rows, int64_t columns, const float *weight, con
 }
 
 /* Threads share the columns, so that the order in which rows are added never depends on them. */
-void KERNEL(scatter_rows)(int64_t rows, int64_t columns, const float *dy, const int32_t *ids,
-                          float *dweight)
+int KERNEL(scatter_rows)(int64_t rows, int64_t columns, const float *dy, const index_array *ids,
+                         float *dweight)
 {
     enum { STRIP = 64 };
 #pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
     for (int64_t start = 0; start < columns; start += STRIP) {
         int64_t end = start + STRIP < columns ? start + STRIP : columns;
         for (int64_t r = 0; r < rows; r++) {
-            float *to = dweight + ids[r] * columns;
+            float *to = dweight + ids->host[r] * columns;
             const float *from = dy + r * columns;
             for (int64_t c = start; c < end; c++) to[c] += from[c];
         }
     }
+    return ICOT_OK;
 }
 
 /* ---- Loss ------------------------------------------------------------------------------------ */
