@@ -5,6 +5,7 @@ PREFIX  ?= /usr/local
 BUILD   ?= build
 RECIPE  ?= recipes/quickstart.lua
 CFLAGS  ?= -O3 -g
+CUDA_ARCHS ?= 80 90 # compute capabilities to compile for, the oldest first; newer cards take the last one's PTX
 Q       := $(if $(V),,@) # make V=1 shows the commands
 
 ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0) # as many jobs as cores, unless the caller says otherwise
@@ -62,7 +63,7 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o) \
            $(foreach isa,$(ISAS),$(KERNELS:%.c=$(BUILD)/obj/%.$(isa).o)) \
            $(if $(filter avx512,$(ISAS)),$(BF16:%.c=$(BUILD)/obj/%.bf16.o))
 LIBRARY := $(BUILD)/lib/icot/libicot.so
-PLUGINS := $(if $(DNNL_LIBS),$(BUILD)/lib/icot/libicot_onednn.so)
+PLUGINS := $(if $(DNNL_LIBS),$(BUILD)/lib/icot/libicot_onednn.so) $(if $(NVCC),$(BUILD)/lib/icot/libicot_cuda.so)
 HEADER  := $(BUILD)/share/icot/icot.ffi.h
 PROGRAM := $(BUILD)/bin/icot
 SHARED  := $(addprefix $(BUILD)/share/icot/,lua datasets recipes)
@@ -80,6 +81,30 @@ $(BUILD)/lib/icot/libicot_onednn.so: $(ONEDNN) $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "link     $@"
 	$(Q)$(COMPILE) -MT $@ -MF $(BUILD)/onednn.d -shared -Wl,-z,nodelete -o $@ $< $(LDFLAGS) $(DNNL_LIBS)
+
+# Another, for cards of NVIDIA's. nvcc brings its own runtime along; of the driver nothing is needed to build it.
+CUDA_SOURCES := $(sort $(wildcard core/backend/cuda/*.cu))
+CUDA_OBJECTS := $(CUDA_SOURCES:%=$(BUILD)/obj/%.o)
+CUDA_TARGETS := $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+                -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+CUDA_COMPILE  = $(NVCC) -std=c++17 --extended-lambda -O3 -Icore $(CUDA_TARGETS) $(CUDA_FLAGS) \
+                -DICOT_CUDA_OLDEST=$(firstword $(CUDA_ARCHS)) -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra
+
+cuda: $(BUILD)/lib/icot/libicot_cuda.so # the library for NVIDIA's cards alone; plain `make` has it where nvcc is (CUDA_ARCHS=)
+
+$(BUILD)/lib/icot/libicot_cuda.so: $(CUDA_OBJECTS)
+	@mkdir -p $(@D)
+	@echo "link     $@"
+	$(Q)$(NVCC) $(CUDA_TARGETS) -shared -Xlinker -z,nodelete $(CUDA_RPATH) -o $@ $^ -lcublasLt
+
+$(BUILD)/cuda-flags: always
+	@mkdir -p $(@D)
+	@echo '$(CUDA_COMPILE)' | cmp -s - $@ || echo '$(CUDA_COMPILE)' > $@
+
+$(BUILD)/obj/%.cu.o: %.cu $(BUILD)/cuda-flags
+	@mkdir -p $(@D)
+	@echo "compile  $<"
+	$(Q)$(CUDA_COMPILE) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -173,12 +198,12 @@ bench: build # measures speed and memory beside PyTorch, which it installs (OURS
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 sanitize: # all tests with the address and undefined-behaviour sanitizers, in build/sanitize
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize CFLAGS='$(SANITIZE)' test
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize NVCC= CFLAGS='$(SANITIZE)' test
 
 FUZZ := $(SANITIZE) -fsanitize=fuzzer-no-link -Wno-pass-failed # as slow as they are, kernels needn't be quick
 
 fuzz: packages-fuzz # feeds made-up inputs to every parser, or TARGET, for SECONDS (60) or up to INPUTS each
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang CFLAGS='$(FUZZ)' fuzz-built
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz NVCC= CC=clang CFLAGS='$(FUZZ)' fuzz-built
 	@tests/fuzz/run $(BUILD)/fuzz '$(SECONDS)' '$(INPUTS)' $(TARGET)
 
 FUZZER := $(BUILD)/bin/fuzzer
@@ -191,22 +216,23 @@ $(FUZZER): tests/fuzz/fuzzer.c $(BUILD)/flags
 fuzz-built: $(LIBRARY) $(HEADER) $(FUZZER)
 
 lint: packages-lint packages-test # warnings as errors, luacheck, layout of the C code
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lint CFLAGS='-O2 -Werror' build tests-built
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lint CFLAGS='-O2 -Werror' CUDA_ARCHS=80 \
+	    CUDA_FLAGS='-Werror all-warnings' build tests-built
 	luacheck --quiet lua datasets recipes tests third_party
 	clang-format --dry-run -Werror $(C_FILES)
 
 format: packages-lint # lays out the C code
 	clang-format -i $(C_FILES)
 
-C_FILES = $(sort $(shell find core lua tests -name '*.[ch]'))
+C_FILES = $(sort $(shell find core lua tests -name '*.[ch]' -o -name '*.cu'))
 
 tests-built: $(C_TESTS)
 
 clean: # removes everything that was built
 	rm -rf $(BUILD)
 
--include $(OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d $(BUILD)/onednn.d
+-include $(OBJECTS:.o=.d) $(CUDA_OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d $(BUILD)/onednn.d
 
-.PHONY: build help install bundle run test test-reference bundle-check torture follow count bench sanitize fuzz \
+.PHONY: build cuda help install bundle run test test-reference bundle-check torture follow count bench sanitize fuzz \
         fuzz-built lint format tests-built clean always
 .DELETE_ON_ERROR:

@@ -31,6 +31,24 @@ variables BLAS openblas
 variables HDF5 hdf5-serial hdf5
 variables LUAJIT luajit
 
+# cuda - the compiler of CUDA 12 or newer, if there is one that works; optional.
+cuda() {
+    local nvcc root place
+    nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+    [ -x "$nvcc" ] || return 0
+    place=$(mktemp -d)
+    printf '#include <cublasLt.h>\n#if CUDART_VERSION < 12000\n#error\n#endif\n' > "$place/try.cu"
+    if "$nvcc" -c -o "$place/try.o" "$place/try.cu" > /dev/null 2>&1; then
+        root=$(dirname "$(dirname "$(realpath "$nvcc")")")
+        echo "NVCC := $nvcc"
+        [ ! -d "$root/lib64" ] || echo "CUDA_RPATH := -Xlinker -rpath,$root/lib64"
+    else
+        echo "icot: $nvcc cannot compile for CUDA 12 or newer; building without CUDA" >&2
+    fi
+    rm -r "$place"
+}
+cuda
+
 # oneDNN is optional. Debian gives it no pkg-config file.
 if echo '#include <dnnl.h>' | cc -E - > /dev/null 2>&1; then
     echo "DNNL_LIBS := -ldnnl"

@@ -1,0 +1,123 @@
+/*
+ * Causal self-attention of new tokens over a cache of keys and values, for decoding.
+ *
+ * A block has one new token and head; its warps share the keys, and lanes share the channels. Each
+ * warp keeps a softmax of its own as it goes along, and in the end they are joined.
+ */
+#include "backend/cuda/attention.h"
+
+constexpr int WARPS = 4, LANE_CHANNELS = 4 /* of at most 128 */;
+
+struct cached_work {
+    const int32_t *starts, *slots, *lengths;
+    int64_t channels, heads, width, capacity;
+    float scale;
+    const float *qkv;
+    float *keys, *values, *y;
+};
+
+/* Keys and values of the new tokens; a block per sequence and new token. */
+static __global__ void append(cached_work work)
+{
+    const int64_t b = blockIdx.x, C = work.channels, start = work.starts[b];
+    if (blockIdx.y >= work.starts[b + 1] - start) return;
+    const float *row = work.qkv + (start + blockIdx.y) * 3 * C;
+    const int64_t place = work.slots[b] * work.capacity + work.lengths[b] + blockIdx.y;
+    for (int64_t c = threadIdx.x; c < C; c += blockDim.x) {
+        work.keys[place * C + c] = row[C + c];
+        work.values[place * C + c] = row[2 * C + c];
+    }
+}
+
+/* What a warp, or several, have seen: of this lane's channels, all divided by `sum` in the end. */
+struct attended {
+    float maximum, sum, mixed[LANE_CHANNELS];
+};
+
+static __device__ attended joined(const attended &a, const attended &b)
+{
+    attended both;
+    both.maximum = fmaxf(a.maximum, b.maximum);
+    /* one of them has seen a key, so the maximum is a number */
+    const float shrink_a = expf(a.maximum - both.maximum),
+                shrink_b = expf(b.maximum - both.maximum);
+    both.sum = a.sum * shrink_a + b.sum * shrink_b;
+    for (int k = 0; k < LANE_CHANNELS; k++) {
+        both.mixed[k] = a.mixed[k] * shrink_a + b.mixed[k] * shrink_b;
+    }
+    return both;
+}
+
+/* This lane's channels of a row; 0 behind the head's width. */
+static __device__ void load_channels(const float *row, int64_t width, float channels[LANE_CHANNELS])
+{
+    for (int k = 0; k < LANE_CHANNELS; k++) {
+        const int64_t d = threadIdx.x % WARP + k * WARP;
+        channels[k] = d < width ? row[d] : 0.0f;
+    }
+}
+
+static __device__ attended attend_as_warp(const cached_work &work, int64_t count,
+                                          const float *query, const float *keys,
+                                          const float *values)
+{
+    attended seen = {-INFINITY, 0.0f, {}};
+    float q[LANE_CHANNELS], k[LANE_CHANNELS];
+    load_channels(query, work.width, q);
+    for (int64_t j = threadIdx.x / WARP; j < count; j += WARPS) {
+        attended one = {0.0f, 1.0f, {}};
+        load_channels(keys + j * work.channels, work.width, k);
+        load_channels(values + j * work.channels, work.width, one.mixed);
+        for (int i = 0; i < LANE_CHANNELS; i++) one.maximum += q[i] * k[i];
+        one.maximum = work.scale * warp_sum(one.maximum);
+        seen = joined(seen, one);
+    }
+    return seen;
+}
+
+/* Block (sequence · H + head, new token) */
+static __global__ void attend_to_cache(cached_work work)
+{
+    __shared__ attended parts[WARPS][WARP];
+    const int64_t b = blockIdx.x / work.heads, head = blockIdx.x % work.heads;
+    const int64_t start = work.starts[b], C = work.channels, offset = head * work.width;
+    if (blockIdx.y >= work.starts[b + 1] - start) return;
+    const int64_t first = work.slots[b] * work.capacity * C + offset, row = start + blockIdx.y;
+    const int lane = (int)threadIdx.x % WARP;
+    parts[threadIdx.x / WARP][lane] =
+        attend_as_warp(work, work.lengths[b] + blockIdx.y + 1, work.qkv + row * 3 * C + offset,
+                       work.keys + first, work.values + first);
+    __syncthreads();
+    if (threadIdx.x >= WARP) return;
+    attended all = parts[0][lane]; /* the first warp has seen a key in any case */
+    for (int w = 1; w < WARPS; w++) all = joined(all, parts[w][lane]);
+    for (int k = 0; k < LANE_CHANNELS; k++) {
+        const int64_t d = lane + k * WARP;
+        if (d < work.width) work.y[row * C + offset + d] = all.mixed[k] / all.sum;
+    }
+}
+
+int cuda_attention_cached(const packed_shape *shape, const float *qkv, const kv_cache *cache,
+                          float *y)
+{
+    const int64_t longest = longest_sequence(shape), width = shape->channels / shape->heads;
+    if (check_width(shape)) return FAILED;
+    if (longest == 0) return OK;
+    const cached_work work = {shape->cu_seqlens.device,
+                              cache->slots.device,
+                              cache->lengths.device,
+                              shape->channels,
+                              shape->heads,
+                              width,
+                              cache->capacity,
+                              1.0f / sqrtf((float)width),
+                              qkv,
+                              cache->keys,
+                              cache->values,
+                              y};
+    const unsigned sequences = (unsigned)shape->sequences, tokens = (unsigned)longest;
+    append<<<dim3(sequences, tokens), row_threads(shape->channels), 0, cuda_stream>>>(work);
+    attend_to_cache<<<dim3(sequences * (unsigned)shape->heads, tokens), WARPS * WARP, 0,
+                      cuda_stream>>>(work);
+    return cuda_launched("attention_cached");
+}

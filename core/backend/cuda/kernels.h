@@ -1,0 +1,91 @@
+/* The functions of the CUDA backend's tables. See backend/backend.h for what they do. */
+#ifndef ICOT_BACKEND_CUDA_KERNELS_H
+#define ICOT_BACKEND_CUDA_KERNELS_H
+
+#include "backend/cuda/cuda.h"
+
+/* matmul.cu */
+int cuda_matmul_start(void); /* once */
+int cuda_pack_float32(bool transpose_a, int64_t m, right_factor *b);
+int cuda_pack_bf16(bool transpose_a, int64_t m, right_factor *b);
+int cuda_matmul_float32(bool transpose_a, int64_t m, const void *a, const right_factor *b,
+                        const float *bias, bool accumulate, float *c);
+int cuda_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_factor *b,
+                     const float *bias, bool accumulate, float *c);
+int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, const float *bias,
+                               void *c);
+int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const float *bias,
+                            void *c);
+
+/* factors.cu */
+void cuda_round_bf16(int64_t n, const float *x, void *factor);
+void cuda_gelu_float32(int64_t n, const void *x, void *y);
+void cuda_gelu_bf16(int64_t n, const void *x, void *y);
+int cuda_gelu_backward_float32(int64_t rows, int64_t columns, const void *x, const float *dy,
+                               void *y, void *dx, bool accumulate, float *sums);
+int cuda_gelu_backward_bf16(int64_t rows, int64_t columns, const void *x, const float *dy, void *y,
+                            void *dx, bool accumulate, float *sums);
+
+/* pointwise.cu */
+void cuda_unary(unary_kind kind, int64_t n, const float *x, float *y);
+void cuda_unary_backward(unary_kind kind, int64_t n, const float *x, const float *y,
+                         const float *dy, bool accumulate, float *dx);
+void cuda_affine(int64_t n, double scale, double shift, const float *x, bool accumulate, float *y);
+void cuda_power(int64_t n, double exponent, const float *x, float *y);
+void cuda_power_backward(int64_t n, double exponent, const float *x, const float *dy,
+                         bool accumulate, float *dx);
+void cuda_dropout(int64_t n, double p, icot_random_key key, int64_t first, const float *x,
+                  bool accumulate, float *y);
+
+/* strided.cu */
+void cuda_binary(binary_kind kind, const strided_loop *loop, const float *a, const float *b,
+                 float *y);
+void cuda_binary_backward(binary_kind kind, int which, const strided_loop *loop, const float *a,
+                          const float *b, const float *dy, float *d);
+void cuda_strided_copy(const strided_loop *loop, const float *source, bool accumulate,
+                       float *target);
+
+/* rows.cu */
+void cuda_add_bias(int64_t rows, int64_t columns, const float *x, const float *bias, float *y);
+int cuda_sum_rows(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y);
+void cuda_sum(int64_t outer, int64_t n, int64_t inner, double scale, const float *x, float *y);
+void cuda_sum_backward(int64_t outer, int64_t n, int64_t inner, double scale, const float *dy,
+                       bool accumulate, float *dx);
+void cuda_softmax(int64_t rows, int64_t columns, bool logarithm, const float *x, float *y);
+void cuda_softmax_backward(int64_t rows, int64_t columns, bool logarithm, const float *y,
+                           const float *dy, bool accumulate, float *dx);
+int cuda_argmax(int64_t rows, int64_t columns, const float *x, int32_t *out);
+
+/* loss.cu */
+int cuda_cross_entropy(int64_t rows, int64_t vocabulary, const float *logits,
+                       const int32_t *targets, float *loss, float *logsumexp);
+void cuda_cross_entropy_backward(int64_t rows, int64_t vocabulary, const float *logits,
+                                 const int32_t *targets, const float *logsumexp, const float *dloss,
+                                 bool accumulate, float *dlogits);
+
+/* embedding.cu */
+void cuda_gather_rows(int64_t rows, int64_t columns, const float *weight, const int32_t *ids,
+                      bool accumulate, float *y);
+int cuda_scatter_rows(int64_t rows, int64_t columns, const float *dy, const index_array *ids,
+                      float *dweight);
+
+/* layer_norm.cu */
+void cuda_layer_norm(int64_t rows, int64_t columns, double eps, const float *x, const float *weight,
+                     const float *bias, float *y, float *statistics);
+int cuda_layer_norm_backward(int64_t rows, int64_t columns, const float *x, const float *weight,
+                             const float *statistics, const float *dy, const bool accumulate[3],
+                             float *dx, float *dweight, float *dbias);
+
+/* attention.cu, attention_backward.cu, attention_cached.cu */
+int cuda_attention(const packed_shape *shape, const float *qkv, float *y, float *logsumexp);
+int cuda_attention_backward(const packed_shape *shape, const float *qkv, const float *y,
+                            const float *logsumexp, const float *dy, bool accumulate, float *dqkv);
+int cuda_attention_cached(const packed_shape *shape, const float *qkv, const kv_cache *cache,
+                          float *y);
+
+/* optimizer.cu */
+int cuda_sum_of_squares(int64_t count, const number_array *arrays, double *sum);
+void cuda_adamw(int64_t n, const icot_adamw_options *options, const float *grad, float *parameter,
+                float *exp_avg, float *exp_avg_sq);
+
+#endif

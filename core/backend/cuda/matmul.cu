@@ -1,0 +1,262 @@
+/*
+ * Matrix products: the one file that knows cuBLASLt. float32 products are exact (no TF32); those of
+ * bfloat16 factors are summed in float32.
+ *
+ * cuBLASLt reads matrices column by column, so a row-major matrix is its own transpose there, and
+ * what is computed is cᵀ = op(b)ᵀ·op(a)ᵀ: b comes first, a second, and neither is moved.
+ */
+#include "backend/cuda/kernels.h"
+
+#include <cublasLt.h>
+#include <cuda_bf16.h>
+
+#include <cstring>
+#include <unordered_map>
+
+constexpr int WORKSPACE = 64 << 20, MOST_PLANS = 4096, BEST_ALIGNMENT = 256, BIAS_ALIGNMENT = 16;
+
+static cublasLtHandle_t library;
+static void *workspace;
+
+static int check(cublasStatus_t code, const char *what)
+{
+    if (code == CUBLAS_STATUS_SUCCESS) return OK;
+    if (cuda_check(cudaPeekAtLastError(), what)) return FAILED;
+    return fail("cuda: %s: cuBLASLt reports '%s'", what, cublasLtGetStatusString(code));
+}
+
+int cuda_matmul_start(void)
+{
+    if (check(cublasLtCreate(&library), "starting cuBLASLt")) return FAILED;
+    return cuda_memory.allocate(WORKSPACE, &workspace);
+}
+
+/* ---- Plans: how products of a shape are computed --------------------------------------------- */
+
+/* All that the choice of an algorithm hangs on. Compared byte by byte: no gaps between fields. */
+struct plan_key {
+    int64_t m, n, k;
+    int32_t transpose_a, transpose_b, in_bf16, biased, accumulate;
+    uint32_t align_a, align_b, align_c; /* bytes, at most BEST_ALIGNMENT */
+
+    bool operator==(const plan_key &other) const
+    {
+        return memcmp(this, &other, sizeof *this) == 0;
+    }
+};
+
+struct hash_of_key { /* FNV-1a */
+    size_t operator()(const plan_key &key) const
+    {
+        const unsigned char *bytes = (const unsigned char *)&key;
+        uint64_t hash = 14695981039346656037u;
+        for (size_t i = 0; i < sizeof key; i++) hash = (hash ^ bytes[i]) * 1099511628211u;
+        return (size_t)hash;
+    }
+};
+
+struct product_plan {
+    cublasLtMatmulDescOpaque_t product;
+    cublasLtMatrixLayoutOpaque_t a, b, c;
+    cublasLtMatmulAlgo_t algorithm;
+};
+
+static std::unordered_map<plan_key, product_plan, hash_of_key> plans;
+
+static int describe_product(const plan_key &key, product_plan *p)
+{
+    const cublasOperation_t flip = CUBLAS_OP_T;
+    const cublasLtEpilogue_t add_bias = CUBLASLT_EPILOGUE_BIAS;
+    cublasStatus_t code = cublasLtMatmulDescInit(&p->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (!code && key.transpose_b) {
+        code = cublasLtMatmulDescSetAttribute(&p->product, CUBLASLT_MATMUL_DESC_TRANSA, &flip,
+                                              sizeof flip);
+    }
+    if (!code && key.transpose_a) {
+        code = cublasLtMatmulDescSetAttribute(&p->product, CUBLASLT_MATMUL_DESC_TRANSB, &flip,
+                                              sizeof flip);
+    }
+    if (!code && key.biased) {
+        code = cublasLtMatmulDescSetAttribute(&p->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &add_bias,
+                                              sizeof add_bias);
+    }
+    return check(code, "matmul");
+}
+
+/* As they lie: a (m,k) or, to be transposed, (k,m); b (k,n) or (n,k); c (m,n). */
+static int describe_matrices(const plan_key &key, product_plan *p)
+{
+    const cudaDataType type = key.in_bf16 ? CUDA_R_16BF : CUDA_R_32F;
+    const int64_t a_rows = key.transpose_a ? key.k : key.m, a_across = key.m + key.k - a_rows;
+    const int64_t b_rows = key.transpose_b ? key.n : key.k, b_across = key.n + key.k - b_rows;
+    return check(cublasLtMatrixLayoutInit(&p->a, type, (uint64_t)a_across, (uint64_t)a_rows,
+                                          a_across),
+                 "matmul") ||
+           check(cublasLtMatrixLayoutInit(&p->b, type, (uint64_t)b_across, (uint64_t)b_rows,
+                                          b_across),
+                 "matmul") ||
+           check(
+               cublasLtMatrixLayoutInit(&p->c, CUDA_R_32F, (uint64_t)key.n, (uint64_t)key.m, key.n),
+               "matmul");
+}
+
+static cublasStatus_t prefer(cublasLtMatmulPreferenceOpaque_t *wish,
+                             cublasLtMatmulPreferenceAttributes_t which, uint32_t value)
+{
+    return cublasLtMatmulPreferenceSetAttribute(wish, which, &value, sizeof value);
+}
+
+/* Partial sums never meet in c itself, where their order could differ from run to run. */
+static int choose_algorithm(const plan_key &key, product_plan *p)
+{
+    const uint64_t most = WORKSPACE;
+    const uint32_t schemes =
+        CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+    cublasLtMatmulPreferenceOpaque_t wish;
+    cublasLtMatmulHeuristicResult_t found;
+    int count = 0;
+    cublasStatus_t code = cublasLtMatmulPreferenceInit(&wish);
+    if (!code) {
+        code = cublasLtMatmulPreferenceSetAttribute(&wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                                    &most, sizeof most);
+    }
+    if (!code) code = prefer(&wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes);
+    if (!code) code = prefer(&wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, key.align_b);
+    if (!code) code = prefer(&wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key.align_a);
+    if (!code) code = prefer(&wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key.align_c);
+    if (!code) code = prefer(&wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key.align_c);
+    if (!code) {
+        code = cublasLtMatmulAlgoGetHeuristic(library, &p->product, &p->b, &p->a, &p->c, &p->c,
+                                              &wish, 1, &found, &count);
+    }
+    if (code || count == 0) {
+        return fail("cuda: matmul: cuBLASLt has no algorithm for (%lld,%lld) x (%lld,%lld) in %s",
+                    (long long)key.m, (long long)key.k, (long long)key.k, (long long)key.n,
+                    key.in_bf16 ? "bf16" : "float32");
+    }
+    p->algorithm = found.algo;
+    return OK;
+}
+
+static int plan_for(const plan_key &key, product_plan **out)
+{
+    auto found = plans.find(key);
+    if (found == plans.end()) {
+        product_plan made;
+        if (describe_product(key, &made) || describe_matrices(key, &made)) return FAILED;
+        if (choose_algorithm(key, &made)) return FAILED;
+        if (plans.size() >= MOST_PLANS) plans.clear(); /* token counts go on changing */
+        found = plans.emplace(key, made).first;
+    }
+    *out = &found->second;
+    return OK;
+}
+
+/* ---- Products -------------------------------------------------------------------------------- */
+
+static uint32_t alignment_of(const void *pointer)
+{
+    const uintptr_t lowest_bit = (uintptr_t)pointer & (~(uintptr_t)pointer + 1);
+    return lowest_bit < BEST_ALIGNMENT ? (uint32_t)lowest_bit : (uint32_t)BEST_ALIGNMENT;
+}
+
+/* c = bias in every row, or 0 */
+static int fill(int64_t m, int64_t n, const float *bias, float *c)
+{
+    return for_each("matmul", m * n,
+                    [=] __device__(int64_t i) { c[i] = bias ? bias[i % n] : 0.0f; });
+}
+
+static int multiply(product_plan *p, const void *a, const void *b, const float *bias,
+                    bool accumulate, float *c)
+{
+    const float one = 1.0f, onto = accumulate ? 1.0f : 0.0f;
+    if (bias && check(cublasLtMatmulDescSetAttribute(&p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                     &bias, sizeof bias),
+                      "matmul")) {
+        return FAILED;
+    }
+    return check(cublasLtMatmul(library, &p->product, &one, b, &p->b, a, &p->a, &onto, c, &p->c, c,
+                                &p->c, &p->algorithm, workspace, WORKSPACE, cuda_stream),
+                 "matmul");
+}
+
+static int product_of(bool in_bf16, bool transpose_a, int64_t m, const void *a,
+                      const right_factor *b, const float *bias, bool accumulate, float *c)
+{
+    const int64_t n = b->transpose ? b->rows : b->columns;
+    const int64_t k = b->transpose ? b->columns : b->rows;
+    const void *right = b->packed ? b->packed : b->data;
+    if (m == 0 || n == 0) return OK;
+    if (k == 0) return bias || !accumulate ? fill(m, n, bias, c) : OK;
+    if (bias && alignment_of(bias) < BIAS_ALIGNMENT) {
+        if (fill(m, n, bias, c)) return FAILED;
+        bias = NULL, accumulate = true;
+    }
+    const plan_key key = {m,
+                          n,
+                          k,
+                          transpose_a,
+                          b->transpose,
+                          in_bf16,
+                          bias != NULL,
+                          accumulate && !bias,
+                          alignment_of(a),
+                          alignment_of(right),
+                          alignment_of(c)};
+    product_plan *p;
+    if (plan_for(key, &p)) return FAILED;
+    return multiply(p, a, right, bias, accumulate && !bias, c);
+}
+
+int cuda_matmul_float32(bool transpose_a, int64_t m, const void *a, const right_factor *b,
+                        const float *bias, bool accumulate, float *c)
+{
+    return product_of(false, transpose_a, m, a, b, bias, accumulate, c);
+}
+
+int cuda_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_factor *b,
+                     const float *bias, bool accumulate, float *c)
+{
+    return product_of(true, transpose_a, m, a, b, bias, accumulate, c);
+}
+
+int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, const float *bias,
+                               void *c)
+{
+    return cuda_matmul_float32(false, m, a, b, bias, false, (float *)c);
+}
+
+/* cuBLASLt would want a bias of the result's own type, so it is rounded afterwards. */
+int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const float *bias,
+                            void *c)
+{
+    const int64_t numel = m * (b->transpose ? b->rows : b->columns);
+    float *exact = (float *)cuda_scratch((size_t)numel * sizeof *exact);
+    if (!exact) return FAILED;
+    const int status = cuda_matmul_bf16(false, m, a, b, bias, false, exact);
+    if (!status) cuda_round_bf16(numel, exact, c);
+    cuda_memory.release(exact);
+    return status;
+}
+
+/* ---- Right factors --------------------------------------------------------------------------- */
+
+int cuda_pack_float32(bool transpose_a, int64_t m, right_factor *b)
+{
+    (void)transpose_a, (void)m;
+    b->packed = NULL;
+    return OK;
+}
+
+/* Rounded, unless it is a factor already; the order stays. */
+int cuda_pack_bf16(bool transpose_a, int64_t m, right_factor *b)
+{
+    (void)transpose_a, (void)m;
+    b->packed = NULL;
+    if (b->is_factor) return OK;
+    const int64_t numel = b->rows * b->columns;
+    if (cuda_memory.allocate((size_t)numel * sizeof(__nv_bfloat16), &b->packed)) return FAILED;
+    cuda_round_bf16(numel, (const float *)b->data, b->packed);
+    return OK;
+}

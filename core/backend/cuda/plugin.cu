@@ -1,0 +1,169 @@
+/* The card: finding and starting it, what went wrong on it, and the tables of its kernels. */
+#include "backend/cuda/kernels.h"
+
+#include <cstdio>
+
+const cuda_core *cuda_lent;
+cudaStream_t cuda_stream;
+
+/* ---- What went wrong ------------------------------------------------------------------------- */
+
+static cudaError_t broken = cudaSuccess; /* the first error, which stays */
+static char broken_at[64];
+
+int cuda_status(void)
+{
+    if (broken == cudaSuccess) return OK;
+    return fail("cuda: %s: the card reported '%s', and cannot be used any more; resume from the "
+                "last checkpoint",
+                broken_at, cudaGetErrorString(broken));
+}
+
+int cuda_check(cudaError_t code, const char *what)
+{
+    if (code != cudaSuccess && broken == cudaSuccess) {
+        broken = code;
+        snprintf(broken_at, sizeof broken_at, "%s", what);
+    }
+    return broken == cudaSuccess ? OK : cuda_status();
+}
+
+int cuda_launched(const char *what)
+{
+    return cuda_check(cudaGetLastError(), what);
+}
+
+void *cuda_scratch(size_t bytes)
+{
+    void *block;
+    return cuda_memory.allocate(bytes, &block) == OK ? block : NULL;
+}
+
+/* ---- The card -------------------------------------------------------------------------------- */
+
+static char name_of_card[400] = "none";
+
+static const char *description(void)
+{
+    return name_of_card;
+}
+
+static int find_card(void)
+{
+    int count = 0;
+    cudaError_t code = cudaGetDeviceCount(&count);
+    if (code == cudaErrorInsufficientDriver) {
+        int driver = 0;
+        cudaDriverGetVersion(&driver);
+        if (driver == 0) return fail("cuda: there is no NVIDIA driver on this machine");
+        return fail("cuda: the NVIDIA driver is too old: it is for CUDA %d.%d, and icot was built "
+                    "with %d.%d",
+                    driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+                    CUDART_VERSION % 1000 / 10);
+    }
+    if (code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) {
+        return fail("cuda: this machine shows no card (CUDA_VISIBLE_DEVICES hides one, if set)");
+    }
+    if (code != cudaSuccess) return fail("cuda: no card can be used: %s", cudaGetErrorString(code));
+    return OK;
+}
+
+/* ICOT_CUDA_OLDEST: the lowest compute capability that was compiled for, times 10. */
+static int check_card(void)
+{
+    cudaDeviceProp card;
+    cudaError_t code = cudaGetDeviceProperties(&card, 0);
+    if (code != cudaSuccess)
+        return fail("cuda: the card tells nothing: %s", cudaGetErrorString(code));
+    if (card.major * 10 + card.minor < ICOT_CUDA_OLDEST) {
+        return fail("cuda: %s has compute capability %d.%d; icot was built for %d.%d and newer "
+                    "(make CUDA_ARCHS=…; 8.0 is the oldest that it can do)",
+                    card.name, card.major, card.minor, ICOT_CUDA_OLDEST / 10,
+                    ICOT_CUDA_OLDEST % 10);
+    }
+    snprintf(name_of_card, sizeof name_of_card, "%s (compute capability %d.%d, %d GiB, CUDA %d.%d)",
+             card.name, card.major, card.minor, (int)(card.totalGlobalMem >> 30),
+             CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    return OK;
+}
+
+static int start_card(void)
+{
+    if (find_card() || check_card()) return FAILED;
+    cudaError_t code = cudaStreamCreateWithFlags(&cuda_stream, cudaStreamNonBlocking);
+    if (code != cudaSuccess) {
+        return fail("cuda: %s cannot be started: %s", name_of_card, cudaGetErrorString(code));
+    }
+    return cuda_matmul_start();
+}
+
+/* ---- Tables ---------------------------------------------------------------------------------- */
+
+static backend float32_table, bf16_table;
+
+static void fill_common(backend *table)
+{
+    table->memory = &cuda_memory;
+    table->description = description;
+    table->rows_at_a_time = INT32_MAX; /* the larger a product, the better */
+    table->factor_rows = 1;
+    table->unary = cuda_unary;
+    table->unary_backward = cuda_unary_backward;
+    table->affine = cuda_affine;
+    table->power = cuda_power;
+    table->power_backward = cuda_power_backward;
+    table->binary = cuda_binary;
+    table->binary_backward = cuda_binary_backward;
+    table->strided_copy = cuda_strided_copy;
+    table->dropout = cuda_dropout;
+    table->add_bias = cuda_add_bias;
+    table->sum_rows = cuda_sum_rows;
+    table->sum = cuda_sum;
+    table->sum_backward = cuda_sum_backward;
+    table->softmax = cuda_softmax;
+    table->softmax_backward = cuda_softmax_backward;
+    table->argmax = cuda_argmax;
+    table->gather_rows = cuda_gather_rows;
+    table->scatter_rows = cuda_scatter_rows;
+    table->layer_norm = cuda_layer_norm;
+    table->layer_norm_backward = cuda_layer_norm_backward;
+    table->attention = cuda_attention;
+    table->attention_backward = cuda_attention_backward;
+    table->attention_cached = cuda_attention_cached;
+    table->cross_entropy = cuda_cross_entropy;
+    table->cross_entropy_backward = cuda_cross_entropy_backward;
+    table->sum_of_squares = cuda_sum_of_squares;
+    table->adamw = cuda_adamw;
+}
+
+static void fill_tables(void)
+{
+    fill_common(&float32_table);
+    float32_table.factor_bytes = sizeof(float);
+    float32_table.pack = cuda_pack_float32;
+    float32_table.matmul = cuda_matmul_float32;
+    float32_table.matmul_factor = cuda_matmul_factor_float32;
+    float32_table.gelu_factor = cuda_gelu_float32;
+    float32_table.gelu_factor_backward = cuda_gelu_backward_float32;
+
+    fill_common(&bf16_table);
+    bf16_table.factor_bytes = sizeof(uint16_t);
+    bf16_table.round = cuda_round_bf16;
+    bf16_table.pack = cuda_pack_bf16;
+    bf16_table.matmul = cuda_matmul_bf16;
+    bf16_table.matmul_factor = cuda_matmul_factor_bf16;
+    bf16_table.gelu_factor = cuda_gelu_bf16;
+    bf16_table.gelu_factor_backward = cuda_gelu_backward_bf16;
+}
+
+extern "C" __attribute__((visibility("default"))) int icot_cuda_open(const cuda_core *core,
+                                                                     cuda_tables *out);
+
+int icot_cuda_open(const cuda_core *core, cuda_tables *out)
+{
+    cuda_lent = core;
+    *out = {CUDA_PLUGIN_ABI, sizeof(backend), &float32_table, &bf16_table};
+    if (start_card()) return FAILED;
+    fill_tables();
+    return OK;
+}

@@ -1,0 +1,150 @@
+/* Kernels along rows: bias, sums, softmax, argmax. */
+#include "backend/cuda/kernels.h"
+#include "backend/cuda/reduce.h"
+
+void cuda_add_bias(int64_t rows, int64_t columns, const float *x, const float *bias, float *y)
+{
+    for_each("add_bias", rows * columns,
+             [=] __device__(int64_t i) { y[i] = x[i] + bias[i % columns]; });
+}
+
+int cuda_sum_rows(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y)
+{
+    return column_sums(
+        "sum_rows", rows, columns, accumulate, y,
+        [=] __device__(int64_t row, int64_t column) { return x[row * columns + column]; });
+}
+
+/* ---- Sums ------------------------------------------------------------------------------------ */
+
+/* A block per sum: x (outer, n) */
+static __global__ void sum_along_rows(int64_t n, double scale, const float *x, float *y)
+{
+    const float *row = x + blockIdx.x * n;
+    double total = 0.0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) total += (double)row[i];
+    total = block_sum(total);
+    if (threadIdx.x == 0) y[blockIdx.x] = (float)(scale * total);
+}
+
+void cuda_sum(int64_t outer, int64_t n, int64_t inner, double scale, const float *x, float *y)
+{
+    if (inner == 1 && outer > 0) {
+        sum_along_rows<<<(unsigned)outer, row_threads(n), 0, cuda_stream>>>(n, scale, x, y);
+        cuda_launched("sum");
+        return;
+    }
+    for_each("sum", outer * inner, [=] __device__(int64_t i) {
+        const float *from = x + i / inner * n * inner + i % inner;
+        double total = 0.0;
+        for (int64_t k = 0; k < n; k++) total += (double)from[k * inner];
+        y[i] = (float)(scale * total);
+    });
+}
+
+void cuda_sum_backward(int64_t outer, int64_t n, int64_t inner, double scale, const float *dy,
+                       bool accumulate, float *dx)
+{
+    for_each("sum", outer * n * inner, [=] __device__(int64_t i) {
+        const float d = (float)scale * dy[i / inner / n * inner + i % inner];
+        dx[i] = accumulate ? dx[i] + d : d;
+    });
+}
+
+/* ---- Softmax: a block per row ---------------------------------------------------------------- */
+
+static __global__ void softmax_of_rows(int64_t columns, bool logarithm, const float *x, float *y)
+{
+    const float *in = x + blockIdx.x * columns;
+    float *out = y + blockIdx.x * columns, maximum = in[0], sum = 0.0f;
+    for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) {
+        maximum = in[c] > maximum ? in[c] : maximum;
+    }
+    maximum = block_max(maximum);
+    for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) sum += expf(in[c] - maximum);
+    const float log_sum = logf(block_sum(sum));
+    for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) {
+        const float value = (in[c] - maximum) - log_sum; /* the larger digits first, as the CPU */
+        out[c] = logarithm ? value : expf(value);
+    }
+}
+
+void cuda_softmax(int64_t rows, int64_t columns, bool logarithm, const float *x, float *y)
+{
+    if (rows == 0) return;
+    softmax_of_rows<<<(unsigned)rows, row_threads(columns), 0, cuda_stream>>>(columns, logarithm, x,
+                                                                              y);
+    cuda_launched("softmax");
+}
+
+/* softmax: dx = y (dy - Σ y dy);  log_softmax: dx = dy - exp(y) Σ dy */
+static __global__ void softmax_backward_of_rows(int64_t columns, bool logarithm, const float *y,
+                                                const float *dy, bool accumulate, float *dx)
+{
+    const int64_t start = blockIdx.x * columns;
+    const float *out = y + start, *slope = dy + start;
+    float *to = dx + start, sum = 0.0f;
+    for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) {
+        sum += logarithm ? slope[c] : out[c] * slope[c];
+    }
+    sum = block_sum(sum);
+    for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) {
+        const float d = logarithm ? slope[c] - expf(out[c]) * sum : out[c] * (slope[c] - sum);
+        to[c] = accumulate ? to[c] + d : d;
+    }
+}
+
+void cuda_softmax_backward(int64_t rows, int64_t columns, bool logarithm, const float *y,
+                           const float *dy, bool accumulate, float *dx)
+{
+    if (rows == 0) return;
+    softmax_backward_of_rows<<<(unsigned)rows, row_threads(columns), 0, cuda_stream>>>(
+        columns, logarithm, y, dy, accumulate, dx);
+    cuda_launched("softmax");
+}
+
+/* ---- Argmax ---------------------------------------------------------------------------------- */
+
+struct candidate {
+    float value;
+    int column;
+};
+
+/* The first of equal values wins; NaN never does, unless it is the first of its row. */
+static __device__ candidate better_of(candidate a, candidate b)
+{
+    const bool second = b.value > a.value || (b.value == a.value && b.column < a.column);
+    return second ? b : a;
+}
+
+/* A warp per row. */
+static __global__ void argmax_of_rows(int64_t rows, int64_t columns, const float *x, int32_t *best)
+{
+    const int64_t row = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / WARP;
+    const int lane = (int)threadIdx.x % WARP;
+    if (row >= rows) return;
+    candidate found = {x[row * columns], 0};
+    for (int64_t c = lane; c < columns; c += WARP) {
+        found = better_of(found, {x[row * columns + c], (int)c});
+    }
+    for (int distance = WARP / 2; distance > 0; distance /= 2) {
+        const candidate other = {__shfl_xor_sync(0xffffffffu, found.value, distance),
+                                 __shfl_xor_sync(0xffffffffu, found.column, distance)};
+        found = better_of(found, other);
+    }
+    if (lane == 0) best[row] = found.column;
+}
+
+int cuda_argmax(int64_t rows, int64_t columns, const float *x, int32_t *out)
+{
+    constexpr int THREADS = 256;
+    const size_t bytes = (size_t)rows * sizeof *out;
+    if (rows == 0) return OK;
+    int32_t *best = (int32_t *)cuda_scratch(bytes);
+    if (!best) return FAILED;
+    argmax_of_rows<<<(unsigned)parts_of(rows * WARP, THREADS), THREADS, 0, cuda_stream>>>(
+        rows, columns, x, best);
+    int status = cuda_launched("argmax") || cuda_memory.copy_out(out, best, bytes);
+    cuda_memory.release(best);
+    return status;
+}

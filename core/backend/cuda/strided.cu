@@ -1,0 +1,120 @@
+/* Walks over arrays with strides: broadcasting in two-array kernels, and copies between layouts. */
+#include "backend/cuda/kernels.h"
+
+/*
+ * Neighbouring dimensions that are one in all `arrays` become one: what lies in memory without gaps
+ * is a walk along a single dimension then, whatever its shape.
+ */
+static strided_loop collapsed(const strided_loop *loop, int arrays)
+{
+    strided_loop made = {};
+    for (int d = 0; d < loop->ndim; d++) {
+        bool joins = made.ndim > 0;
+        for (int a = 0; joins && a < arrays; a++) {
+            joins = made.strides[a][made.ndim - 1] == loop->size[d] * loop->strides[a][d];
+        }
+        const int at = joins ? made.ndim - 1 : made.ndim++;
+        made.size[at] = joins ? made.size[at] * loop->size[d] : loop->size[d];
+        for (int a = 0; a < arrays; a++) made.strides[a][at] = loop->strides[a][d];
+    }
+    return made;
+}
+
+static int64_t count_of(const strided_loop *loop)
+{
+    int64_t count = 1;
+    for (int d = 0; d < loop->ndim; d++) count *= loop->size[d];
+    return count;
+}
+
+/* Offset in array `which` of element number i, row-major. */
+static __device__ int64_t offset_of(const strided_loop &loop, int which, int64_t i)
+{
+    int64_t offset = 0;
+    for (int d = loop.ndim - 1; d > 0; d--) {
+        offset += i % loop.size[d] * loop.strides[which][d];
+        i /= loop.size[d];
+    }
+    return loop.ndim ? offset + i * loop.strides[which][0] : 0;
+}
+
+/* ---- Two arrays ------------------------------------------------------------------------------ */
+
+static __device__ float combine(binary_kind kind, float a, float b)
+{
+    switch (kind) {
+    case BINARY_ADD:
+        return a + b;
+    case BINARY_SUB:
+        return a - b;
+    case BINARY_MUL:
+        return a * b;
+    default:
+        return a / b;
+    }
+}
+
+/* ∂(a ∘ b)/∂a for which = 0, ∂/∂b for which = 1. */
+static __device__ float combine_slope(binary_kind kind, int which, float a, float b)
+{
+    switch (kind) {
+    case BINARY_ADD:
+        return 1.0f;
+    case BINARY_SUB:
+        return which == 0 ? 1.0f : -1.0f;
+    case BINARY_MUL:
+        return which == 0 ? b : a;
+    default:
+        return which == 0 ? 1.0f / b : -a / (b * b);
+    }
+}
+
+void cuda_binary(binary_kind kind, const strided_loop *loop, const float *a, const float *b,
+                 float *y)
+{
+    const strided_loop walk = collapsed(loop, 2);
+    for_each("binary", count_of(&walk), [=] __device__(int64_t i) {
+        y[i] = combine(kind, a[offset_of(walk, 0, i)], b[offset_of(walk, 1, i)]);
+    });
+}
+
+void cuda_binary_backward(binary_kind kind, int which, const strided_loop *loop, const float *a,
+                          const float *b, const float *dy, float *d)
+{
+    const strided_loop walk = collapsed(loop, 2);
+    for_each("binary", count_of(&walk), [=] __device__(int64_t i) {
+        const float x = a[offset_of(walk, 0, i)], y = b[offset_of(walk, 1, i)];
+        d[i] = dy[i] * combine_slope(kind, which, x, y);
+    });
+}
+
+/* ---- Copies ---------------------------------------------------------------------------------- */
+
+/* The dimensions along which the target stands still, or those along which it moves. */
+static strided_loop part_of(const strided_loop &all, bool still)
+{
+    strided_loop part = {};
+    for (int d = 0; d < all.ndim; d++) {
+        if ((all.strides[1][d] == 0) != still) continue;
+        part.size[part.ndim] = all.size[d];
+        for (int a = 0; a < 2; a++) part.strides[a][part.ndim] = all.strides[a][d];
+        part.ndim++;
+    }
+    return part;
+}
+
+/* One thread per element of the target: it adds up all that falls there, in order. */
+void cuda_strided_copy(const strided_loop *loop, const float *source, bool accumulate,
+                       float *target)
+{
+    const strided_loop all = collapsed(loop, 2);
+    const strided_loop moving = part_of(all, false), still = part_of(all, true);
+    const int64_t terms = count_of(&still);
+    for_each("strided_copy", count_of(&moving), [=] __device__(int64_t i) {
+        const float *from = source + offset_of(moving, 0, i);
+        float *to = target + offset_of(moving, 1, i);
+        double sum = 0.0;
+        for (int64_t t = 0; t < terms; t++) sum += (double)from[offset_of(still, 0, t)];
+        *to = accumulate ? *to + (float)sum : (float)sum;
+    });
+}
