@@ -56,7 +56,7 @@ local always = {
   } },
   kept_for = { type = 'table', fields = { stage = { type = 'boolean' }, best = { type = 'boolean' } } },
   machine = { type = 'table', fields = {
-    host = text, threads = count,
+    host = text, threads = count, device = { type = 'string' },
     versions = { type = 'table', fields = { cpu_kernels = text, openblas = text, icot = text } },
   } },
 }

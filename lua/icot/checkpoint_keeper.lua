@@ -85,7 +85,7 @@ local function complete(self, description, run)
   description.recipe, description.recipe_path, description.invocation = run.recipe, run.recipe_path, run.invocation
   description.arm, description.seed, description.config = run.arm, run.seed, json.decode(run.config_json)
   description.best, description.time = self.best, runlog.time()
-  description.machine = { host = runlog.host_name(), threads = C.icot_threads(), versions = core.versions() }
+  description.machine = runlog.machine()
 end
 
 local function add_entry(self, entry)

@@ -38,7 +38,8 @@ examples:
    icot recipes/mult_9x9.lua --set optimizer.lr=1e-4 --set train.epochs=20
    icot recipes/mult_9x9.lua --resume]]
 
-local function print_versions()
+-- With a device, the one that would be used is named too.
+local function print_versions(device)
   local versions = require('icot.core').versions()
   for _, line in ipairs {
     { 'icot', versions.icot }, { 'LuaJIT', versions.luajit:gsub('^LuaJIT ', '') }, { 'OpenBLAS', versions.openblas },
@@ -46,6 +47,10 @@ local function print_versions()
   } do
     print(('%-12s %s'):format(line[1], line[2]))
   end
+  if not device then return end
+  local core = require 'icot.core'
+  core.use_device(device)
+  print(('%-12s %s'):format(core.device()))
 end
 
 -- Tells of an error, below whatever the output has so far.
@@ -84,6 +89,12 @@ local function usage_error(message, name)
   return WRONG_USAGE
 end
 
+local function argument_of(argv, option)
+  for i, argument in ipairs(argv) do
+    if argument == option then return argv[i + 1] end
+  end
+end
+
 local function has(argv, flag)
   for _, argument in ipairs(argv) do
     if argument == flag then return true end
@@ -95,7 +106,7 @@ local function dispatch(argv)
   local first = argv[1]
   if not first then return usage_error('which recipe?') end
   if has(argv, '--version') then
-    print_versions()
+    print_versions(argument_of(argv, '--device'))
     return 0
   end
   local name = commands[first] and first

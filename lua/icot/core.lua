@@ -69,16 +69,36 @@ end
 
 local engine -- icot_engine*, made when it is first needed
 
---- The engine on which all tensors of this program live.
----@param device? string 'cpu' (the default); the first call decides
+local function start_engine(device)
+  local out = ffi.new('icot_engine *[1]')
+  core.check(C.icot_engine_create(device, out))
+  engine = ffi.gc(out[0], C.icot_engine_free)
+end
+
+--- The engine on which all tensors of this program live; on the CPU, if no device was chosen before.
 ---@return ffi.cdata* engine icot_engine*
-function core.engine(device)
-  if not engine then
-    local out = ffi.new('icot_engine *[1]')
-    core.check(C.icot_engine_create(device or 'cpu', out))
-    engine = ffi.gc(out[0], C.icot_engine_free)
-  end
+function core.engine()
+  if not engine then start_engine('cpu') end
   return engine
+end
+
+--- The device on which all tensors of this program live.
+---@return 'cpu'|'cuda' name
+---@return string description the instruction set of the kernels, or the card
+function core.device()
+  return ffi.string(C.icot_engine_device(core.engine())), ffi.string(C.icot_engine_description(core.engine()))
+end
+
+--- Chooses the device, before the first tensor is made.
+---@param name 'cpu'|'cuda'
+---raises an error if the device cannot be used, or the engine is on another one
+function core.use_device(name)
+  if not engine then return start_engine(name) end
+  local there = core.device()
+  if there ~= name then
+    errors.raise("device: this program works on '%s', and cannot change to '%s'; runs of a study that differ in it "
+                 .. 'need processes of their own (icot study)', there, name)
+  end
 end
 
 --- Sets how precisely matrix products are computed from now on: all else stays float32.

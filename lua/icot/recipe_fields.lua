@@ -135,6 +135,7 @@ fields.run = {
   seed = { type = 'integer', min = 0, default = 42, doc = seed.doc },
   method = { type = 'string', one_of = methods.names, required = true, doc = 'how to train (icot.methods)' },
   precision = { type = 'string', one_of = { 'float32', 'bf16' }, default = 'float32', doc = 'of matrix products' },
+  device = { type = 'string', one_of = { 'cpu', 'cuda' }, default = 'cpu', doc = 'where it is computed' },
   dataset = { type = 'table', required = true, doc = 'task = the name of a file in datasets/, and its options' },
   model = { type = 'table', fields = model, doc = 'pretrained, a preset, or layers, heads and width' },
   schedule = { type = { 'table', 'function' }, doc = 'kind and its options, or function(state) -> removed tokens' },

@@ -1,6 +1,5 @@
 --- Finds what a run can go on from, and makes sure that it is the same run.
 local checkpoint = require 'icot.checkpoint'
-local core = require 'icot.core'
 local equal_compute = require 'icot.study.equal_compute'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
@@ -130,9 +129,10 @@ local function flatten(config, prefix, into)
   return into
 end
 
--- Where results lie and what they are called.
+-- Where results lie, what they are called, and what computes them: resume.compare_machine tells of that.
 local of_no_matter = {
-  output = true, name = true, ['distillation.from.teacher'] = true, ['distillation.from.networks'] = true,
+  output = true, name = true, device = true,
+  ['distillation.from.teacher'] = true, ['distillation.from.networks'] = true,
 }
 
 --- The fields of the recipe that are not as they were.
@@ -254,7 +254,7 @@ end
 ---@param note fun(text: string)
 function resume.compare_machine(from, note)
   local before = from.description.machine
-  local now = { host = runlog.host_name(), threads = core.C.icot_threads(), versions = core.versions() }
+  local now = runlog.machine()
   local differences = {}
   local function compare(name, old, new)
     if old ~= new then
@@ -262,6 +262,7 @@ function resume.compare_machine(from, note)
     end
   end
   compare('host', before.host, now.host)
+  compare('device', before.device or 'cpu', now.device)
   compare('threads', before.threads, now.threads)
   for _, name in ipairs { 'cpu_kernels', 'openblas', 'icot' } do
     compare(name, before.versions[name], now.versions[name])

@@ -101,6 +101,13 @@ function runlog.host_name()
   return name or os.getenv('HOSTNAME') or 'unknown'
 end
 
+--- What the bits of a run hang on beside its recipe.
+---@return { host: string, device: string, threads: integer, versions: table<string, string> }
+function runlog.machine()
+  local device = core.device()
+  return { host = runlog.host_name(), device = device, threads = C.icot_threads(), versions = core.versions() }
+end
+
 --- A time as it stands in run files: 2026-01-31T23:59:59Z.
 ---@param seconds? integer since 1970; default: now
 ---@return string

@@ -102,7 +102,7 @@ local function create_index(recipe, overwrite)
   for i, run in ipairs(recipe.runs) do runs[i] = { arm = run.arm, seed = run.seed, path = run.output } end
   return require('icot.runlog').index {
     path = recipe.output, force = overwrite, recipe = recipe.name, source = recipe.source, runs = runs,
-    config = recipe.config_json,
+    config = recipe.config_json, attributes = { device = recipe.runs[1].config.device },
   }
 end
 

@@ -16,12 +16,14 @@ TrainingLog.__index = TrainingLog
 ---@return icot.TrainingLog
 function training_log.create(training, overwrite, resumption)
   local run, data, model = training.run, training.data, training.model
+  local device, device_name = core.device()
   local file = runlog.create {
     path = run.output, force = overwrite or resumption ~= nil, from = resumption and resumption.from.run_file,
     segment = resumption and resumption.segment, recipe = run.recipe, seed = run.seed,
     source = run.source, config = run.config_json, answer_length = data.max_answer,
     attributes = {
-      arm = run.arm, method = training.config.method, precision = training.precision,
+      arm = run.arm, method = training.config.method, precision = training.precision, device = device,
+      device_name = device_name,
       onednn_version = training.precision == 'bf16' and core.onednn_version() or nil, max_cot = data.max_cot,
       parameters = model:count_parameters(), steps_per_epoch = training.state.steps_per_epoch,
       total_steps = training.state.total_steps, grouped_by = data.grouped_by,

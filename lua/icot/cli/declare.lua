@@ -30,6 +30,21 @@ function declare.use_threads(args)
   if args.threads then core.check(core.C.icot_set_threads(args.threads)) end
 end
 
+--- The device to compute on.
+---@param parser table
+---@param doc? string for --help; default: of commands that look at runs, for which it does not matter where they were
+---   trained
+function declare.device(parser, doc)
+  parser:option('--device', doc or 'cpu (default) or cuda'):argname('DEVICE'):choices({ 'cpu', 'cuda' })
+end
+
+--- Computes there from now on.
+---@param args table what the argument parser gave
+---raises an error if the device cannot be used
+function declare.use_device(args)
+  core.use_device(args.device or 'cpu')
+end
+
 --- A file of tables that is written beside the run that they are about.
 ---@param parser table
 ---@param what string that is in it

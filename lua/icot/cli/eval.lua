@@ -25,6 +25,7 @@ function eval.configure(command)
   declare.integer(command, '--removed', 'CoT tokens that are removed; default: as many as in training', 0,
                   options.largest_integer)
   declare.threads(command)
+  declare.device(command)
 end
 
 local function find(path)
@@ -71,6 +72,7 @@ end
 ---raises an error when there is no checkpoint, or its data are gone
 function eval.run(args)
   declare.use_threads(args)
+  declare.use_device(args)
   local found = find(args.run)
   if not found.model_folder then errors.raise('eval: %s: nothing has been trained yet', found.path) end
   return interrupt.run(run_with, args, found)

@@ -25,6 +25,7 @@ function command.configure(parser)
                   options.largest_integer)
   declare.tables(parser, 'the table goes', ENDING)
   declare.threads(parser)
+  declare.device(parser)
 end
 
 local function column(name, format, field)
@@ -88,6 +89,7 @@ end
 --- Errors: there are no checkpoints, its data are gone, the table is there already or cannot be written.
 function command.run(args)
   declare.use_threads(args)
+  declare.use_device(args)
   local path = declare.path_of_tables(args, ENDING)
   local found = stages.checkpoints(args.run, 'frontier')
   return interrupt.run(run_with, args, path, found)

@@ -56,6 +56,7 @@ function command.configure(parser)
     :convert(numbers_of):default('1')
   declare.tables(parser, 'tables and maps go', ENDING)
   declare.threads(parser)
+  declare.device(parser)
 end
 
 local function tell(text)
@@ -132,6 +133,7 @@ end
 --- Errors: there are no checkpoints, its data are gone, the file is there already or cannot be written.
 function command.run(args)
   declare.use_threads(args)
+  declare.use_device(args)
   local path = declare.path_of_tables(args, ENDING)
   local found = stages.checkpoints(args.run, 'probe')
   return interrupt.run(run_with, args, path, {

@@ -17,6 +17,7 @@ function run.configure(parser)
   declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
   parser:option('--out', 'where the run file goes; of a study, its index'):argname('PATH')
   declare.threads(parser)
+  declare.device(parser, "cpu or cuda; takes the place of the recipe's")
   parser:flag('--force', 'overwrite results that are there')
   parser:option('--resume', 'go on from the newest checkpoint, where there is one; RUN: of this run file or index')
     :argname('RUN'):args('?')
@@ -32,19 +33,27 @@ local function catch_signals(core, quiet)
   core.check(core.C.icot_interrupts_catch())
 end
 
+-- The device is a field of the recipe like others, which a flag of its own sets.
+local function settings_of(arguments)
+  if not arguments.device then return arguments.set end
+  local settings = { unpack(arguments.set) }
+  table.insert(settings, assert(overrides.parse('device=' .. arguments.device)))
+  return settings
+end
+
 -- `--resume RUN` names the results; without a recipe, it is the one that they were made with.
 local function load_recipe(arguments)
-  local resumed = arguments.resume and arguments.resume[1]
+  local resumed, settings = arguments.resume and arguments.resume[1], settings_of(arguments)
   if arguments.resume and arguments.force then errors.raise('give either --resume or --force, not both') end
   if resumed and arguments.out then errors.raise('--resume %s: leave out --out, this names the results', resumed) end
   if arguments.recipe then
     return require('icot.recipe').load(arguments.recipe, {
-      settings = arguments.set, seed = arguments.seed, output = resumed or arguments.out,
+      settings = settings, seed = arguments.seed, output = resumed or arguments.out,
     })
   elseif not resumed then
     errors.raise('which recipe? (or --resume RUN; see icot --help)')
   end
-  return require('icot.resume').recipe_of(resumed, { settings = arguments.set, seed = arguments.seed })
+  return require('icot.resume').recipe_of(resumed, { settings = settings, seed = arguments.seed })
 end
 
 --- Runs a recipe, or, with `processes`, a study.

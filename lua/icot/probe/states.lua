@@ -50,7 +50,7 @@ end
 -- Writes rows of x (T, width) to rows start … of `into` (n, width).
 local function copy_rows(x, rows, into, start)
   local found = x:embedding(rows)
-  into:narrow(0, start, found:size(0)):write(found:describe().data, found:numel())
+  into:narrow(0, start, found:size(0)):write(found:read())
 end
 
 local function collect_batch(model, packed, sample, start, names, collected)
