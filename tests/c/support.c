@@ -38,6 +38,13 @@ const backend *tested_backend(const char *precision)
     return found;
 }
 
+const backend *plain_kernels(void)
+{
+    static kernel_set plain;
+    add_set(&plain, "generic", cpu_table_generic);
+    return &plain.table;
+}
+
 int kernel_sets(const kernel_set **out)
 {
     static kernel_set sets[3];
@@ -66,6 +73,7 @@ icot_engine *engine_on(const backend *table)
     icot_engine *engine;
     assert_ok(icot_engine_create(table->memory->name, &engine));
     engine->backend = table;
+    engine->device = table->memory;
     return engine;
 }
 

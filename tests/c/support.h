@@ -20,6 +20,8 @@ typedef struct kernel_set {
 
 int kernel_sets(const kernel_set **out); /* how many there are */
 
+const backend *plain_kernels(void); /* the CPU's generic ones */
+
 /* An engine whose kernels are those of the table, which must outlive it. */
 icot_engine *engine_on(const backend *table);
 

@@ -1,0 +1,295 @@
+/*
+ * Two backends side by side, on sizes for which the oracle is too slow: many tiles, long rows, odd
+ * ends. The one is the CPU's plainest; the other the CPU's best, or the device under test.
+ */
+#include "support.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef enum input_kind { NONE, FLOATS, IDS } input_kind;
+
+typedef struct parity_input {
+    input_kind kind;
+    int ndim;
+    int64_t size[3];
+    const int32_t *ids; /* of IDS; NULL: made up, below `limit` */
+    int32_t limit;
+} parity_input;
+
+typedef struct parity_case {
+    const char *what, *operator_name;
+    parity_input inputs[6];
+    icot_op_params params;
+} parity_case;
+
+/* Sequences that end before, on and behind the borders of tiles; one of them is empty. */
+static const int32_t starts[] = {0, 1, 64, 64, 128, 193, 323, 623};
+enum { T = 623, B = 7 };
+
+#define X2(rows, columns)                                                                          \
+    {                                                                                              \
+        FLOATS, 2, {rows, columns}, NULL, 0                                                        \
+    }
+#define X1(n)                                                                                      \
+    {                                                                                              \
+        FLOATS, 1, {n}, NULL, 0                                                                    \
+    }
+#define STARTS                                                                                     \
+    {                                                                                              \
+        IDS, 1, {B + 1}, starts, 0                                                                 \
+    }
+#define RANDOM_IDS(n, limit)                                                                       \
+    {                                                                                              \
+        IDS, 1, {n}, NULL, limit                                                                   \
+    }
+
+static const parity_case cases[] = {
+    {"heads of 11", "attention", {X2(T, 66), STARTS}, {.n_index = 1, .index = {2}}},
+    {"heads of 64", "attention", {X2(T, 576), STARTS}, {.n_index = 1, .index = {3}}},
+    {"heads of 100", "attention", {X2(T, 600), STARTS}, {.n_index = 1, .index = {2}}},
+    {"heads of 128", "attention", {X2(T, 768), STARTS}, {.n_index = 1, .index = {2}}},
+    {"dropout",
+     "attention",
+     {X2(T, 576), STARTS},
+     {.n_index = 2, .index = {3, 1000}, .number = {0.2}, .key = {7, ICOT_STREAM_DROPOUT, 5}}},
+    {"dropout, heads of 128",
+     "attention",
+     {X2(T, 768), STARTS},
+     {.n_index = 2, .index = {2, 3}, .number = {0.5}, .key = {8, ICOT_STREAM_DROPOUT, 5}}},
+    {"tokens", "embedding", {X2(50, 97), RANDOM_IDS(3000, 50)}, {.n_index = 0}},
+    {"tokens and positions",
+     "token_position_embedding",
+     {X2(16, 96), X2(700, 96), RANDOM_IDS(2500, 16), RANDOM_IDS(2500, 700)},
+     {.n_index = 0}},
+    {"wide", "layer_norm", {X2(700, 768), X1(768), X1(768)}, {.number = {1e-5}}},
+    {"narrow", "layer_norm", {X2(3000, 5), X1(5), X1(5)}, {.number = {1e-5}}},
+    {"few symbols", "cross_entropy", {X2(2100, 16), RANDOM_IDS(2100, 16)}, {.n_index = 0}},
+    {"many symbols", "cross_entropy", {X2(130, 5001), RANDOM_IDS(130, 5001)}, {.n_index = 0}},
+    {"with bias", "linear", {X2(650, 96), X2(130, 96), X1(130)}, {.n_index = 0}},
+    {"with residual", "linear", {X2(650, 96), X2(130, 96), X1(130), X2(650, 130)}, {.n_index = 0}},
+    {"with residual",
+     "mlp",
+     {X2(1100, 48), X2(192, 48), X1(192), X2(48, 192), X1(48), X2(1100, 48)},
+     {.n_index = 0}},
+    {"odd", "matmul", {X2(333, 77), X2(77, 129)}, {.n_index = 0}},
+    {"wide", "softmax", {X2(130, 5001)}, {.n_index = 0}},
+    {"narrow", "softmax", {X2(5000, 3)}, {.n_index = 0}},
+    {"wide", "log_softmax", {X2(130, 5001)}, {.n_index = 0}},
+    {"of rows", "sum", {X2(700, 1000)}, {.n_index = 2, .index = {1, 0}}},
+    {"of columns", "mean", {X2(700, 1000)}, {.n_index = 2, .index = {0, 0}}},
+    {"of all", "mean", {X2(700, 1000)}, {.n_index = 0}},
+    {"rows with a row", "mul", {X2(700, 130), X1(130)}, {.n_index = 0}},
+    {"rows with a column", "sub", {X2(700, 130), X2(700, 1)}, {.n_index = 0}},
+    {"of a row", "expand", {X2(1, 130)}, {.n_index = 2, .index = {700, 130}}},
+    {"turned", "permute", {X2(300, 130)}, {.n_index = 2, .index = {1, 0}}},
+    {"side by side", "concat", {X2(300, 33), X2(300, 40)}, {.n_index = 1, .index = {1}}},
+    {"of numbers",
+     "dropout",
+     {X1(100003)},
+     {.n_index = 1, .index = {6}, .number = {0.3}, .key = {9, ICOT_STREAM_DROPOUT, 2}}},
+    {"of many numbers", "gelu", {X1(100003)}, {.n_index = 0}},
+    {"of many numbers", "tanh", {X1(100003)}, {.n_index = 0}},
+};
+enum { CASES = sizeof cases / sizeof *cases, MOST = 7 };
+
+/* ---- One backend ----------------------------------------------------------------------------- */
+
+/* The output and the gradients of float inputs, in this order. */
+typedef struct outcome {
+    int count;
+    int64_t n[MOST];
+    float *values[MOST];
+} outcome;
+
+static void note(icot_engine *engine, icot_tensor x, outcome *out)
+{
+    icot_tensor_info info;
+    assert_ok(icot_tensor_describe(engine, x, &info));
+    float *values = calloc((size_t)info.numel + 1, sizeof *values);
+    assert_non_null(values);
+    assert_ok(icot_tensor_read(engine, x, values, info.numel));
+    out->n[out->count] = info.numel;
+    out->values[out->count++] = values;
+}
+
+static icot_tensor input_of(icot_engine *engine, const parity_input *in, uint64_t seed)
+{
+    int64_t numel = 1;
+    for (int d = 0; d < in->ndim; d++) numel *= in->size[d];
+    float *x = random_floats(numel, seed);
+    icot_tensor made;
+    if (in->kind == FLOATS) {
+        made = tensor_of(engine, in->ndim, in->size, x);
+        assert_ok(icot_requires_grad(engine, made, 1));
+    } else {
+        int32_t *ids = (int32_t *)x;
+        for (int64_t i = 0; i < numel; i++) {
+            ids[i] = in->ids ? in->ids[i] : (int32_t)((x[i] + 2.0f) / 4.0f * (float)in->limit);
+        }
+        made = ids_of(engine, numel, ids);
+    }
+    free(x);
+    return made;
+}
+
+/* y, and the gradients of Σ w·y for random w */
+static outcome run(const backend *kernels, const parity_case *c)
+{
+    outcome out = {0};
+    icot_engine *engine = engine_on(kernels);
+    icot_tensor inputs[6], grad;
+    icot_tensor_info info;
+    int n = 0;
+    for (; n < 6 && c->inputs[n].kind; n++) inputs[n] = input_of(engine, &c->inputs[n], 100 + n);
+    const icot_tensor y = apply_with(engine, c->operator_name, inputs, n, c->params);
+    assert_ok(icot_tensor_describe(engine, y, &info));
+    float *w = random_floats(info.numel, 99);
+    const icot_tensor weights = tensor_of(engine, info.ndim, info.shape, w);
+    free(w);
+    note(engine, y, &out);
+    assert_ok(
+        icot_backward(engine, apply_one(engine, "sum", apply_two(engine, "mul", y, weights))));
+    for (int i = 0; i < n; i++) {
+        if (c->inputs[i].kind != FLOATS) continue;
+        assert_ok(icot_grad(engine, inputs[i], &grad));
+        note(engine, grad, &out);
+    }
+    icot_engine_free(engine);
+    return out;
+}
+
+static void forget(outcome *out)
+{
+    for (int i = 0; i < out->count; i++) free(out->values[i]);
+}
+
+/* ---- Two of them ----------------------------------------------------------------------------- */
+
+/* Sums of some thousand terms of either sign, in another order. */
+static void assert_near(const parity_case *c, int which, int64_t n, const float *a, const float *b)
+{
+    double squares = 0.0;
+    for (int64_t i = 0; i < n; i++) squares += (double)a[i] * (double)a[i];
+    const double typical = n ? sqrt(squares / (double)n) : 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        const double off = fabs((double)a[i] - (double)b[i]);
+        if (off <= 5e-5 * (fabs((double)a[i]) + typical)) continue;
+        fail_msg("%s, %s: %s %d: element %lld is %.9g, the plainest kernels say %.9g",
+                 c->operator_name, c->what, which ? "gradient" : "output", which, (long long)i,
+                 (double)b[i], (double)a[i]);
+    }
+}
+
+static void test_case(void **state)
+{
+    const parity_case *c = *state;
+    const kernel_set *sets;
+    const int n_sets = kernel_sets(&sets);
+    outcome plain = run(plain_kernels(), c), other = run(&sets[n_sets - 1].table, c);
+    assert_int_equal(plain.count, other.count);
+    for (int i = 0; i < plain.count; i++) {
+        assert_int_equal(plain.n[i], other.n[i]);
+        assert_near(c, i, plain.n[i], plain.values[i], other.values[i]);
+    }
+    outcome again = run(&sets[n_sets - 1].table, c);
+    for (int i = 0; i < plain.count; i++) { /* the same bits */
+        assert_memory_equal(other.values[i], again.values[i], (size_t)other.n[i] * sizeof(float));
+    }
+    forget(&plain), forget(&other), forget(&again);
+}
+
+/* The largest of many, with equals. */
+static void test_argmax(void **state)
+{
+    (void)state;
+    enum { ROWS = 301, COLUMNS = 5003 };
+    const kernel_set *sets;
+    const int n_sets = kernel_sets(&sets);
+    const backend *both[] = {plain_kernels(), &sets[n_sets - 1].table};
+    static int32_t best[2][ROWS];
+    float *x = random_floats(ROWS * COLUMNS, 5);
+    for (int i = 0; i < ROWS * COLUMNS; i++) x[i] = floorf(40.0f * x[i]);
+    for (int k = 0; k < 2; k++) {
+        icot_engine *engine = engine_on(both[k]);
+        icot_tensor out, rows = tensor_of(engine, 2, (const int64_t[]){ROWS, COLUMNS}, x);
+        assert_ok(icot_tensor_argmax(engine, rows, &out));
+        assert_ok(icot_tensor_read(engine, out, best[k], ROWS));
+        icot_engine_free(engine);
+    }
+    assert_memory_equal(best[0], best[1], sizeof best[0]);
+    free(x);
+}
+
+/* ---- A device that the host does not see into ------------------------------------------------ */
+
+static int far_copies; /* to it */
+
+static int copy_there(void *block, const void *host, size_t bytes)
+{
+    far_copies++;
+    memcpy(block, host, bytes);
+    return 0;
+}
+
+/* The CPU, as if it were far away. */
+static const backend *far_kernels(void)
+{
+    static device far_memory;
+    static backend kernels;
+    far_memory = host_memory;
+    far_memory.on_host = false;
+    far_memory.copy_in = copy_there;
+    kernels = *cpu_backend();
+    kernels.memory = &far_memory;
+    return &kernels;
+}
+
+static void test_indices_are_copied_once(void **state)
+{
+    (void)state;
+    const int64_t size[] = {4, 1};
+    const int64_t before = live_bytes();
+    const float rows[] = {10, 11, 12, 13};
+    icot_engine *engine = engine_on(far_kernels());
+    icot_tensor weight = tensor_of(engine, 2, size, rows);
+    icot_tensor ids = ids_of(engine, 3, (const int32_t[]){2, 0, 3});
+    icot_tensor_info info;
+    assert_ok(icot_tensor_describe(engine, weight, &info));
+    assert_null(info.data);
+    assert_ok(icot_tensor_describe(engine, ids, &info));
+    assert_non_null(info.data); /* the host checks indices */
+
+    far_copies = 0;
+    ASSERT_VALUES(engine, apply_two(engine, "embedding", weight, ids), 12, 10, 13);
+    ASSERT_VALUES(engine, apply_two(engine, "embedding", weight, ids), 12, 10, 13);
+    assert_int_equal(far_copies, 1);
+    assert_ok(icot_tensor_write(engine, ids, (const int32_t[]){1, 1, 3}, 3));
+    ASSERT_VALUES(engine, apply_two(engine, "embedding", weight, ids), 11, 11, 13);
+    icot_tensor same;
+    assert_ok(icot_tensor_detach(engine, ids, &same));
+    far_copies = 0;
+    ASSERT_VALUES(engine, apply_two(engine, "embedding", weight, same), 11, 11, 13);
+    assert_int_equal(far_copies, 0);
+    icot_engine_free(engine);
+    assert_int_equal(live_bytes(), before);
+}
+
+int main(void)
+{
+    struct CMUnitTest tests[CASES + 2];
+    for (int i = 0; i < CASES; i++) {
+        tests[i] = (struct CMUnitTest){.name = cases[i].operator_name,
+                                       .test_func = test_case,
+                                       .initial_state = (void *)(uintptr_t)&cases[i]};
+    }
+    tests[CASES] = (struct CMUnitTest)cmocka_unit_test(test_argmax);
+    tests[CASES + 1] = (struct CMUnitTest)cmocka_unit_test(test_indices_are_copied_once);
+    return cmocka_run_group_tests_name("parity", tests, NULL, NULL);
+}
