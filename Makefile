@@ -90,7 +90,7 @@ CUDA_TARGETS := $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=
 CUDA_COMPILE  = $(NVCC) -std=c++17 --extended-lambda -O3 -Icore $(CUDA_TARGETS) $(CUDA_FLAGS) \
                 -DICOT_CUDA_OLDEST=$(firstword $(CUDA_ARCHS)) -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra
 
-cuda: $(BUILD)/lib/icot/libicot_cuda.so # the library for NVIDIA's cards alone; plain `make` has it where nvcc is (CUDA_ARCHS=)
+cuda: $(BUILD)/lib/icot/libicot_cuda.so # the library for NVIDIA's cards alone (CUDA_ARCHS='80 90')
 
 $(BUILD)/lib/icot/libicot_cuda.so: $(CUDA_OBJECTS)
 	@mkdir -p $(@D)
@@ -182,6 +182,12 @@ bundle-check: bundle packages-test # makes the bundle twice, compares, and runs 
 	@$(MAKE) --silent BUILD=$(BUILD)/again bundle > /dev/null
 	@ICOT_BUNDLE=$(BUNDLE).tar.gz ICOT_BUNDLE_AGAIN=$(BUILD)/again/$(notdir $(BUNDLE)).tar.gz tests/run $(BUILD) bundle
 
+gpu: bundle tests-built # a bundle with the C tests, under build/gpu, for tests/gpu/check.sh on another machine
+	@tests/gpu/pack.sh $(BUILD) $(BUNDLE)
+
+gpu-check: build tests-built # checks icot on a card of NVIDIA's against the CPU, and measures it
+	@ICOT_PYTHON=$(PYTHON) tests/gpu/check.sh $(BUILD)
+
 torture: build packages-test # kills a training KILLS (200) times, resumes it each time, and compares the bits
 	@$(PYTHON) tests/torture/torture.py $(PROGRAM) $(or $(KILLS),200)
 
@@ -233,6 +239,6 @@ clean: # removes everything that was built
 
 -include $(OBJECTS:.o=.d) $(CUDA_OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d $(BUILD)/onednn.d
 
-.PHONY: build cuda help install bundle run test test-reference bundle-check torture follow count bench sanitize fuzz \
-        fuzz-built lint format tests-built clean always
+.PHONY: build cuda help install bundle run test test-reference bundle-check gpu gpu-check torture follow count bench \
+        sanitize fuzz fuzz-built lint format tests-built clean always
 .DELETE_ON_ERROR:

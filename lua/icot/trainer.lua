@@ -2,6 +2,7 @@
 local checkpoint = require 'icot.checkpoint'
 local checkpoint_keeper = require 'icot.checkpoint_keeper'
 local collapse = require 'icot.collapse'
+local core = require 'icot.core'
 local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
@@ -253,6 +254,7 @@ function trainer.run(run, options)
       note(resumption.from.description.result.status .. ' already')
       return finished_result(resumption.from)
     end
+    core.use_device(run.config.device)
     if resumption then resume.compare_machine(resumption.from, note) end
     return run_with_rollbacks(run, options, resumption, note)
   end)

@@ -108,7 +108,6 @@ end
 ---@param resumption? icot.Resumption
 ---@return icot.Training
 function training.new(run, resumption)
-  core.use_device(run.config.device)
   local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.of_run, run.config)
   return or_free(data, function()
     return or_free(batch.new(), function(packed) return assemble(run, data, packed, resumption) end)

@@ -122,16 +122,24 @@ static void check_values(const product_case *p, const float *c)
 }
 
 /* The result as a factor: that of matmul, rounded. */
-static void check_factor(const product_case *p, const void *left, const right_factor *right)
+static void check_factor(const product_case *p, const void *left, const right_factor *right,
+                         const float *bias)
 {
-    const int64_t count = p->shape.m * p->shape.n;
-    float *c = random_floats(count, 3);
-    void *got = malloc((size_t)count * p->kernels->factor_bytes);
-    assert_non_null(got);
-    assert_ok(p->kernels->matmul(false, p->shape.m, left, right, p->bias, false, c));
-    assert_ok(p->kernels->matmul_factor(p->shape.m, left, right, p->bias, got));
-    void *expected = factor_from(p->kernels, p->shape.m, p->shape.n, c);
-    assert_memory_equal(got, expected, (size_t)count * p->kernels->factor_bytes);
+    const backend *kernels = p->kernels;
+    const int64_t m = p->shape.m, count = m * p->shape.n;
+    const size_t bytes = (size_t)count * kernels->factor_bytes;
+    float *c = random_floats(count, 3), *exact = put(kernels, count, c);
+    void *there, *got = malloc(bytes), *expected = malloc(bytes);
+    assert_true(got && expected);
+    assert_ok(kernels->memory->allocate(bytes, &there));
+    assert_ok(kernels->matmul_factor(m, left, right, bias, there));
+    assert_ok(kernels->memory->copy_out(got, there, bytes));
+    assert_ok(kernels->matmul(false, m, left, right, bias, false, exact));
+    assert_ok(kernels->memory->copy_out(c, exact, (size_t)count * sizeof *c));
+    void *rounded_c = factor_from(kernels, m, p->shape.n, c);
+    assert_ok(kernels->memory->copy_out(expected, rounded_c, bytes));
+    assert_memory_equal(got, expected, bytes);
+    drop(kernels, exact), drop(kernels, there), drop(kernels, rounded_c);
     free(c), free(got), free(expected);
 }
 
@@ -153,7 +161,7 @@ static void check_product(const backend *kernels, shape_case s, bool accumulate,
         assert_ok(kernels->memory->copy_out(c, there, bytes));
         check_values(&p, c);
         assert_true(c[s.m * s.n] == before[s.m * s.n]); /* nothing is written behind it */
-        if (biased && !s.transpose_a) check_factor(&p, left, &right);
+        if (biased && !s.transpose_a) check_factor(&p, left, &right, added);
         right_done(kernels, &right);
         drop(kernels, there);
     }

@@ -70,6 +70,16 @@ describe('libicot_cuda.so', function()
     expect.mentions(versions_on_cuda(folder), 'libicot_cuda.so cannot be loaded')
   end)
 
+  it('is opened before a run that is resumed touches anything', function()
+    local ok, result, path = small.train {}
+    assert.is_true(ok, tostring(result))
+    local again = program.shell(("'%s/bin/icot' '%s' --out '%s' --resume --allow-changes --device cuda "
+      .. '--set train.steps=50'):format(installed_beside(), path:gsub('%.h5$', '.lua'), path))
+    assert.equal(1, again.code)
+    expect.mentions(again.err, 'libicot_cuda.so, which was not built')
+    assert.equal('finished', small.read(path).attributes.end_state)
+  end)
+
   it("must be icot's", function()
     expect.mentions(versions_on_cuda(installed_beside 'int other;'), 'it has no icot_cuda_open')
   end)

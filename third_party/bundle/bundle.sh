@@ -107,11 +107,14 @@ put_stand_in() {
 }
 
 # Everything finds the libraries by itself. DT_RPATH, unlike the newer DT_RUNPATH (--force-rpath chooses), comes before
-# LD_LIBRARY_PATH, in which a cluster's modules put an OpenBLAS or HDF5 of another kind.
+# LD_LIBRARY_PATH, in which a cluster's modules put an OpenBLAS or HDF5 of another kind. Where CUDA is, is for those to
+# say, or it is at its usual place.
 set_run_paths() {
-    local file
+    local file path
     for file in "$@"; do
-        patchelf --force-rpath --set-rpath "\$ORIGIN/$(realpath --relative-to="$(dirname "$file")" "$libs")" "$file"
+        path="\$ORIGIN/$(realpath --relative-to="$(dirname "$file")" "$libs")"
+        [ "$(basename "$file")" != libicot_cuda.so ] || path+=:/usr/local/cuda/lib64
+        patchelf --force-rpath --set-rpath "$path" "$file"
     done
 }
 

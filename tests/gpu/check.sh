@@ -1,0 +1,178 @@
+#!/usr/bin/env bash
+# check.sh [FOLDER] - checks icot on a card of NVIDIA's, measures it, and prints one table.
+#
+# FOLDER is a build (build/, with `make build tests-built`) or what tests/gpu/pack.sh has made of one for a machine
+# where nothing of icot's is installed. Without a card all is skipped. Needs python3 (or ICOT_PYTHON) with h5py; PyTorch,
+# if it is there, tells the rate of matrix products. WITHOUT=sanitizer,bench leaves parts out; KEEP=DIR keeps what the
+# runs wrote.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit
+folder=$(realpath "${1:-build}")
+icot=$folder/bin/icot
+here=tests/gpu
+python=${ICOT_PYTHON:-python3}
+work=${KEEP:-$(mktemp -d)}
+mkdir -p "$work"
+[ -n "${KEEP:-}" ] || trap 'rm -rf "$work"' EXIT
+: > "$work/table"
+
+# ---- The table ---------------------------------------------------------------------------------
+
+# row RESULT NAME VALUE - RESULT: passed, failed, skipped or measured.
+row() {
+    printf '%-9s %-52s %s\n' "$1" "$2" "$3" | tee -a "$work/table"
+}
+
+count() {
+    grep -c "^$1" "$work/table"
+}
+
+finish() {
+    echo
+    echo "$(count passed) passed, $(count failed) failed, $(count skipped) skipped"
+    [ "$(count failed)" -eq 0 ]
+    exit
+}
+
+is_left_out() {
+    [[ ",${WITHOUT:-}," == *",$1,"* ]]
+}
+
+# judge NAME VALUE LIMIT - passed if a number is at most the limit.
+judge() {
+    if awk -v value="$2" -v limit="$3" 'BEGIN { exit !(value != "" && value + 0 <= limit + 0) }'; then
+        row passed "$1" "$2 (at most $3)"
+    else
+        row failed "$1" "${2:-no result} (at most $3)"
+    fi
+}
+
+read_runs() {
+    $python $here/runs.py "$@" 2> "$work/problem" || { tail -n 1 "$work/problem" >&2; return 1; }
+}
+
+# ---- The card ----------------------------------------------------------------------------------
+
+if ! ls /dev/nvidia0 /dev/dxg > /dev/null 2>&1 && ! nvidia-smi -L > /dev/null 2>&1; then
+    row skipped "the card" "this machine has none"
+    finish
+fi
+if ! card=$("$icot" --version --device cuda 2>&1); then
+    row failed "the card" "$(tail -n 1 <<< "$card")"
+    finish
+fi
+row passed "the card" "$(sed -n 's/^cuda *//p' <<< "$card")"
+$python -c 'import h5py, numpy' 2> /dev/null || { row failed "h5py" "$python has none"; finish; }
+
+# ---- Operators ---------------------------------------------------------------------------------
+
+# suite NAME [TOOL...] - one C test on the card, perhaps under a tool.
+suite() {
+    local name=$1 log=$work/$1.log
+    shift
+    ICOT_TEST_DEVICE=cuda CMOCKA_MESSAGE_OUTPUT=TAP LD_LIBRARY_PATH=$folder/lib/icot:${LD_LIBRARY_PATH:-} \
+        timeout 240 "$@" "$folder/tests/test_$name" > "$log" 2>&1
+    local status=$? good bad
+    good=$(grep "^ok " "$log" | grep -vc "# SKIP") bad=$(grep "^not ok " "$log" | grep -vc "# SKIP")
+    if [ $status -eq 0 ] && [ "$bad" -eq 0 ] && [ "$good" -gt 0 ]; then
+        row passed "${1:+$(basename "$1"): }test_$name" "$good tests"
+    else
+        row failed "${1:+$(basename "$1"): }test_$name" "$bad failed, exit status $status"
+        grep -vE '^(ok |1\.\.)' "$log" | head -n 20
+    fi
+}
+
+for name in parity gradients products decoding optimizer autograd; do suite $name; done
+
+# ---- A training, against the CPU's -------------------------------------------------------------
+
+# train NAME ARGUMENTS... - the run $work/NAME.h5
+train() {
+    local name=$1
+    shift
+    "$icot" $here/removal.lua --quiet --out "$work/$name.h5" "$@" > "$work/$name.log" 2>&1 && return
+    row failed "the run $name" "$(tail -n 1 "$work/$name.log")"
+    return 1
+}
+
+train cpu
+train card --device cuda
+train again --device cuda
+train bf16 --device cuda --set precision=bf16
+train bf16_again --device cuda --set precision=bf16
+judge "300 updates with removal, float32: losses off by" "$(read_runs apart "$work/cpu.h5" "$work/card.h5")" 1e-3
+judge "300 updates with removal, bf16: losses off by" "$(read_runs apart "$work/cpu.h5" "$work/bf16.h5")" 0.02
+
+# equal NAME A B - the same rows and the same model, to the bit.
+equal() {
+    local rows
+    if ! rows=$(read_runs same "$work/$2.h5" "$work/$3.h5" 2>&1); then
+        row failed "$1" "$rows"
+    elif ! cmp -s "$work/$2/model.safetensors" "$work/$3/model.safetensors"; then
+        row failed "$1" "the parameters differ"
+    else
+        row passed "$1" "$rows and the parameters"
+    fi
+}
+
+equal "the same bits twice, float32" card again
+equal "the same bits twice, bf16" bf16 bf16_again
+
+# ---- Broken off and resumed --------------------------------------------------------------------
+
+# interrupt NAME - a run on the card that Ctrl-C ends after its checkpoint of step 100.
+interrupt() {
+    "$icot" $here/removal.lua --quiet --device cuda --out "$work/$1.h5" > "$work/$1.log" 2>&1 &
+    local run=$!
+    while kill -0 $run 2> /dev/null && [ ! -e "$work/$1/checkpoints/step-000000100" ]; do sleep 0.02; done
+    kill -INT $run 2> /dev/null
+    wait $run
+    [ $? -eq 130 ] && return
+    row failed "Ctrl-C on the card" "the run was over before, or did not end: $(tail -n 1 "$work/$1.log")"
+    return 1
+}
+
+if interrupt resumed && train resumed --device cuda --resume; then
+    equal "resumed on the card" card resumed
+fi
+if interrupt moved && train moved --device cpu --resume; then
+    judge "begun on the card, ended on the CPU: losses off by" "$(read_runs apart "$work/cpu.h5" "$work/moved.h5")" 1e-3
+fi
+
+# ---- Memory and races --------------------------------------------------------------------------
+
+if is_left_out sanitizer || ! command -v compute-sanitizer > /dev/null; then
+    row skipped "compute-sanitizer" "left out, or not there"
+else
+    suite decoding compute-sanitizer --error-exitcode 9
+    suite autograd compute-sanitizer --error-exitcode 9
+    suite parity compute-sanitizer --tool racecheck --error-exitcode 9
+fi
+
+# ---- Speed: GPT-2 Small on 9 x 9 digits --------------------------------------------------------
+
+# step NAME BATCH PRECISION - how fast a training step is, with all CoT.
+step() {
+    "$icot" recipes/mult_9x9.lua --quiet --device cuda --out "$work/$1.h5" --set "precision=$3" \
+        --set "train.batch=$2" --set train.steps=45 --set train.log_every=1 --set train.evaluate_every=45 \
+        --set evaluate.examples=1000 --set evaluate.batch=1000 --set dataset.train=20000 \
+        --set schedule.tokens_per_epoch=0.001 > "$work/$1.log" 2>&1
+    local speed
+    if speed=$(read_runs speed "$work/$1.h5"); then
+        row measured "GPT-2 Small, $3, $2 examples a step" "${speed% *} tokens/s, ${speed#* } TFLOP/s"
+    else
+        row failed "GPT-2 Small, $3, $2 examples a step" "$(tail -n 1 "$work/$1.log")"
+    fi
+}
+
+if is_left_out bench; then
+    row skipped "speed" "left out"
+else
+    product=$(read_runs product 2> /dev/null) && row measured "PyTorch's bfloat16 product of 8192" "$product TFLOP/s"
+    step large_bf16 114 bf16 # 32,768 tokens
+    step paper_bf16 32 bf16
+    step large_float32 114 float32
+    step paper_float32 32 float32
+    row measured "decoding 1,000 examples with all CoT, bf16" "$(read_runs decoded "$work/paper_bf16.h5") examples/s"
+fi
+finish

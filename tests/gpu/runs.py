@@ -1,0 +1,68 @@
+"""What check.sh reads in run files.
+
+    runs.py apart A B       largest relative difference of their losses, step by step
+    runs.py same A B        whether all that was logged of the training is the same, to the bit (but for the time)
+    runs.py speed RUN       tokens per second and TFLOP/s: medians of the intervals, without the first third
+    runs.py decoded RUN     examples per second of the last evaluation
+    runs.py product         TFLOP/s of a large bfloat16 matrix product, by PyTorch
+"""
+import sys
+
+import numpy
+
+
+def rows(path, table="train"):
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return file[table][:]
+
+
+def apart(a, b):
+    a, b = rows(a)["loss"], rows(b)["loss"]
+    if len(a) != len(b):
+        sys.exit(f"{len(a)} and {len(b)} rows")
+    return f"{numpy.max(numpy.abs(a - b) / numpy.abs(a)):.2g}"
+
+
+def same(a, b):
+    a, b = rows(a), rows(b)
+    if len(a) != len(b):
+        sys.exit(f"{len(a)} and {len(b)} rows")
+    for name in a.dtype.names:
+        if name != "seconds" and a[name].tobytes() != b[name].tobytes():
+            first = numpy.flatnonzero(a[name] != b[name])[:1]
+            sys.exit(f"{name} differs from row {first} on")
+    return f"{len(a)} rows"
+
+
+def speed(path):
+    log = rows(path)
+    log = log[len(log) // 3:]
+    seconds = numpy.diff(log["seconds"])
+    tokens, flops = numpy.diff(log["tokens"]) / seconds, numpy.diff(log["flops"]) / seconds
+    return f"{numpy.median(tokens):.0f} {numpy.median(flops) / 1e12:.1f}"
+
+
+def decoded(path):
+    return f"{rows(path, 'eval')['examples_per_second'][-1]:.0f}"
+
+
+def product():
+    import torch
+
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    times = []
+    for _ in range(13):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        a @ b
+        end.record()
+        torch.cuda.synchronize()
+        times.append(begin.elapsed_time(end) / 1e3)
+    return f"{2 * 8192**3 / numpy.median(times[3:]) / 1e12:.0f}"
+
+
+if __name__ == "__main__":
+    command, *arguments = sys.argv[1:]
+    print({"apart": apart, "same": same, "speed": speed, "decoded": decoded, "product": product}[command](*arguments))
