@@ -82,7 +82,7 @@ suite() {
     fi
 }
 
-for name in parity gradients products decoding optimizer autograd; do suite $name; done
+for name in backends gradients products decoding optimizer autograd; do suite $name; done
 
 # ---- A training, against the CPU's -------------------------------------------------------------
 
@@ -146,7 +146,7 @@ if is_left_out sanitizer || ! command -v compute-sanitizer > /dev/null; then
 else
     suite decoding compute-sanitizer --error-exitcode 9
     suite autograd compute-sanitizer --error-exitcode 9
-    suite parity compute-sanitizer --tool racecheck --error-exitcode 9
+    suite backends compute-sanitizer --tool racecheck --error-exitcode 9
 fi
 
 # ---- Speed: GPT-2 Small on 9 x 9 digits --------------------------------------------------------

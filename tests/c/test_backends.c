@@ -15,19 +15,19 @@
 
 typedef enum input_kind { NONE, FLOATS, IDS } input_kind;
 
-typedef struct parity_input {
+typedef struct side_input {
     input_kind kind;
     int ndim;
     int64_t size[3];
     const int32_t *ids; /* of IDS; NULL: made up, below `limit` */
     int32_t limit;
-} parity_input;
+} side_input;
 
-typedef struct parity_case {
+typedef struct side_case {
     const char *what, *operator_name;
-    parity_input inputs[6];
+    side_input inputs[6];
     icot_op_params params;
-} parity_case;
+} side_case;
 
 /* Sequences that end before, on and behind the borders of tiles; one of them is empty. */
 static const int32_t starts[] = {0, 1, 64, 64, 128, 193, 323, 623};
@@ -50,7 +50,7 @@ enum { T = 623, B = 7 };
         IDS, 1, {n}, NULL, limit                                                                   \
     }
 
-static const parity_case cases[] = {
+static const side_case cases[] = {
     {"heads of 11", "attention", {X2(T, 66), STARTS}, {.n_index = 1, .index = {2}}},
     {"heads of 64", "attention", {X2(T, 576), STARTS}, {.n_index = 1, .index = {3}}},
     {"heads of 100", "attention", {X2(T, 600), STARTS}, {.n_index = 1, .index = {2}}},
@@ -119,7 +119,7 @@ static void note(icot_engine *engine, icot_tensor x, outcome *out)
     out->values[out->count++] = values;
 }
 
-static icot_tensor input_of(icot_engine *engine, const parity_input *in, uint64_t seed)
+static icot_tensor input_of(icot_engine *engine, const side_input *in, uint64_t seed)
 {
     int64_t numel = 1;
     for (int d = 0; d < in->ndim; d++) numel *= in->size[d];
@@ -140,7 +140,7 @@ static icot_tensor input_of(icot_engine *engine, const parity_input *in, uint64_
 }
 
 /* y, and the gradients of Σ w·y for random w */
-static outcome run(const backend *kernels, const parity_case *c)
+static outcome run(const backend *kernels, const side_case *c)
 {
     outcome out = {0};
     icot_engine *engine = engine_on(kernels);
@@ -173,7 +173,7 @@ static void forget(outcome *out)
 /* ---- Two of them ----------------------------------------------------------------------------- */
 
 /* Sums of some thousand terms of either sign, in another order. */
-static void assert_near(const parity_case *c, int which, int64_t n, const float *a, const float *b)
+static void assert_near(const side_case *c, int which, int64_t n, const float *a, const float *b)
 {
     double squares = 0.0;
     for (int64_t i = 0; i < n; i++) squares += (double)a[i] * (double)a[i];
@@ -189,7 +189,7 @@ static void assert_near(const parity_case *c, int which, int64_t n, const float 
 
 static void test_case(void **state)
 {
-    const parity_case *c = *state;
+    const side_case *c = *state;
     const kernel_set *sets;
     const int n_sets = kernel_sets(&sets);
     outcome plain = run(plain_kernels(), c), other = run(&sets[n_sets - 1].table, c);
@@ -291,5 +291,5 @@ int main(void)
     }
     tests[CASES] = (struct CMUnitTest)cmocka_unit_test(test_argmax);
     tests[CASES + 1] = (struct CMUnitTest)cmocka_unit_test(test_indices_are_copied_once);
-    return cmocka_run_group_tests_name("parity", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("backends", tests, NULL, NULL);
 }
