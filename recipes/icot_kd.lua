@@ -13,7 +13,7 @@ return {
   method = 'icot_kd',
   seed = 1,
 
-  -- a quarter of what is trained on has many zeros among its digits, as in quickstart.lua
+  -- a quarter of what is trained on has many zeros among its digits, as in mult_4x4.lua
   dataset = {
     task = 'multiplication', train = 300000, sparse = 100000, zeros = 0.4, valid = 1000, test = 1000,
   },

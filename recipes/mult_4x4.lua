@@ -5,8 +5,8 @@ return {
   method = 'icot',
   seed = 1,
 
-  -- Two in five examples have many zeros among their digits (`sparse`, see quickstart.lua). Valid and test have none
-  -- of these.
+  -- Two in five examples have many zeros among their digits (`sparse`): of a sum of several products modulo ten nothing
+  -- can be learned before all of them are known, so some sums are easy. Valid and test have none of these.
   dataset = {
     task = 'multiplication', digits = 4, train = 600000, sparse = 400000, zeros = 0.4, valid = 1000, test = 1000,
   },
