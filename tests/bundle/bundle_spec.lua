@@ -61,6 +61,8 @@ local function read_run(name)
   return json.decode(shell("%s tests/notebooks/dump_run.py '%s/tmp/%s'", python.program, root, name))
 end
 
+local CUDA = 'lib/icot/libicot_cuda.so'
+
 -- Whether a path of the bare root is glibc's or the bundle's.
 local function is_expected(path)
   local from = path:gsub('^' .. OTHER_PLACE, PLACE):sub(1, #PLACE + 1)
@@ -121,12 +123,25 @@ describe('a bundle', function()
     local files = lines_of(shell("cd '%s' && find lib bin -type f", folder))
     assert.is_true(#files > 10)
     for _, file in ipairs(files) do
+      if file == CUDA then goto continue end -- its libraries are those of the card's machine
       local list = in_root(PLACE, ("/lib64/ld-linux-x86-64.so.2 --list '%s/%s'"):format(PLACE, file))
       for name, path in list:gmatch('(%S+) => ([^\n]+) %(0x%x+%)') do
         assert.is_true(is_expected(path), ('%s: %s is %s'):format(file, name, path))
       end
       assert.is_nil(list:match('[^\n]*not found'))
+      ::continue::
     end
+  end)
+
+  it('needs of CUDA what multiplies matrices, if it was built for it', function()
+    if not lfs.attributes(folder .. '/' .. CUDA) then return pending('built without CUDA') end
+    local needed = lines_of(shell("readelf -d '%s/%s' | sed -n 's/.*(NEEDED).*\\[\\(.*\\)\\]/\\1/p'", folder, CUDA))
+    for _, name in ipairs(needed) do
+      local is_known = GLIBC[name:match('^(.-)%.so')] or name:match('^libcublasLt%.so')
+        or lfs.attributes(folder .. '/lib/icot/libs/' .. name)
+      assert.is_truthy(is_known, name)
+    end
+    assert.is_true(#needed > 0)
   end)
 
   it_in_root('tells versions', function()
