@@ -5,11 +5,6 @@
 #include "autograd/tape.h"
 #include "base/error.h"
 
-static bool is_needed(const tensor *t)
-{
-    return t->readers > 0 || t->node >= 0 || (t->grad && t->grad->readers > 0);
-}
-
 /* Within a checkpointed segment the contents are dropped, and come back, with all others there. */
 static void drop_if_cheap(tape *recorded, tensor *t)
 {
@@ -23,7 +18,7 @@ int icot_tensor_release(icot_engine *engine, icot_tensor handle)
 {
     tensor *t = tensor_find_any(engine, handle);
     if (!t) return ICOT_FAILED;
-    if (!is_needed(t)) {
+    if (!tensor_is_needed(t)) {
         tensor_release(engine, t);
         return ICOT_OK;
     }

@@ -39,7 +39,7 @@ int icot_tensor_free(icot_engine *engine, icot_tensor handle)
 {
     tensor *t = tensor_find_any(engine, handle);
     if (!t) return ICOT_FAILED;
-    if (t->readers > 0 || t->node >= 0 || (t->grad && t->grad->readers > 0)) {
+    if (tensor_is_needed(t)) {
         return fail("free: the tape still needs this tensor; run backward or close the scope "
                     "first");
     }

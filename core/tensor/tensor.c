@@ -205,6 +205,11 @@ int64_t tensor_rows(const tensor *t)
     return rows;
 }
 
+bool tensor_is_needed(const tensor *t)
+{
+    return t->readers > 0 || t->node >= 0 || (t->grad && t->grad->readers > 0);
+}
+
 bool tensor_fills_storage(const tensor *t)
 {
     size_t bytes = (size_t)tensor_numel(t) * dtype_bytes(t->dtype);

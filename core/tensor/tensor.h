@@ -94,6 +94,7 @@ const char *dtype_name(icot_dtype dtype);
 int64_t tensor_numel(const tensor *t);
 int64_t tensor_rows(const tensor *t); /* all dimensions but the last; 1 if there is but that */
 bool tensor_is_contiguous(const tensor *t);
+bool tensor_is_needed(const tensor *t);     /* the tape still needs it, or its gradient */
 bool tensor_fills_storage(const tensor *t); /* contiguous, and nothing beside it */
 shape tensor_shape(const tensor *t);
 

@@ -99,6 +99,16 @@ int64_t live_bytes(void)
     return counters.live;
 }
 
+double rounded_to_bf16(float value)
+{
+    uint32_t bits;
+    float result;
+    memcpy(&bits, &value, sizeof bits);
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000;
+    memcpy(&result, &bits, sizeof result);
+    return (double)result;
+}
+
 float *random_floats(int64_t n, uint64_t seed)
 {
     double *u = calloc((size_t)n + 1, sizeof *u);

@@ -30,6 +30,7 @@ void assert_refused(int rc, const char *message); /* must have failed, with this
 
 int64_t live_bytes(void);
 
+double rounded_to_bf16(float value);            /* to the nearest, ties to even, from the bits */
 float *random_floats(int64_t n, uint64_t seed); /* in [-2, 2); for free() */
 
 /* A tensor of given numbers; floats are read from `values`, which may be NULL: zeros. */

@@ -16,17 +16,6 @@
 
 #include <cmocka.h>
 
-/* To the nearest bfloat16, ties to even, from the bits. */
-static double rounded(float value)
-{
-    uint32_t bits;
-    float result;
-    memcpy(&bits, &value, sizeof bits);
-    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000;
-    memcpy(&result, &bits, sizeof result);
-    return (double)result;
-}
-
 static void test_rounding(void **state)
 {
     (void)state;
@@ -44,7 +33,7 @@ static void test_rounding(void **state)
         float value;
         memcpy(&value, &bits, sizeof value);
         if (i == 0) assert_true(isnan(value));
-        if (i > 0 && (double)value != rounded(x[i])) fail_msg("%g became %g", x[i], value);
+        if (i > 0 && (double)value != rounded_to_bf16(x[i])) fail_msg("%g became %g", x[i], value);
     }
     free(x), free(factor);
 }
@@ -89,7 +78,7 @@ static void test_gelu(void **state)
     assert_ok(kernels->gelu_factor_backward(ROWS, COLUMNS, u, dy, again, dx, false, sums));
     assert_ok(kernels->gelu_factor_backward(ROWS, COLUMNS, u, dy, again, dx, true, sums));
     for (int64_t i = 0; i < ROWS * COLUMNS; i++) {
-        const double at = rounded(x[i]), h = 1e-4;
+        const double at = rounded_to_bf16(x[i]), h = 1e-4;
         const double slope = (gelu_in_double(at + h) - gelu_in_double(at - h)) / (2 * h);
         assert_rounded(bf16_at(y, i), gelu_in_double(at), "gelu");
         assert_rounded(bf16_at(again, i), gelu_in_double(at), "gelu, in the backward pass");

@@ -21,21 +21,10 @@ typedef struct shape_case {
     int64_t m, n, k;
 } shape_case;
 
-/* To the nearest bfloat16, ties to even, from the bits. */
-static double rounded(float value)
-{
-    uint32_t bits;
-    float result;
-    memcpy(&bits, &value, sizeof bits);
-    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000;
-    memcpy(&result, &bits, sizeof result);
-    return (double)result;
-}
-
 /* A number as it is multiplied. */
 static double as_factor(const backend *kernels, float value)
 {
-    return kernels->round ? rounded(value) : (double)value;
+    return kernels->round ? rounded_to_bf16(value) : (double)value;
 }
 
 /* ---- Arrays on the device under test --------------------------------------------------------- */
