@@ -5,15 +5,10 @@
 #ifndef ICOT_BASE_PHILOX_H
 #define ICOT_BASE_PHILOX_H
 
+#include "base/both_sides.h"
 #include "icot.h"
 
 #include <stdint.h>
-
-#ifdef __CUDACC__
-#define ON_BOTH_SIDES __host__ __device__
-#else
-#define ON_BOTH_SIDES
-#endif
 
 enum {
     PHILOX_WORDS = 4, /* 32-bit words that one call gives */

@@ -1,4 +1,5 @@
 /* Walks over arrays with strides: broadcasting in two-array kernels, and copies between layouts. */
+#include "backend/binary.h"
 #include "backend/cuda/kernels.h"
 
 /*
@@ -39,35 +40,6 @@ static __device__ int64_t offset_of(const strided_loop &loop, int which, int64_t
 }
 
 /* ---- Two arrays ------------------------------------------------------------------------------ */
-
-static __device__ float combine(binary_kind kind, float a, float b)
-{
-    switch (kind) {
-    case BINARY_ADD:
-        return a + b;
-    case BINARY_SUB:
-        return a - b;
-    case BINARY_MUL:
-        return a * b;
-    default:
-        return a / b;
-    }
-}
-
-/* ∂(a ∘ b)/∂a for which = 0, ∂/∂b for which = 1. */
-static __device__ float combine_slope(binary_kind kind, int which, float a, float b)
-{
-    switch (kind) {
-    case BINARY_ADD:
-        return 1.0f;
-    case BINARY_SUB:
-        return which == 0 ? 1.0f : -1.0f;
-    case BINARY_MUL:
-        return which == 0 ? b : a;
-    default:
-        return which == 0 ? 1.0f / b : -a / (b * b);
-    }
-}
 
 void cuda_binary(binary_kind kind, const strided_loop *loop, const float *a, const float *b,
                  float *y)

@@ -1,4 +1,5 @@
 /* Elementwise kernels: y_i depends on x_i alone, with broadcasting through strides of 0. */
+#include "backend/binary.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/vector_math.h"
 #include "base/random.h"
@@ -112,35 +113,6 @@ void KERNEL(power_backward)(int64_t n, double exponent, const float *x, const fl
 }
 
 /* ---- Two arrays ------------------------------------------------------------------------------ */
-
-static float combine(binary_kind kind, float a, float b)
-{
-    switch (kind) {
-    case BINARY_ADD:
-        return a + b;
-    case BINARY_SUB:
-        return a - b;
-    case BINARY_MUL:
-        return a * b;
-    default:
-        return a / b;
-    }
-}
-
-/* ∂(a ∘ b)/∂a for which = 0, ∂/∂b for which = 1. */
-static float combine_slope(binary_kind kind, int which, float a, float b)
-{
-    switch (kind) {
-    case BINARY_ADD:
-        return 1.0f;
-    case BINARY_SUB:
-        return which == 0 ? 1.0f : -1.0f;
-    case BINARY_MUL:
-        return which == 0 ? b : a;
-    default:
-        return which == 0 ? 1.0f / b : -a / (b * b);
-    }
-}
 
 static int64_t inner_size(const strided_loop *loop)
 {
