@@ -1,5 +1,5 @@
--- 4 x 4 digits on a CPU: no digit of the CoT is written at the end, and more than 99 of 100 answers are right, with each
--- of four seeds. no_cot, with as many updates, stands beside it: three seeds get 1 or 2 of 100, but one learns it, too.
+-- 4 x 4 digits on a CPU: no digit of the CoT is written at the end, and 99 of 100 answers are right, with each of four
+-- seeds. no_cot, with as many updates, stands beside it: three seeds get at most 2 of 100, but one learns it, too.
 
 return {
   method = 'icot',
