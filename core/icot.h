@@ -123,6 +123,8 @@ ICOT_API const char *icot_engine_description(const icot_engine *engine);
  * else stay float32. Fails, and leaves the engine as it is, where the machine cannot do that.
  */
 ICOT_API int icot_set_precision(icot_engine *engine, const char *precision);
+/* Whether the operators of whole layers are quicker here than those that layers consist of. */
+ICOT_API int icot_fuses_layers(const icot_engine *engine);
 
 /* Makes a tensor of zeros in the innermost scope. A shape of 0 dimensions is a scalar. */
 ICOT_API int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim,
@@ -214,9 +216,15 @@ typedef struct icot_adamw_options {
 /* 2-norm over the gradients of all tensors that have one, summed in float64. */
 ICOT_API int icot_grad_norm(icot_engine *engine, const icot_tensor *tensors, int64_t count,
                             double *out);
-/* One AdamW update (decoupled decay) of one parameter from its .grad; moments have its shape. */
-ICOT_API int icot_adamw_step(icot_engine *engine, icot_tensor parameter, icot_tensor exp_avg,
-                             icot_tensor exp_avg_sq, const icot_adamw_options *options);
+/* What AdamW updates: a parameter, and its moments, which have its shape. */
+typedef struct icot_adamw_state {
+    icot_tensor parameter, exp_avg, exp_avg_sq;
+} icot_adamw_state;
+
+/* One AdamW update (decoupled decay) of all parameters from their .grad; those without one, and all
+ * if anything is wrong, stay as they are. */
+ICOT_API int icot_adamw_step(icot_engine *engine, const icot_adamw_state *states, int64_t count,
+                             const icot_adamw_options *options);
 
 /* ---- Text: corpus, removal, batches ---------------------------------------------------------- */
 

@@ -88,7 +88,8 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
         }
     }
     cached_inputs in = {found[0], found[1], found[2], found[3], found[4], found[5]};
-    if (packed_check("attention_cached", in.qkv, in.cu_seqlens, heads)) return ICOT_FAILED;
+    const shape given = tensor_shape(in.qkv);
+    if (packed_check("attention_cached", &given, in.cu_seqlens, heads)) return ICOT_FAILED;
     if (check_cache(&in)) return ICOT_FAILED;
 
     shape size = {.ndim = 2, .size = {in.qkv->shape[0], in.qkv->shape[1] / 3}};
@@ -97,7 +98,7 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
                       .values = tensor_floats(in.values),
                       .capacity = in.keys->shape[1]};
     tensor *y;
-    if (packed_shape_of(in.qkv, in.cu_seqlens, heads, &packed)) return ICOT_FAILED;
+    if (packed_shape_of(&given, in.cu_seqlens, heads, &packed)) return ICOT_FAILED;
     if (tensor_indices(in.slots, &cache.slots)) return ICOT_FAILED;
     if (tensor_indices(in.lengths, &cache.lengths)) return ICOT_FAILED;
     if (tensor_new(engine, ICOT_FLOAT32, &size, &y)) return ICOT_FAILED;

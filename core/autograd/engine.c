@@ -57,6 +57,11 @@ static void forget_packed_weights(icot_engine *engine)
     }
 }
 
+int icot_fuses_layers(const icot_engine *engine)
+{
+    return engine->backend->fuses_layers;
+}
+
 int icot_set_precision(icot_engine *engine, const char *precision)
 {
     const backend *chosen;

@@ -12,7 +12,7 @@
 #include "tensor/engine.h"
 #include "tensor/tensor.h"
 
-enum { OPERATOR_SAVED = 1 };
+enum { OPERATOR_SAVED = 5 };
 
 typedef struct node {
     const struct operator_entry *op;
@@ -20,7 +20,7 @@ typedef struct node {
     int n_inputs;
     tensor *inputs[ICOT_MAX_INPUTS];
     tensor *output;
-    tensor *saved[OPERATOR_SAVED]; /* what forward keeps for backward */
+    tensor *saved[OPERATOR_SAVED]; /* what forward keeps for backward; NULL behind the last */
     icot_op_params params;
 
     int64_t segment; /* first node of the checkpointed segment that it lies in; -1: none */

@@ -40,24 +40,52 @@ static int check_moment(const tensor *parameter, const tensor *moment, const cha
     return ICOT_OK;
 }
 
-int icot_adamw_step(icot_engine *engine, icot_tensor parameter, icot_tensor exp_avg,
-                    icot_tensor exp_avg_sq, const icot_adamw_options *options)
+/* Checks one state; out->n stays -1 where no gradient reached the parameter, like PyTorch's None.
+ */
+static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_arrays *out)
 {
-    tensor *p = tensor_find(engine, parameter);
-    tensor *m = p ? tensor_find(engine, exp_avg) : NULL;
-    tensor *v = m ? tensor_find(engine, exp_avg_sq) : NULL;
+    const tensor *p = tensor_find(engine, state->parameter);
+    const tensor *m = p ? tensor_find(engine, state->exp_avg) : NULL;
+    const tensor *v = m ? tensor_find(engine, state->exp_avg_sq) : NULL;
     if (!v) return fail_within("adamw");
     if (p->dtype != ICOT_FLOAT32 || !tensor_is_contiguous(p)) {
         return fail("adamw: a parameter must be contiguous float32");
     }
     if (check_moment(p, m, "exp_avg") || check_moment(p, v, "exp_avg_sq")) return ICOT_FAILED;
+    *out = (adamw_arrays){.n = -1};
+    if (!p->grad || !p->grad_is_set) return ICOT_OK;
+    *out = (adamw_arrays){.n = tensor_numel(p),
+                          .grad = tensor_floats(p->grad),
+                          .parameter = tensor_floats(p),
+                          .exp_avg = tensor_floats(m),
+                          .exp_avg_sq = tensor_floats(v)};
+    return ICOT_OK;
+}
+
+int icot_adamw_step(icot_engine *engine, const icot_adamw_state *states, int64_t count,
+                    const icot_adamw_options *options)
+{
+    int64_t found = 0;
+    void *list;
     if (options->step < 1 || options->step_sq < 1) {
         return fail("adamw: step is %lld, step_sq %lld, expected 1 or more",
                     (long long)options->step, (long long)options->step_sq);
     }
-    if (!p->grad || !p->grad_is_set) return ICOT_OK; /* nothing reached it, like PyTorch's None */
-    engine->backend->adamw(tensor_numel(p), options, tensor_floats(p->grad), tensor_floats(p),
-                           tensor_floats(m), tensor_floats(v));
-    tensor_changed(p);
-    return ICOT_OK;
+    if (memory_alloc((size_t)count * sizeof(adamw_arrays), &list)) return ICOT_FAILED;
+    adamw_arrays *arrays = list;
+    int status = ICOT_FAILED;
+    for (int64_t i = 0; i < count; i++) {
+        if (arrays_of(engine, &states[i], &arrays[found])) goto done;
+        if (arrays[found].n >= 0) found++;
+    }
+    if (engine->backend->adamw(found, arrays, options)) goto done;
+    for (int64_t i = 0; i < count; i++) {
+        tensor *p = tensor_find(engine, states[i].parameter);
+        if (p->grad && p->grad_is_set) tensor_changed(p);
+    }
+    status = ICOT_OK;
+
+done:
+    memory_free(list);
+    return status;
 }

@@ -2,23 +2,23 @@
 
 #include "base/error.h"
 
-int packed_check(const char *who, const tensor *qkv, const tensor *cu_seqlens, int64_t heads)
+int packed_check(const char *who, const shape *qkv, const tensor *cu_seqlens, int64_t heads)
 {
-    if (qkv->ndim != 2 || qkv->shape[1] % 3 != 0 || cu_seqlens->ndim != 1 ||
+    if (qkv->ndim != 2 || qkv->size[1] % 3 != 0 || cu_seqlens->ndim != 1 ||
         cu_seqlens->shape[0] < 1) {
         return fail("%s: got qkv %s and cu_seqlens %s, expected (T,3C) and (B+1)", who,
-                    tensor_shape_text(qkv), tensor_shape_text(cu_seqlens));
+                    shape_text(qkv), tensor_shape_text(cu_seqlens));
     }
-    int64_t channels = qkv->shape[1] / 3;
+    int64_t channels = qkv->size[1] / 3;
     if (heads < 1 || heads > INT32_MAX || channels < 1 || channels % heads != 0) {
         return fail("%s: %lld channels cannot be shared by %lld heads", who, (long long)channels,
                     (long long)heads);
     }
     const int32_t *starts = tensor_ints(cu_seqlens);
     int64_t sequences = cu_seqlens->shape[0] - 1;
-    if (starts[0] != 0 || starts[sequences] != qkv->shape[0]) {
+    if (starts[0] != 0 || starts[sequences] != qkv->size[0]) {
         return fail("%s: cu_seqlens goes from %d to %d, expected 0 to %lld", who, starts[0],
-                    starts[sequences], (long long)qkv->shape[0]);
+                    starts[sequences], (long long)qkv->size[0]);
     }
     for (int64_t b = 0; b < sequences; b++) {
         if (starts[b + 1] < starts[b]) {
@@ -29,12 +29,12 @@ int packed_check(const char *who, const tensor *qkv, const tensor *cu_seqlens, i
     return ICOT_OK;
 }
 
-int packed_shape_of(const tensor *qkv, const tensor *cu_seqlens, int heads, packed_shape *out)
+int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int heads, packed_shape *out)
 {
     index_array starts;
     if (tensor_indices(cu_seqlens, &starts)) return ICOT_FAILED;
     *out = (packed_shape){.sequences = cu_seqlens->shape[0] - 1,
-                          .channels = qkv->shape[1] / 3,
+                          .channels = qkv->size[1] / 3,
                           .heads = heads,
                           .cu_seqlens = starts};
     return ICOT_OK;

@@ -5,8 +5,9 @@
 #include "backend/backend.h"
 #include "tensor/tensor.h"
 
-/* qkv (T,3C), cu_seqlens (B+1) rising from 0 to T, heads a divisor of C. */
-int packed_check(const char *who, const tensor *qkv, const tensor *cu_seqlens, int64_t heads);
-int packed_shape_of(const tensor *qkv, const tensor *cu_seqlens, int heads, packed_shape *out);
+/* qkv, of which the shape is enough, (T,3C), cu_seqlens (B+1) rising from 0 to T, heads a divisor
+ * of C. */
+int packed_check(const char *who, const shape *qkv, const tensor *cu_seqlens, int64_t heads);
+int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int heads, packed_shape *out);
 
 #endif

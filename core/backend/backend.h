@@ -73,6 +73,34 @@ typedef struct number_array {
     const float *data;
 } number_array;
 
+/* A parameter of n numbers with what AdamW knows of it. */
+typedef struct adamw_arrays {
+    int64_t n;
+    const float *grad;
+    float *parameter, *exp_avg, *exp_avg_sq;
+} adamw_arrays;
+
+/*
+ * Kernels of whole layers, between whose products only factors lie (see factor_bytes): what they
+ * write is read where it lies, and never float32. Sums go over the rows, and may be NULL.
+ */
+typedef struct layer_kernels {
+    /* y a factor; the rest as of layer_norm */
+    void (*layer_norm)(int64_t rows, int64_t columns, double eps, const float *x,
+                       const float *weight, const float *bias, void *y, float *statistics);
+    /* qkv (T,3C), y and dy (T,C) and dqkv, which is overwritten, are factors */
+    int (*attention)(const packed_shape *shape, const void *qkv, void *y, float *logsumexp);
+    int (*attention_backward)(const packed_shape *shape, const void *qkv, const void *y,
+                              const float *logsumexp, const void *dy, void *dqkv);
+    /* As gelu_factor_backward, where dy is a factor, too. */
+    int (*gelu_backward)(int64_t rows, int64_t columns, const void *x, const void *dy, void *y,
+                         void *dx, bool accumulate, float *sums);
+    /* y = what dropout keeps of x, a factor, and the sums of that */
+    int (*dropout)(int64_t rows, int64_t columns, double p, icot_random_key key, int64_t first,
+                   const float *x, void *y, bool accumulate, float *sums);
+    int (*sum_rows)(int64_t rows, int64_t columns, const void *x, bool accumulate, float *sums);
+} layer_kernels;
+
 typedef struct backend {
     const device *memory;
     const char *(*description)(void); /* instruction set or card, for people */
@@ -89,6 +117,7 @@ typedef struct backend {
     /* Makes b ready for products of so many rows: sets b->packed, which memory->release takes back.
      * b->data must stay as it is until the last of them. */
     int (*pack)(bool transpose_a, int64_t m, right_factor *b);
+    bool packs_alike; /* for products of all kinds: a packed weight is kept until it changes */
     /* c (m,n) = op(a)·op(b) + bias (n) or, if that is NULL, + (accumulate ? c : 0). Rows have no
      * gaps between them; b was made ready with the same transpose_a. */
     int (*matmul)(bool transpose_a, int64_t m, const void *a, const right_factor *b,
@@ -123,9 +152,10 @@ typedef struct backend {
     /* arrays of the loop: source, target; a target stride of 0 sums when accumulating */
     void (*strided_copy)(const strided_loop *loop, const float *source, bool accumulate,
                          float *target);
-    /* element i of x is number first + i of what the key decides about */
+    /* y = onto + what is kept of x; onto may be y itself, or NULL for nothing. Element i of x is
+     * number first + i of what the key decides about. */
     void (*dropout)(int64_t n, double p, icot_random_key key, int64_t first, const float *x,
-                    bool accumulate, float *y);
+                    const float *onto, float *y);
 
     /* ---- rows ---- */
     /* y = x + bias */
@@ -168,11 +198,13 @@ typedef struct backend {
                                    const int32_t *targets, const float *logsumexp,
                                    const float *dloss, bool accumulate, float *dlogits);
 
+    const layer_kernels *layers; /* NULL: none in this precision */
+    bool fuses_layers;           /* they are quicker than the operators that layers consist of */
+
     /* ---- optimizer ---- */
     /* over all elements of all arrays; *sum lies on the host */
     int (*sum_of_squares)(int64_t count, const number_array *arrays, double *sum);
-    void (*adamw)(int64_t n, const icot_adamw_options *options, const float *grad, float *parameter,
-                  float *exp_avg, float *exp_avg_sq);
+    int (*adamw)(int64_t count, const adamw_arrays *arrays, const icot_adamw_options *options);
 } backend;
 
 const backend *cpu_backend(void);

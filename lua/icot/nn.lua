@@ -179,9 +179,11 @@ function nn.Dropout:draw(context, at_targets)
   return { p = self.p, key = random.key(context.dropout.seed, self.stream, context.dropout.step), first = first or 0 }
 end
 
-function nn.Dropout:forward(x, context, at_targets)
+--- The result is added to `residual`, if there is one.
+function nn.Dropout:forward(x, context, at_targets, residual)
   local drawn = self:draw(context, at_targets)
-  return drawn and x:dropout(drawn.p, drawn.key, drawn.first * x:size(-1)) or x
+  if drawn then return x:dropout(drawn.p, drawn.key, drawn.first * x:size(-1), residual) end
+  return residual and residual + x or x
 end
 
 -- ---- Recurrence ---------------------------------------------------------------------------------
@@ -297,11 +299,11 @@ local function instead(before, made)
   return made
 end
 
--- residual + dropout(layer): in one operator where nothing is dropped. layer(residual or nil) computes it.
+-- residual + dropout(layer), where layer(residual or nil) computes the layer.
 local function onto(residual, dropout, context, rows, layer)
-  if not residual then return dropout(layer(), context, rows) end
-  if dropout:draw(context) then return residual + dropout(layer(), context, rows) end
-  return layer(residual)
+  if not dropout:draw(context) then return layer(residual) end
+  local made = layer()
+  return instead(made, dropout(made, context, rows, residual))
 end
 
 --- The result is added to `residual`, if there is one.
@@ -351,11 +353,33 @@ function nn.Block:init(width, heads, options)
   self.mlp = nn.MLP(width, options)
 end
 
+-- Operator by operator; the attention also of decoding, and where rows are picked behind it.
+local function attention_of(block, x, context, rows)
+  local normed = block.ln_1(x)
+  return instead(normed, block.attn(normed, context, rows, rows and x:embedding(rows) or x))
+end
+
+local function mlp_of(block, x, context, rows)
+  local normed = block.ln_2(x)
+  return instead(normed, block.mlp(normed, context, rows, x))
+end
+
+-- The same in one operator each.
+local function attention_layer(block, x, context)
+  local attn = block.attn
+  return x:attention_layer(block.ln_1, attn.c_attn, attn.c_proj, context.cu_seqlens, attn.heads,
+                           attn.resid_dropout:draw(context), attn.attn_dropout:draw(context))
+end
+
+local function mlp_layer(block, x, context, rows)
+  local mlp = block.mlp
+  return x:mlp_layer(block.ln_2, mlp.c_fc, mlp.c_proj, mlp.dropout:draw(context, rows))
+end
+
 function nn.Block:forward(x, context, rows)
-  local normed = self.ln_1(x)
-  x = instead(normed, self.attn(normed, context, rows, rows and x:embedding(rows) or x))
-  normed = self.ln_2(x)
-  return instead(x, instead(normed, self.mlp(normed, context, rows, x)))
+  local fused = tensor.fuses_layers() and not context.cache
+  x = (fused and not rows and attention_layer or attention_of)(self, x, context, rows)
+  return instead(x, (fused and mlp_layer or mlp_of)(self, x, context, rows))
 end
 
 return nn

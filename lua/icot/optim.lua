@@ -29,6 +29,7 @@ function optim.AdamW(parameters, options)
   local self = {
     parameters = parameters, settings = settings, updates = 0, updates_sq = 0,
     exp_avg = {}, exp_avg_sq = {}, handles = ffi.new('icot_tensor[?]', math.max(#parameters, 1)),
+    states = ffi.new('icot_adamw_state[?]', math.max(#parameters, 1)),
   }
   local moments = scope.all_or_none(function()
     local zeros = {}
@@ -39,6 +40,7 @@ function optim.AdamW(parameters, options)
   end)
   for i, parameter in ipairs(parameters) do
     self.exp_avg[i], self.exp_avg_sq[i], self.handles[i - 1] = moments[2 * i - 1], moments[2 * i], parameter.handle
+    self.states[i - 1] = { parameter.handle, self.exp_avg[i].handle, self.exp_avg_sq[i].handle }
   end
   return setmetatable(self, AdamW)
 end
@@ -54,14 +56,12 @@ end
 --- One update of all parameters from their gradients.
 ---@param now? { lr?: number, grad_scale?: number } learning rate of this update; factor on all gradients (clipping)
 function AdamW:step(now)
-  local settings, engine = self.settings, core.engine()
+  local settings = self.settings
   if now and now.lr then settings.lr = now.lr end
   settings.grad_scale = now and now.grad_scale or 1
+  settings.step, settings.step_sq = self.updates + 1, self.updates_sq + 1
+  check(C.icot_adamw_step(core.engine(), self.states, #self.parameters, settings)) -- of all parameters, or of none
   self.updates, self.updates_sq = self.updates + 1, self.updates_sq + 1
-  settings.step, settings.step_sq = self.updates, self.updates_sq
-  for i, parameter in ipairs(self.parameters) do
-    check(C.icot_adamw_step(engine, parameter.handle, self.exp_avg[i].handle, self.exp_avg_sq[i].handle, settings))
-  end
 end
 
 --- Forgets all gradients.

@@ -5,6 +5,7 @@
 --- of any scope it lives until `:free()`. Using one that is gone is an error, never a stale read.
 ---
 --- This file gives every operator of the core a readable form; icot.tensor_class has the rest.
+local core = require 'icot.core'
 local errors = require 'icot.errors'
 local tensor = require 'icot.tensor_class'
 
@@ -143,9 +144,10 @@ end
 ---@param p number 0 <= p < 1
 ---@param key ffi.cdata* decides which
 ---@param first? integer number, 0 by default, of the first element in a larger whole that the key decides about
+---@param residual? icot.Tensor of the same shape: is added
 ---@return icot.Tensor
-function Tensor:dropout(p, key, first)
-  return apply('dropout', { self }, { first or 0 }, { p }, key)
+function Tensor:dropout(p, key, first, residual)
+  return apply('dropout', { self, residual }, { first or 0 }, { p }, key)
 end
 
 --- Normalizes over the last dimension.
@@ -166,6 +168,42 @@ end
 function Tensor:attention(cu_seqlens, heads, dropout)
   if not dropout then return apply('attention', { self, cu_seqlens }, { heads }) end
   return apply('attention', { self, cu_seqlens }, { heads, dropout.first or 0 }, { dropout.p }, dropout.key)
+end
+
+--- Whether the operators of whole layers are quicker than those that layers consist of: on a card they are.
+---@return boolean
+function tensor.fuses_layers()
+  return core.C.icot_fuses_layers(core.engine()) ~= 0
+end
+
+--- A transformer block's attention with all that goes with it, in one operator; self is the residual stream x (T, C):
+--- x + dropout(c_proj(attention(c_attn(norm(x))))).
+---@param norm icot.nn.LayerNorm
+---@param c_attn icot.nn.Linear (C) -> (3C)
+---@param c_proj icot.nn.Linear (C) -> (C)
+---@param cu_seqlens icot.Tensor int32 (B+1), where each sequence begins
+---@param heads integer
+---@param drawn? { p: number, key: ffi.cdata*, first: integer } dropout of the result, as nn.Dropout draws it
+---@param of_weights? { p: number, key: ffi.cdata*, first: integer } the same of the attention weights: of the same
+---   rows, seed and step
+---@return icot.Tensor (T, C)
+function Tensor:attention_layer(norm, c_attn, c_proj, cu_seqlens, heads, drawn, of_weights)
+  local key = drawn and drawn.key or of_weights and of_weights.key
+  return apply('attention_layer', { self, norm.weight, norm.bias, c_attn.weight, c_attn.bias, c_proj.weight,
+                                    c_proj.bias, cu_seqlens },
+               { heads, (drawn or of_weights or { first = 0 }).first, of_weights and of_weights.key.stream or 0 },
+               { norm.eps, drawn and drawn.p or 0, of_weights and of_weights.p or 0 }, key)
+end
+
+--- The same of its MLP: x + dropout(c_proj(gelu(c_fc(norm(x))))) for x (R, C).
+---@param norm icot.nn.LayerNorm
+---@param c_fc icot.nn.Linear (C) -> (F)
+---@param c_proj icot.nn.Linear (F) -> (C)
+---@param drawn? { p: number, key: ffi.cdata*, first: integer }
+---@return icot.Tensor (R, C)
+function Tensor:mlp_layer(norm, c_fc, c_proj, drawn)
+  return apply('mlp_layer', { self, norm.weight, norm.bias, c_fc.weight, c_fc.bias, c_proj.weight, c_proj.bias },
+               { 0, drawn and drawn.first or 0 }, { norm.eps, drawn and drawn.p or 0 }, drawn and drawn.key)
 end
 
 --- Mean cross-entropy; self is logits (R, V).

@@ -1,6 +1,7 @@
 """Measures icot's training and decoding, and beside it PyTorch's: `make bench`.
 
-    bench.py [--python PYTHON | --ours] [--shapes 2x128,4x256] [--rounds N] [--quick] [--json FILE] [--markdown FILE]
+    bench.py [--python PYTHON | --ours] [--device cpu|cuda] [--shapes 2x128,4x256] [--digits N] [--batch N]
+             [--stages all,half,none] [--only train|decode] [--rounds N] [--quick] [--json FILE] [--markdown FILE]
 
 The work: GPT-2 models (layers x width) on 4 x 4-digit multiplication, 16 symbols, 32 examples of up to 67 tokens in a
 batch, with all CoT, half of it and none; no dropout. Both sides get the same parameters and batches, and must have the
@@ -9,7 +10,8 @@ update of a real training, packing included; on the other side stand
 
     plain     a GPT-2 written for speed in plain PyTorch (plain_gpt2.py); float32 or bfloat16 autocast, each eager or
               compiled
-    trainer   the paper's way: GPT2LMHeadModel of transformers, padded, head and loss over all rows; float32 or autocast
+    trainer   the paper's way: GPT2LMHeadModel of transformers, padded, head and loss over all rows; float32 or
+              autocast, on a card TF32, as the paper's code has it
 
 Tokens are those without padding, on both sides. Decoding writes 11 tokens to each of 256 ragged prompts, greedily and
 with a KV cache, in icot and with `generate` of transformers; the texts must be the same.
@@ -38,8 +40,12 @@ from worker import Quiet, Worker, WorkerFailed
 HERE = pathlib.Path(__file__).parent
 STAGES = ["all", "half", "none"]
 DECODED_AT_ONCE = [1, 256]
-VARIANTS = {"icot": ["float32", "bf16"], "plain": ["float32", "bf16", "float32 compiled", "bf16 compiled"],
-            "trainer": ["float32", "bf16"]}
+# On a card nobody trains in float32 who need not: there it only says whether both sides compute the same.
+VARIANTS = {"cpu": {"icot": ["float32", "bf16"], "plain": ["float32", "bf16", "float32 compiled", "bf16 compiled"],
+                    "trainer": ["float32", "bf16"]},
+            "cuda": {"icot": ["bf16"], "plain": ["bf16", "bf16 compiled"], "trainer": ["tf32"]}}
+DECODING = {"icot": ["float32", "bf16"], "trainer": ["float32", "bf16"]}
+PRODUCTS = {"icot": ["float32", "bf16"], "plain": ["float32", "bf16"]}
 
 
 def parse_shape(text):
@@ -57,17 +63,30 @@ def parse_shapes(text):
     return [parse_shape(part) for part in re.split(r"[ ,]+", text.strip())]
 
 
-def parse_rounds(text):
+def parse_count(text):
     if not re.fullmatch(r"[1-9]\d{0,2}", text):
-        raise argparse.ArgumentTypeError(f"got '{text}', expected a number of rounds from 1 to 999")
+        raise argparse.ArgumentTypeError(f"got '{text}', expected a number from 1 to 999")
     return int(text)
+
+
+def parse_stages(text):
+    stages = re.split(r"[ ,]+", text.strip())
+    unknown = [stage for stage in stages if stage not in STAGES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"got '{unknown[0]}', expected some of {', '.join(STAGES)}")
+    return stages
 
 
 def parse_options():
     parser = argparse.ArgumentParser(prog="bench", description="Measures icot beside PyTorch.")
     parser.add_argument("--shapes", type=parse_shapes, default="2x128,4x256,12x768", help="models, as LAYERSxWIDTH")
-    parser.add_argument("--rounds", type=parse_rounds, help="turns that each peer gets; default: 5")
-    parser.add_argument("--threads", type=parse_rounds, default=len(os.sched_getaffinity(0)), help="default: all cores")
+    parser.add_argument("--rounds", type=parse_count, help="turns that each peer gets; default: 5")
+    parser.add_argument("--device", choices=VARIANTS, default="cpu")
+    parser.add_argument("--digits", type=parse_count, default=4, help="of each factor; default: 4")
+    parser.add_argument("--batch", type=parse_count, default=32, help="examples in a batch; default: 32")
+    parser.add_argument("--stages", type=parse_stages, default=STAGES, help="of all (CoT), half and none")
+    parser.add_argument("--only", choices=["train", "decode"], help="leaves out the other, and memory")
+    parser.add_argument("--threads", type=parse_count, default=len(os.sched_getaffinity(0)), help="default: all cores")
     parser.add_argument("--quick", action="store_true", help="one round, nothing compiled: is everything there?")
     parser.add_argument("--ours", action="store_true", help="icot alone, without PyTorch")
     parser.add_argument("--python", help="a Python that has PyTorch and transformers")
@@ -80,6 +99,8 @@ def parse_options():
         if path and not path.parent.is_dir():
             parser.error(f"{path}: there is no folder {path.parent}")
     effort = QUICK if options.quick else THOROUGH
+    if options.device == "cuda" and not options.quick:
+        effort = dataclasses.replace(effort, square=8192)
     options.effort = dataclasses.replace(effort, rounds=options.rounds or effort.rounds)
     return options
 
@@ -97,11 +118,12 @@ def start(name, folder, options):
     """The worker of a peer, with the threads of all peers and what lua/launcher.c sets for icot."""
     environment = {"OMP_NUM_THREADS": str(options.threads)}
     if name == "icot":
-        command = ["luajit", str(HERE / "ours.lua"), str(folder)]
+        command = ["luajit", str(HERE / "ours.lua"), str(folder), options.device]
         environment |= {"OMP_PROC_BIND": "false", "OMP_DYNAMIC": "false"}
         environment |= {} if "OMP_WAIT_POLICY" in os.environ else {"GOMP_SPINCOUNT": "10000"}
     else:
-        command = [options.python, str(HERE / "theirs.py"), str(folder), name, str(options.threads)]
+        command = [options.python, str(HERE / "theirs.py"), str(folder), name, str(options.threads),
+                   options.device]
     return Worker(name, command, environment, folder / f"{name}.log")
 
 
@@ -109,12 +131,9 @@ def peers(options):
     return ["icot"] if options.ours else ["icot", "plain", "trainer"]
 
 
-def variants_of(options, kind):
-    """The variants of each peer, for 'train' or 'decode'."""
-    if kind == "decode":
-        return {name: VARIANTS[name] for name in ("icot", "trainer")}
+def trained_variants(options):
     return {name: [variant for variant in each if not (options.quick and "compiled" in variant)]
-            for name, each in VARIANTS.items()}
+            for name, each in VARIANTS[options.device].items()}
 
 
 def measure_model(folder, options, quiet, missing):
@@ -128,12 +147,13 @@ def measure_model(folder, options, quiet, missing):
             versions |= told["versions"]
             if told.get("problem"):
                 missing[name, "bf16"] = told["problem"]
-        bench.check_losses(STAGES)
-        simple = {"icot": VARIANTS["icot"], "plain": ["float32", "bf16"]}
+        bench.check_losses(options.stages)
         rows = json.loads((folder / "work.json").read_text())["stages"][0]["batches"][0]["cu_seqlens"][-1]
-        products = bench.products(rows, simple)
-        decoding = [bench.decode(batch, variants_of(options, "decode")) for batch in DECODED_AT_ONCE]
-        training = [bench.train(stage, variants_of(options, "train")) for stage in STAGES]
+        products = bench.products(rows, PRODUCTS)
+        batches, stages = ([] if options.only == "train" else DECODED_AT_ONCE,
+                           [] if options.only == "decode" else options.stages)
+        decoding = [bench.decode(batch, DECODING) for batch in batches]
+        training = [bench.train(stage, trained_variants(options)) for stage in stages]
         return {"versions": versions, "products": products, "decoding": decoding, "training": training}
     finally:
         for worker in workers.values():
@@ -159,9 +179,10 @@ def measure_shape(shape, options, quiet, missing):
     with tempfile.TemporaryDirectory(prefix="icot-bench-") as place:
         folder = pathlib.Path(place)
         say(f"{name}: preparing")
-        subprocess.run(["luajit", str(HERE / "prepare.lua"), place, *map(str, shape)], check=True)
+        subprocess.run(["luajit", str(HERE / "prepare.lua"), place, *map(str, shape), str(options.digits),
+                        str(options.batch)], check=True)
         result = measure_model(folder, options, quiet, missing)
-        if shape == options.shapes[-1]:
+        if shape == options.shapes[-1] and not options.only and options.device == "cpu":
             result["memory"] = measure_memory(folder, options, quiet, missing, result["training"][0])
         return {"shape": name, "heads": heads} | result
 
@@ -190,7 +211,8 @@ def main():
         sys.exit(130)
     finally:
         say("")
-    results = {"date": began.strftime("%Y-%m-%d"), "cpu": processor(), "threads": options.threads,
+    where = shapes[0]["versions"].get("card") if options.device == "cuda" else processor()
+    results = {"date": began.strftime("%Y-%m-%d"), "cpu": where, "threads": options.threads,
                "rounds": options.effort.rounds, "minutes": (datetime.now(timezone.utc) - began).total_seconds() / 60,
                "others": quiet.share(), "missing": missing, "versions": shapes[0]["versions"], "shapes": shapes}
     print(report.text(results))

@@ -1,4 +1,4 @@
---- luajit tests/bench/ours.lua FOLDER - icot at work on what tests/bench/prepare.lua has written.
+--- luajit tests/bench/ours.lua FOLDER DEVICE - icot at work on what tests/bench/prepare.lua has written.
 ---
 --- Each line of the input is an order, a table in JSON; its answer is a line of the output. `variant`: a precision.
 ---   versions  {}                                   what icot stands on, and why there is no bf16, if so
@@ -21,17 +21,26 @@ local work = require 'tests.bench.work'
 local C = core.C
 local REPEATS = 3 -- of a matrix product, at least
 
-local folder = assert(arg[1], 'usage: luajit tests/bench/ours.lua FOLDER')
-local self = work.training('model.pretrained=' .. folder .. '/model')
+local folder, device = arg[1], arg[2]
+assert(device, 'usage: luajit tests/bench/ours.lua FOLDER DEVICE')
+core.use_device(device)
 local given = cjson.decode(files.read(folder .. '/work.json', 2 ^ 26))
+local self = work.training(given.digits, given.batch, 'model.pretrained=' .. folder .. '/model')
 local orders = {}
 
 local removed_in = {}
 for _, stage in ipairs(given.stages) do removed_in[stage.name] = stage.removed end
 
+-- A device may be behind the host: a number that comes back says that it is done.
+local function settle()
+  scope.run(scope.no_grad, function() return tensor.ones({ 1 }):item() end)
+end
+
 local function seconds_of(body, ...)
+  settle()
   local started = C.icot_seconds()
   body(...)
+  settle()
   return C.icot_seconds() - started
 end
 
@@ -39,6 +48,7 @@ function orders.versions()
   local versions = core.versions()
   versions.onednn = core.onednn_version()
   local _, problem = core.set_precision('bf16')
+  if device == 'cuda' then versions.card = select(2, core.device()) end
   return { versions = versions, problem = problem }
 end
 

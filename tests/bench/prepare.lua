@@ -1,18 +1,18 @@
---- luajit tests/bench/prepare.lua FOLDER LAYERS HEADS WIDTH - writes what all peers work on.
+--- luajit tests/bench/prepare.lua FOLDER LAYERS HEADS WIDTH DIGITS BATCH - writes what all peers work on.
 ---
 --- FOLDER/model      a model with random parameters, as Hugging Face reads it
 --- FOLDER/work.json  of the stages all, half and none (of the CoT is left): how many tokens are removed, and the packed
----                   batches; prompts for decoding, of 2, 3 and 4 digits in turn, and how many tokens to write
+---                   batches; prompts for decoding, of up to three lengths in turn, and how many tokens to write
 local cjson = require 'cjson'
 local dataset = require 'icot.dataset'
 local files = require 'icot.files'
 local model_file = require 'icot.model_file'
 local work = require 'tests.bench.work'
 
-local PROMPTS, SHORTEST, LONGEST = 256, 2, 4
+local PROMPTS, LENGTHS = 256, 3
 
-local folder, layers, heads, width = arg[1], arg[2], arg[3], arg[4]
-assert(width, 'usage: luajit tests/bench/prepare.lua FOLDER LAYERS HEADS WIDTH')
+local folder, layers, heads, width, digits, size = arg[1], arg[2], arg[3], arg[4], tonumber(arg[5]), tonumber(arg[6])
+assert(size, 'usage: luajit tests/bench/prepare.lua FOLDER LAYERS HEADS WIDTH DIGITS BATCH')
 
 -- Elements of an int32 array as a list.
 local function list(array, n)
@@ -41,8 +41,8 @@ end
 -- `question <eos>` of unseen problems.
 local function prompts(eos)
   local kinds, found = {}, {}
-  for digits = SHORTEST, LONGEST do
-    kinds[#kinds + 1] = dataset.load({ task = 'multiplication', digits = digits, test = PROMPTS }, 'test')
+  for length = math.max(2, digits - LENGTHS + 1), digits do
+    kinds[#kinds + 1] = dataset.load({ task = 'multiplication', digits = length, test = PROMPTS }, 'test')
   end
   for i = 0, PROMPTS - 1 do
     local tokens = kinds[i % #kinds + 1].test:example(math.floor(i / #kinds)).question
@@ -53,7 +53,7 @@ local function prompts(eos)
   return found
 end
 
-local self = work.training('model.layers=' .. layers, 'model.heads=' .. heads, 'model.width=' .. width)
+local self = work.training(digits, size, 'model.layers=' .. layers, 'model.heads=' .. heads, 'model.width=' .. width)
 local data = self.data
 files.make_folder(folder)
 model_file.save(folder .. '/model', self.model, data.vocabulary)
@@ -63,6 +63,7 @@ file:write(cjson.encode {
     stage(self, 'all', 0), stage(self, 'half', math.floor(data.max_cot / 2)), stage(self, 'none', data.max_cot),
   },
   prompts = prompts(data.vocabulary.eos),
+  digits = digits, batch = size,
   new_tokens = data.max_answer + 3, -- <eos> #### answer <eos>
   parameters = self.model:count_parameters(),
 })

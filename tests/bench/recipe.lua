@@ -1,5 +1,5 @@
--- The training whose updates are measured: 4 x 4 digits, which have 16 symbols and sequences of up to 67 tokens. What
--- is removed is told from outside, and so is the model. There are as many examples as four batches take.
+-- The training whose updates are measured: 4 x 4 digits, which have 16 symbols and sequences of up to 67 tokens, unless
+-- work.lua says otherwise. What is removed is told from outside, and so is the model.
 return {
   method = 'icot', seed = 1,
   dataset = { task = 'multiplication', digits = 4, train = 128, valid = 0, test = 0 },

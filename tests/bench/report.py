@@ -138,7 +138,7 @@ def without_empty_columns(title, names, rows):
 
 def tables(results):
     every = [training_table(results), decoding_table(results), memory_table(results), products_table(results)]
-    return [without_empty_columns(*table) for table in every]
+    return [without_empty_columns(title, names, rows) for title, names, rows in every if rows]
 
 
 # ---- What stands around them -----------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
-"""PyTorch at work on what tests/bench/prepare.lua has written: theirs.py FOLDER PEER THREADS.
+"""PyTorch at work on what tests/bench/prepare.lua has written: theirs.py FOLDER PEER THREADS DEVICE.
 
 PEER is one of
   plain     plain_gpt2.py; padded batches, head on rows with a target, fused AdamW. Variants: "float32", "bf16"
             (autocast), each also "compiled"
   trainer   the paper's way: GPT2LMHeadModel of transformers, padded batches, head and loss over all rows, fused AdamW.
-            Variants: "float32", "bf16" (autocast). It also decodes, with `generate`; there "bf16" has bfloat16 weights
+            Variants: "float32", "tf32" (a card's own), "bf16" (autocast). It also decodes, with `generate`; there
+            "bf16" has bfloat16 weights
 
 Orders and answers are those of ours.lua. Batches lie in tensors before the clock starts.
 """
@@ -45,7 +46,7 @@ class Batch:
     labels: torch.Tensor     # (B, L) each token where it is a target of the one before it, IGNORED elsewhere
 
     @staticmethod
-    def of(packed):
+    def of(packed, device):
         starts, target_of = packed["cu_seqlens"], dict(zip(packed["target_rows"], packed["targets"], strict=True))
         spans = [range(start, stop) for start, stop in zip(starts, starts[1:])]
 
@@ -55,44 +56,53 @@ class Batch:
         tokens, length = padded(packed["tokens"], 0), max(map(len, spans))
         rows = [b * length + row - span.start for b, span in enumerate(spans) for row in span if row in target_of]
         labels = [[IGNORED] + [target_of.get(row, IGNORED) for row in span[:-1]] for span in spans]
-        return Batch(len(packed["tokens"]), tokens, padded(packed["positions"], 0), padded([1] * starts[-1], 0),
-                     torch.tensor(rows), torch.tensor(packed["targets"]), pad(labels, IGNORED))
+        parts = (tokens, padded(packed["positions"], 0), padded([1] * starts[-1], 0), torch.tensor(rows),
+                 torch.tensor(packed["targets"]), pad(labels, IGNORED))
+        return Batch(len(packed["tokens"]), *(part.to(device) for part in parts))
 
 
-def autocast(variant):
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=variant.startswith("bf16"))
+def now(device):
+    """Seconds, when all is done that was begun."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def seconds_of_product(a, b, least):
     """The median of as many as it takes to fill `least` seconds."""
     times = []
     while sum(times) < least or len(times) < REPEATS:
-        started = time.perf_counter()
+        started = now(a.device.type)
         torch.matmul(a, b)
-        times.append(time.perf_counter() - started)
+        times.append(now(a.device.type) - started)
     return statistics.median(times)
 
 
 class Peer:
     """One model with its optimizer, which all variants train on."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, device):
+        self.device = device
         self.work = json.loads((folder / "work.json").read_text())
-        self.batches = {stage["name"]: [Batch.of(packed) for packed in stage["batches"]]
+        self.batches = {stage["name"]: [Batch.of(packed, device) for packed in stage["batches"]]
                         for stage in self.work["stages"]}
-        self.pretrained = GPT2LMHeadModel.from_pretrained(folder / "model").float()
-        self.model = self.make_model().train()
+        self.pretrained = GPT2LMHeadModel.from_pretrained(folder / "model").float().to(device)
+        self.model = self.make_model().to(device).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=5e-5, betas=(0.9, 0.999), eps=1e-8,
                                            weight_decay=0.01, fused=True)
 
+    def autocast(self, variant):
+        torch.backends.cuda.matmul.allow_tf32 = variant == "tf32"
+        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=variant.startswith("bf16"))
+
     def update(self, batch, variant):
-        with autocast(variant):
+        with self.autocast(variant):
             loss = self.loss_of(batch, variant)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        return loss.item()
+        return loss
 
     def versions(self):
         return {"versions": {"PyTorch": torch.__version__, "transformers": transformers.__version__,
@@ -100,21 +110,22 @@ class Peer:
 
     @torch.no_grad()
     def loss(self, stage, variant):
-        with autocast(variant):
+        with self.autocast(variant):
             return {"loss": self.loss_of(self.batches[stage][0], variant).item()}
 
     def train(self, stage, variant, steps):
         batches, tokens = self.batches[stage], 0
-        started = time.perf_counter()
+        started = now(self.device)
         for step in range(steps):
             batch = batches[step % len(batches)]
             self.update(batch, variant)
             tokens += batch.n_tokens
-        return {"seconds": time.perf_counter() - started, "tokens": tokens}
+        return {"seconds": now(self.device) - started, "tokens": tokens}
 
     def products(self, variant, square, least):
         kind = torch.bfloat16 if variant == "bf16" else torch.float32
-        a, b = torch.randn(square, square).to(kind), torch.randn(square, square).to(kind)
+        torch.backends.cuda.matmul.allow_tf32 = False
+        a, b = (torch.randn(square, square).to(self.device, kind) for _ in range(2))
         return {"square": 2 * square**3 / seconds_of_product(a, b, least) / 1e9}
 
     def reset_peak(self):
@@ -163,16 +174,17 @@ class Trainer(Peer):
     def decode(self, variant, examples, batch, texts=False):
         model, prompts, written = self.for_decoding(variant), self.work["prompts"], []
         prompts = prompts * -(-examples // len(prompts))
-        started = time.perf_counter()
+        started = now(self.device)
         for first in range(0, examples, batch):
             chunk = prompts[first:min(first + batch, examples)]
             longest = max(map(len, chunk))
-            tokens = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in chunk])
+            tokens = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in chunk]).to(self.device)
             present = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in chunk])
+            present = present.to(self.device)
             out = model.generate(input_ids=tokens, attention_mask=present, do_sample=False, num_beams=1, use_cache=True,
                                  max_new_tokens=self.work["new_tokens"], pad_token_id=0)
             written += out[:, longest:].tolist()
-        seconds = time.perf_counter() - started
+        seconds = now(self.device) - started
         self.model.train()
         return {"seconds": seconds} | ({"texts": written} if texts else {})
 
@@ -190,12 +202,12 @@ def answer(peer, line):
 
 
 def main():
-    folder, name, threads = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    folder, name, threads, device = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    peer = PEERS[name](folder)
+    peer = PEERS[name](folder, device)
     for line in sys.stdin:
         print(json.dumps(answer(peer, line)), flush=True)
 

@@ -7,12 +7,18 @@ local training = require 'icot.training'
 
 local work = {}
 
+local BATCHES = 4 -- of which an epoch consists
+
 --- The training of tests/bench/recipe.lua.
----@param ... string settings as after --set, such as 'model.layers=2'
+---@param digits integer
+---@param size integer examples in a batch
+---@param ... string more settings as after --set, such as 'model.layers=2'
 ---@return icot.Training
-function work.training(...)
+function work.training(digits, size, ...)
   local settings = {}
-  for i, text in ipairs { ... } do settings[i] = overrides.parse(text) end
+  for i, text in ipairs { 'dataset.digits=' .. digits, 'train.batch=' .. size, 'dataset.train=' .. BATCHES * size, ... } do
+    settings[i] = overrides.parse(text)
+  end
   return training.new(recipe.load('tests/bench/recipe.lua', { settings = settings }).runs[1])
 end
 

@@ -13,6 +13,7 @@ typedef enum input_values {
     POSITIVE, /* 0.4 … 3, for logarithms, roots and powers */
     NONZERO,  /* the same with either sign: denominators, and functions with a kink at 0 */
     SHARP,    /* 4 × normal: saturates softmax, tanh and the like */
+    SLIGHT,   /* normal / 8, as weights are that shall not saturate what comes behind */
     IDS,      /* int32, random below `limit` */
     STARTS,   /* int32, from 0 up by the given lengths */
     VALUE_KINDS

@@ -29,6 +29,8 @@ static double value_at(const input_spec *spec, uint32_t stream, int64_t i)
         return 0.4 + 2.6 * u;
     case NONZERO:
         return u < 0.5 ? 0.4 + 5.2 * u : -0.4 - 5.2 * (u - 0.5);
+    case SLIGHT:
+        return normal_at(stream, i) / 8.0;
     case SHARP:
         return 4.0 * normal_at(stream, i);
     case IDS:

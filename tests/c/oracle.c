@@ -73,7 +73,8 @@ static array oracle_dropout(const oracle_call *call)
 {
     array y = array_zeros_like(&call->inputs[0]);
     for (int64_t i = 0, n = array_numel(&y); i < n; i++) {
-        y.at[i] = call->mask[i] * call->inputs[0].at[i];
+        const double onto = call->n_inputs > 1 ? call->inputs[1].at[i] : 0.0;
+        y.at[i] = call->mask[i] * call->inputs[0].at[i] + onto;
     }
     return y;
 }
@@ -270,6 +271,8 @@ oracle *oracle_find(const char *operator_name)
         {"token_position_embedding", oracle_token_position_embedding},
         {"layer_norm", oracle_layer_norm},
         {"attention", oracle_attention},
+        {"attention_layer", oracle_attention_layer},
+        {"mlp_layer", oracle_mlp_layer},
         {"cross_entropy", oracle_cross_entropy},
     };
     for (size_t i = 0; i < sizeof oracles / sizeof *oracles; i++) {

@@ -193,6 +193,44 @@ array oracle_attention(const oracle_call *call)
     return y;
 }
 
+/* In order: x, norm weight and bias, weight and bias -> the first linear layer of the normed x */
+static array oracle_first_layer(const oracle_call *call)
+{
+    array normed = oracle_layer_norm(&(oracle_call){
+        .inputs = call->inputs, .n_inputs = 3, .params = call->params}); /* number[0] is eps */
+    const array first[] = {normed, call->inputs[3], call->inputs[4]};
+    array y = oracle_linear(&(oracle_call){.inputs = first, .n_inputs = 3});
+    array_free(&normed);
+    return y;
+}
+
+static array oracle_second_layer(const oracle_call *call, array inner)
+{
+    const array second[] = {inner, call->inputs[5], call->inputs[6], call->inputs[0]};
+    array y = oracle_linear(&(oracle_call){.inputs = second, .n_inputs = 4});
+    array_free(&inner);
+    return y;
+}
+
+/* Without dropout, as the next. */
+array oracle_mlp_layer(const oracle_call *call)
+{
+    array first = oracle_first_layer(call);
+    array hidden = oracle_gelu(&(oracle_call){.inputs = &first, .n_inputs = 1});
+    array_free(&first);
+    return oracle_second_layer(call, hidden);
+}
+
+array oracle_attention_layer(const oracle_call *call)
+{
+    const array attended[] = {oracle_first_layer(call), call->inputs[7]};
+    array mixed =
+        oracle_attention(&(oracle_call){.inputs = attended, .n_inputs = 2, .params = call->params});
+    array qkv = attended[0];
+    array_free(&qkv);
+    return oracle_second_layer(call, mixed);
+}
+
 /* logits (R,V), targets (R) -> mean of log Σ exp(logits) - logit of the target */
 array oracle_cross_entropy(const oracle_call *call)
 {

@@ -109,6 +109,14 @@ double rounded_to_bf16(float value)
     return (double)result;
 }
 
+double bf16_at(const uint16_t *numbers, int64_t i)
+{
+    const uint32_t bits = (uint32_t)numbers[i] << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return (double)value;
+}
+
 float *random_floats(int64_t n, uint64_t seed)
 {
     double *u = calloc((size_t)n + 1, sizeof *u);

@@ -30,7 +30,8 @@ void assert_refused(int rc, const char *message); /* must have failed, with this
 
 int64_t live_bytes(void);
 
-double rounded_to_bf16(float value);            /* to the nearest, ties to even, from the bits */
+double rounded_to_bf16(float value); /* to the nearest, ties to even, from the bits */
+double bf16_at(const uint16_t *numbers, int64_t i);
 float *random_floats(int64_t n, uint64_t seed); /* in [-2, 2); for free() */
 
 /* A tensor of given numbers; floats are read from `values`, which may be NULL: zeros. */

@@ -20,12 +20,12 @@ typedef struct side_input {
     int ndim;
     int64_t size[3];
     const int32_t *ids; /* of IDS; NULL: made up, below `limit` */
-    int32_t limit;
+    int32_t limit;      /* of IDS; of FLOATS what they are divided by, 0: nothing */
 } side_input;
 
 typedef struct side_case {
     const char *what, *operator_name;
-    side_input inputs[6];
+    side_input inputs[8];
     icot_op_params params;
 } side_case;
 
@@ -36,6 +36,10 @@ enum { T = 623, B = 7 };
 #define X2(rows, columns)                                                                          \
     {                                                                                              \
         FLOATS, 2, {rows, columns}, NULL, 0                                                        \
+    }
+#define SMALL2(rows, columns)                                                                      \
+    {                                                                                              \
+        FLOATS, 2, {rows, columns}, NULL, 16                                                       \
     }
 #define X1(n)                                                                                      \
     {                                                                                              \
@@ -78,6 +82,28 @@ static const side_case cases[] = {
      "mlp",
      {X2(1100, 48), X2(192, 48), X1(192), X2(48, 192), X1(48), X2(1100, 48)},
      {.n_index = 0}},
+    {"dropout",
+     "mlp_layer",
+     {X2(700, 48), X1(48), X1(48), SMALL2(192, 48), X1(192), SMALL2(48, 192), X1(48)},
+     {.n_index = 2,
+      .index = {0, 17},
+      .number = {1e-5, 0.2},
+      .key = {7, ICOT_STREAM_DROPOUT + 5, 5}}},
+    {"odd",
+     "mlp_layer",
+     {X2(130, 77), X1(77), X1(77), SMALL2(131, 77), X1(131), SMALL2(77, 131), X1(77)},
+     {.number = {1e-5}}},
+    {"dropout",
+     "attention_layer",
+     {X2(T, 192), X1(192), X1(192), SMALL2(576, 192), X1(576), SMALL2(192, 192), X1(192), STARTS},
+     {.n_index = 3,
+      .index = {3, 1000, ICOT_STREAM_DROPOUT + 3},
+      .number = {1e-5, 0.2, 0.1},
+      .key = {7, ICOT_STREAM_DROPOUT + 4, 5}}},
+    {"heads of 11",
+     "attention_layer",
+     {X2(T, 22), X1(22), X1(22), SMALL2(66, 22), X1(66), SMALL2(22, 22), X1(22), STARTS},
+     {.n_index = 3, .index = {2, 0, 0}, .number = {1e-5}}},
     {"odd", "matmul", {X2(333, 77), X2(77, 129)}, {.n_index = 0}},
     {"wide", "softmax", {X2(130, 5001)}, {.n_index = 0}},
     {"narrow", "softmax", {X2(5000, 3)}, {.n_index = 0}},
@@ -94,10 +120,14 @@ static const side_case cases[] = {
      "dropout",
      {X1(100003)},
      {.n_index = 1, .index = {6}, .number = {0.3}, .key = {9, ICOT_STREAM_DROPOUT, 2}}},
+    {"with residual",
+     "dropout",
+     {X2(700, 130), X2(700, 130)},
+     {.n_index = 1, .index = {260}, .number = {0.3}, .key = {9, ICOT_STREAM_DROPOUT, 2}}},
     {"of many numbers", "gelu", {X1(100003)}, {.n_index = 0}},
     {"of many numbers", "tanh", {X1(100003)}, {.n_index = 0}},
 };
-enum { CASES = sizeof cases / sizeof *cases, MOST = 7 };
+enum { CASES = sizeof cases / sizeof *cases, MOST = 9 };
 
 /* ---- One backend ----------------------------------------------------------------------------- */
 
@@ -119,14 +149,22 @@ static void note(icot_engine *engine, icot_tensor x, outcome *out)
     out->values[out->count++] = values;
 }
 
-static icot_tensor input_of(icot_engine *engine, const side_input *in, uint64_t seed)
+static int64_t numel_of(const side_input *in)
 {
     int64_t numel = 1;
     for (int d = 0; d < in->ndim; d++) numel *= in->size[d];
+    return numel;
+}
+
+/* A float input begins with element `skipped` of what lies in memory, which is the leaf. */
+static icot_tensor leaf_of(icot_engine *engine, const side_input *in, int skipped, uint64_t seed)
+{
+    const int64_t numel = numel_of(in) + skipped;
     float *x = random_floats(numel, seed);
     icot_tensor made;
     if (in->kind == FLOATS) {
-        made = tensor_of(engine, in->ndim, in->size, x);
+        for (int64_t i = 0; in->limit > 0 && i < numel; i++) x[i] /= (float)in->limit;
+        made = tensor_of(engine, 1, &numel, x);
         assert_ok(icot_requires_grad(engine, made, 1));
     } else {
         int32_t *ids = (int32_t *)x;
@@ -139,15 +177,30 @@ static icot_tensor input_of(icot_engine *engine, const side_input *in, uint64_t 
     return made;
 }
 
+static icot_tensor input_of(icot_engine *engine, const side_input *in, int skipped,
+                            icot_tensor leaf)
+{
+    if (in->kind != FLOATS) return leaf;
+    icot_op_params part = {.n_index = 3, .index = {0, skipped, numel_of(in)}};
+    icot_op_params form = {.n_index = in->ndim};
+    memcpy(form.index, in->size, (size_t)in->ndim * sizeof *in->size);
+    const icot_tensor rest = apply_with(engine, "slice", &leaf, 1, part);
+    return apply_with(engine, "reshape", &rest, 1, form);
+}
+
 /* y, and the gradients of Σ w·y for random w */
-static outcome run(const backend *kernels, const side_case *c)
+static outcome run(const backend *kernels, const side_case *c, int skipped)
 {
     outcome out = {0};
     icot_engine *engine = engine_on(kernels);
-    icot_tensor inputs[6], grad;
+    icot_tensor leaves[8], inputs[8], grad;
     icot_tensor_info info;
     int n = 0;
-    for (; n < 6 && c->inputs[n].kind; n++) inputs[n] = input_of(engine, &c->inputs[n], 100 + n);
+    for (; n < 8 && c->inputs[n].kind; n++) {
+        const int of_floats = c->inputs[n].kind == FLOATS ? skipped : 0;
+        leaves[n] = leaf_of(engine, &c->inputs[n], of_floats, 100 + n);
+        inputs[n] = input_of(engine, &c->inputs[n], of_floats, leaves[n]);
+    }
     const icot_tensor y = apply_with(engine, c->operator_name, inputs, n, c->params);
     assert_ok(icot_tensor_describe(engine, y, &info));
     float *w = random_floats(info.numel, 99);
@@ -158,7 +211,7 @@ static outcome run(const backend *kernels, const side_case *c)
         icot_backward(engine, apply_one(engine, "sum", apply_two(engine, "mul", y, weights))));
     for (int i = 0; i < n; i++) {
         if (c->inputs[i].kind != FLOATS) continue;
-        assert_ok(icot_grad(engine, inputs[i], &grad));
+        assert_ok(icot_grad(engine, leaves[i], &grad));
         note(engine, grad, &out);
     }
     icot_engine_free(engine);
@@ -187,22 +240,73 @@ static void assert_near(const side_case *c, int which, int64_t n, const float *a
     }
 }
 
-static void test_case(void **state)
+static void compare(const side_case *c, int skipped)
 {
-    const side_case *c = *state;
     const kernel_set *sets;
     const int n_sets = kernel_sets(&sets);
-    outcome plain = run(plain_kernels(), c), other = run(&sets[n_sets - 1].table, c);
+    const backend *kernels = &sets[n_sets - 1].table;
+    outcome plain = run(plain_kernels(), c, skipped), other = run(kernels, c, skipped);
     assert_int_equal(plain.count, other.count);
     for (int i = 0; i < plain.count; i++) {
         assert_int_equal(plain.n[i], other.n[i]);
         assert_near(c, i, plain.n[i], plain.values[i], other.values[i]);
     }
-    outcome again = run(&sets[n_sets - 1].table, c);
+    outcome again = run(kernels, c, skipped);
     for (int i = 0; i < plain.count; i++) { /* the same bits */
         assert_memory_equal(other.values[i], again.values[i], (size_t)other.n[i] * sizeof(float));
     }
     forget(&plain), forget(&other), forget(&again);
+}
+
+/* Inputs that begin where several numbers can be read at once, and inputs that don't. */
+static void test_case(void **state)
+{
+    compare(*state, 0);
+    compare(*state, 1);
+}
+
+/* Operators of matrix products, their factors rounded to bfloat16: off by some roundings each,
+ * which say little of one element, but something of all together. */
+static void assert_alike(const side_case *c, int which, int64_t n, const float *a, const float *b)
+{
+    double squares = 0.0, apart = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        squares += (double)a[i] * (double)a[i];
+        apart += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    }
+    if (apart <= 0x1p-6 * 0x1p-6 * squares) return;
+    fail_msg("%s, %s: %s %d is off by %.3g of its norm", c->operator_name, c->what,
+             which ? "gradient" : "output", which, sqrt(apart / squares));
+}
+
+static void compare_in_bf16(const backend *kernels, const side_case *c, int skipped)
+{
+    outcome plain = run(plain_kernels(), c, skipped), other = run(kernels, c, skipped);
+    for (int k = 0; k < plain.count; k++) {
+        assert_alike(c, k, plain.n[k], plain.values[k], other.values[k]);
+    }
+    outcome again = run(kernels, c, skipped);
+    for (int k = 0; k < plain.count; k++) { /* the same bits */
+        assert_memory_equal(other.values[k], again.values[k], (size_t)other.n[k] * sizeof(float));
+    }
+    forget(&plain), forget(&other), forget(&again);
+}
+
+static void test_in_bf16(void **state)
+{
+    (void)state;
+    const char *const of_products[] = {"attention", "linear",          "mlp",
+                                       "matmul",    "attention_layer", "mlp_layer"};
+    const backend *kernels;
+    if (backend_find(tested_device(), "bf16", &kernels)) skip();
+    for (int i = 0; i < CASES; i++) {
+        bool has_products = false;
+        for (int k = 0; k < (kernels->layers ? 6 : 4); k++) {
+            has_products = has_products || strcmp(cases[i].operator_name, of_products[k]) == 0;
+        }
+        if (!has_products) continue;
+        for (int skipped = 0; skipped < 2; skipped++) compare_in_bf16(kernels, &cases[i], skipped);
+    }
 }
 
 /* The largest of many, with equals. */
@@ -283,7 +387,7 @@ static void test_indices_are_copied_once(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[CASES + 2];
+    struct CMUnitTest tests[CASES + 3];
     for (int i = 0; i < CASES; i++) {
         tests[i] = (struct CMUnitTest){.name = cases[i].operator_name,
                                        .test_func = test_case,
@@ -291,5 +395,6 @@ int main(void)
     }
     tests[CASES] = (struct CMUnitTest)cmocka_unit_test(test_argmax);
     tests[CASES + 1] = (struct CMUnitTest)cmocka_unit_test(test_indices_are_copied_once);
+    tests[CASES + 2] = (struct CMUnitTest)cmocka_unit_test(test_in_bf16);
     return cmocka_run_group_tests_name("backends", tests, NULL, NULL);
 }

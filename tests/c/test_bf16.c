@@ -43,14 +43,6 @@ static double gelu_in_double(double x)
     return 0.5 * x * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
 }
 
-static double bf16_at(const uint16_t *factor, int64_t i)
-{
-    uint32_t bits = (uint32_t)factor[i] << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return (double)value;
-}
-
 /* Half a unit of bfloat16's last place, and what float32 arithmetic may be off. */
 static void assert_rounded(double got, double expected, const char *what)
 {

@@ -95,17 +95,20 @@ static int step(model *m, int number, float *value)
     int failed = forward(m, &loss) || icot_tensor_read(m->engine, loss, value, 1) ||
                  icot_backward(m->engine, loss) ||
                  icot_grad_norm(m->engine, m->parameters, PARAMETERS, &norm);
-    for (int i = 0; i < PARAMETERS && !failed; i++) {
-        icot_adamw_options options = {.lr = 0.01,
-                                      .beta1 = 0.9,
-                                      .beta2 = 0.999,
-                                      .eps = 1e-8,
-                                      .weight_decay = 0.01,
-                                      .grad_scale = 1.0 / norm,
-                                      .step = number,
-                                      .step_sq = number};
-        failed =
-            icot_adamw_step(m->engine, m->parameters[i], m->exp_avg[i], m->exp_avg_sq[i], &options);
+    if (!failed) {
+        const icot_adamw_options options = {.lr = 0.01,
+                                            .beta1 = 0.9,
+                                            .beta2 = 0.999,
+                                            .eps = 1e-8,
+                                            .weight_decay = 0.01,
+                                            .grad_scale = 1.0 / norm,
+                                            .step = number,
+                                            .step_sq = number};
+        icot_adamw_state states[PARAMETERS];
+        for (int i = 0; i < PARAMETERS; i++) {
+            states[i] = (icot_adamw_state){m->parameters[i], m->exp_avg[i], m->exp_avg_sq[i]};
+        }
+        failed = icot_adamw_step(m->engine, states, PARAMETERS, &options);
     }
     assert_ok(icot_zero_grad(m->engine, m->parameters, PARAMETERS));
     assert_ok(icot_scope_close(m->engine));

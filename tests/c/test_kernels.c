@@ -257,7 +257,7 @@ static void shared_work(const backend *k, int which, const float *x, float *out)
         assert_ok(k->attention_backward(&packed, x, y, statistics, x + 5, false, out));
         break;
     case 4:
-        k->dropout(ROWS * COLUMNS, 0.3, (icot_random_key){.seed = 2}, 0, x, false, out);
+        k->dropout(ROWS * COLUMNS, 0.3, (icot_random_key){.seed = 2}, 0, x, NULL, out);
         break;
     default: /* its sums are per thread: the same only for the same number of threads */
         k->layer_norm(ROWS, COLUMNS, 1e-5, x, x, x, y, statistics);

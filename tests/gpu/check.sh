@@ -3,7 +3,7 @@
 #
 # FOLDER is a build (build/, with `make build tests-built`) or what tests/gpu/pack.sh has made of one for a machine
 # where nothing of icot's is installed. Without a card all is skipped. Needs python3 (or ICOT_PYTHON) with h5py; PyTorch,
-# if it is there, tells the rate of matrix products. WITHOUT=sanitizer,bench leaves parts out; KEEP=DIR keeps what the
+# if it is there, tells the rate of matrix products. WITHOUT=sanitizer,bench,peers leaves parts out; KEEP=DIR keeps what the
 # runs wrote.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
@@ -165,6 +165,16 @@ step() {
     fi
 }
 
+# compare ARGUMENTS... - tests/bench beside PyTorch, on this card.
+compare() {
+    PATH=$folder/bin:$PATH ICOT_LIBRARY=$folder/lib/icot/libicot.so ICOT_HEADER=$folder/share/icot/icot.ffi.h \
+        LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua;;' LUA_CPATH="$folder/lib/icot/lua/?.so;;" \
+        $python tests/bench/bench.py --python "$python" --device cuda --shapes 12x768 --digits 9 "$@" \
+        > "$work/compared" 2> "$work/problem" || { row failed "beside PyTorch" "$(tail -n 1 "$work/problem")"; return; }
+    row measured "beside PyTorch" "$*"
+    echo && cat "$work/compared" && echo
+}
+
 if is_left_out bench; then
     row skipped "speed" "left out"
 else
@@ -174,5 +184,11 @@ else
     step large_float32 114 float32
     step paper_float32 32 float32
     row measured "decoding 1,000 examples with all CoT, bf16" "$(read_runs decoded "$work/paper_bf16.h5") examples/s"
+fi
+if is_left_out peers || ! $python -c 'import torch, transformers' 2> /dev/null; then
+    row skipped "beside PyTorch" "left out, or $python has no PyTorch and transformers"
+else
+    compare --batch 114 --stages all --only train --rounds 3 # 32,768 tokens
+    compare --batch 32 --rounds 3                            # the paper's
 fi
 finish

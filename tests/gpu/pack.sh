@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# pack.sh BUILD BUNDLE - makes BUILD/gpu of a bundle and the C tests, and a tarball of it, for check.sh on a machine
-# where nothing of icot's is installed.
+# pack.sh BUILD BUNDLE - makes BUILD/gpu of a bundle, the C tests, and a LuaJIT for the bench, and a tarball of it, for
+# check.sh on a machine where nothing of icot's is installed.
 set -euo pipefail
 build=$(realpath "$1") bundle=$(realpath "$2") folder=$(realpath "$1")/gpu
 
@@ -14,5 +14,6 @@ for name in backends gradients products decoding optimizer autograd; do
     strip --strip-unneeded "$folder/tests/test_$name"
     patchelf --force-rpath --set-rpath "\$ORIGIN/../lib/icot/libs" "$folder/tests/test_$name"
 done
+install -m 755 "$(command -v luajit)" "$folder/bin/luajit"
 tar --create --gzip --file="$folder.tar.gz" --directory="$build" gpu
 echo "$1/gpu.tar.gz: $(du -m "$folder.tar.gz" | cut -f 1) MB; unpacked on a machine with a card: tests/gpu/check.sh gpu"

@@ -59,28 +59,41 @@ static right_factor right_of(const tensor *weight, bool transpose)
                           .data = tensor_floats(weight)};
 }
 
-int packed_weight(const node *n, const tensor *weight, packed *out)
+/* Of a whole parameter, not of a part, nor of what an operator made. */
+static bool lasts(const tensor *weight)
 {
-    /* not of a part, nor of what an operator made */
-    const bool lasts = tensor_fills_storage(weight) && weight->node < 0;
-    const bool keep = lasts && !n->engine->grad_enabled;
+    return tensor_fills_storage(weight) && weight->node < 0;
+}
+
+/* Packs a weight, unless that was done before and it may be used; if it lasts and so it is wanted,
+ * the packed form is kept beside it. */
+static int pack_weight(const node *n, const tensor *weight, int64_t rows, right_factor b,
+                       bool use_kept, bool keep, packed *out)
+{
     void **kept = &weight->storage->packed;
-    if (lasts && *kept) {
-        *out = (packed){.b = right_of(weight, true), .kept = true};
+    if (use_kept && lasts(weight) && *kept) {
+        *out = (packed){.b = b, .kept = true};
         out->b.packed = *kept;
         return ICOT_OK;
     }
-    if (pack(kernels(n), false, MANY_ROWS, right_of(weight, true), out)) return ICOT_FAILED;
-    if (keep) {
+    if (pack(kernels(n), false, rows, b, out)) return ICOT_FAILED;
+    if (keep && lasts(weight) && out->b.packed) {
         *kept = out->b.packed;
         out->kept = true;
     }
     return ICOT_OK;
 }
 
+int packed_weight(const node *n, const tensor *weight, packed *out)
+{
+    const bool keep = !n->engine->grad_enabled || kernels(n)->packs_alike;
+    return pack_weight(n, weight, MANY_ROWS, right_of(weight, true), true, keep, out);
+}
+
 int packed_weight_backward(const node *n, const tensor *weight, int64_t rows, packed *out)
 {
-    return pack(kernels(n), false, rows, right_of(weight, false), out);
+    const bool alike = kernels(n)->packs_alike;
+    return pack_weight(n, weight, rows, right_of(weight, false), alike, alike, out);
 }
 
 int packed_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns, const float *x,
@@ -95,6 +108,21 @@ int packed_factor_rows(const backend *kernels, int64_t m, int64_t rows, int64_t 
 {
     const right_factor b = {.is_factor = true, .rows = rows, .columns = columns, .data = x->data};
     return pack(kernels, true, m, b, out);
+}
+
+int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const factor *x)
+{
+    const backend *k = kernels(n);
+    const int64_t out = n->inputs[which]->shape[0], in = n->inputs[which]->shape[1];
+    grad_target target;
+    packed right;
+    if (grad_of_input(n, which, &target)) return ICOT_FAILED;
+    if (!target.data) return ICOT_OK;
+    if (packed_factor_rows(k, out, rows, in, x, &right)) return ICOT_FAILED;
+    const int status =
+        k->matmul(true, out, dy->data, &right.b, NULL, target.accumulate, target.data);
+    packed_done(k, &right);
+    return status;
 }
 
 void packed_done(const backend *kernels, packed *p)

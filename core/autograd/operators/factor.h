@@ -32,8 +32,8 @@ typedef struct packed {
     bool kept; /* lies beside a weight, which frees it */
 } packed;
 
-/* A weight (out, in), for x·weightᵀ. Where no gradient is wanted, as in decoding, the packed form
- * is kept beside it until it changes: it will be read again. */
+/* A weight (out, in), for x·weightᵀ. Where no gradient is wanted, as in decoding, and where it does
+ * for backward, too, the packed form is kept beside it until it changes: it will be read again. */
 int packed_weight(const node *n, const tensor *weight, packed *out);
 
 /* The same weight, for dy·weight of so many rows. */
@@ -44,6 +44,10 @@ int packed_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns
                 packed *out);
 int packed_factor_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns,
                        const factor *x, packed *out);
+
+/* The gradient of input `which`, a weight (out, in), of a product x·weightᵀ: dyᵀ·x of so many rows
+ */
+int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const factor *x);
 
 void packed_done(const backend *kernels, packed *p); /* also for one that is all zeros */
 

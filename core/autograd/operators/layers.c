@@ -191,9 +191,8 @@ const operator_entry op_layer_norm = {.name = "layer_norm",
 
 static int attention_shape(const node *n, packed_shape *out)
 {
-    if (packed_shape_of(n->inputs[0], n->inputs[1], (int)n->params.index[0], out)) {
-        return ICOT_FAILED;
-    }
+    const shape qkv = tensor_shape(n->inputs[0]);
+    if (packed_shape_of(&qkv, n->inputs[1], (int)n->params.index[0], out)) return ICOT_FAILED;
     out->dropout = n->params.number[0];
     out->key = n->params.key;
     out->first_token = n->params.index[1];
@@ -209,10 +208,10 @@ static int attention_prepare(node *n)
     }
     double p = n->params.number[0];
     if (!(p >= 0.0 && p < 1.0)) return fail("attention: got dropout %g, expected 0 <= p < 1", p);
-    const tensor *qkv = n->inputs[0];
-    if (packed_check("attention", qkv, n->inputs[1], n->params.index[0])) return ICOT_FAILED;
-    if (saved_tensor(n, qkv->shape[0], n->params.index[0])) return ICOT_FAILED;
-    shape size = {.ndim = 2, .size = {qkv->shape[0], qkv->shape[1] / 3}};
+    const shape qkv = tensor_shape(n->inputs[0]);
+    if (packed_check("attention", &qkv, n->inputs[1], n->params.index[0])) return ICOT_FAILED;
+    if (saved_tensor(n, qkv.size[0], n->params.index[0])) return ICOT_FAILED;
+    shape size = {.ndim = 2, .size = {qkv.size[0], qkv.size[1] / 3}};
     return node_output(n, &size);
 }
 

@@ -164,20 +164,11 @@ static int gradient_of_hidden(node *n, mlp_shape s, const packed *proj, mlp_fact
 /* dproj = dyᵀ h, dproj bias = Σ_rows dy */
 static int second_layer_backward(node *n, mlp_shape s, const tensor *grad, const mlp_factors *f)
 {
-    const backend *k = kernels(n);
-    grad_target dweight, dbias;
-    if (grad_of_input(n, PROJ_WEIGHT, &dweight)) return ICOT_FAILED;
-    if (dweight.data) {
-        packed h;
-        if (packed_factor_rows(k, s.width, s.rows, s.hidden, &f->h, &h)) return ICOT_FAILED;
-        int status =
-            k->matmul(true, s.width, f->dy.data, &h.b, NULL, dweight.accumulate, dweight.data);
-        packed_done(k, &h);
-        if (status) return ICOT_FAILED;
-    }
+    grad_target dbias;
+    if (weight_gradient(n, PROJ_WEIGHT, s.rows, &f->dy, &f->h)) return ICOT_FAILED;
     if (grad_of_input(n, PROJ_BIAS, &dbias)) return ICOT_FAILED;
     if (!dbias.data) return ICOT_OK;
-    return k->sum_rows(s.rows, s.width, tensor_floats(grad), dbias.accumulate, dbias.data);
+    return kernels(n)->sum_rows(s.rows, s.width, tensor_floats(grad), dbias.accumulate, dbias.data);
 }
 
 /* dfc = duᵀ x, dx = du·fc, dfc bias = sums */

@@ -21,6 +21,9 @@ extern const operator_entry op_matmul, op_linear;
 /* mlp.c */
 extern const operator_entry op_mlp;
 
+/* attention_layer.c, mlp_layer.c */
+extern const operator_entry op_attention_layer, op_mlp_layer;
+
 /* layers.c */
 extern const operator_entry op_embedding, op_token_position_embedding, op_layer_norm;
 extern const operator_entry op_attention, op_cross_entropy;

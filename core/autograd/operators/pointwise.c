@@ -1,5 +1,6 @@
 /* Elementwise operators; the ones with two inputs broadcast as in PyTorch. */
 #include "autograd/operators/operators.h"
+#include "autograd/operators/residual.h"
 #include "base/error.h"
 
 #include <math.h>
@@ -107,8 +108,13 @@ const operator_entry op_pow = {.name = "pow",
                                .forward = pow_forward,
                                .backward = pow_backward};
 
-/* dropout: number[0] is the share p that is dropped; key says which numbers decide, from number
- * index[0] (0 if not given) of its sequence on */
+/*
+ * dropout x (…), residual (…) or none -> (…): what is kept of x, plus the residual. number[0] is
+ * the share p that is dropped; key says which numbers decide, from number index[0] (0 if not given)
+ * of its sequence on.
+ */
+enum { DROPOUT_X, DROPOUT_RESIDUAL };
+
 static int dropout_prepare(node *n)
 {
     double p = n->params.number[0];
@@ -117,30 +123,36 @@ static int dropout_prepare(node *n)
         return fail("dropout: got %lld as the first number, expected 0 or more",
                     (long long)n->params.index[0]);
     }
+    shape size = tensor_shape(n->inputs[DROPOUT_X]);
+    if (residual_check(n, DROPOUT_RESIDUAL, &size)) return ICOT_FAILED;
     return same_shape_output(n);
+}
+
+static void drop(const node *n, const float *x, const float *onto, float *y)
+{
+    kernels(n)->dropout(tensor_numel(n->output), n->params.number[0], n->params.key,
+                        n->params.index[0], x, onto, y);
 }
 
 static int dropout_forward(node *n)
 {
-    kernels(n)->dropout(tensor_numel(n->output), n->params.number[0], n->params.key,
-                        n->params.index[0], tensor_floats(n->inputs[0]), false,
-                        tensor_floats(n->output));
+    const bool onto = n->n_inputs > DROPOUT_RESIDUAL;
+    drop(n, tensor_floats(n->inputs[DROPOUT_X]),
+         onto ? tensor_floats(n->inputs[DROPOUT_RESIDUAL]) : NULL, tensor_floats(n->output));
     return ICOT_OK;
 }
 
 static int dropout_backward(node *n, tensor *grad)
 {
     grad_target dx;
-    if (grad_of_input(n, 0, &dx)) return ICOT_FAILED;
-    if (!dx.data) return ICOT_OK;
-    kernels(n)->dropout(tensor_numel(n->output), n->params.number[0], n->params.key,
-                        n->params.index[0], tensor_floats(grad), dx.accumulate, dx.data);
-    return ICOT_OK;
+    if (grad_of_input(n, DROPOUT_X, &dx)) return ICOT_FAILED;
+    if (dx.data) drop(n, tensor_floats(grad), dx.accumulate ? dx.data : NULL, dx.data);
+    return n->n_inputs > DROPOUT_RESIDUAL ? grad_hand_on(n, DROPOUT_RESIDUAL, grad) : ICOT_OK;
 }
 
 const operator_entry op_dropout = {.name = "dropout",
                                    .min_inputs = 1,
-                                   .max_inputs = 1,
+                                   .max_inputs = 2,
                                    .unread = UNREAD_INPUTS | UNREAD_OUTPUT,
                                    .prepare = dropout_prepare,
                                    .forward = dropout_forward,

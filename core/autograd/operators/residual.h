@@ -1,4 +1,5 @@
-/* Products that end in a residual stream, as GPT-2's do: y = x·weightᵀ + bias + residual. */
+/* What ends in a residual stream, as GPT-2's layers do: a product y = x·weightᵀ + bias + residual,
+ * or dropout of one. */
 #ifndef ICOT_AUTOGRAD_OPERATORS_RESIDUAL_H
 #define ICOT_AUTOGRAD_OPERATORS_RESIDUAL_H
 

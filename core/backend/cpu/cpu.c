@@ -52,6 +52,7 @@ static void choose_kernels(void)
 {
     choose_instruction_set();
     bf16_table = table;
+    bf16_table.layers = NULL;
 #ifdef __x86_64__
     bf16_table.factor_bytes = sizeof(uint16_t);
     bf16_table.factor_rows = SUMMED_ROWS;

@@ -42,7 +42,8 @@ void KERNEL(binary)(binary_kind, const strided_loop *, const float *, const floa
 void KERNEL(binary_backward)(binary_kind, int, const strided_loop *, const float *, const float *,
                              const float *, float *);
 void KERNEL(strided_copy)(const strided_loop *, const float *, bool, float *);
-void KERNEL(dropout)(int64_t, double, icot_random_key, int64_t, const float *, bool, float *);
+void KERNEL(dropout)(int64_t, double, icot_random_key, int64_t, const float *, const float *,
+                     float *);
 
 int KERNEL(pack)(bool, int64_t, right_factor *);
 void KERNEL(gelu_factor)(int64_t, const void *, void *);
@@ -72,7 +73,8 @@ void KERNEL(cross_entropy_backward)(int64_t, int64_t, const float *, const int32
                                     const float *, bool, float *);
 
 int KERNEL(sum_of_squares)(int64_t, const number_array *, double *);
-void KERNEL(adamw)(int64_t, const icot_adamw_options *, const float *, float *, float *, float *);
+extern const layer_kernels KERNEL(layers);
+int KERNEL(adamw)(int64_t, const adamw_arrays *, const icot_adamw_options *);
 
 /* Fills in the kernels above; the rest of the table is the same for every instruction set. */
 void KERNEL(cpu_table)(backend *table);

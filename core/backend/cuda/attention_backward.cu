@@ -6,14 +6,7 @@
  * P and dS are computed twice: by those who own queries, for dQ, and by those who own keys, for dK
  * and dV. So each sum has one owner and one order, and nothing is added atomically.
  */
-#include "backend/cuda/attention.h"
-
-struct backward_arrays {
-    const float *qkv, *logsumexp, *dy;
-    const float *delta; /* (T,H) */
-    bool accumulate;
-    float *dqkv;
-};
+#include "backend/cuda/attention_backward.h"
 
 /* Shared memory of a block. First and second are Q and dY, or K and V. */
 template <int OWN, int OTHER, int D> struct backward_tiles {
@@ -23,22 +16,8 @@ template <int OWN, int OTHER, int D> struct backward_tiles {
     float slopes[OTHER * (OWN + PAD)], weights[OTHER * (OWN + PAD)];       /* dS, P∘M; turned */
 };
 
-/* delta (T,H), a warp each */
-static __global__ void deltas_of_rows(int64_t count, int64_t width, const float *y, const float *dy,
-                                      float *delta)
-{
-    const int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / WARP;
-    float sum = 0.0f;
-    if (i >= count) return;
-    for (int64_t d = threadIdx.x % WARP; d < width; d += WARP) {
-        sum += y[i * width + d] * dy[i * width + d];
-    }
-    sum = warp_sum(sum);
-    if (threadIdx.x % WARP == 0) delta[i] = sum;
-}
-
 /* Score and (dY Vᵀ) of a query, a row of its sequence, and a key become P∘M and dS. */
-static __device__ void weigh(const attention_work &work, const backward_arrays &arrays,
+static __device__ void weigh(const attention_work &work, const backward_arrays<float> &arrays,
                              const tile_place &at, int64_t query, int64_t key, float kept,
                              float *score, float *slope)
 {
@@ -71,7 +50,7 @@ __device__ void put_gradient(const attention_work &work, const tile_place &at, i
 
 template <int OWN, int OTHER, int D>
 __global__ void __launch_bounds__(TILE_THREADS)
-    query_gradients(attention_work work, backward_arrays arrays)
+    query_gradients(attention_work work, backward_arrays<float> arrays)
 {
     constexpr int R = OWN / SIDE, N = OTHER / SIDE;
     extern __shared__ float4 shared[];
@@ -116,7 +95,7 @@ __global__ void __launch_bounds__(TILE_THREADS)
 
 template <int OWN, int OTHER, int D>
 __global__ void __launch_bounds__(TILE_THREADS)
-    key_gradients(attention_work work, backward_arrays arrays)
+    key_gradients(attention_work work, backward_arrays<float> arrays)
 {
     constexpr int R = OWN / SIDE, N = OTHER / SIDE;
     extern __shared__ float4 shared[];
@@ -164,7 +143,7 @@ __global__ void __launch_bounds__(TILE_THREADS)
 /* ---- Both ------------------------------------------------------------------------------------ */
 
 template <int OWN, int OTHER, int D>
-static int launch(const packed_shape *shape, const backward_arrays &arrays)
+static int launch(const packed_shape *shape, const backward_arrays<float> &arrays)
 {
     const attention_work work = attention_work_of(shape, OWN);
     const unsigned blocks = attention_blocks(shape, work);
@@ -176,7 +155,7 @@ static int launch(const packed_shape *shape, const backward_arrays &arrays)
     return cuda_launched("attention");
 }
 
-static int launch_for_width(const packed_shape *shape, const backward_arrays &arrays)
+static int launch_for_width(const packed_shape *shape, const backward_arrays<float> &arrays)
 {
     const int64_t width = shape->channels / shape->heads;
     if (width <= 32) return launch<64, 32, 32>(shape, arrays);
@@ -187,16 +166,6 @@ static int launch_for_width(const packed_shape *shape, const backward_arrays &ar
 int cuda_attention_backward(const packed_shape *shape, const float *qkv, const float *y,
                             const float *logsumexp, const float *dy, bool accumulate, float *dqkv)
 {
-    constexpr int THREADS = 256;
-    const int64_t tokens = shape->cu_seqlens.host[shape->sequences];
-    const int64_t count = tokens * shape->heads, width = shape->channels / shape->heads;
-    if (check_width(shape)) return FAILED;
-    if (tokens == 0) return OK;
-    float *delta = (float *)cuda_scratch((size_t)count * sizeof *delta);
-    if (!delta) return FAILED;
-    deltas_of_rows<<<(unsigned)parts_of(count * WARP, THREADS), THREADS, 0, cuda_stream>>>(
-        count, width, y, dy, delta);
-    int status = launch_for_width(shape, {qkv, logsumexp, dy, delta, accumulate, dqkv});
-    cuda_memory.release(delta);
-    return status;
+    return attention_backward_by(launch_for_width, shape, y,
+                                 {qkv, logsumexp, dy, NULL, accumulate, dqkv});
 }

@@ -33,6 +33,16 @@ int cuda_status(void);               /* fails if anything went wrong so far */
  * none left, as the message says. */
 void *cuda_scratch(size_t bytes);
 
+/* A list of the host's, on the card. NULL: there is no memory left for it. */
+template <typename Item> Item *on_card(int64_t count, const Item *items)
+{
+    const size_t bytes = (size_t)count * sizeof *items;
+    Item *list = (Item *)cuda_scratch(bytes);
+    if (!list || !cuda_memory.copy_in(list, items, bytes)) return list;
+    cuda_memory.release(list);
+    return NULL;
+}
+
 /* ---- Launching ------------------------------------------------------------------------------- */
 
 static inline int64_t parts_of(int64_t n, int64_t size)
@@ -45,6 +55,8 @@ static inline unsigned row_threads(int64_t columns)
 {
     return columns >= 256 ? 256u : (unsigned)(parts_of(columns ? columns : 1, WARP) * WARP);
 }
+
+/* ---- One element after the other ------------------------------------------------------------- */
 
 template <typename Body> __global__ void run_for_each(int64_t n, Body body)
 {
@@ -60,6 +72,101 @@ template <typename Body> int for_each(const char *what, int64_t n, Body body)
     const int64_t blocks = parts_of(n, THREADS);
     run_for_each<<<(unsigned)(blocks < MOST_BLOCKS ? blocks : MOST_BLOCKS), THREADS, 0,
                    cuda_stream>>>(n, body);
+    return cuda_launched(what);
+}
+
+template <typename Body> __global__ void run_for_rows(int64_t columns, Body body)
+{
+    for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) body((int64_t)blockIdx.x, c);
+}
+
+/* body(row, column) for each element of a matrix, in any order; a block per row. */
+template <typename Body>
+int for_each_in_rows(const char *what, int64_t rows, int64_t columns, Body body)
+{
+    if (rows == 0 || columns == 0) return OK;
+    run_for_rows<<<(unsigned)rows, row_threads(columns), 0, cuda_stream>>>(columns, body);
+    return cuda_launched(what);
+}
+
+/* RUN elements that are read or written at once. */
+constexpr int RUN = 4;
+
+template <typename T> struct alignas(RUN * sizeof(T)) run_of {
+    T at[RUN];
+};
+
+template <typename T> __host__ __device__ bool begins_a_run(const T *x)
+{
+    return (uintptr_t)x % sizeof(run_of<T>) == 0;
+}
+
+/* N elements from the ith on; i is a multiple of N, which is 1 or RUN. */
+template <int N, typename T> struct few {
+    T at[N];
+
+    static __device__ few load(const T *x, int64_t i)
+    {
+        few out;
+        if constexpr (N == RUN) {
+            const run_of<T> run = *(const run_of<T> *)(x + i);
+#pragma unroll
+            for (int k = 0; k < N; k++) out.at[k] = run.at[k];
+        } else {
+            out.at[0] = x[i];
+        }
+        return out;
+    }
+
+    __device__ void store(T *y, int64_t i) const
+    {
+        if constexpr (N == RUN) {
+            run_of<T> run;
+#pragma unroll
+            for (int k = 0; k < N; k++) run.at[k] = at[k];
+            *(run_of<T> *)(y + i) = run;
+        } else {
+            y[i] = at[0];
+        }
+    }
+};
+
+template <typename T> __device__ run_of<T> load_run(const T *x, int64_t run)
+{
+    return ((const run_of<T> *)x)[run];
+}
+
+template <typename Body, typename Out, typename... In>
+__device__ void map_run(Body body, run_of<Out> *y, const run_of<In> &...x)
+{
+    run_of<Out> out;
+#pragma unroll
+    for (int k = 0; k < RUN; k++) out.at[k] = body(x.at[k]...);
+    *y = out;
+}
+
+/* The first elements in runs, then the rest one by one. */
+template <typename Body, typename Out, typename... In>
+__global__ void map_elements(int64_t runs, int64_t n, Body body, Out *y, const In *...x)
+{
+    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, rest = runs * RUN + i - runs;
+    if (i < runs) {
+        map_run(body, (run_of<Out> *)y + i, load_run(x, i)...);
+    } else if (rest < n) {
+        y[rest] = body(x[rest]...);
+    }
+}
+
+/* y_i = body(x_i …) for each i below n; y may be one of the arrays x. */
+template <typename Body, typename Out, typename... In>
+int map(const char *what, int64_t n, Body body, Out *y, const In *...x)
+{
+    constexpr int THREADS = 256;
+    const bool in_runs = begins_a_run(y) && (... && begins_a_run(x));
+    const int64_t runs = in_runs ? n / RUN : 0, pieces = runs + n - runs * RUN;
+    if (n == 0) return OK;
+    map_elements<<<(unsigned)parts_of(pieces, THREADS), THREADS, 0, cuda_stream>>>(runs, n, body, y,
+                                                                                   x...);
     return cuda_launched(what);
 }
 

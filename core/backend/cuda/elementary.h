@@ -13,14 +13,20 @@ static inline __device__ float sigmoid(float x)
 #define GELU_SCALE 1.59576912f /* 2√(2/π) */
 #define GELU_CUBIC 0.044715f
 
-static inline __device__ float gelu(float x)
+/* gelu(x) = x·s(x); the sigmoid is that of this number. */
+static inline __device__ float gelu_argument(float x)
 {
-    return x * sigmoid(GELU_SCALE * (x + GELU_CUBIC * x * x * x));
+    return GELU_SCALE * (x + GELU_CUBIC * x * x * x);
 }
 
-static inline __device__ float gelu_slope(float x)
+static inline __device__ float gelu(float x)
 {
-    const float s = sigmoid(GELU_SCALE * (x + GELU_CUBIC * x * x * x));
+    return x * sigmoid(gelu_argument(x));
+}
+
+/* d gelu / dx, where s is s(x) */
+static inline __device__ float gelu_slope(float x, float s)
+{
     const float du = GELU_SCALE * (1.0f + 3.0f * GELU_CUBIC * x * x);
     return s + x * s * (1.0f - s) * du;
 }
@@ -39,6 +45,11 @@ static inline dropout_rule dropout_rule_of(double p)
 static inline __device__ float kept_share(dropout_rule rule, uint32_t word)
 {
     return word < rule.threshold ? 0.0f : rule.scale;
+}
+
+static inline __device__ float what_is_kept(dropout_rule rule, uint32_t word, float x)
+{
+    return word < rule.threshold ? 0.0f : rule.scale * x; /* NaN is dropped, too */
 }
 
 #endif

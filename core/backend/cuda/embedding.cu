@@ -11,8 +11,9 @@
 void cuda_gather_rows(int64_t rows, int64_t columns, const float *weight, const int32_t *ids,
                       bool accumulate, float *y)
 {
-    for_each("gather_rows", rows * columns, [=] __device__(int64_t i) {
-        const float value = weight[ids[i / columns] * columns + i % columns];
+    for_each_in_rows("gather_rows", rows, columns, [=] __device__(int64_t row, int64_t column) {
+        const int64_t i = row * columns + column;
+        const float value = weight[ids[row] * columns + column];
         y[i] = accumulate ? y[i] + value : value;
     });
 }
@@ -73,40 +74,40 @@ static scatter_plan plan_of(int64_t rows, const int32_t *ids)
 
 /* ---- Adding, on the card --------------------------------------------------------------------- */
 
-template <typename Item> static Item *on_card(const std::vector<Item> &items)
+template <typename Item> static Item *all_on_card(const std::vector<Item> &items)
 {
-    const size_t bytes = items.size() * sizeof(Item);
-    Item *copy = (Item *)cuda_scratch(bytes);
-    if (!copy || !cuda_memory.copy_in(copy, items.data(), bytes)) return copy;
-    cuda_memory.release(copy);
-    return NULL;
+    return on_card((int64_t)items.size(), items.data());
 }
 
-/* sums (pieces, columns) of the rows of dy; a thread each */
+/* sums (pieces, columns) of the rows of dy */
 static int sum_pieces(int64_t pieces, int64_t columns, const float *dy, const int32_t *order,
                       const piece *each, float *sums)
 {
-    return for_each("scatter_rows", pieces * columns, [=] __device__(int64_t i) {
-        const piece mine = each[i / columns];
-        float sum = 0.0f;
-        for (int32_t at = mine.begin; at < mine.end; at++) {
-            sum += dy[order[at] * columns + i % columns];
-        }
-        sums[i] = sum;
-    });
+    return for_each_in_rows("scatter_rows", pieces, columns,
+                            [=] __device__(int64_t number, int64_t column) {
+                                const piece mine = each[number];
+                                float sum = 0.0f;
+#pragma unroll 8
+                                for (int32_t at = mine.begin; at < mine.end; at++) {
+                                    sum += dy[order[at] * columns + column];
+                                }
+                                sums[number * columns + column] = sum;
+                            });
 }
 
 static int add_sums(int64_t targets, int64_t columns, const target *each, const float *sums,
                     float *dweight)
 {
-    return for_each("scatter_rows", targets * columns, [=] __device__(int64_t i) {
-        const target mine = each[i / columns];
-        double total = 0.0;
-        for (int32_t at = mine.first; at < mine.last; at++) {
-            total += (double)sums[at * columns + i % columns];
-        }
-        dweight[mine.id * columns + i % columns] += (float)total;
-    });
+    return for_each_in_rows("scatter_rows", targets, columns,
+                            [=] __device__(int64_t number, int64_t column) {
+                                const target mine = each[number];
+                                double total = 0.0;
+#pragma unroll 8
+                                for (int32_t at = mine.first; at < mine.last; at++) {
+                                    total += (double)sums[at * columns + column];
+                                }
+                                dweight[mine.id * columns + column] += (float)total;
+                            });
 }
 
 int cuda_scatter_rows(int64_t rows, int64_t columns, const float *dy, const index_array *ids,
@@ -115,9 +116,9 @@ int cuda_scatter_rows(int64_t rows, int64_t columns, const float *dy, const inde
     if (rows == 0 || columns == 0) return OK;
     const scatter_plan p = plan_of(rows, ids->host);
     const int64_t n_pieces = (int64_t)p.pieces.size(), n_targets = (int64_t)p.targets.size();
-    int32_t *order = on_card(p.order);
-    piece *pieces = on_card(p.pieces);
-    target *targets = on_card(p.targets);
+    int32_t *order = all_on_card(p.order);
+    piece *pieces = all_on_card(p.pieces);
+    target *targets = all_on_card(p.targets);
     float *sums = (float *)cuda_scratch((size_t)(n_pieces * columns) * sizeof(float));
     int status = FAILED;
     if (order && pieces && targets && sums) {

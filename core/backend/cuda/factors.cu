@@ -1,75 +1,93 @@
 /* Left factors of matrix products: rounding to them, and gelu, which is only ever multiplied. */
 #include "backend/cuda/elementary.h"
+#include "backend/cuda/elements.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/reduce.h"
 
-#include <cuda_bf16.h>
-
-static __device__ float get(const float *from)
+/* s(x) of gelu(x) = x·s(x): no more exact than the element can tell */
+template <typename Element> __device__ float gelu_share(float x)
 {
-    return *from;
-}
-
-static __device__ float get(const __nv_bfloat16 *from)
-{
-    return __bfloat162float(*from);
-}
-
-static __device__ void put(float value, float *to)
-{
-    *to = value;
-}
-
-static __device__ void put(float value, __nv_bfloat16 *to)
-{
-    *to = __float2bfloat16_rn(value);
+    if constexpr (sizeof(Element) == sizeof(float)) return sigmoid(gelu_argument(x));
+    return __fdividef(1.0f, 1.0f + __expf(-gelu_argument(x)));
 }
 
 void cuda_round_bf16(int64_t n, const float *x, void *factor)
 {
-    __nv_bfloat16 *y = (__nv_bfloat16 *)factor;
-    for_each("round", n, [=] __device__(int64_t i) { put(x[i], y + i); });
+    map(
+        "round", n, [] __device__(float v) { return element_of<bf16>(v); }, (bf16 *)factor, x);
 }
 
-template <typename Element> void gelu_to(int64_t n, const Element *x, Element *y)
-{
-    for_each("gelu", n, [=] __device__(int64_t i) { put(gelu(get(x + i)), y + i); });
-}
+/* ---- gelu ------------------------------------------------------------------------------------ */
+
+template <typename Element> struct gelu_of {
+    __device__ Element operator()(Element x) const
+    {
+        const float u = value_of(x);
+        return element_of<Element>(u * gelu_share<Element>(u));
+    }
+};
 
 void cuda_gelu_float32(int64_t n, const void *x, void *y)
 {
-    gelu_to(n, (const float *)x, (float *)y);
+    map("gelu", n, gelu_of<float>(), (float *)y, (const float *)x);
 }
 
 void cuda_gelu_bf16(int64_t n, const void *x, void *y)
 {
-    gelu_to(n, (const __nv_bfloat16 *)x, (__nv_bfloat16 *)y);
+    map("gelu", n, gelu_of<bf16>(), (bf16 *)y, (const bf16 *)x);
 }
 
-template <typename Element>
-int gelu_backward_to(int64_t rows, int64_t columns, const Element *x, const float *dy, Element *y,
-                     Element *dx, bool accumulate, float *sums)
+/* The terms of the bias' gradient are those of u's; both these and gelu(u) are written. */
+template <typename Element, typename Gradient> struct gelu_gradients {
+    const Element *x;
+    const Gradient *dy;
+    Element *y, *dx;
+
+    bool in_runs() const
+    {
+        return begins_a_run(x) && begins_a_run(dy) && begins_a_run(y) && begins_a_run(dx);
+    }
+
+    template <int N> __device__ void at(int64_t i, float values[N]) const
+    {
+        const auto in = few<N, Element>::load(x, i);
+        const auto slope = few<N, Gradient>::load(dy, i);
+        few<N, Element> out, gradient;
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            const float u = value_of(in.at[k]), s = gelu_share<Element>(u);
+            values[k] = value_of(slope.at[k]) * gelu_slope(u, s);
+            out.at[k] = element_of<Element>(u * s);
+            gradient.at[k] = element_of<Element>(values[k]);
+        }
+        out.store(y, i);
+        gradient.store(dx, i);
+    }
+};
+
+template <typename Element, typename Gradient>
+static int gelu_backward(int64_t rows, int64_t columns, const void *x, const Gradient *dy, void *y,
+                         void *dx, bool accumulate, float *sums)
 {
-    return column_sums("gelu", rows, columns, accumulate, sums,
-                       [=] __device__(int64_t row, int64_t column) {
-                           const int64_t i = row * columns + column;
-                           const float u = get(x + i), d = dy[i] * gelu_slope(u);
-                           put(gelu(u), y + i);
-                           put(d, dx + i);
-                           return d;
-                       });
+    const gelu_gradients<Element, Gradient> terms = {(const Element *)x, dy, (Element *)y,
+                                                     (Element *)dx};
+    return column_sums("gelu", rows, columns, terms, accumulate, sums);
 }
 
 int cuda_gelu_backward_float32(int64_t rows, int64_t columns, const void *x, const float *dy,
                                void *y, void *dx, bool accumulate, float *sums)
 {
-    return gelu_backward_to(rows, columns, (const float *)x, dy, (float *)y, (float *)dx,
-                            accumulate, sums);
+    return gelu_backward<float>(rows, columns, x, dy, y, dx, accumulate, sums);
 }
 
 int cuda_gelu_backward_bf16(int64_t rows, int64_t columns, const void *x, const float *dy, void *y,
                             void *dx, bool accumulate, float *sums)
 {
-    return gelu_backward_to(rows, columns, (const __nv_bfloat16 *)x, dy, (__nv_bfloat16 *)y,
-                            (__nv_bfloat16 *)dx, accumulate, sums);
+    return gelu_backward<bf16>(rows, columns, x, dy, y, dx, accumulate, sums);
+}
+
+int cuda_gelu_backward_of_factors(int64_t rows, int64_t columns, const void *x, const void *dy,
+                                  void *y, void *dx, bool accumulate, float *sums)
+{
+    return gelu_backward<bf16>(rows, columns, x, (const bf16 *)dy, y, dx, accumulate, sums);
 }

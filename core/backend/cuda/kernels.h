@@ -35,7 +35,7 @@ void cuda_power(int64_t n, double exponent, const float *x, float *y);
 void cuda_power_backward(int64_t n, double exponent, const float *x, const float *dy,
                          bool accumulate, float *dx);
 void cuda_dropout(int64_t n, double p, icot_random_key key, int64_t first, const float *x,
-                  bool accumulate, float *y);
+                  const float *onto, float *y);
 
 /* strided.cu */
 void cuda_binary(binary_kind kind, const strided_loop *loop, const float *a, const float *b,
@@ -76,16 +76,32 @@ int cuda_layer_norm_backward(int64_t rows, int64_t columns, const float *x, cons
                              const float *statistics, const float *dy, const bool accumulate[3],
                              float *dx, float *dweight, float *dbias);
 
-/* attention.cu, attention_backward.cu, attention_cached.cu */
+/* attention.cu, attention_backward.cu, attention_cached.cu; in bfloat16 attention_bf16… */
 int cuda_attention(const packed_shape *shape, const float *qkv, float *y, float *logsumexp);
 int cuda_attention_backward(const packed_shape *shape, const float *qkv, const float *y,
                             const float *logsumexp, const float *dy, bool accumulate, float *dqkv);
+int cuda_attention_bf16(const packed_shape *shape, const float *qkv, float *y, float *logsumexp);
+int cuda_attention_backward_bf16(const packed_shape *shape, const float *qkv, const float *y,
+                                 const float *logsumexp, const float *dy, bool accumulate,
+                                 float *dqkv);
 int cuda_attention_cached(const packed_shape *shape, const float *qkv, const kv_cache *cache,
                           float *y);
 
+/* The same of factors, for layers.cu */
+void cuda_layer_norm_to_bf16(int64_t rows, int64_t columns, double eps, const float *x,
+                             const float *weight, const float *bias, void *y, float *statistics);
+int cuda_attention_of_factors(const packed_shape *shape, const void *qkv, void *y,
+                              float *logsumexp);
+int cuda_attention_backward_of_factors(const packed_shape *shape, const void *qkv, const void *y,
+                                       const float *logsumexp, const void *dy, void *dqkv);
+int cuda_gelu_backward_of_factors(int64_t rows, int64_t columns, const void *x, const void *dy,
+                                  void *y, void *dx, bool accumulate, float *sums);
+
+/* layers.cu */
+extern const layer_kernels cuda_layers_float32, cuda_layers_bf16;
+
 /* optimizer.cu */
 int cuda_sum_of_squares(int64_t count, const number_array *arrays, double *sum);
-void cuda_adamw(int64_t n, const icot_adamw_options *options, const float *grad, float *parameter,
-                float *exp_avg, float *exp_avg_sq);
+int cuda_adamw(int64_t count, const adamw_arrays *arrays, const icot_adamw_options *options);
 
 #endif

@@ -47,12 +47,12 @@ void cuda_cross_entropy_backward(int64_t rows, int64_t vocabulary, const float *
                                  const int32_t *targets, const float *logsumexp, const float *dloss,
                                  bool accumulate, float *dlogits)
 {
-    for_each("cross_entropy", rows * vocabulary, [=] __device__(int64_t i) {
-        const int64_t row = i / vocabulary;
+    for_each_in_rows("cross_entropy", rows, vocabulary, [=] __device__(int64_t row, int64_t v) {
+        const int64_t i = row * vocabulary + v;
         const float scale = *dloss / (float)rows;
         const float share = expf(logits[i] - logsumexp[row]);
         const float before = accumulate ? dlogits[i] : 0.0f;
-        const float wanted = i % vocabulary == targets[row] ? scale : 0.0f;
+        const float wanted = v == targets[row] ? scale : 0.0f;
         dlogits[i] = before + scale * share - wanted;
     });
 }

@@ -33,10 +33,14 @@ int cuda_matmul_start(void)
 
 /* ---- Plans: how products of a shape are computed --------------------------------------------- */
 
+/* Of what the factors and the product consist. */
+enum product_form : int32_t { ALL_FLOAT32, BF16_TO_FLOAT32, ALL_BF16 };
+
 /* All that the choice of an algorithm hangs on. Compared byte by byte: no gaps between fields. */
 struct plan_key {
     int64_t m, n, k;
-    int32_t transpose_a, transpose_b, in_bf16, biased, accumulate;
+    product_form form;
+    int32_t transpose_a, transpose_b, biased, accumulate;
     uint32_t align_a, align_b, align_c; /* bytes, at most BEST_ALIGNMENT */
 
     bool operator==(const plan_key &other) const
@@ -57,8 +61,11 @@ struct hash_of_key { /* FNV-1a */
 
 struct product_plan {
     cublasLtMatmulDescOpaque_t product;
-    cublasLtMatrixLayoutOpaque_t a, b, c;
     cublasLtMatmulAlgo_t algorithm;
+};
+
+struct product_layouts {
+    cublasLtMatrixLayoutOpaque_t a, b, c;
 };
 
 static std::unordered_map<plan_key, product_plan, hash_of_key> plans;
@@ -84,20 +91,22 @@ static int describe_product(const plan_key &key, product_plan *p)
 }
 
 /* As they lie: a (m,k) or, to be transposed, (k,m); b (k,n) or (n,k); c (m,n). */
-static int describe_matrices(const plan_key &key, product_plan *p)
+static int describe_matrices(const plan_key &key, product_layouts *l)
 {
-    const cudaDataType type = key.in_bf16 ? CUDA_R_16BF : CUDA_R_32F;
+    const cudaDataType type = key.form == ALL_FLOAT32 ? CUDA_R_32F : CUDA_R_16BF;
+    const cudaDataType type_c = key.form == ALL_BF16 ? CUDA_R_16BF : CUDA_R_32F;
     const int64_t a_rows = key.transpose_a ? key.k : key.m, a_across = key.m + key.k - a_rows;
     const int64_t b_rows = key.transpose_b ? key.n : key.k, b_across = key.n + key.k - b_rows;
-    return check(cublasLtMatrixLayoutInit(&p->a, type, (uint64_t)a_across, (uint64_t)a_rows,
-                                          a_across),
-                 "matmul") ||
-           check(cublasLtMatrixLayoutInit(&p->b, type, (uint64_t)b_across, (uint64_t)b_rows,
-                                          b_across),
-                 "matmul") ||
-           check(
-               cublasLtMatrixLayoutInit(&p->c, CUDA_R_32F, (uint64_t)key.n, (uint64_t)key.m, key.n),
-               "matmul");
+    cublasStatus_t code =
+        cublasLtMatrixLayoutInit(&l->a, type, (uint64_t)a_across, (uint64_t)a_rows, a_across);
+    if (!code) {
+        code =
+            cublasLtMatrixLayoutInit(&l->b, type, (uint64_t)b_across, (uint64_t)b_rows, b_across);
+    }
+    if (!code) {
+        code = cublasLtMatrixLayoutInit(&l->c, type_c, (uint64_t)key.n, (uint64_t)key.m, key.n);
+    }
+    return check(code, "matmul");
 }
 
 static cublasStatus_t prefer(cublasLtMatmulPreferenceOpaque_t *wish,
@@ -109,6 +118,8 @@ static cublasStatus_t prefer(cublasLtMatmulPreferenceOpaque_t *wish,
 /* Partial sums never meet in c itself, where their order could differ from run to run. */
 static int choose_algorithm(const plan_key &key, product_plan *p)
 {
+    product_layouts l;
+    if (describe_matrices(key, &l)) return FAILED;
     const uint64_t most = WORKSPACE;
     const uint32_t schemes =
         CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
@@ -126,16 +137,36 @@ static int choose_algorithm(const plan_key &key, product_plan *p)
     if (!code) code = prefer(&wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key.align_c);
     if (!code) code = prefer(&wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key.align_c);
     if (!code) {
-        code = cublasLtMatmulAlgoGetHeuristic(library, &p->product, &p->b, &p->a, &p->c, &p->c,
-                                              &wish, 1, &found, &count);
+        code = cublasLtMatmulAlgoGetHeuristic(library, &p->product, &l.b, &l.a, &l.c, &l.c, &wish,
+                                              1, &found, &count);
     }
     if (code || count == 0) {
         return fail("cuda: matmul: cuBLASLt has no algorithm for (%lld,%lld) x (%lld,%lld) in %s",
                     (long long)key.m, (long long)key.k, (long long)key.k, (long long)key.n,
-                    key.in_bf16 ? "bf16" : "float32");
+                    key.form == ALL_FLOAT32 ? "float32" : "bf16");
     }
     p->algorithm = found.algo;
     return OK;
+}
+
+static int make_plan(const plan_key &key, product_plan *out)
+{
+    return describe_product(key, out) || choose_algorithm(key, out);
+}
+
+/*
+ * The number of rows that go together, tokens most often, is another at each step. An algorithm is
+ * chosen for a number a little larger, in steps of an eighth of the power of two below it: it does
+ * for all in between. Such a number is never the distance of rows in memory.
+ */
+static plan_key key_of_bucket(plan_key key)
+{
+    int64_t *rows = !key.transpose_a ? &key.m : !key.transpose_b ? &key.k : NULL;
+    int64_t step = 16;
+    if (!rows) return key;
+    while (step * 16 <= *rows) step *= 2;
+    *rows = parts_of(*rows, step) * step;
+    return key;
 }
 
 static int plan_for(const plan_key &key, product_plan **out)
@@ -143,9 +174,8 @@ static int plan_for(const plan_key &key, product_plan **out)
     auto found = plans.find(key);
     if (found == plans.end()) {
         product_plan made;
-        if (describe_product(key, &made) || describe_matrices(key, &made)) return FAILED;
-        if (choose_algorithm(key, &made)) return FAILED;
-        if (plans.size() >= MOST_PLANS) plans.clear(); /* token counts go on changing */
+        if (make_plan(key, &made)) return FAILED;
+        if (plans.size() >= MOST_PLANS) plans.clear();
         found = plans.emplace(key, made).first;
     }
     *out = &found->second;
@@ -163,62 +193,78 @@ static uint32_t alignment_of(const void *pointer)
 /* c = bias in every row, or 0 */
 static int fill(int64_t m, int64_t n, const float *bias, float *c)
 {
-    return for_each("matmul", m * n,
-                    [=] __device__(int64_t i) { c[i] = bias ? bias[i % n] : 0.0f; });
+    return for_each_in_rows("matmul", m, n, [=] __device__(int64_t row, int64_t column) {
+        c[row * n + column] = bias ? bias[column] : 0.0f;
+    });
 }
 
-static int multiply(product_plan *p, const void *a, const void *b, const float *bias,
-                    bool accumulate, float *c)
+static cublasStatus_t multiply(product_plan *p, product_layouts *l, const void *a, const void *b,
+                               const void *bias, bool accumulate, void *c)
 {
     const float one = 1.0f, onto = accumulate ? 1.0f : 0.0f;
-    if (bias && check(cublasLtMatmulDescSetAttribute(&p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                                                     &bias, sizeof bias),
-                      "matmul")) {
-        return FAILED;
+    cublasStatus_t code = CUBLAS_STATUS_SUCCESS;
+    if (bias) {
+        code = cublasLtMatmulDescSetAttribute(&p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
+                                              sizeof bias);
     }
-    return check(cublasLtMatmul(library, &p->product, &one, b, &p->b, a, &p->a, &onto, c, &p->c, c,
-                                &p->c, &p->algorithm, workspace, WORKSPACE, cuda_stream),
-                 "matmul");
+    if (code) return code;
+    return cublasLtMatmul(library, &p->product, &one, b, &l->b, a, &l->a, &onto, c, &l->c, c, &l->c,
+                          &p->algorithm, workspace, WORKSPACE, cuda_stream);
 }
 
-static int product_of(bool in_bf16, bool transpose_a, int64_t m, const void *a,
-                      const right_factor *b, const float *bias, bool accumulate, float *c)
+/* bias: of the product's own elements */
+static int product_of(product_form form, bool transpose_a, int64_t m, const void *a,
+                      const right_factor *b, const void *bias, bool accumulate, void *c)
 {
     const int64_t n = b->transpose ? b->rows : b->columns;
     const int64_t k = b->transpose ? b->columns : b->rows;
     const void *right = b->packed ? b->packed : b->data;
+    const plan_key key = {m,
+                          n,
+                          k,
+                          form,
+                          transpose_a,
+                          b->transpose,
+                          bias != NULL,
+                          accumulate,
+                          alignment_of(a),
+                          alignment_of(right),
+                          alignment_of(c)};
+    product_plan *p, exact;
+    product_layouts layouts;
     if (m == 0 || n == 0) return OK;
+    if (plan_for(key_of_bucket(key), &p) || describe_matrices(key, &layouts)) return FAILED;
+    cublasStatus_t code = multiply(p, &layouts, a, right, bias, accumulate, c);
+    if (code == CUBLAS_STATUS_NOT_SUPPORTED || code == CUBLAS_STATUS_INVALID_VALUE) {
+        if (make_plan(key, &exact)) return FAILED; /* the bucket's does not do after all */
+        code = multiply(&exact, &layouts, a, right, bias, accumulate, c);
+    }
+    return check(code, "matmul");
+}
+
+static int into_float32(product_form form, bool transpose_a, int64_t m, const void *a,
+                        const right_factor *b, const float *bias, bool accumulate, float *c)
+{
+    const int64_t n = b->transpose ? b->rows : b->columns;
+    const int64_t k = b->transpose ? b->columns : b->rows;
     if (k == 0) return bias || !accumulate ? fill(m, n, bias, c) : OK;
     if (bias && alignment_of(bias) < BIAS_ALIGNMENT) {
         if (fill(m, n, bias, c)) return FAILED;
         bias = NULL, accumulate = true;
     }
-    const plan_key key = {m,
-                          n,
-                          k,
-                          transpose_a,
-                          b->transpose,
-                          in_bf16,
-                          bias != NULL,
-                          accumulate && !bias,
-                          alignment_of(a),
-                          alignment_of(right),
-                          alignment_of(c)};
-    product_plan *p;
-    if (plan_for(key, &p)) return FAILED;
-    return multiply(p, a, right, bias, accumulate && !bias, c);
+    return product_of(form, transpose_a, m, a, b, bias, accumulate && !bias, c);
 }
 
 int cuda_matmul_float32(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                         const float *bias, bool accumulate, float *c)
 {
-    return product_of(false, transpose_a, m, a, b, bias, accumulate, c);
+    return into_float32(ALL_FLOAT32, transpose_a, m, a, b, bias, accumulate, c);
 }
 
 int cuda_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                      const float *bias, bool accumulate, float *c)
 {
-    return product_of(true, transpose_a, m, a, b, bias, accumulate, c);
+    return into_float32(BF16_TO_FLOAT32, transpose_a, m, a, b, bias, accumulate, c);
 }
 
 int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, const float *bias,
@@ -227,16 +273,19 @@ int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, 
     return cuda_matmul_float32(false, m, a, b, bias, false, (float *)c);
 }
 
-/* cuBLASLt would want a bias of the result's own type, so it is rounded afterwards. */
+/* cuBLASLt adds a bias of the product's own elements, before it rounds the sum. */
 int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const float *bias,
                             void *c)
 {
-    const int64_t numel = m * (b->transpose ? b->rows : b->columns);
-    float *exact = (float *)cuda_scratch((size_t)numel * sizeof *exact);
-    if (!exact) return FAILED;
-    const int status = cuda_matmul_bf16(false, m, a, b, bias, false, exact);
-    if (!status) cuda_round_bf16(numel, exact, c);
-    cuda_memory.release(exact);
+    const int64_t n = b->transpose ? b->rows : b->columns;
+    void *rounded = NULL;
+    if (bias) {
+        rounded = cuda_scratch((size_t)n * sizeof(__nv_bfloat16));
+        if (!rounded) return FAILED;
+        cuda_round_bf16(n, bias, rounded);
+    }
+    const int status = product_of(ALL_BF16, false, m, a, b, rounded, false, c);
+    cuda_memory.release(rounded);
     return status;
 }
 

@@ -1,22 +1,37 @@
-/* AdamW, and the sum of squares that gradient clipping needs. */
+/* AdamW, and the sum of squares that gradient clipping needs. Each is a launch for all arrays: a
+ * row of PARTS blocks shares one of them. */
+#include "backend/adamw.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/reduce.h"
 
-#include <cmath>
+constexpr int PARTS = 64, THREADS = 256;
+
+/* body(i) for the parts of an array of n that are this block's: i counts runs if they can be read
+ * as such, else elements. */
+template <typename Body> static __device__ void walk_part(int64_t n, Body body)
+{
+    for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < n;
+         i += (int64_t)PARTS * THREADS) {
+        body(i);
+    }
+}
 
 /* ---- Sum of squares, in float64 -------------------------------------------------------------- */
-
-constexpr int PARTS = 64, THREADS = 256; /* blocks that share an array */
 
 /* partial (arrays, PARTS) */
 static __global__ void squares_of_parts(const number_array *arrays, double *partial)
 {
     const number_array mine = arrays[blockIdx.y];
+    const int64_t runs = begins_a_run(mine.data) ? mine.n / RUN : 0;
     double sum = 0.0;
-    for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < mine.n;
-         i += PARTS * THREADS) {
-        sum += (double)mine.data[i] * (double)mine.data[i];
-    }
+    walk_part(runs, [&](int64_t i) {
+        const run_of<float> x = load_run(mine.data, i);
+        for (int k = 0; k < RUN; k++) sum += (double)x.at[k] * (double)x.at[k];
+    });
+    walk_part(mine.n - runs * RUN, [&](int64_t i) {
+        const double x = (double)mine.data[runs * RUN + i];
+        sum += x * x;
+    });
     sum = block_sum(sum);
     if (threadIdx.x == 0) partial[blockIdx.y * PARTS + blockIdx.x] = sum;
 }
@@ -41,43 +56,55 @@ static int add_squares(int64_t count, const number_array *arrays, double *partia
 
 int cuda_sum_of_squares(int64_t count, const number_array *arrays, double *sum)
 {
-    const size_t bytes = (size_t)count * sizeof *arrays;
-    if (count == 0) {
-        *sum = 0.0;
-        return OK;
-    }
-    number_array *list = (number_array *)cuda_scratch(bytes);
+    *sum = 0.0;
+    if (count == 0) return OK;
+    const number_array *list = on_card(count, arrays);
     double *partial = (double *)cuda_scratch((size_t)(count * PARTS + 1) * sizeof *partial);
-    int status = FAILED;
-    if (list && partial && !cuda_memory.copy_in(list, arrays, bytes)) {
-        status = add_squares(count, list, partial, sum);
-    }
+    const int status = list && partial ? add_squares(count, list, partial, sum) : FAILED;
     cuda_memory.release(partial);
-    cuda_memory.release(list);
+    cuda_memory.release((void *)list);
     return status;
 }
 
 /* ---- AdamW ----------------------------------------------------------------------------------- */
 
-/* See the CPU's adamw for the formula. */
-void cuda_adamw(int64_t n, const icot_adamw_options *options, const float *grad, float *parameter,
-                float *exp_avg, float *exp_avg_sq)
+static __device__ bool are_runs(const adamw_arrays &arrays)
 {
-    const double correction1 = 1.0 - pow(options->beta1, (double)options->step);
-    const double correction2 = 1.0 - pow(options->beta2, (double)options->step_sq);
-    const float beta1 = (float)options->beta1, beta2 = (float)options->beta2;
-    const float one_minus_beta1 = (float)(1.0 - options->beta1);
-    const float one_minus_beta2 = (float)(1.0 - options->beta2);
-    const float step_size = (float)(options->lr / correction1);
-    const float inverse_root = (float)(1.0 / sqrt(correction2));
-    const float keep = (float)(1.0 - options->lr * options->weight_decay);
-    const float eps = (float)options->eps, grad_scale = (float)options->grad_scale;
-    for_each("adamw", n, [=] __device__(int64_t i) {
-        const float g = grad_scale * grad[i];
-        const float m = beta1 * exp_avg[i] + one_minus_beta1 * g;
-        const float v = beta2 * exp_avg_sq[i] + one_minus_beta2 * g * g;
-        exp_avg[i] = m;
-        exp_avg_sq[i] = v;
-        parameter[i] = keep * parameter[i] - step_size * m / (sqrtf(v) * inverse_root + eps);
-    });
+    return begins_a_run(arrays.grad) && begins_a_run(arrays.parameter) &&
+           begins_a_run(arrays.exp_avg) && begins_a_run(arrays.exp_avg_sq);
+}
+
+template <int N>
+static __device__ void update(const adamw_arrays &arrays, const adamw_factors &factors, int64_t i)
+{
+    const auto grad = few<N, float>::load(arrays.grad, i);
+    auto parameter = few<N, float>::load(arrays.parameter, i);
+    auto exp_avg = few<N, float>::load(arrays.exp_avg, i);
+    auto exp_avg_sq = few<N, float>::load(arrays.exp_avg_sq, i);
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        adamw_update(factors, grad.at[k], &parameter.at[k], &exp_avg.at[k], &exp_avg_sq.at[k]);
+    }
+    parameter.store(arrays.parameter, i);
+    exp_avg.store(arrays.exp_avg, i);
+    exp_avg_sq.store(arrays.exp_avg_sq, i);
+}
+
+static __global__ void update_parts(const adamw_arrays *arrays, adamw_factors factors)
+{
+    const adamw_arrays mine = arrays[blockIdx.y];
+    const int64_t runs = are_runs(mine) ? mine.n / RUN : 0;
+    walk_part(runs, [&](int64_t i) { update<RUN>(mine, factors, i * RUN); });
+    walk_part(mine.n - runs * RUN, [&](int64_t i) { update<1>(mine, factors, runs * RUN + i); });
+}
+
+int cuda_adamw(int64_t count, const adamw_arrays *arrays, const icot_adamw_options *options)
+{
+    if (count == 0) return OK;
+    adamw_arrays *list = on_card(count, arrays);
+    if (!list) return FAILED;
+    update_parts<<<dim3(PARTS, (unsigned)count), THREADS, 0, cuda_stream>>>(
+        list, adamw_factors_of(options));
+    cuda_memory.release(list);
+    return cuda_launched("adamw");
 }

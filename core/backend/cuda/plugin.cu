@@ -107,6 +107,7 @@ static void fill_common(backend *table)
     table->description = description;
     table->rows_at_a_time = INT32_MAX; /* the larger a product, the better */
     table->factor_rows = 1;
+    table->fuses_layers = true;
     table->unary = cuda_unary;
     table->unary_backward = cuda_unary_backward;
     table->affine = cuda_affine;
@@ -140,6 +141,7 @@ static void fill_tables(void)
 {
     fill_common(&float32_table);
     float32_table.factor_bytes = sizeof(float);
+    float32_table.layers = &cuda_layers_float32;
     float32_table.pack = cuda_pack_float32;
     float32_table.matmul = cuda_matmul_float32;
     float32_table.matmul_factor = cuda_matmul_factor_float32;
@@ -149,7 +151,11 @@ static void fill_tables(void)
     fill_common(&bf16_table);
     bf16_table.factor_bytes = sizeof(uint16_t);
     bf16_table.round = cuda_round_bf16;
+    bf16_table.layers = &cuda_layers_bf16;
+    bf16_table.attention = cuda_attention_bf16;
+    bf16_table.attention_backward = cuda_attention_backward_bf16;
     bf16_table.pack = cuda_pack_bf16;
+    bf16_table.packs_alike = true; /* rounded, in the same order */
     bf16_table.matmul = cuda_matmul_bf16;
     bf16_table.matmul_factor = cuda_matmul_factor_bf16;
     bf16_table.gelu_factor = cuda_gelu_bf16;

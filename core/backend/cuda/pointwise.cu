@@ -2,6 +2,16 @@
 #include "backend/cuda/elementary.h"
 #include "backend/cuda/kernels.h"
 
+/* What body gives, on top of what was there before. */
+template <typename Body> struct onto_before {
+    Body body;
+
+    template <typename... In> __device__ float operator()(float before, In... x) const
+    {
+        return before + body(x...);
+    }
+};
+
 /* ---- One array ------------------------------------------------------------------------------- */
 
 static __device__ float value_of(unary_kind kind, float x)
@@ -45,67 +55,101 @@ static __device__ float slope_of(unary_kind kind, float x, float y)
     case UNARY_RELU:
         return x > 0.0f ? 1.0f : 0.0f;
     default:
-        return gelu_slope(x);
+        return gelu_slope(x, sigmoid(gelu_argument(x)));
     }
 }
 
 void cuda_unary(unary_kind kind, int64_t n, const float *x, float *y)
 {
-    for_each("unary", n, [=] __device__(int64_t i) { y[i] = value_of(kind, x[i]); });
+    map(
+        "unary", n, [=] __device__(float v) { return value_of(kind, v); }, y, x);
+}
+
+/* dx = body(x …), on top of what is there if accumulate is set */
+template <typename Body, typename... In>
+static void map_gradient(const char *what, int64_t n, bool accumulate, Body body, float *dx,
+                         const In *...x)
+{
+    if (accumulate) {
+        map(what, n, onto_before<Body>{body}, dx, dx, x...);
+    } else {
+        map(what, n, body, dx, x...);
+    }
 }
 
 void cuda_unary_backward(unary_kind kind, int64_t n, const float *x, const float *y,
                          const float *dy, bool accumulate, float *dx)
 {
-    for_each("unary", n, [=] __device__(int64_t i) {
-        const float d = dy[i] * slope_of(kind, x[i], y[i]);
-        dx[i] = accumulate ? dx[i] + d : d;
-    });
+    map_gradient(
+        "unary", n, accumulate,
+        [=] __device__(float in, float out, float d) { return d * slope_of(kind, in, out); }, dx, x,
+        y, dy);
 }
 
 void cuda_affine(int64_t n, double scale, double shift, const float *x, bool accumulate, float *y)
 {
     const float a = (float)scale, b = (float)shift;
-    for_each("affine", n, [=] __device__(int64_t i) {
-        const float value = a * x[i] + b;
-        y[i] = accumulate ? y[i] + value : value;
-    });
+    map_gradient(
+        "affine", n, accumulate, [=] __device__(float v) { return a * v + b; }, y, x);
 }
 
 void cuda_power(int64_t n, double exponent, const float *x, float *y)
 {
     const float e = (float)exponent;
-    for_each("power", n, [=] __device__(int64_t i) { y[i] = powf(x[i], e); });
+    map(
+        "power", n, [=] __device__(float v) { return powf(v, e); }, y, x);
 }
 
 void cuda_power_backward(int64_t n, double exponent, const float *x, const float *dy,
                          bool accumulate, float *dx)
 {
     const float e = (float)exponent;
-    for_each("power", n, [=] __device__(int64_t i) {
-        const float d = dy[i] * (e == 0.0f ? 0.0f : e * powf(x[i], e - 1.0f));
-        dx[i] = accumulate ? dx[i] + d : d;
-    });
+    map_gradient(
+        "power", n, accumulate,
+        [=] __device__(float v, float d) { return d * (e == 0.0f ? 0.0f : e * powf(v, e - 1.0f)); },
+        dx, x, dy);
 }
 
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
+/* One block of words decides about so many elements; the first may begin and the last end halfway.
+ */
+static __global__ void drop_blocks(int64_t blocks, int64_t n, dropout_rule rule,
+                                   icot_random_key key, int64_t first, bool whole, const float *x,
+                                   const float *onto, float *y)
+{
+    const int64_t b = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t begin = (first / PHILOX_WORDS + b) * PHILOX_WORDS - first;
+    uint32_t words[PHILOX_WORDS];
+    if (b >= blocks) return;
+    philox_words(key, (uint32_t)(first / PHILOX_WORDS + b), words);
+    if (whole && begin + PHILOX_WORDS <= n) {
+        const run_of<float> in = load_run(x, begin / RUN);
+        run_of<float> out = {};
+        if (onto) out = load_run(onto, begin / RUN);
+#pragma unroll
+        for (int k = 0; k < RUN; k++) out.at[k] += what_is_kept(rule, words[k], in.at[k]);
+        ((run_of<float> *)y)[begin / RUN] = out;
+        return;
+    }
+    for (int k = 0; k < PHILOX_WORDS; k++) {
+        const int64_t i = begin + k;
+        if (i < 0 || i >= n) continue;
+        y[i] = (onto ? onto[i] : 0.0f) + what_is_kept(rule, words[k], x[i]);
+    }
+}
+
 /* The very numbers of the CPU: element i hangs on word first + i of the key's sequence. */
 void cuda_dropout(int64_t n, double p, icot_random_key key, int64_t first, const float *x,
-                  bool accumulate, float *y)
+                  const float *onto, float *y)
 {
-    const dropout_rule rule = dropout_rule_of(p);
-    const int64_t end = first + n, first_block = first / PHILOX_WORDS;
-    const int64_t blocks = n ? parts_of(end, PHILOX_WORDS) - first_block : 0;
-    for_each("dropout", blocks, [=] __device__(int64_t b) {
-        uint32_t words[PHILOX_WORDS];
-        philox_words(key, (uint32_t)(first_block + b), words);
-        for (int k = 0; k < PHILOX_WORDS; k++) {
-            const int64_t i = (first_block + b) * PHILOX_WORDS + k - first;
-            if (i < 0 || i >= n) continue;
-            const float kept = kept_share(rule, words[k]);
-            const float value = kept == 0.0f ? 0.0f : kept * x[i]; /* NaN is dropped, too */
-            y[i] = accumulate ? y[i] + value : value;
-        }
-    });
+    static_assert(RUN == PHILOX_WORDS, "a block of words decides about a run");
+    constexpr int THREADS = 256;
+    const int64_t blocks = parts_of(first + n, PHILOX_WORDS) - first / PHILOX_WORDS;
+    const bool whole =
+        first % PHILOX_WORDS == 0 && begins_a_run(x) && begins_a_run(y) && begins_a_run(onto);
+    if (n == 0) return;
+    drop_blocks<<<(unsigned)parts_of(blocks, THREADS), THREADS, 0, cuda_stream>>>(
+        blocks, n, dropout_rule_of(p), key, first, whole, x, onto, y);
+    cuda_launched("dropout");
 }

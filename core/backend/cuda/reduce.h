@@ -3,6 +3,7 @@
 #define ICOT_BACKEND_CUDA_REDUCE_H
 
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/elements.h"
 
 struct add_up {
     template <typename T> __device__ T operator()(T a, T b) const
@@ -58,48 +59,106 @@ template <typename T> __device__ T block_max(T value)
 
 /* ---- Sums over the rows of a matrix, column by column ---------------------------------------- */
 
-constexpr int COLUMN_LANES = 8, COLUMN_CHUNK = 256; /* rows added side by side; rows of a block */
+constexpr int COLUMN_LANES = 8, COLUMN_CHUNK = 128; /* rows added side by side; rows of a block */
 
-/* partial (chunks, columns) = sums of body(row, column) over COLUMN_CHUNK rows each */
-template <typename Body>
-__global__ void sum_column_chunks(int64_t rows, int64_t columns, Body body, float *partial)
+/* out (columns) = sums over the parts, (parts, stride), on top of what is there if accumulate is
+ * set. A block has a warp's worth of columns. */
+static __global__ void add_column_parts(int64_t parts, int64_t columns, int64_t stride,
+                                        const float *partial, bool accumulate, float *out)
 {
-    __shared__ float sums[COLUMN_LANES][WARP];
+    __shared__ double sums[COLUMN_LANES][WARP];
     const int64_t column = (int64_t)blockIdx.x * WARP + threadIdx.x;
-    const int64_t first = (int64_t)blockIdx.y * COLUMN_CHUNK, end = first + COLUMN_CHUNK;
-    float sum = 0.0f;
-    for (int64_t r = first + threadIdx.y; r < end && r < rows && column < columns;
-         r += COLUMN_LANES) {
-        sum += body(r, column);
+    double sum = 0.0;
+#pragma unroll 8
+    for (int64_t p = threadIdx.y; p < parts && column < columns; p += COLUMN_LANES) {
+        sum += (double)partial[p * stride + column];
     }
     sums[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y > 0 || column >= columns) return;
     for (int lane = 1; lane < COLUMN_LANES; lane++) sum += sums[lane][threadIdx.x];
-    partial[blockIdx.y * columns + column] = sum;
+    out[column] = (accumulate ? out[column] : 0.0f) + (float)sum;
 }
 
-/* out (columns) = Σ_rows body(row, column), on top of what is there if accumulate is set */
-template <typename Body>
-int column_sums(const char *what, int64_t rows, int64_t columns, bool accumulate, float *out,
-                Body body)
+static inline int finish_columns(const char *what, int64_t parts, int64_t columns, int64_t stride,
+                                 const float *partial, bool accumulate, float *out)
+{
+    if (columns == 0 || !out) return OK;
+    add_column_parts<<<(unsigned)parts_of(columns, WARP), dim3(WARP, COLUMN_LANES), 0,
+                       cuda_stream>>>(parts, columns, stride, partial, accumulate, out);
+    return cuda_launched(what);
+}
+
+/* partial (chunks, columns) = sums over COLUMN_CHUNK rows each; a thread has N columns */
+template <int N, typename Terms>
+__global__ void sum_column_chunks(int64_t rows, int64_t columns, Terms terms, float *partial)
+{
+    __shared__ float sums[COLUMN_LANES][WARP][N];
+    const int64_t column = ((int64_t)blockIdx.x * WARP + threadIdx.x) * N;
+    const int64_t first = (int64_t)blockIdx.y * COLUMN_CHUNK, end = first + COLUMN_CHUNK;
+    float sum[N] = {};
+#pragma unroll 4
+    for (int64_t r = first + threadIdx.y; r < end && r < rows && column < columns;
+         r += COLUMN_LANES) {
+        float values[N];
+        terms.template at<N>(r * columns + column, values);
+#pragma unroll
+        for (int k = 0; k < N; k++) sum[k] += values[k];
+    }
+    for (int k = 0; k < N; k++) sums[threadIdx.y][threadIdx.x][k] = sum[k];
+    __syncthreads();
+    if (threadIdx.y > 0 || column >= columns) return;
+    for (int k = 0; k < N; k++) {
+        for (int lane = 1; lane < COLUMN_LANES; lane++) sum[k] += sums[lane][threadIdx.x][k];
+        partial[blockIdx.y * columns + column + k] = sum[k];
+    }
+}
+
+/*
+ * out (columns), if it is not NULL, = Σ_rows terms, on top of what is there if accumulate is set.
+ * Terms are a struct:
+ * at<N>(i, values) gives those of the elements i to i + N-1 of the matrix, and may write elsewhere
+ * what it finds on the way; in_runs says whether N may be RUN.
+ */
+template <typename Terms>
+int column_sums(const char *what, int64_t rows, int64_t columns, Terms terms, bool accumulate,
+                float *out)
 {
     const int64_t chunks = parts_of(rows, COLUMN_CHUNK);
+    const bool in_runs = columns % RUN == 0 && terms.in_runs();
     if (columns == 0) return OK;
     float *partial = (float *)cuda_scratch((size_t)(chunks * columns) * sizeof(float));
     if (!partial) return FAILED;
     if (chunks > 0) {
-        const dim3 grid((unsigned)parts_of(columns, WARP), (unsigned)chunks);
-        sum_column_chunks<<<grid, dim3(WARP, COLUMN_LANES), 0, cuda_stream>>>(rows, columns, body,
-                                                                              partial);
+        const dim3 grid((unsigned)parts_of(columns, in_runs ? WARP * RUN : WARP), (unsigned)chunks);
+        const dim3 block(WARP, COLUMN_LANES);
+        if (in_runs) {
+            sum_column_chunks<RUN><<<grid, block, 0, cuda_stream>>>(rows, columns, terms, partial);
+        } else {
+            sum_column_chunks<1><<<grid, block, 0, cuda_stream>>>(rows, columns, terms, partial);
+        }
     }
-    int status = cuda_launched(what) || for_each(what, columns, [=] __device__(int64_t c) {
-                     double total = 0.0;
-                     for (int64_t i = 0; i < chunks; i++) total += (double)partial[i * columns + c];
-                     out[c] = (accumulate ? out[c] : 0.0f) + (float)total;
-                 });
+    const int status = cuda_launched(what) ||
+                       finish_columns(what, chunks, columns, columns, partial, accumulate, out);
     cuda_memory.release(partial);
     return status;
 }
+
+/* Terms that are the elements of a matrix. */
+template <typename Element> struct elements {
+    const Element *x;
+
+    bool in_runs() const
+    {
+        return begins_a_run(x);
+    }
+
+    template <int N> __device__ void at(int64_t i, float values[N]) const
+    {
+        const auto in = few<N, Element>::load(x, i);
+#pragma unroll
+        for (int k = 0; k < N; k++) values[k] = value_of(in.at[k]);
+    }
+};
 
 #endif

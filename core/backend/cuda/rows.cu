@@ -4,15 +4,15 @@
 
 void cuda_add_bias(int64_t rows, int64_t columns, const float *x, const float *bias, float *y)
 {
-    for_each("add_bias", rows * columns,
-             [=] __device__(int64_t i) { y[i] = x[i] + bias[i % columns]; });
+    for_each_in_rows("add_bias", rows, columns, [=] __device__(int64_t row, int64_t column) {
+        const int64_t i = row * columns + column;
+        y[i] = x[i] + bias[column];
+    });
 }
 
 int cuda_sum_rows(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y)
 {
-    return column_sums(
-        "sum_rows", rows, columns, accumulate, y,
-        [=] __device__(int64_t row, int64_t column) { return x[row * columns + column]; });
+    return column_sums("sum_rows", rows, columns, elements<float>{x}, accumulate, y);
 }
 
 /* ---- Sums ------------------------------------------------------------------------------------ */

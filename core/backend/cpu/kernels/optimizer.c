@@ -1,8 +1,7 @@
 /* AdamW (Loshchilov, Hutter 2019) and the sum of squares that gradient clipping needs. */
+#include "backend/adamw.h"
 #include "backend/cpu/kernels.h"
 #include "base/error.h"
-
-#include <math.h>
 
 /* A fixed number of parts, added in order: the same bits for any number of threads. */
 static double squares_of(int64_t n, const float *x)
@@ -31,32 +30,22 @@ int KERNEL(sum_of_squares)(int64_t count, const number_array *arrays, double *su
     return ICOT_OK;
 }
 
-/*
- * m = β₁m + (1-β₁)g,  v = β₂v + (1-β₂)g²,
- * θ = θ·(1 - lr·decay) - lr · (m / (1-β₁ᵗ)) / (√(v / (1-β₂ᵘ)) + ε), as in PyTorch's AdamW, where t
- * = u; here one moment may have been zero later than the other, and then needs the larger
- * correction.
- */
-void KERNEL(adamw)(int64_t n, const icot_adamw_options *options, const float *grad,
-                   float *parameter, float *exp_avg, float *exp_avg_sq)
-{
-    double correction1 = 1.0 - pow(options->beta1, (double)options->step);
-    double correction2 = 1.0 - pow(options->beta2, (double)options->step_sq);
-    float beta1 = (float)options->beta1, beta2 = (float)options->beta2;
-    float one_minus_beta1 = (float)(1.0 - options->beta1);
-    float one_minus_beta2 = (float)(1.0 - options->beta2);
-    float step_size = (float)(options->lr / correction1);
-    float inverse_root = (float)(1.0 / sqrt(correction2));
-    float keep = (float)(1.0 - options->lr * options->weight_decay);
-    float eps = (float)options->eps, grad_scale = (float)options->grad_scale;
+/* ---- AdamW ----------------------------------------------------------------------------------- */
 
-#pragma omp parallel for simd schedule(static) if (n > PARALLEL_ELEMENTS)
-    for (int64_t i = 0; i < n; i++) {
-        float g = grad_scale * grad[i];
-        float m = beta1 * exp_avg[i] + one_minus_beta1 * g;
-        float v = beta2 * exp_avg_sq[i] + one_minus_beta2 * g * g;
-        exp_avg[i] = m;
-        exp_avg_sq[i] = v;
-        parameter[i] = keep * parameter[i] - step_size * m / (sqrtf(v) * inverse_root + eps);
+static void update(const adamw_arrays *arrays, adamw_factors factors)
+{
+    const float *grad = arrays->grad;
+    float *parameter = arrays->parameter, *exp_avg = arrays->exp_avg;
+    float *exp_avg_sq = arrays->exp_avg_sq;
+#pragma omp parallel for simd schedule(static) if (arrays->n > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < arrays->n; i++) {
+        adamw_update(factors, grad[i], &parameter[i], &exp_avg[i], &exp_avg_sq[i]);
     }
+}
+
+int KERNEL(adamw)(int64_t count, const adamw_arrays *arrays, const icot_adamw_options *options)
+{
+    const adamw_factors factors = adamw_factors_of(options);
+    for (int64_t i = 0; i < count; i++) update(&arrays[i], factors);
+    return ICOT_OK;
 }

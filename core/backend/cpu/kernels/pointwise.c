@@ -220,7 +220,7 @@ void KERNEL(strided_copy)(const strided_loop *loop, const float *source, bool ac
  * p; what stays is scaled by 1/(1-p). The backward pass is the same function of the gradient.
  */
 void KERNEL(dropout)(int64_t n, double p, icot_random_key key, int64_t first, const float *x,
-                     bool accumulate, float *y)
+                     const float *onto, float *y)
 {
     uint64_t threshold = (uint64_t)(p * 0x1p32);
     float scale = p < 1.0 ? (float)(1.0 / (1.0 - p)) : 0.0f;
@@ -234,7 +234,7 @@ void KERNEL(dropout)(int64_t n, double p, icot_random_key key, int64_t first, co
         for (int64_t k = word < first ? first - word : 0; k < RANDOM_LANES && word + k < end; k++) {
             int64_t i = word + k - first;
             float kept = words[k] < threshold ? 0.0f : scale * x[i];
-            y[i] = (accumulate ? y[i] : 0.0f) + kept;
+            y[i] = (onto ? onto[i] : 0.0f) + kept;
         }
     }
 }

@@ -30,6 +30,7 @@ void KERNEL(cpu_table)(backend *table)
     table->attention_cached = KERNEL(attention_cached);
     table->cross_entropy = KERNEL(cross_entropy);
     table->cross_entropy_backward = KERNEL(cross_entropy_backward);
+    table->layers = &KERNEL(layers);
     table->sum_of_squares = KERNEL(sum_of_squares);
     table->adamw = KERNEL(adamw);
 }

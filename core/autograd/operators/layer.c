@@ -1,0 +1,194 @@
+#include "autograd/operators/layer.h"
+
+#include "base/error.h"
+
+layer_shape layer_shape_of(const node *n)
+{
+    const tensor *first = n->inputs[FIRST_WEIGHT], *second = n->inputs[SECOND_WEIGHT];
+    return (layer_shape){.rows = n->inputs[LAYER_X]->shape[0],
+                         .width = first->shape[1],
+                         .first = first->shape[0],
+                         .inner = second->shape[1]};
+}
+
+/* ---- Before ---------------------------------------------------------------------------------- */
+
+static bool has_shape(const tensor *t, int ndim, int64_t first, int64_t second)
+{
+    return t->ndim == ndim && t->shape[0] == first && (ndim == 1 || t->shape[1] == second);
+}
+
+static int check_shapes(const node *n)
+{
+    tensor *const *in = n->inputs;
+    const tensor *x = in[LAYER_X], *first = in[FIRST_WEIGHT], *second = in[SECOND_WEIGHT];
+    const bool matrices = x->ndim == 2 && first->ndim == 2 && second->ndim == 2;
+    const int64_t width = matrices ? x->shape[1] : 0;
+    if (matrices && width > 0 && has_shape(in[NORM_WEIGHT], 1, width, 0) &&
+        has_shape(in[NORM_BIAS], 1, width, 0) && has_shape(first, 2, first->shape[0], width) &&
+        has_shape(in[FIRST_BIAS], 1, first->shape[0], 0) &&
+        has_shape(second, 2, width, second->shape[1]) && has_shape(in[SECOND_BIAS], 1, width, 0)) {
+        return ICOT_OK;
+    }
+    return fail("%s: got input %s and weights %s and %s, expected (R, C), (F, C) and (C, I) with "
+                "biases (F) and (C) and a norm of (C)",
+                n->op->name, tensor_shape_text(x), tensor_shape_text(first),
+                tensor_shape_text(second));
+}
+
+static int check_parameters(const node *n)
+{
+    const double eps = n->params.number[LAYER_EPS], p = n->params.number[LAYER_DROPOUT];
+    if (!(eps > 0.0)) return fail("%s: got eps = %g, expected more than 0", n->op->name, eps);
+    if (!(p >= 0.0 && p < 1.0)) {
+        return fail("%s: got dropout %g, expected 0 <= p < 1", n->op->name, p);
+    }
+    if (n->params.index[LAYER_FIRST_ROW] < 0) {
+        return fail("%s: got %lld as the first row, expected 0 or more", n->op->name,
+                    (long long)n->params.index[LAYER_FIRST_ROW]);
+    }
+    return ICOT_OK;
+}
+
+int layer_save(node *n, int which, int64_t rows, int64_t columns)
+{
+    const int64_t bytes = rows * columns * (int64_t)kernels(n)->factor_bytes;
+    const shape room = {.ndim = 1, .size = {(bytes + 3) / 4}};
+    return tensor_new(n->engine, ICOT_FLOAT32, &room, &n->saved[which]);
+}
+
+void *layer_saved(const node *n, int which)
+{
+    return tensor_data(n->saved[which]);
+}
+
+int layer_prepare(node *n)
+{
+    if (!kernels(n)->layers) {
+        return fail("%s: there are no kernels of layers for this device and precision", n->op->name);
+    }
+    if (check_shapes(n) || check_parameters(n)) return ICOT_FAILED;
+    const layer_shape s = layer_shape_of(n);
+    const shape statistics = {.ndim = 2, .size = {s.rows, 2}};
+    if (tensor_new(n->engine, ICOT_FLOAT32, &statistics, &n->saved[SAVED_STATISTICS]) ||
+        layer_save(n, SAVED_NORMED, s.rows, s.width) ||
+        layer_save(n, SAVED_FIRST, s.rows, s.first)) {
+        return ICOT_FAILED;
+    }
+    return node_output_like(n, n->inputs[LAYER_X]);
+}
+
+/* ---- Forward --------------------------------------------------------------------------------- */
+
+int layer_forward_first(node *n)
+{
+    const backend *k = kernels(n);
+    const layer_shape s = layer_shape_of(n);
+    packed weight;
+    k->layers->layer_norm(s.rows, s.width, n->params.number[LAYER_EPS],
+                          tensor_floats(n->inputs[LAYER_X]), tensor_floats(n->inputs[NORM_WEIGHT]),
+                          tensor_floats(n->inputs[NORM_BIAS]), layer_saved(n, SAVED_NORMED),
+                          tensor_floats(n->saved[SAVED_STATISTICS]));
+    if (packed_weight(n, n->inputs[FIRST_WEIGHT], &weight)) return ICOT_FAILED;
+    const int status =
+        k->matmul_factor(s.rows, layer_saved(n, SAVED_NORMED), &weight.b,
+                         tensor_floats(n->inputs[FIRST_BIAS]), layer_saved(n, SAVED_FIRST));
+    packed_done(k, &weight);
+    return status;
+}
+
+/* The number of the output's first element among those that the key decides about. */
+static int64_t first_element(const node *n)
+{
+    return n->params.index[LAYER_FIRST_ROW] * n->output->shape[1];
+}
+
+/* Float32 for the output of a product, before dropout or a norm makes something else of it. */
+static int between(const backend *k, int64_t rows, int64_t columns, void **block)
+{
+    return k->memory->allocate((size_t)(rows * columns) * sizeof(float), block);
+}
+
+int layer_forward_second(node *n, const void *inner)
+{
+    const backend *k = kernels(n);
+    const layer_shape s = layer_shape_of(n);
+    void *product = NULL;
+    packed weight = {0};
+    int status = ICOT_FAILED;
+    if (between(k, s.rows, s.width, &product)) goto done;
+    if (packed_weight(n, n->inputs[SECOND_WEIGHT], &weight)) goto done;
+    if (k->matmul(false, s.rows, inner, &weight.b, tensor_floats(n->inputs[SECOND_BIAS]), false,
+                  product)) {
+        goto done;
+    }
+    k->dropout(s.rows * s.width, n->params.number[LAYER_DROPOUT], n->params.key, first_element(n),
+               product, tensor_floats(n->inputs[LAYER_X]), tensor_floats(n->output));
+    status = ICOT_OK;
+
+done:
+    packed_done(k, &weight);
+    k->memory->release(product);
+    return status;
+}
+
+/* ---- Backward -------------------------------------------------------------------------------- */
+
+int layer_backward_second(node *n, const tensor *grad, factor *d, factor *dinner)
+{
+    const backend *k = kernels(n);
+    const layer_shape s = layer_shape_of(n);
+    grad_target dbias;
+    packed weight;
+    if (grad_of_input(n, SECOND_BIAS, &dbias)) return ICOT_FAILED;
+    if (factor_new(k, s.rows, s.width, d) || factor_new(k, s.rows, s.inner, dinner)) {
+        return ICOT_FAILED;
+    }
+    if (k->layers->dropout(s.rows, s.width, n->params.number[LAYER_DROPOUT], n->params.key,
+                           first_element(n), tensor_floats(grad), d->data, dbias.accumulate,
+                           dbias.data)) {
+        return ICOT_FAILED;
+    }
+    if (packed_weight_backward(n, n->inputs[SECOND_WEIGHT], s.rows, &weight)) return ICOT_FAILED;
+    const int status = k->matmul_factor(s.rows, d->data, &weight.b, NULL, dinner->data);
+    packed_done(k, &weight);
+    return status;
+}
+
+/* The gradient of x by way of the norm, on top of that by way of the residual */
+static int norm_backward(node *n, layer_shape s, const float *dnormed)
+{
+    grad_target target[3];
+    for (int i = 0; i < 3; i++) {
+        if (grad_of_input(n, LAYER_X + i, &target[i])) return ICOT_FAILED;
+    }
+    const bool accumulate[3] = {target[0].accumulate, target[1].accumulate, target[2].accumulate};
+    return kernels(n)->layer_norm_backward(
+        s.rows, s.width, tensor_floats(n->inputs[LAYER_X]), tensor_floats(n->inputs[NORM_WEIGHT]),
+        tensor_floats(n->saved[SAVED_STATISTICS]), dnormed, accumulate, target[0].data,
+        target[1].data, target[2].data);
+}
+
+int layer_backward_first(node *n, tensor *grad, const factor *d, const void *inner,
+                         const factor *dfirst)
+{
+    const backend *k = kernels(n);
+    const layer_shape s = layer_shape_of(n);
+    const factor right = {.data = (void *)(uintptr_t)inner};
+    const factor normed = {.data = layer_saved(n, SAVED_NORMED)};
+    void *dnormed = NULL;
+    packed weight = {0};
+    int status = ICOT_FAILED;
+    if (weight_gradient(n, SECOND_WEIGHT, s.rows, d, &right)) goto done;
+    if (weight_gradient(n, FIRST_WEIGHT, s.rows, dfirst, &normed)) goto done;
+    if (between(k, s.rows, s.width, &dnormed)) goto done;
+    if (packed_weight_backward(n, n->inputs[FIRST_WEIGHT], s.rows, &weight)) goto done;
+    if (k->matmul(false, s.rows, dfirst->data, &weight.b, NULL, false, dnormed)) goto done;
+    if (grad_hand_on(n, LAYER_X, grad) || norm_backward(n, s, dnormed)) goto done;
+    status = ICOT_OK;
+
+done:
+    packed_done(k, &weight);
+    k->memory->release(dnormed);
+    return status;
+}

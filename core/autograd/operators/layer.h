@@ -1,0 +1,59 @@
+/*
+ * What the layers of a transformer block have in common: norm first, a linear layer, something of
+ * their own, another linear layer, dropout, and the residual:
+ *
+ *   normed = layer_norm(x),  first = normed·first weightᵀ + first bias,  inner = f(first),
+ *   y = x + dropout(inner·second weightᵀ + second bias)
+ *
+ * x and y are float32, and so are all gradients of inputs; normed, first and inner, and what lies
+ * between in backward, are factors: they are only ever multiplied.
+ */
+#ifndef ICOT_AUTOGRAD_OPERATORS_LAYER_H
+#define ICOT_AUTOGRAD_OPERATORS_LAYER_H
+
+#include "autograd/operators/factor.h"
+
+enum {
+    LAYER_X, /* (R, C) */
+    NORM_WEIGHT,
+    NORM_BIAS,     /* (C) */
+    FIRST_WEIGHT,  /* (F, C) */
+    FIRST_BIAS,    /* (F) */
+    SECOND_WEIGHT, /* (C, I) */
+    SECOND_BIAS,   /* (C) */
+    LAYER_INPUTS
+};
+enum { SAVED_STATISTICS, SAVED_NORMED, SAVED_FIRST, LAYER_SAVED };
+enum { LAYER_EPS, LAYER_DROPOUT, LAYER_NUMBERS }; /* number[…] */
+enum {
+    LAYER_FIRST_ROW = 1 /* in the batch of the update: for dropout, of the key */
+};                      /* index[…] */
+
+typedef struct layer_shape {
+    int64_t rows, width, first, inner; /* R, C, F, I */
+} layer_shape;
+
+layer_shape layer_shape_of(const node *n);
+
+/* Checks inputs and parameters, and makes the output and what LAYER_SAVED says. */
+int layer_prepare(node *n);
+
+/* Room for a factor among what is saved; it counts its bytes as a tensor, as all that a tape keeps.
+ */
+int layer_save(node *n, int which, int64_t rows, int64_t columns);
+void *layer_saved(const node *n, int which);
+
+/* normed and first, which are saved; then, with inner (R, I), the output */
+int layer_forward_first(node *n);
+int layer_forward_second(node *n, const void *inner);
+
+/*
+ * Backward, in this order: d (R, C) is the gradient of the second product, as a factor, and
+ * dinner (R, I) that of its left side; then, once inner and the gradient of first are known, what
+ * is left of both layers. FIRST_BIAS is left to the caller.
+ */
+int layer_backward_second(node *n, const tensor *grad, factor *d, factor *dinner);
+int layer_backward_first(node *n, tensor *grad, const factor *d, const void *inner,
+                         const factor *dfirst);
+
+#endif

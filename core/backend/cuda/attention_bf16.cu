@@ -1,0 +1,150 @@
+/* Causal self-attention over packed sequences, its products in bfloat16, forward. */
+#include "backend/cuda/attention_bf16.h"
+
+namespace in_bf16
+{
+
+template <int OTHER, int D> struct forward_tiles {
+    bf16 queries[OWN * (D + GAP)], keys[OTHER * (D + GAP)], values[OTHER * (D + GAP)];
+};
+
+/* What is known of the softmax of a lane's two queries after the keys so far. */
+struct two_softmaxes {
+    float maximum[2], sum[2];
+};
+
+/* Scores with the keys from `key` on: scaled, with those that a query does not see gone. */
+template <int OTHER>
+static __device__ void mask(const attention_work &work, int64_t query, int64_t key,
+                            float scores[OTHER / 8][4])
+{
+#pragma unroll
+    for (int n = 0; n < OTHER / 8; n++) {
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const bool seen = key + column_of(n, e) <= query + row_of(e);
+            scores[n][e] = seen ? work.scale * scores[n][e] : -INFINITY;
+        }
+    }
+}
+
+/* Softmax goes on by a tile of scores: they become exp(score - maximum so far); `shrink` is what
+ * the sums of before must be multiplied by. */
+template <int OTHER>
+static __device__ void add_scores(float scores[OTHER / 8][4], two_softmaxes *state, float shrink[2])
+{
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float largest = state->maximum[r], sum = 0.0f;
+#pragma unroll
+        for (int n = 0; n < OTHER / 8; n++) {
+            largest = fmaxf(largest, fmaxf(scores[n][2 * r], scores[n][2 * r + 1]));
+        }
+        largest = lanes_joined<4>(largest, take_larger());
+#pragma unroll
+        for (int n = 0; n < OTHER / 8; n++) {
+#pragma unroll
+            for (int e = 2 * r; e < 2 * r + 2; e++) {
+                scores[n][e] = __expf(scores[n][e] - largest);
+                sum += scores[n][e];
+            }
+        }
+        shrink[r] = __expf(state->maximum[r] - largest);
+        state->sum[r] = state->sum[r] * shrink[r] + lanes_joined<4>(sum, add_up());
+        state->maximum[r] = largest;
+    }
+}
+
+template <int OTHER>
+static __device__ void drop(const attention_work &work, const tile_place &at, int64_t query,
+                            int64_t key, float weights[OTHER / 8][4])
+{
+    if (!work.drops) return;
+#pragma unroll
+    for (int n = 0; n < OTHER / 8; n++) {
+        float kept[4];
+        kept_of_query_rows(work, at.start + query, at.head, key + 8 * n, kept);
+#pragma unroll
+        for (int e = 0; e < 4; e++) weights[n][e] *= kept[e];
+    }
+}
+
+template <int OTHER, int D, typename Element>
+__global__ void __launch_bounds__(THREADS)
+    attend_in_bf16(attention_work work, const Element *qkv, Element *y, float *logsumexp)
+{
+    extern __shared__ float4 shared[];
+    forward_tiles<OTHER, D> &tiles = *(forward_tiles<OTHER, D> *)shared;
+    const tile_place at = own_place(work, OWN);
+    if (at.first >= at.length) return;
+    const int64_t C = work.channels, query = at.first + warp_row(); /* the warp's first */
+    const Element *rows = qkv + at.start * 3 * C + at.head * work.width;
+    two_softmaxes state = {{-INFINITY, -INFINITY}, {0.0f, 0.0f}};
+    float mixed[D / 8][4] = {}; /* Σ weight·value, before it is divided by the sum of weights */
+    load_tile<OWN, D>(at.length - at.first, work.width, rows + at.first * 3 * C, 3 * C,
+                      tiles.queries);
+
+    for (int64_t first = 0; first < at.first + OWN && first < at.length; first += OTHER) {
+        const Element *keys = rows + first * 3 * C + C;
+        float scores[OTHER / 8][4], shrink[2];
+        __syncthreads(); /* the tiles of the last turn are done with */
+        load_tile<OTHER, D>(at.length - first, work.width, keys, 3 * C, tiles.keys);
+        load_tile<OTHER, D>(at.length - first, work.width, keys + C, 3 * C, tiles.values);
+        __syncthreads();
+        multiply_rows<OTHER, D>(tiles.queries, tiles.keys, scores);
+        mask<OTHER>(work, query, first, scores);
+        add_scores<OTHER>(scores, &state, shrink);
+        drop<OTHER>(work, at, query, first, scores);
+#pragma unroll
+        for (int n = 0; n < D / 8; n++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) mixed[n][e] *= shrink[e / 2];
+        }
+        add_weighted_rows<OTHER, D>(scores, tiles.values, mixed);
+    }
+
+    const float inverse[2] = {1.0f / state.sum[0], 1.0f / state.sum[1]};
+    const int64_t row = at.start + query;
+    store_sums<D>(mixed, inverse, at.length - query, work.width, false,
+                  y + row * C + at.head * work.width, C);
+    for (int r = 0; r < 2 && lane_id() % 4 == 0; r++) {
+        if (query + row_of(2 * r) >= at.length) continue;
+        logsumexp[(row + row_of(2 * r)) * work.heads + at.head] =
+            state.maximum[r] + logf(state.sum[r]);
+    }
+}
+
+template <int OTHER, int D, typename Element>
+static int launch(const packed_shape *shape, const Element *qkv, Element *y, float *logsumexp)
+{
+    const attention_work work = attention_work_of(shape, OWN);
+    const unsigned blocks = attention_blocks(shape, work);
+    const size_t bytes = sizeof(forward_tiles<OTHER, D>);
+    if (blocks == 0) return OK;
+    if (allow_shared(attend_in_bf16<OTHER, D, Element>, bytes)) return FAILED;
+    attend_in_bf16<OTHER, D><<<blocks, THREADS, bytes, cuda_stream>>>(work, qkv, y, logsumexp);
+    return cuda_launched("attention");
+}
+
+template <typename Element>
+static int launch_for_width(const packed_shape *shape, const Element *qkv, Element *y,
+                            float *logsumexp)
+{
+    const int64_t width = shape->channels / shape->heads;
+    if (check_width(shape)) return FAILED;
+    if (width <= 32) return launch<64, 32>(shape, qkv, y, logsumexp);
+    if (width <= 64) return launch<64, 64>(shape, qkv, y, logsumexp);
+    return launch<32, 128>(shape, qkv, y, logsumexp);
+}
+
+} /* namespace in_bf16 */
+
+int cuda_attention_bf16(const packed_shape *shape, const float *qkv, float *y, float *logsumexp)
+{
+    return in_bf16::launch_for_width(shape, qkv, y, logsumexp);
+}
+
+int cuda_attention_of_factors(const packed_shape *shape, const void *qkv, void *y, float *logsumexp)
+{
+    return in_bf16::launch_for_width(shape, (const bf16 *)qkv, (bf16 *)y, logsumexp);
+}

@@ -1,0 +1,242 @@
+/*
+ * What forward and backward of attention in bfloat16 share. As in attention.h a block has OWN rows
+ * and walks over the OTHER rows of their sequence, but the products go over tensor cores: each warp
+ * has 16 of the rows, and scores and sums lie in its registers as fragments.h says. Softmax, its
+ * gradient and all sums are float32.
+ *
+ * Tiles in shared memory are rows of D bfloat16 channels, 0 behind the head's width, and of PAD
+ * that spread them over the banks.
+ */
+#ifndef ICOT_BACKEND_CUDA_ATTENTION_BF16_H
+#define ICOT_BACKEND_CUDA_ATTENTION_BF16_H
+
+#include "backend/cuda/attention.h"
+#include "backend/cuda/elements.h"
+#include "backend/cuda/fragments.h"
+
+namespace in_bf16
+{
+
+constexpr int WARPS = 4, THREADS = WARPS * WARP, WARP_ROWS = 16, OWN = WARPS * WARP_ROWS;
+constexpr int GAP = 8; /* elements between rows: those of a matrix lie in different banks */
+
+static __device__ int lane_id()
+{
+    return (int)threadIdx.x % WARP;
+}
+
+/* The first row that is this warp's own, in its tile. */
+static __device__ int warp_row()
+{
+    return (int)threadIdx.x / WARP * WARP_ROWS;
+}
+
+/* Where a lane's number `e` (0 to 3) of fragment n lies: row of the warp's 16, and column. */
+static __device__ int row_of(int e)
+{
+    return lane_id() / 4 + e / 2 * 8;
+}
+
+static __device__ int column_of(int n, int e)
+{
+    return n * 8 + lane_id() % 4 * 2 + e % 2;
+}
+
+/* ---- Tiles ----------------------------------------------------------------------------------- */
+
+/* `rows` (there, width), `stride` apart -> tile (ROWS, D + GAP) */
+template <int ROWS, int D>
+__device__ void load_tile(int64_t there, int64_t width, const float *rows, int64_t stride,
+                          bf16 *tile)
+{
+    const bool whole = width % RUN == 0 && begins_a_run(rows);
+    for (int i = threadIdx.x; i < ROWS * D / RUN; i += THREADS) {
+        const int r = i / (D / RUN), d = i % (D / RUN) * RUN;
+        const float *from = rows + r * stride + d;
+        run_of<float> x = {};
+        if (r < there && whole && d < width) {
+            x = load_run(from, 0);
+        } else if (r < there && !whole) {
+#pragma unroll
+            for (int k = 0; k < RUN; k++) x.at[k] = d + k < width ? from[k] : 0.0f;
+        }
+        *(uint2 *)(tile + r * (D + GAP) + d) = {rounded_pair(x.at[0], x.at[1]),
+                                                rounded_pair(x.at[2], x.at[3])};
+    }
+}
+
+template <int ROWS, int D>
+__device__ void load_tile(int64_t there, int64_t width, const bf16 *rows, int64_t stride,
+                          bf16 *tile)
+{
+    constexpr int PIECE = sizeof(uint4) / sizeof(bf16);
+    const bool whole = width % PIECE == 0 && (uintptr_t)rows % sizeof(uint4) == 0;
+    for (int i = threadIdx.x; i < ROWS * D / PIECE; i += THREADS) {
+        const int r = i / (D / PIECE), d = i % (D / PIECE) * PIECE;
+        const bf16 *from = rows + r * stride + d;
+        union {
+            uint4 all;
+            bf16 at[PIECE];
+        } x = {};
+        if (r < there && whole && d < width) {
+            x.all = *(const uint4 *)from;
+        } else if (r < there && !whole) {
+#pragma unroll
+            for (int k = 0; k < PIECE; k++) {
+                if (d + k < width) x.at[k] = from[k];
+            }
+        }
+        *(uint4 *)(tile + r * (D + GAP) + d) = x.all;
+    }
+}
+
+/* Two neighbours in a row; the second may lie behind its end. */
+template <typename Element>
+__device__ void store_pair(float one, float two, bool both, bool accumulate, Element *place)
+{
+    struct alignas(2 * sizeof(Element)) pair {
+        Element one, two;
+    };
+    if (accumulate) one += value_of(place[0]), two += both ? value_of(place[1]) : 0.0f;
+    if (both && (uintptr_t)place % sizeof(pair) == 0) {
+        *(pair *)place = {element_of<Element>(one), element_of<Element>(two)};
+        return;
+    }
+    place[0] = element_of<Element>(one);
+    if (both) place[1] = element_of<Element>(two);
+}
+
+/* sums (16, D) of a warp, each row times its scale, to `there` rows, `stride` apart */
+template <int D, typename Element>
+__device__ void store_sums(const float sums[D / 8][4], const float scale[2], int64_t there,
+                           int64_t width, bool accumulate, Element *rows, int64_t stride)
+{
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        if (row_of(2 * r) >= there) continue;
+#pragma unroll
+        for (int n = 0; n < D / 8; n++) {
+            const int column = column_of(n, 0);
+            if (column >= width) continue;
+            store_pair(scale[r] * sums[n][2 * r], scale[r] * sums[n][2 * r + 1], column + 1 < width,
+                       accumulate, rows + row_of(2 * r) * stride + column);
+        }
+    }
+}
+
+/* ---- Products -------------------------------------------------------------------------------- */
+
+/* products (16, OTHER) = the warp's own rows · otherᵀ; both are tiles */
+template <int OTHER, int D>
+__device__ void multiply_rows(const bf16 *own, const bf16 *other, float products[OTHER / 8][4])
+{
+    const int lane = lane_id();
+    const bf16 *left = own + (warp_row() + lane % 16) * (D + GAP) + lane / 16 * 8;
+    const bf16 *right = other + (lane % 8 + lane / 16 * 8) * (D + GAP) + lane / 8 % 2 * 8;
+#pragma unroll
+    for (int n = 0; n < OTHER / 8; n++) {
+        products[n][0] = products[n][1] = products[n][2] = products[n][3] = 0.0f;
+    }
+#pragma unroll
+    for (int k = 0; k < D; k += 16) {
+        uint32_t a[4];
+        load_matrices(left + k, a);
+#pragma unroll
+        for (int n = 0; n < OTHER; n += 16) {
+            uint32_t b[4];
+            load_matrices(right + n * (D + GAP) + k, b);
+            multiply_add(products[n / 8], a, b[0], b[1]);
+            multiply_add(products[n / 8 + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+/* sums (16, D) += weights (16, OTHER) · rows (OTHER, D), a tile */
+template <int OTHER, int D>
+__device__ void add_weighted_rows(const float weights[OTHER / 8][4], const bf16 *rows,
+                                  float sums[D / 8][4])
+{
+    const int lane = lane_id();
+    const bf16 *right = rows + lane % 16 * (D + GAP) + lane / 16 * 8;
+#pragma unroll
+    for (int k = 0; k < OTHER; k += 16) {
+        const float *low = weights[k / 8], *high = weights[k / 8 + 1];
+        const uint32_t a[4] = {rounded_pair(low[0], low[1]), rounded_pair(low[2], low[3]),
+                               rounded_pair(high[0], high[1]), rounded_pair(high[2], high[3])};
+#pragma unroll
+        for (int n = 0; n < D; n += 16) {
+            uint32_t b[4];
+            load_matrices_turned(right + k * (D + GAP) + n, b);
+            multiply_add(sums[n / 8], a, b[0], b[1]);
+            multiply_add(sums[n / 8 + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+/* ---- Dropout --------------------------------------------------------------------------------- */
+
+/* The words that decide about four keys from `key` on, a multiple of 4, for a row of the batch. */
+static __device__ void words_of_keys(const attention_work &work, int64_t query, int64_t head,
+                                     int64_t key, uint32_t words[PHILOX_WORDS])
+{
+    icot_random_key stream = work.key;
+    stream.step |= (uint64_t)((work.first_token + query) * work.heads + head) << 32;
+    philox_words(stream, (uint32_t)(key / PHILOX_WORDS), words);
+}
+
+static __device__ uint32_t exchanged(uint32_t word, int lanes_apart)
+{
+    return __shfl_xor_sync(0xffffffffu, word, lanes_apart);
+}
+
+/*
+ * What is left of the weights of a fragment whose rows are queries, from `query` on (a row of the
+ * batch), and whose columns are keys, from `key` on. Two neighbouring lanes share the keys of one
+ * block of words: each draws for one of the two rows.
+ */
+static __device__ void kept_of_query_rows(const attention_work &work, int64_t query, int64_t head,
+                                          int64_t key, float kept[4])
+{
+    const int lane = lane_id();
+    const bool second = lane % 2; /* of the two lanes */
+    uint32_t words[PHILOX_WORDS];
+    words_of_keys(work, query + lane / 4 + (second ? 8 : 0), head, key + lane % 4 / 2 * 4, words);
+    const uint32_t one = exchanged(second ? words[0] : words[2], 1);
+    const uint32_t two = exchanged(second ? words[1] : words[3], 1);
+    kept[0] = kept_share(work.rule, second ? one : words[0]);
+    kept[1] = kept_share(work.rule, second ? two : words[1]);
+    kept[2] = kept_share(work.rule, second ? words[2] : one);
+    kept[3] = kept_share(work.rule, second ? words[3] : two);
+}
+
+/* Words a, b of lanes `apart` from each other: the first lane gets both a, the second both b. */
+static __device__ void swap_words(bool second, int apart, uint32_t *a, uint32_t *b)
+{
+    const uint32_t other = exchanged(second ? *a : *b, apart);
+    *a = second ? other : *a;
+    *b = second ? *b : other;
+}
+
+/*
+ * The same of a fragment whose rows are keys and whose columns are queries. The four lanes whose
+ * keys share a block of words draw one block each, for the four numbers of each; then lane i gets
+ * word i of every block: a matrix of 4 x 4, turned.
+ */
+static __device__ void kept_of_key_rows(const attention_work &work, int64_t query, int64_t head,
+                                        int64_t key, float kept[4])
+{
+    const int lane = lane_id(), mine = lane / 4 % 4;
+    uint32_t words[PHILOX_WORDS];
+    words_of_keys(work, query + lane % 4 * 2 + mine % 2, head, key + lane / 16 * 4 + mine / 2 * 8,
+                  words);
+    swap_words(mine % 2, 4, &words[0], &words[1]);
+    swap_words(mine % 2, 4, &words[2], &words[3]);
+    swap_words(mine / 2, 8, &words[0], &words[2]);
+    swap_words(mine / 2, 8, &words[1], &words[3]);
+#pragma unroll
+    for (int e = 0; e < 4; e++) kept[e] = kept_share(work.rule, words[e]);
+}
+
+} /* namespace in_bf16 */
+
+#endif

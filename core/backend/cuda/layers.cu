@@ -1,0 +1,91 @@
+/* Kernels of whole layers: those of other files, with factors for what lies between two products,
+ * and dropout, which makes a factor of a gradient and sums it up on the way. */
+#include "backend/cuda/elementary.h"
+#include "backend/cuda/kernels.h"
+#include "backend/cuda/reduce.h"
+
+/* ---- Dropout --------------------------------------------------------------------------------- */
+
+/* What is kept of x; element i hangs on word first + i of the key's sequence. */
+template <typename Element> struct kept_terms {
+    const float *x;
+    Element *y;
+    bool drops;
+    dropout_rule rule;
+    icot_random_key key;
+    int64_t first;
+
+    bool in_runs() const
+    {
+        return first % RUN == 0 && begins_a_run(x) && begins_a_run(y);
+    }
+
+    template <int N> __device__ void at(int64_t i, float values[N]) const
+    {
+        static_assert(RUN == PHILOX_WORDS, "a block of words decides about a run");
+        const auto in = few<N, float>::load(x, i);
+        few<N, Element> out;
+        uint32_t words[PHILOX_WORDS] = {};
+        if (drops) philox_words(key, (uint32_t)((first + i) / PHILOX_WORDS), words);
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            const uint32_t word = words[N == RUN ? k : (first + i) % PHILOX_WORDS];
+            values[k] = drops ? what_is_kept(rule, word, in.at[k]) : in.at[k];
+            out.at[k] = element_of<Element>(values[k]);
+        }
+        out.store(y, i);
+    }
+};
+
+template <typename Element>
+static int drop(int64_t rows, int64_t columns, double p, icot_random_key key, int64_t first,
+                const float *x, void *y, bool accumulate, float *sums)
+{
+    const kept_terms<Element> terms = {x, (Element *)y, p > 0.0, dropout_rule_of(p), key, first};
+    return column_sums("dropout", rows, columns, terms, accumulate, sums);
+}
+
+template <typename Element>
+static int sum_rows(int64_t rows, int64_t columns, const void *x, bool accumulate, float *sums)
+{
+    if (!sums) return OK;
+    return column_sums("sum_rows", rows, columns, elements<Element>{(const Element *)x}, accumulate,
+                       sums);
+}
+
+/* ---- float32: a factor is the array itself ----------------------------------------------------
+ */
+
+static void normalize(int64_t rows, int64_t columns, double eps, const float *x,
+                      const float *weight, const float *bias, void *y, float *statistics)
+{
+    cuda_layer_norm(rows, columns, eps, x, weight, bias, (float *)y, statistics);
+}
+
+static int attend(const packed_shape *shape, const void *qkv, void *y, float *logsumexp)
+{
+    return cuda_attention(shape, (const float *)qkv, (float *)y, logsumexp);
+}
+
+static int attend_backward(const packed_shape *shape, const void *qkv, const void *y,
+                           const float *logsumexp, const void *dy, void *dqkv)
+{
+    return cuda_attention_backward(shape, (const float *)qkv, (const float *)y, logsumexp,
+                                   (const float *)dy, false, (float *)dqkv);
+}
+
+static int gelu_backward(int64_t rows, int64_t columns, const void *x, const void *dy, void *y,
+                         void *dx, bool accumulate, float *sums)
+{
+    return cuda_gelu_backward_float32(rows, columns, x, (const float *)dy, y, dx, accumulate, sums);
+}
+
+const layer_kernels cuda_layers_float32 = {normalize,     attend,      attend_backward,
+                                           gelu_backward, drop<float>, sum_rows<float>};
+
+const layer_kernels cuda_layers_bf16 = {cuda_layer_norm_to_bf16,
+                                        cuda_attention_of_factors,
+                                        cuda_attention_backward_of_factors,
+                                        cuda_gelu_backward_of_factors,
+                                        drop<bf16>,
+                                        sum_rows<bf16>};
