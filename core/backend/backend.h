@@ -88,6 +88,10 @@ typedef struct layer_kernels {
     /* y a factor; the rest as of layer_norm */
     void (*layer_norm)(int64_t rows, int64_t columns, double eps, const float *x,
                        const float *weight, const float *bias, void *y, float *statistics);
+    /* as layer_norm_backward, where dy is a factor */
+    int (*layer_norm_backward)(int64_t rows, int64_t columns, const float *x, const float *weight,
+                               const float *statistics, const void *dy, const bool accumulate[3],
+                               float *dx, float *dweight, float *dbias);
     /* qkv (T,3C), y and dy (T,C) and dqkv, which is overwritten, are factors */
     int (*attention)(const packed_shape *shape, const void *qkv, void *y, float *logsumexp);
     int (*attention_backward)(const packed_shape *shape, const void *qkv, const void *y,
@@ -95,8 +99,11 @@ typedef struct layer_kernels {
     /* As gelu_factor_backward, where dy is a factor, too. */
     int (*gelu_backward)(int64_t rows, int64_t columns, const void *x, const void *dy, void *y,
                          void *dx, bool accumulate, float *sums);
+    /* y = onto + what dropout keeps of x, a factor */
+    void (*dropout)(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
+                    const float *onto, float *y);
     /* y = what dropout keeps of x, a factor, and the sums of that */
-    int (*dropout)(int64_t rows, int64_t columns, double p, icot_random_key key, int64_t first,
+    int (*dropout_backward)(int64_t rows, int64_t columns, double p, icot_random_key key, int64_t first,
                    const float *x, void *y, bool accumulate, float *sums);
     int (*sum_rows)(int64_t rows, int64_t columns, const void *x, bool accumulate, float *sums);
 } layer_kernels;

@@ -1,7 +1,7 @@
 """Measures icot's training and decoding, and beside it PyTorch's: `make bench`.
 
     bench.py [--python PYTHON | --ours] [--device cpu|cuda] [--shapes 2x128,4x256] [--digits N] [--batch N]
-             [--stages all,half,none] [--only train|decode] [--rounds N] [--quick] [--json FILE] [--markdown FILE]
+             [--stages all,half,none] [--only train|decode] [--eager] [--rounds N] [--quick] [--json FILE] [--markdown FILE]
 
 The work: GPT-2 models (layers x width) on 4 x 4-digit multiplication, 16 symbols, 32 examples of up to 67 tokens in a
 batch, with all CoT, half of it and none; no dropout. Both sides get the same parameters and batches, and must have the
@@ -86,6 +86,7 @@ def parse_options():
     parser.add_argument("--batch", type=parse_count, default=32, help="examples in a batch; default: 32")
     parser.add_argument("--stages", type=parse_stages, default=STAGES, help="of all (CoT), half and none")
     parser.add_argument("--only", choices=["train", "decode"], help="leaves out the other, and memory")
+    parser.add_argument("--eager", action="store_true", help="nothing compiled, which takes a minute per stage")
     parser.add_argument("--threads", type=parse_count, default=len(os.sched_getaffinity(0)), help="default: all cores")
     parser.add_argument("--quick", action="store_true", help="one round, nothing compiled: is everything there?")
     parser.add_argument("--ours", action="store_true", help="icot alone, without PyTorch")
@@ -132,7 +133,8 @@ def peers(options):
 
 
 def trained_variants(options):
-    return {name: [variant for variant in each if not (options.quick and "compiled" in variant)]
+    eager = options.eager or options.quick
+    return {name: [variant for variant in each if not (eager and "compiled" in variant)]
             for name, each in VARIANTS[options.device].items()}
 
 

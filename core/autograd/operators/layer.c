@@ -65,7 +65,8 @@ void *layer_saved(const node *n, int which)
 int layer_prepare(node *n)
 {
     if (!kernels(n)->layers) {
-        return fail("%s: there are no kernels of layers for this device and precision", n->op->name);
+        return fail("%s: there are no kernels of layers for this device and precision",
+                    n->op->name);
     }
     if (check_shapes(n) || check_parameters(n)) return ICOT_FAILED;
     const layer_shape s = layer_shape_of(n);
@@ -103,32 +104,27 @@ static int64_t first_element(const node *n)
     return n->params.index[LAYER_FIRST_ROW] * n->output->shape[1];
 }
 
-/* Float32 for the output of a product, before dropout or a norm makes something else of it. */
-static int between(const backend *k, int64_t rows, int64_t columns, void **block)
-{
-    return k->memory->allocate((size_t)(rows * columns) * sizeof(float), block);
-}
-
 int layer_forward_second(node *n, const void *inner)
 {
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
-    void *product = NULL;
+    factor product = {0};
     packed weight = {0};
     int status = ICOT_FAILED;
-    if (between(k, s.rows, s.width, &product)) goto done;
+    if (factor_new(k, s.rows, s.width, &product)) goto done;
     if (packed_weight(n, n->inputs[SECOND_WEIGHT], &weight)) goto done;
-    if (k->matmul(false, s.rows, inner, &weight.b, tensor_floats(n->inputs[SECOND_BIAS]), false,
-                  product)) {
+    if (k->matmul_factor(s.rows, inner, &weight.b, tensor_floats(n->inputs[SECOND_BIAS]),
+                         product.data)) {
         goto done;
     }
-    k->dropout(s.rows * s.width, n->params.number[LAYER_DROPOUT], n->params.key, first_element(n),
-               product, tensor_floats(n->inputs[LAYER_X]), tensor_floats(n->output));
+    k->layers->dropout(s.rows * s.width, n->params.number[LAYER_DROPOUT], n->params.key,
+                       first_element(n), product.data, tensor_floats(n->inputs[LAYER_X]),
+                       tensor_floats(n->output));
     status = ICOT_OK;
 
 done:
     packed_done(k, &weight);
-    k->memory->release(product);
+    factor_done(k, &product);
     return status;
 }
 
@@ -144,9 +140,9 @@ int layer_backward_second(node *n, const tensor *grad, factor *d, factor *dinner
     if (factor_new(k, s.rows, s.width, d) || factor_new(k, s.rows, s.inner, dinner)) {
         return ICOT_FAILED;
     }
-    if (k->layers->dropout(s.rows, s.width, n->params.number[LAYER_DROPOUT], n->params.key,
-                           first_element(n), tensor_floats(grad), d->data, dbias.accumulate,
-                           dbias.data)) {
+    if (k->layers->dropout_backward(s.rows, s.width, n->params.number[LAYER_DROPOUT], n->params.key,
+                                    first_element(n), tensor_floats(grad), d->data,
+                                    dbias.accumulate, dbias.data)) {
         return ICOT_FAILED;
     }
     if (packed_weight_backward(n, n->inputs[SECOND_WEIGHT], s.rows, &weight)) return ICOT_FAILED;
@@ -156,16 +152,16 @@ int layer_backward_second(node *n, const tensor *grad, factor *d, factor *dinner
 }
 
 /* The gradient of x by way of the norm, on top of that by way of the residual */
-static int norm_backward(node *n, layer_shape s, const float *dnormed)
+static int norm_backward(node *n, layer_shape s, const factor *dnormed)
 {
     grad_target target[3];
     for (int i = 0; i < 3; i++) {
         if (grad_of_input(n, LAYER_X + i, &target[i])) return ICOT_FAILED;
     }
     const bool accumulate[3] = {target[0].accumulate, target[1].accumulate, target[2].accumulate};
-    return kernels(n)->layer_norm_backward(
+    return kernels(n)->layers->layer_norm_backward(
         s.rows, s.width, tensor_floats(n->inputs[LAYER_X]), tensor_floats(n->inputs[NORM_WEIGHT]),
-        tensor_floats(n->saved[SAVED_STATISTICS]), dnormed, accumulate, target[0].data,
+        tensor_floats(n->saved[SAVED_STATISTICS]), dnormed->data, accumulate, target[0].data,
         target[1].data, target[2].data);
 }
 
@@ -176,19 +172,19 @@ int layer_backward_first(node *n, tensor *grad, const factor *d, const void *inn
     const layer_shape s = layer_shape_of(n);
     const factor right = {.data = (void *)(uintptr_t)inner};
     const factor normed = {.data = layer_saved(n, SAVED_NORMED)};
-    void *dnormed = NULL;
+    factor dnormed = {0};
     packed weight = {0};
     int status = ICOT_FAILED;
     if (weight_gradient(n, SECOND_WEIGHT, s.rows, d, &right)) goto done;
     if (weight_gradient(n, FIRST_WEIGHT, s.rows, dfirst, &normed)) goto done;
-    if (between(k, s.rows, s.width, &dnormed)) goto done;
+    if (factor_new(k, s.rows, s.width, &dnormed)) goto done;
     if (packed_weight_backward(n, n->inputs[FIRST_WEIGHT], s.rows, &weight)) goto done;
-    if (k->matmul(false, s.rows, dfirst->data, &weight.b, NULL, false, dnormed)) goto done;
-    if (grad_hand_on(n, LAYER_X, grad) || norm_backward(n, s, dnormed)) goto done;
+    if (k->matmul_factor(s.rows, dfirst->data, &weight.b, NULL, dnormed.data)) goto done;
+    if (grad_hand_on(n, LAYER_X, grad) || norm_backward(n, s, &dnormed)) goto done;
     status = ICOT_OK;
 
 done:
     packed_done(k, &weight);
-    k->memory->release(dnormed);
+    factor_done(k, &dnormed);
     return status;
 }

@@ -5,8 +5,8 @@
  *   normed = layer_norm(x),  first = normed·first weightᵀ + first bias,  inner = f(first),
  *   y = x + dropout(inner·second weightᵀ + second bias)
  *
- * x and y are float32, and so are all gradients of inputs; normed, first and inner, and what lies
- * between in backward, are factors: they are only ever multiplied.
+ * x and y are float32, and so are all gradients of inputs; what the products are made of and what
+ * they give, forward and backward, are factors.
  */
 #ifndef ICOT_AUTOGRAD_OPERATORS_LAYER_H
 #define ICOT_AUTOGRAD_OPERATORS_LAYER_H

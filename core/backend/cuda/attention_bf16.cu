@@ -5,7 +5,8 @@ namespace in_bf16
 {
 
 template <int OTHER, int D> struct forward_tiles {
-    bf16 queries[OWN * (D + GAP)], keys[OTHER * (D + GAP)], values[OTHER * (D + GAP)];
+    bf16 queries[OWN * (D + GAP)];
+    pair_of_tiles<OTHER, D> others[2]; /* keys and values */
 };
 
 /* What is known of the softmax of a lane's two queries after the keys so far. */
@@ -15,7 +16,7 @@ struct two_softmaxes {
 
 /* Scores with the keys from `key` on: scaled, with those that a query does not see gone. */
 template <int OTHER>
-static __device__ void mask(const attention_work &work, int64_t query, int64_t key,
+static __device__ void mask(const attention_work &work, int query, int key,
                             float scores[OTHER / 8][4])
 {
 #pragma unroll
@@ -56,16 +57,15 @@ static __device__ void add_scores(float scores[OTHER / 8][4], two_softmaxes *sta
 }
 
 template <int OTHER>
-static __device__ void drop(const attention_work &work, const tile_place &at, int64_t query,
-                            int64_t key, float weights[OTHER / 8][4])
+static __device__ void drop(const head_dropout &dropout, int query, int key,
+                            float weights[OTHER / 8][4])
 {
-    if (!work.drops) return;
 #pragma unroll
     for (int n = 0; n < OTHER / 8; n++) {
-        float kept[4];
-        kept_of_query_rows(work, at.start + query, at.head, key + 8 * n, kept);
+        float left[4];
+        kept_of_query_rows(dropout, query, key + 8 * n, left);
 #pragma unroll
-        for (int e = 0; e < 4; e++) weights[n][e] *= kept[e];
+        for (int e = 0; e < 4; e++) weights[n][e] *= left[e];
     }
 }
 
@@ -77,38 +77,41 @@ __global__ void __launch_bounds__(THREADS)
     forward_tiles<OTHER, D> &tiles = *(forward_tiles<OTHER, D> *)shared;
     const tile_place at = own_place(work, OWN);
     if (at.first >= at.length) return;
-    const int64_t C = work.channels, query = at.first + warp_row(); /* the warp's first */
+    const int64_t C = work.channels;
+    const int length = (int)at.length, query = (int)at.first + warp_row(); /* the warp's first */
+    const head_dropout dropout = dropout_of_head(work, at);
     const Element *rows = qkv + at.start * 3 * C + at.head * work.width;
     two_softmaxes state = {{-INFINITY, -INFINITY}, {0.0f, 0.0f}};
     float mixed[D / 8][4] = {}; /* Σ weight·value, before it is divided by the sum of weights */
     load_tile<OWN, D>(at.length - at.first, work.width, rows + at.first * 3 * C, 3 * C,
                       tiles.queries);
 
-    for (int64_t first = 0; first < at.first + OWN && first < at.length; first += OTHER) {
+    const auto load = [&](int first, pair_of_tiles<OTHER, D> &to) {
         const Element *keys = rows + first * 3 * C + C;
+        load_tile<OTHER, D>(length - first, work.width, keys, 3 * C, to.first);
+        load_tile<OTHER, D>(length - first, work.width, keys + C, 3 * C, to.second);
+    };
+    const int end = min((int)at.first + OWN, length); /* of the keys that a query sees */
+    walk_over<OTHER>(0, end, tiles.others, load, [&](int first, pair_of_tiles<OTHER, D> &keys) {
         float scores[OTHER / 8][4], shrink[2];
-        __syncthreads(); /* the tiles of the last turn are done with */
-        load_tile<OTHER, D>(at.length - first, work.width, keys, 3 * C, tiles.keys);
-        load_tile<OTHER, D>(at.length - first, work.width, keys + C, 3 * C, tiles.values);
-        __syncthreads();
-        multiply_rows<OTHER, D>(tiles.queries, tiles.keys, scores);
+        multiply_rows<OTHER, D>(tiles.queries, keys.first, scores);
         mask<OTHER>(work, query, first, scores);
         add_scores<OTHER>(scores, &state, shrink);
-        drop<OTHER>(work, at, query, first, scores);
+        if (work.drops) drop<OTHER>(dropout, query, first, scores);
 #pragma unroll
         for (int n = 0; n < D / 8; n++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) mixed[n][e] *= shrink[e / 2];
         }
-        add_weighted_rows<OTHER, D>(scores, tiles.values, mixed);
-    }
+        add_weighted_rows<OTHER, D>(scores, keys.second, mixed);
+    });
 
     const float inverse[2] = {1.0f / state.sum[0], 1.0f / state.sum[1]};
     const int64_t row = at.start + query;
-    store_sums<D>(mixed, inverse, at.length - query, work.width, false,
+    store_sums<D>(mixed, inverse, length - query, work.width, false,
                   y + row * C + at.head * work.width, C);
     for (int r = 0; r < 2 && lane_id() % 4 == 0; r++) {
-        if (query + row_of(2 * r) >= at.length) continue;
+        if (query + row_of(2 * r) >= length) continue;
         logsumexp[(row + row_of(2 * r)) * work.heads + at.head] =
             state.maximum[r] + logf(state.sum[r]);
     }

@@ -65,28 +65,27 @@ __device__ void load_tile(int64_t there, int64_t width, const float *rows, int64
     }
 }
 
+/* The same of rows that are bfloat16 already; they may be on their way until the bundle of copies
+ * is waited for. */
 template <int ROWS, int D>
 __device__ void load_tile(int64_t there, int64_t width, const bf16 *rows, int64_t stride,
                           bf16 *tile)
 {
-    constexpr int PIECE = sizeof(uint4) / sizeof(bf16);
-    const bool whole = width % PIECE == 0 && (uintptr_t)rows % sizeof(uint4) == 0;
+    constexpr int PIECE = 16 / sizeof(bf16); /* what one copy takes */
+    const bool whole = width % PIECE == 0 && (uintptr_t)rows % 16 == 0;
     for (int i = threadIdx.x; i < ROWS * D / PIECE; i += THREADS) {
         const int r = i / (D / PIECE), d = i % (D / PIECE) * PIECE;
         const bf16 *from = rows + r * stride + d;
-        union {
-            uint4 all;
-            bf16 at[PIECE];
-        } x = {};
-        if (r < there && whole && d < width) {
-            x.all = *(const uint4 *)from;
-        } else if (r < there && !whole) {
-#pragma unroll
-            for (int k = 0; k < PIECE; k++) {
-                if (d + k < width) x.at[k] = from[k];
-            }
+        bf16 *to = tile + r * (D + GAP) + d;
+        if (whole) {
+            const bool is_there = r < there && d < width;
+            copy_ahead(to, is_there ? from : rows, is_there);
+            continue;
         }
-        *(uint4 *)(tile + r * (D + GAP) + d) = x.all;
+#pragma unroll
+        for (int k = 0; k < PIECE; k++) {
+            to[k] = r < there && d + k < width ? from[k] : element_of<bf16>(0.0f);
+        }
     }
 }
 
@@ -121,6 +120,31 @@ __device__ void store_sums(const float sums[D / 8][4], const float scale[2], int
             store_pair(scale[r] * sums[n][2 * r], scale[r] * sums[n][2 * r + 1], column + 1 < width,
                        accumulate, rows + row_of(2 * r) * stride + column);
         }
+    }
+}
+
+/* Two tiles of the rows that a block walks over, which are read together. */
+template <int OTHER, int D> struct pair_of_tiles {
+    bf16 first[OTHER * (D + GAP)], second[OTHER * (D + GAP)];
+};
+
+/*
+ * The walk: body(row, tiles) for each OTHER rows from `begin` to `end`; load(row, tiles) fetches
+ * those that come next while body works on the ones before.
+ */
+template <int OTHER, typename Tiles, typename Load, typename Body>
+__device__ void walk_over(int begin, int end, Tiles tiles[2], Load load, Body body)
+{
+    int now = 0;
+    load(begin, tiles[now]);
+    close_bundle();
+    for (int row = begin; row < end; row += OTHER, now = 1 - now) {
+        if (row + OTHER < end) load(row + OTHER, tiles[1 - now]);
+        close_bundle(); /* an empty one behind the end, so that the count is right */
+        wait_for_bundles<1>();
+        __syncthreads();
+        body(row, tiles[now]);
+        __syncthreads(); /* all are done with the tile before it is overwritten */
     }
 }
 
@@ -175,13 +199,39 @@ __device__ void add_weighted_rows(const float weights[OTHER / 8][4], const bf16 
 
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
-/* The words that decide about four keys from `key` on, a multiple of 4, for a row of the batch. */
-static __device__ void words_of_keys(const attention_work &work, int64_t query, int64_t head,
-                                     int64_t key, uint32_t words[PHILOX_WORDS])
+/* Which weights are dropped of a head, for rows of the batch from `first` on. Numbers are as narrow
+ * as they can be: integer arithmetic is what this costs. */
+struct head_dropout {
+    icot_random_key key;
+    uint64_t first_step; /* of row `first`; each row has one of its own, `heads` after the last */
+    uint32_t heads, threshold;
+    float scale;
+};
+
+static __device__ head_dropout dropout_of_head(const attention_work &work, const tile_place &at)
 {
-    icot_random_key stream = work.key;
-    stream.step |= (uint64_t)((work.first_token + query) * work.heads + head) << 32;
-    philox_words(stream, (uint32_t)(key / PHILOX_WORDS), words);
+    head_dropout d;
+    d.key = work.key;
+    d.first_step = (uint64_t)((work.first_token + at.start) * work.heads + at.head);
+    d.heads = (uint32_t)work.heads;
+    d.threshold = (uint32_t)work.rule.threshold; /* p < 1 */
+    d.scale = work.rule.scale;
+    return d;
+}
+
+/* The words that decide about four keys from `key` on, a multiple of 4, for a row of the sequence.
+ */
+static __device__ void words_of_keys(const head_dropout &d, int query, int key,
+                                     uint32_t words[PHILOX_WORDS])
+{
+    icot_random_key stream = d.key;
+    stream.step |= (d.first_step + (uint64_t)(uint32_t)query * d.heads) << 32;
+    philox_words(stream, (uint32_t)key / PHILOX_WORDS, words);
+}
+
+static __device__ float kept(const head_dropout &d, uint32_t word)
+{
+    return word < d.threshold ? 0.0f : d.scale;
 }
 
 static __device__ uint32_t exchanged(uint32_t word, int lanes_apart)
@@ -190,23 +240,22 @@ static __device__ uint32_t exchanged(uint32_t word, int lanes_apart)
 }
 
 /*
- * What is left of the weights of a fragment whose rows are queries, from `query` on (a row of the
- * batch), and whose columns are keys, from `key` on. Two neighbouring lanes share the keys of one
- * block of words: each draws for one of the two rows.
+ * What is left of the weights of a fragment whose rows are queries, from `query` on (rows of the
+ * sequence), and whose columns are keys, from `key` on. Two neighbouring lanes share the keys of
+ * one block of words: each draws for one of the two rows.
  */
-static __device__ void kept_of_query_rows(const attention_work &work, int64_t query, int64_t head,
-                                          int64_t key, float kept[4])
+static __device__ void kept_of_query_rows(const head_dropout &d, int query, int key, float left[4])
 {
     const int lane = lane_id();
     const bool second = lane % 2; /* of the two lanes */
     uint32_t words[PHILOX_WORDS];
-    words_of_keys(work, query + lane / 4 + (second ? 8 : 0), head, key + lane % 4 / 2 * 4, words);
+    words_of_keys(d, query + lane / 4 + (second ? 8 : 0), key + lane % 4 / 2 * 4, words);
     const uint32_t one = exchanged(second ? words[0] : words[2], 1);
     const uint32_t two = exchanged(second ? words[1] : words[3], 1);
-    kept[0] = kept_share(work.rule, second ? one : words[0]);
-    kept[1] = kept_share(work.rule, second ? two : words[1]);
-    kept[2] = kept_share(work.rule, second ? words[2] : one);
-    kept[3] = kept_share(work.rule, second ? words[3] : two);
+    left[0] = kept(d, second ? one : words[0]);
+    left[1] = kept(d, second ? two : words[1]);
+    left[2] = kept(d, second ? words[2] : one);
+    left[3] = kept(d, second ? words[3] : two);
 }
 
 /* Words a, b of lanes `apart` from each other: the first lane gets both a, the second both b. */
@@ -222,19 +271,17 @@ static __device__ void swap_words(bool second, int apart, uint32_t *a, uint32_t 
  * keys share a block of words draw one block each, for the four numbers of each; then lane i gets
  * word i of every block: a matrix of 4 x 4, turned.
  */
-static __device__ void kept_of_key_rows(const attention_work &work, int64_t query, int64_t head,
-                                        int64_t key, float kept[4])
+static __device__ void kept_of_key_rows(const head_dropout &d, int query, int key, float left[4])
 {
     const int lane = lane_id(), mine = lane / 4 % 4;
     uint32_t words[PHILOX_WORDS];
-    words_of_keys(work, query + lane % 4 * 2 + mine % 2, head, key + lane / 16 * 4 + mine / 2 * 8,
-                  words);
+    words_of_keys(d, query + lane % 4 * 2 + mine % 2, key + lane / 16 * 4 + mine / 2 * 8, words);
     swap_words(mine % 2, 4, &words[0], &words[1]);
     swap_words(mine % 2, 4, &words[2], &words[3]);
     swap_words(mine / 2, 8, &words[0], &words[2]);
     swap_words(mine / 2, 8, &words[1], &words[3]);
 #pragma unroll
-    for (int e = 0; e < 4; e++) kept[e] = kept_share(work.rule, words[e]);
+    for (int e = 0; e < 4; e++) left[e] = kept(d, words[e]);
 }
 
 } /* namespace in_bf16 */

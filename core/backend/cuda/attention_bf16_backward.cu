@@ -11,8 +11,9 @@ namespace in_bf16
 /* First and second are Q and dY, or K and V. */
 template <int OTHER, int D> struct gradient_tiles {
     bf16 own_first[OWN * (D + GAP)], own_second[OWN * (D + GAP)];
-    bf16 other_first[OTHER * (D + GAP)], other_second[OTHER * (D + GAP)];
-    float logsumexp[OTHER], delta[OTHER]; /* of the other rows, where these are queries */
+    struct others : pair_of_tiles<OTHER, D> {
+        float logsumexp[OTHER], delta[OTHER]; /* where they are queries */
+    } others[2];
 };
 
 /* Score s and slope (dY Vᵀ) of a query and a key that it sees become P∘M and dS. */
@@ -27,18 +28,18 @@ static __device__ void weigh(const attention_work &work, float logsumexp, float 
 /* ---- Who owns queries: dQ -------------------------------------------------------------------- */
 
 template <int OTHER>
-static __device__ void weigh_queries(const attention_work &work, const tile_place &at,
-                                     int64_t query, int64_t key, const float logsumexp[2],
+static __device__ void weigh_queries(const attention_work &work, const head_dropout &dropout,
+                                     int query, int key, const float logsumexp[2],
                                      const float delta[2], float scores[OTHER / 8][4],
                                      float slopes[OTHER / 8][4])
 {
 #pragma unroll
     for (int n = 0; n < OTHER / 8; n++) {
-        float kept[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-        if (work.drops) kept_of_query_rows(work, at.start + query, at.head, key + 8 * n, kept);
+        float left[4] = {1.0f, 1.0f, 1.0f, 1.0f};
+        if (work.drops) kept_of_query_rows(dropout, query, key + 8 * n, left);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            weigh(work, logsumexp[e / 2], delta[e / 2], kept[e], &scores[n][e], &slopes[n][e]);
+            weigh(work, logsumexp[e / 2], delta[e / 2], left[e], &scores[n][e], &slopes[n][e]);
             if (key + column_of(n, e) > query + row_of(e)) slopes[n][e] = 0.0f;
         }
     }
@@ -52,68 +53,72 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 3)
     gradient_tiles<OTHER, D> &tiles = *(gradient_tiles<OTHER, D> *)shared;
     const tile_place at = own_place(work, OWN);
     if (at.first >= at.length) return;
-    const int64_t C = work.channels, own_rows = at.length - at.first;
-    const int64_t offset = at.head * work.width, query = at.first + warp_row();
+    const int64_t C = work.channels, offset = at.head * work.width;
+    const int length = (int)at.length, query = (int)at.first + warp_row();
+    const head_dropout dropout = dropout_of_head(work, at);
     const Element *rows = arrays.qkv + at.start * 3 * C + offset;
     const Element *slopes = arrays.dy + at.start * C + offset;
     float dquery[D / 8][4] = {}, logsumexp[2], delta[2];
     for (int r = 0; r < 2; r++) {
-        const int64_t row = query + row_of(2 * r), i = (at.start + row) * work.heads + at.head;
-        logsumexp[r] = row < at.length ? arrays.logsumexp[i] : 0.0f;
-        delta[r] = row < at.length ? arrays.delta[i] : 0.0f;
+        const int row = query + row_of(2 * r);
+        const int64_t i = (at.start + row) * work.heads + at.head;
+        logsumexp[r] = row < length ? arrays.logsumexp[i] : 0.0f;
+        delta[r] = row < length ? arrays.delta[i] : 0.0f;
     }
-    load_tile<OWN, D>(own_rows, work.width, rows + at.first * 3 * C, 3 * C, tiles.own_first);
-    load_tile<OWN, D>(own_rows, work.width, slopes + at.first * C, C, tiles.own_second);
+    load_tile<OWN, D>(length - at.first, work.width, rows + at.first * 3 * C, 3 * C,
+                      tiles.own_first);
+    load_tile<OWN, D>(length - at.first, work.width, slopes + at.first * C, C, tiles.own_second);
 
-    for (int64_t first = 0; first < at.first + OWN && first < at.length; first += OTHER) {
+    typedef typename gradient_tiles<OTHER, D>::others key_tiles;
+    const auto load = [&](int first, key_tiles &to) {
         const Element *keys = rows + first * 3 * C + C;
-        const int64_t there = at.length - first;
+        load_tile<OTHER, D>(length - first, work.width, keys, 3 * C, to.first);
+        load_tile<OTHER, D>(length - first, work.width, keys + C, 3 * C, to.second);
+    };
+    const int end = min((int)at.first + OWN, length); /* of the keys that a query sees */
+    walk_over<OTHER>(0, end, tiles.others, load, [&](int first, key_tiles &keys) {
         float scores[OTHER / 8][4], ds[OTHER / 8][4];
-        __syncthreads(); /* the tiles of the last turn are done with */
-        load_tile<OTHER, D>(there, work.width, keys, 3 * C, tiles.other_first);
-        load_tile<OTHER, D>(there, work.width, keys + C, 3 * C, tiles.other_second);
-        __syncthreads();
-        multiply_rows<OTHER, D>(tiles.own_first, tiles.other_first, scores);
-        multiply_rows<OTHER, D>(tiles.own_second, tiles.other_second, ds);
-        weigh_queries<OTHER>(work, at, query, first, logsumexp, delta, scores, ds);
-        add_weighted_rows<OTHER, D>(ds, tiles.other_first, dquery);
-    }
+        multiply_rows<OTHER, D>(tiles.own_first, keys.first, scores);
+        multiply_rows<OTHER, D>(tiles.own_second, keys.second, ds);
+        weigh_queries<OTHER>(work, dropout, query, first, logsumexp, delta, scores, ds);
+        add_weighted_rows<OTHER, D>(ds, keys.first, dquery);
+    });
     const float as_is[2] = {1.0f, 1.0f};
-    store_sums<D>(dquery, as_is, at.length - query, work.width, arrays.accumulate,
+    store_sums<D>(dquery, as_is, length - query, work.width, arrays.accumulate,
                   arrays.dqkv + (at.start + query) * 3 * C + offset, 3 * C);
 }
 
 /* ---- Who owns keys: dK and dV ---------------------------------------------------------------- */
 
 /* logsumexp and delta of the queries from `first` on */
-template <int OTHER, int D, typename Element>
+template <int OTHER, typename Element, typename Tiles>
 static __device__ void load_of_queries(const attention_work &work,
                                        const backward_arrays<Element> &arrays, const tile_place &at,
-                                       int64_t first, gradient_tiles<OTHER, D> &tiles)
+                                       int first, Tiles &to)
 {
     for (int i = threadIdx.x; i < OTHER; i += THREADS) {
         const int64_t of = (at.start + first + i) * work.heads + at.head;
-        const bool there = first + i < at.length;
-        tiles.logsumexp[i] = there ? arrays.logsumexp[of] : 0.0f;
-        tiles.delta[i] = there ? arrays.delta[of] : 0.0f;
+        const bool there = first + i < (int)at.length;
+        to.logsumexp[i] = there ? arrays.logsumexp[of] : 0.0f;
+        to.delta[i] = there ? arrays.delta[of] : 0.0f;
     }
 }
 
-template <int OTHER, int D>
-static __device__ void weigh_keys(const attention_work &work, const tile_place &at, int64_t query,
-                                  int64_t key, const gradient_tiles<OTHER, D> &tiles,
+template <int OTHER, typename Tiles>
+static __device__ void weigh_keys(const attention_work &work, const head_dropout &dropout,
+                                  int query, int key, int length, const Tiles &queries,
                                   float scores[OTHER / 8][4], float slopes[OTHER / 8][4])
 {
 #pragma unroll
     for (int n = 0; n < OTHER / 8; n++) {
-        float kept[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-        if (work.drops) kept_of_key_rows(work, at.start + query + 8 * n, at.head, key, kept);
+        float left[4] = {1.0f, 1.0f, 1.0f, 1.0f};
+        if (work.drops) kept_of_key_rows(dropout, query + 8 * n, key, left);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
             const int column = column_of(n, e);
-            weigh(work, tiles.logsumexp[column], tiles.delta[column], kept[e], &scores[n][e],
+            weigh(work, queries.logsumexp[column], queries.delta[column], left[e], &scores[n][e],
                   &slopes[n][e]);
-            const bool seen = key + row_of(e) <= query + column && query + column < at.length;
+            const bool seen = key + row_of(e) <= query + column && query + column < length;
             scores[n][e] = seen ? scores[n][e] : 0.0f;
             slopes[n][e] = seen ? slopes[n][e] : 0.0f;
         }
@@ -128,33 +133,34 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 3 : 2) /* blocks at a time:
     gradient_tiles<OTHER, D> &tiles = *(gradient_tiles<OTHER, D> *)shared;
     const tile_place at = own_place(work, OWN);
     if (at.first >= at.length) return;
-    const int64_t C = work.channels, own_rows = at.length - at.first;
-    const int64_t offset = at.head * work.width, key = at.first + warp_row();
+    const int64_t C = work.channels, offset = at.head * work.width;
+    const int length = (int)at.length, key = (int)at.first + warp_row();
+    const head_dropout dropout = dropout_of_head(work, at);
     const Element *rows = arrays.qkv + at.start * 3 * C + offset;
     const Element *slopes = arrays.dy + at.start * C + offset, *keys = rows + at.first * 3 * C + C;
     float dkey[D / 8][4] = {}, dvalue[D / 8][4] = {};
-    load_tile<OWN, D>(own_rows, work.width, keys, 3 * C, tiles.own_first);
-    load_tile<OWN, D>(own_rows, work.width, keys + C, 3 * C, tiles.own_second);
+    load_tile<OWN, D>(length - at.first, work.width, keys, 3 * C, tiles.own_first);
+    load_tile<OWN, D>(length - at.first, work.width, keys + C, 3 * C, tiles.own_second);
 
+    typedef typename gradient_tiles<OTHER, D>::others query_tiles;
+    const auto load = [&](int first, query_tiles &to) {
+        load_tile<OTHER, D>(length - first, work.width, rows + first * 3 * C, 3 * C, to.first);
+        load_tile<OTHER, D>(length - first, work.width, slopes + first * C, C, to.second);
+        load_of_queries<OTHER>(work, arrays, at, first, to);
+    };
     /* no query before the first key sees it; OWN is a multiple of OTHER */
-    for (int64_t first = at.first; first < at.length; first += OTHER) {
-        const int64_t there = at.length - first;
+    walk_over<OTHER>((int)at.first, length, tiles.others, load, [&](int first, query_tiles &q) {
         float scores[OTHER / 8][4], ds[OTHER / 8][4];
-        __syncthreads(); /* the tiles of the last turn are done with */
-        load_tile<OTHER, D>(there, work.width, rows + first * 3 * C, 3 * C, tiles.other_first);
-        load_tile<OTHER, D>(there, work.width, slopes + first * C, C, tiles.other_second);
-        load_of_queries(work, arrays, at, first, tiles);
-        __syncthreads();
-        multiply_rows<OTHER, D>(tiles.own_first, tiles.other_first, scores);
-        multiply_rows<OTHER, D>(tiles.own_second, tiles.other_second, ds);
-        weigh_keys<OTHER, D>(work, at, first, key, tiles, scores, ds);
-        add_weighted_rows<OTHER, D>(scores, tiles.other_second, dvalue);
-        add_weighted_rows<OTHER, D>(ds, tiles.other_first, dkey);
-    }
+        multiply_rows<OTHER, D>(tiles.own_first, q.first, scores);
+        multiply_rows<OTHER, D>(tiles.own_second, q.second, ds);
+        weigh_keys<OTHER>(work, dropout, first, key, length, q, scores, ds);
+        add_weighted_rows<OTHER, D>(scores, q.second, dvalue);
+        add_weighted_rows<OTHER, D>(ds, q.first, dkey);
+    });
     const float as_is[2] = {1.0f, 1.0f};
     Element *to = arrays.dqkv + (at.start + key) * 3 * C + offset + C;
-    store_sums<D>(dkey, as_is, at.length - key, work.width, arrays.accumulate, to, 3 * C);
-    store_sums<D>(dvalue, as_is, at.length - key, work.width, arrays.accumulate, to + C, 3 * C);
+    store_sums<D>(dkey, as_is, length - key, work.width, arrays.accumulate, to, 3 * C);
+    store_sums<D>(dvalue, as_is, length - key, work.width, arrays.accumulate, to + C, 3 * C);
 }
 
 /* ---- Both ------------------------------------------------------------------------------------ */

@@ -89,69 +89,67 @@ int for_each_in_rows(const char *what, int64_t rows, int64_t columns, Body body)
     return cuda_launched(what);
 }
 
-/* RUN elements that are read or written at once. */
-constexpr int RUN = 4;
-
-template <typename T> struct alignas(RUN * sizeof(T)) run_of {
-    T at[RUN];
-};
-
-template <typename T> __host__ __device__ bool begins_a_run(const T *x)
-{
-    return (uintptr_t)x % sizeof(run_of<T>) == 0;
-}
-
-/* N elements from the ith on; i is a multiple of N, which is 1 or RUN. */
-template <int N, typename T> struct few {
+/* N elements one behind the other, read or written at once if they begin where `begins_few` says.
+ */
+template <int N, typename T> struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) few {
     T at[N];
 
-    static __device__ few load(const T *x, int64_t i)
+    static __device__ few load(const T *x, int64_t i) /* from the ith on */
     {
-        few out;
-        if constexpr (N == RUN) {
-            const run_of<T> run = *(const run_of<T> *)(x + i);
-#pragma unroll
-            for (int k = 0; k < N; k++) out.at[k] = run.at[k];
-        } else {
-            out.at[0] = x[i];
-        }
-        return out;
+        return *(const few *)(x + i);
     }
 
     __device__ void store(T *y, int64_t i) const
     {
-        if constexpr (N == RUN) {
-            run_of<T> run;
-#pragma unroll
-            for (int k = 0; k < N; k++) run.at[k] = at[k];
-            *(run_of<T> *)(y + i) = run;
-        } else {
-            y[i] = at[0];
-        }
+        *(few *)(y + i) = *this;
     }
 };
 
+template <int N, typename T> __host__ __device__ bool begins_few(const T *x)
+{
+    return (uintptr_t)x % alignof(few<N, T>) == 0;
+}
+
+/* The usual number of them. */
+constexpr int RUN = 4;
+
+template <typename T> using run_of = few<RUN, T>;
+
+template <typename T> __host__ __device__ bool begins_a_run(const T *x)
+{
+    return begins_few<RUN>(x);
+}
+
 template <typename T> __device__ run_of<T> load_run(const T *x, int64_t run)
 {
-    return ((const run_of<T> *)x)[run];
+    return run_of<T>::load(x, run * RUN);
 }
 
-template <typename Body, typename Out, typename... In>
-__device__ void map_run(Body body, run_of<Out> *y, const run_of<In> &...x)
+/* As many as 16 bytes of the smallest elements. */
+template <typename... T> constexpr int at_once()
 {
-    run_of<Out> out;
+    size_t least = sizeof(float);
+    ((least = sizeof(T) < least ? sizeof(T) : least), ...);
+    return (int)(16 / least);
+}
+
+template <int N, typename Body, typename Out, typename... In>
+__device__ few<N, Out> mapped(Body body, const few<N, In> &...x)
+{
+    few<N, Out> out;
 #pragma unroll
-    for (int k = 0; k < RUN; k++) out.at[k] = body(x.at[k]...);
-    *y = out;
+    for (int k = 0; k < N; k++) out.at[k] = body(x.at[k]...);
+    return out;
 }
 
-/* The first elements in runs, then the rest one by one. */
-template <typename Body, typename Out, typename... In>
-__global__ void map_elements(int64_t runs, int64_t n, Body body, Out *y, const In *...x)
+/* The first elements N at a time, then the rest one by one. */
+template <int N, typename Body, typename Out, typename... In>
+__global__ void map_elements(int64_t pieces, int64_t n, Body body, Out *y, const In *...x)
 {
-    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, rest = runs * RUN + i - runs;
-    if (i < runs) {
-        map_run(body, (run_of<Out> *)y + i, load_run(x, i)...);
+    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t rest = pieces * N + i - pieces;
+    if (i < pieces) {
+        mapped<N, Body, Out, In...>(body, few<N, In>::load(x, i * N)...).store(y, i * N);
     } else if (rest < n) {
         y[rest] = body(x[rest]...);
     }
@@ -161,12 +159,12 @@ __global__ void map_elements(int64_t runs, int64_t n, Body body, Out *y, const I
 template <typename Body, typename Out, typename... In>
 int map(const char *what, int64_t n, Body body, Out *y, const In *...x)
 {
-    constexpr int THREADS = 256;
-    const bool in_runs = begins_a_run(y) && (... && begins_a_run(x));
-    const int64_t runs = in_runs ? n / RUN : 0, pieces = runs + n - runs * RUN;
+    constexpr int THREADS = 256, N = at_once<Out, In...>();
+    const bool together = begins_few<N>(y) && (... && begins_few<N>(x));
+    const int64_t pieces = together ? n / N : 0, threads = pieces + n - pieces * N;
     if (n == 0) return OK;
-    map_elements<<<(unsigned)parts_of(pieces, THREADS), THREADS, 0, cuda_stream>>>(runs, n, body, y,
-                                                                                   x...);
+    map_elements<N><<<(unsigned)parts_of(threads, THREADS), THREADS, 0, cuda_stream>>>(
+        pieces, n, body, y, x...);
     return cuda_launched(what);
 }
 

@@ -39,13 +39,15 @@ void cuda_gelu_bf16(int64_t n, const void *x, void *y)
 
 /* The terms of the bias' gradient are those of u's; both these and gelu(u) are written. */
 template <typename Element, typename Gradient> struct gelu_gradients {
+    static constexpr int AT_ONCE = 16 / sizeof(Element);
     const Element *x;
     const Gradient *dy;
     Element *y, *dx;
 
-    bool in_runs() const
+    bool together() const
     {
-        return begins_a_run(x) && begins_a_run(dy) && begins_a_run(y) && begins_a_run(dx);
+        return begins_few<AT_ONCE>(x) && begins_few<AT_ONCE>(dy) && begins_few<AT_ONCE>(y) &&
+               begins_few<AT_ONCE>(dx);
     }
 
     template <int N> __device__ void at(int64_t i, float values[N]) const

@@ -1,6 +1,7 @@
 /*
  * Tensor cores, a warp at a time: products of bfloat16 numbers, summed in float32, by the
- * instructions ldmatrix and mma.m16n8k16 (PTX ISA, "Matrix multiply-accumulate instructions").
+ * instructions ldmatrix and mma.m16n8k16 (PTX ISA, "Matrix multiply-accumulate instructions"); and
+ * copies to shared memory that go on while something else is computed (cp.async).
  *
  * A warp holds the sums of a tile of 16 x 8 as four numbers per lane: those of row lane/4 in
  * columns lane%4·2 and the next, then the same of row lane/4 + 8. Tiles that lie side by side make
@@ -48,6 +49,28 @@ static __device__ uint32_t rounded_pair(float first, float second)
 {
     const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
     return *(const uint32_t *)&pair;
+}
+
+/* 16 bytes to shared memory, or as many zeros if there is nothing there. */
+static __device__ void copy_ahead(void *shared, const void *from, bool there)
+{
+    const uint32_t place = (uint32_t)__cvta_generic_to_shared(shared);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(place), "l"(from), "r"(there ? 16 : 0)
+                 : "memory");
+}
+
+/* What this thread has copied ahead since the last time is one bundle. */
+static __device__ void close_bundle()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+/* Waits for all bundles of this thread but the last `but` ones. */
+template <int but> static __device__ void wait_for_bundles()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(but) : "memory");
 }
 
 #endif

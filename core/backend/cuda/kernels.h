@@ -90,6 +90,12 @@ int cuda_attention_cached(const packed_shape *shape, const float *qkv, const kv_
 /* The same of factors, for layers.cu */
 void cuda_layer_norm_to_bf16(int64_t rows, int64_t columns, double eps, const float *x,
                              const float *weight, const float *bias, void *y, float *statistics);
+int cuda_layer_norm_backward_of_bf16(int64_t rows, int64_t columns, const float *x,
+                                     const float *weight, const float *statistics, const void *dy,
+                                     const bool accumulate[3], float *dx, float *dweight,
+                                     float *dbias);
+void cuda_dropout_of_bf16(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
+                          const float *onto, float *y);
 int cuda_attention_of_factors(const packed_shape *shape, const void *qkv, void *y,
                               float *logsumexp);
 int cuda_attention_backward_of_factors(const packed_shape *shape, const void *qkv, const void *y,

@@ -63,12 +63,15 @@ template <typename What> static void with_runs(int runs, What what)
 template <int K> struct lane_row {
     run_of<float> run[K];
 
-    __device__ void load(const float *row, int64_t columns)
+    template <typename Element> __device__ void load(const Element *row, int64_t columns)
     {
 #pragma unroll
         for (int k = 0; k < K; k++) {
             const int r = lane_id() + k * WARP;
-            run[k] = r < columns / RUN ? load_run(row, r) : run_of<float>{};
+            run[k] = {};
+            if (r >= columns / RUN) continue;
+            const run_of<Element> in = load_run(row, r);
+            for (int i = 0; i < RUN; i++) run[k].at[i] = value_of(in.at[i]);
         }
     }
 
@@ -192,16 +195,17 @@ void cuda_layer_norm_to_bf16(int64_t rows, int64_t columns, double eps, const fl
  * With n = (x - mean)·inverse and g = dy·weight:
  *   dx = inverse · (g - mean(g) - n · mean(g·n)),  dweight = Σ_rows dy·n,  dbias = Σ_rows dy
  */
-struct gradient_arrays {
-    const float *x, *weight, *statistics, *dy;
+template <typename Gradient> struct gradient_arrays {
+    const float *x, *weight, *statistics;
+    const Gradient *dy;
     bool accumulate;
     float *dx; /* NULL: not wanted */
 };
 
 /* x and dy of a row become n and, where it is wanted, dx goes to its place. */
-template <int K>
-__device__ void gradient_of_row(const gradient_arrays &arrays, int64_t row, int64_t columns,
-                                lane_row<K> *x, const lane_row<K> &dy)
+template <int K, typename Gradient>
+__device__ void gradient_of_row(const gradient_arrays<Gradient> &arrays, int64_t row,
+                                int64_t columns, lane_row<K> *x, const lane_row<K> &dy)
 {
     const float mean = arrays.statistics[2 * row], inverse = arrays.statistics[2 * row + 1];
     lane_row<K> weight;
@@ -252,16 +256,17 @@ __device__ void store_block_sums(const lane_row<K> &sums, int64_t columns, float
 }
 
 /* partial (blocks, 2, columns): of dweight and dbias */
-template <int K>
+template <int K, typename Gradient>
 __global__ void __launch_bounds__(THREADS, K <= 6 ? 3 : 2)
-    gradients_of_short(gradient_arrays arrays, int64_t rows, int64_t columns, float *partial)
+    gradients_of_short(gradient_arrays<Gradient> arrays, int64_t rows, int64_t columns,
+                       float *partial)
 {
     lane_row<K> dweight = {}, dbias = {};
     for (int64_t row = own_row(); row < rows; row += (int64_t)gridDim.x * WARPS) {
         lane_row<K> x, dy;
         x.load(arrays.x + row * columns, columns);
         dy.load(arrays.dy + row * columns, columns);
-        gradient_of_row<K>(arrays, row, columns, &x, dy);
+        gradient_of_row(arrays, row, columns, &x, dy);
 #pragma unroll
         for (int k = 0; k < K; k++) {
             for (int i = 0; i < RUN; i++) {
@@ -275,8 +280,10 @@ __global__ void __launch_bounds__(THREADS, K <= 6 ? 3 : 2)
     store_block_sums<K>(dbias, columns, partial + (2 * blockIdx.x + 1) * columns);
 }
 
-static int backward_of_short(int runs, const gradient_arrays &arrays, int64_t rows, int64_t columns,
-                             const bool accumulate[3], float *dweight, float *dbias)
+template <typename Gradient>
+static int backward_of_short(int runs, const gradient_arrays<Gradient> &arrays, int64_t rows,
+                             int64_t columns, const bool accumulate[3], float *dweight,
+                             float *dbias)
 {
     const int64_t most = MOST_BLOCKS, wanted = blocks_for(rows);
     const int64_t blocks = wanted < most ? wanted : most;
@@ -304,17 +311,19 @@ static int backward_of_short(int runs, const gradient_arrays &arrays, int64_t ro
 
 /* ---- Backward, a row of any width ------------------------------------------------------------ */
 
-static __global__ void input_gradient(gradient_arrays arrays, int64_t rows, int64_t columns)
+template <typename Gradient>
+__global__ void input_gradient(gradient_arrays<Gradient> arrays, int64_t rows, int64_t columns)
 {
     const int64_t row = own_row();
     const int lane = lane_id();
     if (row >= rows) return;
-    const float *in = arrays.x + row * columns, *slope = arrays.dy + row * columns;
+    const float *in = arrays.x + row * columns;
+    const Gradient *slope = arrays.dy + row * columns;
     const float *weight = arrays.weight;
     const float mean = arrays.statistics[2 * row], inverse = arrays.statistics[2 * row + 1];
     float *to = arrays.dx + row * columns, sum_g = 0.0f, sum_gn = 0.0f;
     for (int64_t c = lane; c < columns; c += WARP) {
-        const float g = slope[c] * weight[c];
+        const float g = value_of(slope[c]) * weight[c];
         sum_g += g;
         sum_gn += g * (in[c] - mean) * inverse;
     }
@@ -322,16 +331,17 @@ static __global__ void input_gradient(gradient_arrays arrays, int64_t rows, int6
     const float mean_gn = warp_sum(sum_gn) / (float)columns;
     for (int64_t c = lane; c < columns; c += WARP) {
         const float n = (in[c] - mean) * inverse;
-        const float d = inverse * (slope[c] * weight[c] - mean_g - n * mean_gn);
+        const float d = inverse * (value_of(slope[c]) * weight[c] - mean_g - n * mean_gn);
         to[c] = arrays.accumulate ? to[c] + d : d;
     }
 }
 
-struct weight_terms {
-    gradient_arrays arrays;
+template <typename Gradient> struct weight_terms {
+    static constexpr int AT_ONCE = 1;
+    gradient_arrays<Gradient> arrays;
     int64_t columns;
 
-    bool in_runs() const
+    bool together() const
     {
         return false;
     }
@@ -339,32 +349,52 @@ struct weight_terms {
     template <int N> __device__ void at(int64_t i, float values[N]) const
     {
         const float *statistics = arrays.statistics + 2 * (i / columns);
-        values[0] = arrays.dy[i] * (arrays.x[i] - statistics[0]) * statistics[1];
+        values[0] = value_of(arrays.dy[i]) * (arrays.x[i] - statistics[0]) * statistics[1];
     }
 };
 
-static int backward_of_any(const gradient_arrays &arrays, int64_t rows, int64_t columns,
+template <typename Gradient>
+static int backward_of_any(const gradient_arrays<Gradient> &arrays, int64_t rows, int64_t columns,
                            const bool accumulate[3], float *dweight, float *dbias)
 {
     if (arrays.dx && rows > 0) {
         input_gradient<<<blocks_for(rows), THREADS, 0, cuda_stream>>>(arrays, rows, columns);
         if (cuda_launched("layer_norm")) return FAILED;
     }
-    if (dweight && column_sums("layer_norm", rows, columns, weight_terms{arrays, columns},
+    if (dweight && column_sums("layer_norm", rows, columns, weight_terms<Gradient>{arrays, columns},
                                accumulate[1], dweight)) {
         return FAILED;
     }
-    return dbias ? cuda_sum_rows(rows, columns, arrays.dy, accumulate[2], dbias) : OK;
+    return column_sums("layer_norm", rows, columns, elements<Gradient>{arrays.dy}, accumulate[2],
+                       dbias);
+}
+
+template <typename Gradient>
+static int backward(const gradient_arrays<Gradient> &arrays, int64_t rows, int64_t columns,
+                    const bool accumulate[3], float *dweight, float *dbias)
+{
+    const int runs =
+        begins_a_run(arrays.dy) ? runs_of_lane(columns, {arrays.x, arrays.weight, arrays.dx}) : 0;
+    if (rows == 0 || runs == 0) {
+        return backward_of_any(arrays, rows, columns, accumulate, dweight, dbias);
+    }
+    return backward_of_short(runs, arrays, rows, columns, accumulate, dweight, dbias);
 }
 
 int cuda_layer_norm_backward(int64_t rows, int64_t columns, const float *x, const float *weight,
                              const float *statistics, const float *dy, const bool accumulate[3],
                              float *dx, float *dweight, float *dbias)
 {
-    const gradient_arrays arrays = {x, weight, statistics, dy, accumulate[0], dx};
-    const int runs = runs_of_lane(columns, {x, weight, dy, dx});
-    if (rows == 0 || runs == 0) {
-        return backward_of_any(arrays, rows, columns, accumulate, dweight, dbias);
-    }
-    return backward_of_short(runs, arrays, rows, columns, accumulate, dweight, dbias);
+    const gradient_arrays<float> arrays = {x, weight, statistics, dy, accumulate[0], dx};
+    return backward(arrays, rows, columns, accumulate, dweight, dbias);
+}
+
+int cuda_layer_norm_backward_of_bf16(int64_t rows, int64_t columns, const float *x,
+                                     const float *weight, const float *statistics, const void *dy,
+                                     const bool accumulate[3], float *dx, float *dweight,
+                                     float *dbias)
+{
+    const gradient_arrays<bf16> arrays = {x, weight, statistics, (const bf16 *)dy, accumulate[0],
+                                          dx};
+    return backward(arrays, rows, columns, accumulate, dweight, dbias);
 }

@@ -8,6 +8,7 @@
 
 /* What is kept of x; element i hangs on word first + i of the key's sequence. */
 template <typename Element> struct kept_terms {
+    static constexpr int AT_ONCE = RUN;
     const float *x;
     Element *y;
     bool drops;
@@ -15,7 +16,7 @@ template <typename Element> struct kept_terms {
     icot_random_key key;
     int64_t first;
 
-    bool in_runs() const
+    bool together() const
     {
         return first % RUN == 0 && begins_a_run(x) && begins_a_run(y);
     }
@@ -38,8 +39,8 @@ template <typename Element> struct kept_terms {
 };
 
 template <typename Element>
-static int drop(int64_t rows, int64_t columns, double p, icot_random_key key, int64_t first,
-                const float *x, void *y, bool accumulate, float *sums)
+static int drop_backward(int64_t rows, int64_t columns, double p, icot_random_key key,
+                         int64_t first, const float *x, void *y, bool accumulate, float *sums)
 {
     const kept_terms<Element> terms = {x, (Element *)y, p > 0.0, dropout_rule_of(p), key, first};
     return column_sums("dropout", rows, columns, terms, accumulate, sums);
@@ -62,6 +63,14 @@ static void normalize(int64_t rows, int64_t columns, double eps, const float *x,
     cuda_layer_norm(rows, columns, eps, x, weight, bias, (float *)y, statistics);
 }
 
+static int normalize_backward(int64_t rows, int64_t columns, const float *x, const float *weight,
+                              const float *statistics, const void *dy, const bool accumulate[3],
+                              float *dx, float *dweight, float *dbias)
+{
+    return cuda_layer_norm_backward(rows, columns, x, weight, statistics, (const float *)dy,
+                                    accumulate, dx, dweight, dbias);
+}
+
 static int attend(const packed_shape *shape, const void *qkv, void *y, float *logsumexp)
 {
     return cuda_attention(shape, (const float *)qkv, (float *)y, logsumexp);
@@ -80,12 +89,18 @@ static int gelu_backward(int64_t rows, int64_t columns, const void *x, const voi
     return cuda_gelu_backward_float32(rows, columns, x, (const float *)dy, y, dx, accumulate, sums);
 }
 
-const layer_kernels cuda_layers_float32 = {normalize,     attend,      attend_backward,
-                                           gelu_backward, drop<float>, sum_rows<float>};
+static void drop(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
+                 const float *onto, float *y)
+{
+    cuda_dropout(n, p, key, first, (const float *)x, onto, y);
+}
 
-const layer_kernels cuda_layers_bf16 = {cuda_layer_norm_to_bf16,
-                                        cuda_attention_of_factors,
-                                        cuda_attention_backward_of_factors,
-                                        cuda_gelu_backward_of_factors,
-                                        drop<bf16>,
-                                        sum_rows<bf16>};
+const layer_kernels cuda_layers_float32 = {
+    normalize, normalize_backward,   attend,         attend_backward, gelu_backward,
+    drop,      drop_backward<float>, sum_rows<float>};
+
+const layer_kernels cuda_layers_bf16 = {
+    cuda_layer_norm_to_bf16,       cuda_layer_norm_backward_of_bf16,
+    cuda_attention_of_factors,     cuda_attention_backward_of_factors,
+    cuda_gelu_backward_of_factors, cuda_dropout_of_bf16,
+    drop_backward<bf16>,           sum_rows<bf16>};

@@ -115,14 +115,14 @@ static cublasStatus_t prefer(cublasLtMatmulPreferenceOpaque_t *wish,
     return cublasLtMatmulPreferenceSetAttribute(wish, which, &value, sizeof value);
 }
 
-/* Partial sums never meet in c itself, where their order could differ from run to run. */
+/* Partial sums never meet in c itself, where their order could differ from run to run, and are
+ * never rounded to bfloat16. */
 static int choose_algorithm(const plan_key &key, product_plan *p)
 {
     product_layouts l;
     if (describe_matrices(key, &l)) return FAILED;
     const uint64_t most = WORKSPACE;
-    const uint32_t schemes =
-        CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+    const uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     cublasLtMatmulPreferenceOpaque_t wish;
     cublasLtMatmulHeuristicResult_t found;
     int count = 0;
@@ -273,7 +273,7 @@ int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, 
     return cuda_matmul_float32(false, m, a, b, bias, false, (float *)c);
 }
 
-/* cuBLASLt adds a bias of the product's own elements, before it rounds the sum. */
+/* cuBLASLt adds a bias of the product's own elements. */
 int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const float *bias,
                             void *c)
 {

@@ -1,5 +1,6 @@
 /* Elementwise kernels: y_i depends on x_i alone. */
 #include "backend/cuda/elementary.h"
+#include "backend/cuda/elements.h"
 #include "backend/cuda/kernels.h"
 
 /* What body gives, on top of what was there before. */
@@ -114,9 +115,10 @@ void cuda_power_backward(int64_t n, double exponent, const float *x, const float
 
 /* One block of words decides about so many elements; the first may begin and the last end halfway.
  */
-static __global__ void drop_blocks(int64_t blocks, int64_t n, dropout_rule rule,
-                                   icot_random_key key, int64_t first, bool whole, const float *x,
-                                   const float *onto, float *y)
+template <typename Element>
+__global__ void drop_blocks(int64_t blocks, int64_t n, dropout_rule rule, icot_random_key key,
+                            int64_t first, bool whole, const Element *x, const float *onto,
+                            float *y)
 {
     const int64_t b = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     const int64_t begin = (first / PHILOX_WORDS + b) * PHILOX_WORDS - first;
@@ -124,24 +126,25 @@ static __global__ void drop_blocks(int64_t blocks, int64_t n, dropout_rule rule,
     if (b >= blocks) return;
     philox_words(key, (uint32_t)(first / PHILOX_WORDS + b), words);
     if (whole && begin + PHILOX_WORDS <= n) {
-        const run_of<float> in = load_run(x, begin / RUN);
+        const run_of<Element> in = load_run(x, begin / RUN);
         run_of<float> out = {};
         if (onto) out = load_run(onto, begin / RUN);
 #pragma unroll
-        for (int k = 0; k < RUN; k++) out.at[k] += what_is_kept(rule, words[k], in.at[k]);
+        for (int k = 0; k < RUN; k++) out.at[k] += what_is_kept(rule, words[k], value_of(in.at[k]));
         ((run_of<float> *)y)[begin / RUN] = out;
         return;
     }
     for (int k = 0; k < PHILOX_WORDS; k++) {
         const int64_t i = begin + k;
         if (i < 0 || i >= n) continue;
-        y[i] = (onto ? onto[i] : 0.0f) + what_is_kept(rule, words[k], x[i]);
+        y[i] = (onto ? onto[i] : 0.0f) + what_is_kept(rule, words[k], value_of(x[i]));
     }
 }
 
 /* The very numbers of the CPU: element i hangs on word first + i of the key's sequence. */
-void cuda_dropout(int64_t n, double p, icot_random_key key, int64_t first, const float *x,
-                  const float *onto, float *y)
+template <typename Element>
+static void drop(int64_t n, double p, icot_random_key key, int64_t first, const Element *x,
+                 const float *onto, float *y)
 {
     static_assert(RUN == PHILOX_WORDS, "a block of words decides about a run");
     constexpr int THREADS = 256;
@@ -152,4 +155,16 @@ void cuda_dropout(int64_t n, double p, icot_random_key key, int64_t first, const
     drop_blocks<<<(unsigned)parts_of(blocks, THREADS), THREADS, 0, cuda_stream>>>(
         blocks, n, dropout_rule_of(p), key, first, whole, x, onto, y);
     cuda_launched("dropout");
+}
+
+void cuda_dropout(int64_t n, double p, icot_random_key key, int64_t first, const float *x,
+                  const float *onto, float *y)
+{
+    drop(n, p, key, first, x, onto, y);
+}
+
+void cuda_dropout_of_bf16(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
+                          const float *onto, float *y)
+{
+    drop(n, p, key, first, (const bf16 *)x, onto, y);
 }

@@ -62,21 +62,30 @@ template <typename T> __device__ T block_max(T value)
 constexpr int COLUMN_LANES = 8, COLUMN_CHUNK = 128; /* rows added side by side; rows of a block */
 
 /* out (columns) = sums over the parts, (parts, stride), on top of what is there if accumulate is
- * set. A block has a warp's worth of columns. */
+ * set. A block has a warp's worth of columns, and PART_LANES parts at a time. */
+constexpr int PART_LANES = 32;
+
 static __global__ void add_column_parts(int64_t parts, int64_t columns, int64_t stride,
                                         const float *partial, bool accumulate, float *out)
 {
-    __shared__ double sums[COLUMN_LANES][WARP];
+    constexpr int AT_ONCE = 4; /* loads on their way */
+    __shared__ double sums[PART_LANES][WARP];
     const int64_t column = (int64_t)blockIdx.x * WARP + threadIdx.x;
     double sum = 0.0;
-#pragma unroll 8
-    for (int64_t p = threadIdx.y; p < parts && column < columns; p += COLUMN_LANES) {
-        sum += (double)partial[p * stride + column];
+    for (int64_t p = threadIdx.y; p < parts && column < columns; p += AT_ONCE * PART_LANES) {
+        float values[AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) {
+            const int64_t part = p + k * PART_LANES;
+            values[k] = part < parts ? partial[part * stride + column] : 0.0f;
+        }
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) sum += (double)values[k];
     }
     sums[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y > 0 || column >= columns) return;
-    for (int lane = 1; lane < COLUMN_LANES; lane++) sum += sums[lane][threadIdx.x];
+    for (int lane = 1; lane < PART_LANES; lane++) sum += sums[lane][threadIdx.x];
     out[column] = (accumulate ? out[column] : 0.0f) + (float)sum;
 }
 
@@ -84,8 +93,8 @@ static inline int finish_columns(const char *what, int64_t parts, int64_t column
                                  const float *partial, bool accumulate, float *out)
 {
     if (columns == 0 || !out) return OK;
-    add_column_parts<<<(unsigned)parts_of(columns, WARP), dim3(WARP, COLUMN_LANES), 0,
-                       cuda_stream>>>(parts, columns, stride, partial, accumulate, out);
+    add_column_parts<<<(unsigned)parts_of(columns, WARP), dim3(WARP, PART_LANES), 0, cuda_stream>>>(
+        parts, columns, stride, partial, accumulate, out);
     return cuda_launched(what);
 }
 
@@ -118,22 +127,24 @@ __global__ void sum_column_chunks(int64_t rows, int64_t columns, Terms terms, fl
  * out (columns), if it is not NULL, = Σ_rows terms, on top of what is there if accumulate is set.
  * Terms are a struct:
  * at<N>(i, values) gives those of the elements i to i + N-1 of the matrix, and may write elsewhere
- * what it finds on the way; in_runs says whether N may be RUN.
+ * what it finds on the way; AT_ONCE is the N that they want, and together() says whether the
+ * matrix begins where so many can be read together; else N is 1.
  */
 template <typename Terms>
 int column_sums(const char *what, int64_t rows, int64_t columns, Terms terms, bool accumulate,
                 float *out)
 {
     const int64_t chunks = parts_of(rows, COLUMN_CHUNK);
-    const bool in_runs = columns % RUN == 0 && terms.in_runs();
+    constexpr int N = Terms::AT_ONCE;
+    const bool together = columns % N == 0 && terms.together();
     if (columns == 0) return OK;
     float *partial = (float *)cuda_scratch((size_t)(chunks * columns) * sizeof(float));
     if (!partial) return FAILED;
     if (chunks > 0) {
-        const dim3 grid((unsigned)parts_of(columns, in_runs ? WARP * RUN : WARP), (unsigned)chunks);
+        const dim3 grid((unsigned)parts_of(columns, together ? WARP * N : WARP), (unsigned)chunks);
         const dim3 block(WARP, COLUMN_LANES);
-        if (in_runs) {
-            sum_column_chunks<RUN><<<grid, block, 0, cuda_stream>>>(rows, columns, terms, partial);
+        if (together) {
+            sum_column_chunks<N><<<grid, block, 0, cuda_stream>>>(rows, columns, terms, partial);
         } else {
             sum_column_chunks<1><<<grid, block, 0, cuda_stream>>>(rows, columns, terms, partial);
         }
@@ -146,11 +157,12 @@ int column_sums(const char *what, int64_t rows, int64_t columns, Terms terms, bo
 
 /* Terms that are the elements of a matrix. */
 template <typename Element> struct elements {
+    static constexpr int AT_ONCE = 16 / sizeof(Element);
     const Element *x;
 
-    bool in_runs() const
+    bool together() const
     {
-        return begins_a_run(x);
+        return begins_few<AT_ONCE>(x);
     }
 
     template <int N> __device__ void at(int64_t i, float values[N]) const
