@@ -110,15 +110,17 @@ static void check_values(const product_case *p, const float *c)
     }
 }
 
-/* A factor of float32 is c itself. One of bfloat16, of which half a unit is up to 2^-8 of it, is
- * rounded, and so may be the bias before. */
+/* A factor of float32 is c itself. One of bfloat16 is rounded, half a unit of which is up to 2^-8
+ * of it; and a device may add a rounded bias to a product that is rounded before. */
 static void assert_factor_near(const product_case *p, const void *factor, const float *c)
 {
     const bool rounds = p->kernels->factor_bytes < sizeof *c;
     for (int64_t i = 0, count = p->shape.m * p->shape.n; i < count; i++) {
         const double exact = (double)c[i], added = (double)p->bias[i % p->shape.n];
         const double got = rounds ? bf16_at(factor, i) : (double)((const float *)factor)[i];
-        const double most = rounds ? 0x1.02p-8 * (fabs(exact) + fabs(added)) + 1e-5 : 0.0;
+        const double parts =
+            fabs(exact) + fabs(added) /* the product */ + fabs(added) + fabs(exact);
+        const double most = rounds ? 0x1.02p-8 * parts + 1e-5 : 0.0;
         if (fabs(got - exact) <= most) continue;
         fail_msg("element %ld of a factor is %.9g, the product %.9g", (long)i, got, exact);
     }

@@ -24,6 +24,7 @@ struct attention_work {
     bool drops;
     dropout_rule rule;
     icot_random_key key;
+    philox_keys keys; /* of its seed: the same for all, so that no thread need work them out */
 };
 
 /* Which tile of which head of which sequence a block has. */
@@ -63,6 +64,7 @@ static inline attention_work attention_work_of(const packed_shape *shape, int64_
     work.drops = shape->dropout > 0.0;
     work.rule = dropout_rule_of(shape->dropout);
     work.key = shape->key;
+    work.keys = philox_keys_of(shape->key.seed);
     return work;
 }
 

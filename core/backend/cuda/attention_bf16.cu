@@ -14,26 +14,25 @@ struct two_softmaxes {
     float maximum[2], sum[2];
 };
 
-/* Scores with the keys from `key` on: scaled, with those that a query does not see gone. */
-template <int OTHER>
-static __device__ void mask(const attention_work &work, int query, int key,
-                            float scores[OTHER / 8][4])
+/* Of the scores with the keys from `key` on, those that a query does not see are gone. */
+template <int OTHER> static __device__ void mask(int query, int key, float scores[OTHER / 8][4])
 {
 #pragma unroll
     for (int n = 0; n < OTHER / 8; n++) {
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            const bool seen = key + column_of(n, e) <= query + row_of(e);
-            scores[n][e] = seen ? work.scale * scores[n][e] : -INFINITY;
+            if (key + column_of(n, e) > query + row_of(e)) scores[n][e] = -INFINITY;
         }
     }
 }
 
-/* Softmax goes on by a tile of scores: they become exp(score - maximum so far); `shrink` is what
- * the sums of before must be multiplied by. */
+/* Softmax goes on by a tile of scores, not scaled yet: they become exp(scale·(score - maximum so
+ * far)); `shrink` is what the sums of before must be multiplied by. Each query sees a key. */
 template <int OTHER>
-static __device__ void add_scores(float scores[OTHER / 8][4], two_softmaxes *state, float shrink[2])
+static __device__ void add_scores(float scale, float scores[OTHER / 8][4], two_softmaxes *state,
+                                  float shrink[2])
 {
+    const float power = scale * LOG2_E;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         float largest = state->maximum[r], sum = 0.0f;
@@ -42,30 +41,33 @@ static __device__ void add_scores(float scores[OTHER / 8][4], two_softmaxes *sta
             largest = fmaxf(largest, fmaxf(scores[n][2 * r], scores[n][2 * r + 1]));
         }
         largest = lanes_joined<4>(largest, take_larger());
+        const float from = power * largest;
 #pragma unroll
         for (int n = 0; n < OTHER / 8; n++) {
 #pragma unroll
             for (int e = 2 * r; e < 2 * r + 2; e++) {
-                scores[n][e] = __expf(scores[n][e] - largest);
+                scores[n][e] = power_of_two(power * scores[n][e] - from);
                 sum += scores[n][e];
             }
         }
-        shrink[r] = __expf(state->maximum[r] - largest);
+        shrink[r] = power_of_two(power * state->maximum[r] - from);
         state->sum[r] = state->sum[r] * shrink[r] + lanes_joined<4>(sum, add_up());
         state->maximum[r] = largest;
     }
 }
 
 template <int OTHER>
-static __device__ void drop(const head_dropout &dropout, int query, int key,
+static __device__ void drop(const attention_work &work, const tile_place &at, int query, int key,
                             float weights[OTHER / 8][4])
 {
 #pragma unroll
     for (int n = 0; n < OTHER / 8; n++) {
-        float left[4];
-        kept_of_query_rows(dropout, query, key + 8 * n, left);
+        uint32_t words[4];
+        words_of_query_rows(work, at, query, key + 8 * n, words);
 #pragma unroll
-        for (int e = 0; e < 4; e++) weights[n][e] *= left[e];
+        for (int e = 0; e < 4; e++) {
+            weights[n][e] = is_kept(work, words[e]) ? weights[n][e] : 0.0f;
+        }
     }
 }
 
@@ -79,7 +81,6 @@ __global__ void __launch_bounds__(THREADS)
     if (at.first >= at.length) return;
     const int64_t C = work.channels;
     const int length = (int)at.length, query = (int)at.first + warp_row(); /* the warp's first */
-    const head_dropout dropout = dropout_of_head(work, at);
     const Element *rows = qkv + at.start * 3 * C + at.head * work.width;
     two_softmaxes state = {{-INFINITY, -INFINITY}, {0.0f, 0.0f}};
     float mixed[D / 8][4] = {}; /* Σ weight·value, before it is divided by the sum of weights */
@@ -95,9 +96,9 @@ __global__ void __launch_bounds__(THREADS)
     walk_over<OTHER>(0, end, tiles.others, load, [&](int first, pair_of_tiles<OTHER, D> &keys) {
         float scores[OTHER / 8][4], shrink[2];
         multiply_rows<OTHER, D>(tiles.queries, keys.first, scores);
-        mask<OTHER>(work, query, first, scores);
-        add_scores<OTHER>(scores, &state, shrink);
-        if (work.drops) drop<OTHER>(dropout, query, first, scores);
+        if (first + OTHER > query) mask<OTHER>(query, first, scores);
+        add_scores<OTHER>(work.scale, scores, &state, shrink);
+        if (work.drops) drop<OTHER>(work, at, query, first, scores);
 #pragma unroll
         for (int n = 0; n < D / 8; n++) {
 #pragma unroll
@@ -106,14 +107,15 @@ __global__ void __launch_bounds__(THREADS)
         add_weighted_rows<OTHER, D>(scores, keys.second, mixed);
     });
 
-    const float inverse[2] = {1.0f / state.sum[0], 1.0f / state.sum[1]};
+    const float kept = scale_of_kept(work);
+    const float inverse[2] = {kept / state.sum[0], kept / state.sum[1]};
     const int64_t row = at.start + query;
     store_sums<D>(mixed, inverse, length - query, work.width, false,
                   y + row * C + at.head * work.width, C);
     for (int r = 0; r < 2 && lane_id() % 4 == 0; r++) {
         if (query + row_of(2 * r) >= length) continue;
         logsumexp[(row + row_of(2 * r)) * work.heads + at.head] =
-            state.maximum[r] + logf(state.sum[r]);
+            work.scale * state.maximum[r] + logf(state.sum[r]);
     }
 }
 

@@ -71,20 +71,24 @@ template <int ROWS, int D>
 __device__ void load_tile(int64_t there, int64_t width, const bf16 *rows, int64_t stride,
                           bf16 *tile)
 {
-    constexpr int PIECE = 16 / sizeof(bf16); /* what one copy takes */
+    constexpr int PIECE = 16 / sizeof(bf16), ACROSS = D / PIECE, DOWN = THREADS / ACROSS;
     const bool whole = width % PIECE == 0 && (uintptr_t)rows % 16 == 0;
-    for (int i = threadIdx.x; i < ROWS * D / PIECE; i += THREADS) {
-        const int r = i / (D / PIECE), d = i % (D / PIECE) * PIECE;
-        const bf16 *from = rows + r * stride + d;
-        bf16 *to = tile + r * (D + GAP) + d;
-        if (whole) {
-            const bool is_there = r < there && d < width;
-            copy_ahead(to, is_there ? from : rows, is_there);
-            continue;
-        }
+    const int first = (int)threadIdx.x / ACROSS, d = (int)threadIdx.x % ACROSS * PIECE;
+    const int last = d < (int)width ? (int)there : 0; /* of the rows, the one behind the last */
+    const bf16 *from = rows + first * stride + d;
+    bf16 *to = tile + first * (D + GAP) + d;
+    if (whole) {
 #pragma unroll
+        for (int r = 0; r < ROWS; r += DOWN, from += DOWN * stride) {
+            copy_ahead(to + r * (D + GAP), from, first + r < last);
+        }
+        return;
+    }
+#pragma unroll 1
+    for (int r = 0; r < ROWS; r += DOWN, from += DOWN * stride) {
         for (int k = 0; k < PIECE; k++) {
-            to[k] = r < there && d + k < width ? from[k] : element_of<bf16>(0.0f);
+            const bool is_there = first + r < last && d + k < (int)width;
+            to[r * (D + GAP) + k] = is_there ? from[k] : element_of<bf16>(0.0f);
         }
     }
 }
@@ -199,39 +203,24 @@ __device__ void add_weighted_rows(const float weights[OTHER / 8][4], const bf16 
 
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
-/* Which weights are dropped of a head, for rows of the batch from `first` on. Numbers are as narrow
- * as they can be: integer arithmetic is what this costs. */
-struct head_dropout {
-    icot_random_key key;
-    uint64_t first_step; /* of row `first`; each row has one of its own, `heads` after the last */
-    uint32_t heads, threshold;
-    float scale;
-};
-
-static __device__ head_dropout dropout_of_head(const attention_work &work, const tile_place &at)
-{
-    head_dropout d;
-    d.key = work.key;
-    d.first_step = (uint64_t)((work.first_token + at.start) * work.heads + at.head);
-    d.heads = (uint32_t)work.heads;
-    d.threshold = (uint32_t)work.rule.threshold; /* p < 1 */
-    d.scale = work.rule.scale;
-    return d;
-}
-
-/* The words that decide about four keys from `key` on, a multiple of 4, for a row of the sequence.
+/*
+ * The words that decide about four keys from `key` on, a multiple of 4, for row `query` of the
+ * sequence: attention.h's, in as little integer arithmetic as it takes, which is what this costs.
  */
-static __device__ void words_of_keys(const head_dropout &d, int query, int key,
-                                     uint32_t words[PHILOX_WORDS])
+static __device__ void words_of_keys(const attention_work &work, const tile_place &at, int query,
+                                     int key, uint32_t words[PHILOX_WORDS])
 {
-    icot_random_key stream = d.key;
-    stream.step |= (d.first_step + (uint64_t)(uint32_t)query * d.heads) << 32;
-    philox_words(stream, (uint32_t)key / PHILOX_WORDS, words);
+    const uint32_t row = (uint32_t)(work.first_token + at.start) + (uint32_t)query;
+    words[0] = (uint32_t)key / PHILOX_WORDS;
+    words[1] = work.key.stream;
+    words[2] = (uint32_t)work.key.step;
+    words[3] = (uint32_t)(work.key.step >> 32) | (row * (uint32_t)work.heads + (uint32_t)at.head);
+    philox_encipher(&work.keys, words);
 }
 
-static __device__ float kept(const head_dropout &d, uint32_t word)
+static __device__ bool is_kept(const attention_work &work, uint32_t word)
 {
-    return word < d.threshold ? 0.0f : d.scale;
+    return word >= (uint32_t)work.rule.threshold; /* p < 1 */
 }
 
 static __device__ uint32_t exchanged(uint32_t word, int lanes_apart)
@@ -240,22 +229,22 @@ static __device__ uint32_t exchanged(uint32_t word, int lanes_apart)
 }
 
 /*
- * What is left of the weights of a fragment whose rows are queries, from `query` on (rows of the
- * sequence), and whose columns are keys, from `key` on. Two neighbouring lanes share the keys of
- * one block of words: each draws for one of the two rows.
+ * The words that decide about the numbers of a fragment whose rows are queries, from `query` on
+ * (rows of the sequence), and whose columns are keys, from `key` on. Two neighbouring lanes share
+ * the keys of one block of words: each draws for one of the two rows.
  */
-static __device__ void kept_of_query_rows(const head_dropout &d, int query, int key, float left[4])
+static __device__ void words_of_query_rows(const attention_work &work, const tile_place &at,
+                                           int query, int key, uint32_t words[4])
 {
     const int lane = lane_id();
     const bool second = lane % 2; /* of the two lanes */
-    uint32_t words[PHILOX_WORDS];
-    words_of_keys(d, query + lane / 4 + (second ? 8 : 0), key + lane % 4 / 2 * 4, words);
+    words_of_keys(work, at, query + lane / 4 + (second ? 8 : 0), key + lane % 4 / 2 * 4, words);
     const uint32_t one = exchanged(second ? words[0] : words[2], 1);
     const uint32_t two = exchanged(second ? words[1] : words[3], 1);
-    left[0] = kept(d, second ? one : words[0]);
-    left[1] = kept(d, second ? two : words[1]);
-    left[2] = kept(d, second ? words[2] : one);
-    left[3] = kept(d, second ? words[3] : two);
+    words[0] = second ? one : words[0];
+    words[1] = second ? two : words[1];
+    words[2] = second ? words[2] : one;
+    words[3] = second ? words[3] : two;
 }
 
 /* Words a, b of lanes `apart` from each other: the first lane gets both a, the second both b. */
@@ -271,18 +260,26 @@ static __device__ void swap_words(bool second, int apart, uint32_t *a, uint32_t 
  * keys share a block of words draw one block each, for the four numbers of each; then lane i gets
  * word i of every block: a matrix of 4 x 4, turned.
  */
-static __device__ void kept_of_key_rows(const head_dropout &d, int query, int key, float left[4])
+static __device__ void words_of_key_rows(const attention_work &work, const tile_place &at,
+                                         int query, int key, uint32_t words[4])
 {
     const int lane = lane_id(), mine = lane / 4 % 4;
-    uint32_t words[PHILOX_WORDS];
-    words_of_keys(d, query + lane % 4 * 2 + mine % 2, key + lane / 16 * 4 + mine / 2 * 8, words);
+    words_of_keys(work, at, query + lane % 4 * 2 + mine % 2, key + lane / 16 * 4 + mine / 2 * 8,
+                  words);
     swap_words(mine % 2, 4, &words[0], &words[1]);
     swap_words(mine % 2, 4, &words[2], &words[3]);
     swap_words(mine / 2, 8, &words[0], &words[2]);
     swap_words(mine / 2, 8, &words[1], &words[3]);
-#pragma unroll
-    for (int e = 0; e < 4; e++) left[e] = kept(d, words[e]);
 }
+
+/* What the weights that are kept are multiplied by; the kernels do so once, with what they sum up.
+ */
+static __device__ float scale_of_kept(const attention_work &work)
+{
+    return work.drops ? work.rule.scale : 1.0f;
+}
+
+constexpr float LOG2_E = 1.44269504f;
 
 } /* namespace in_bf16 */
 

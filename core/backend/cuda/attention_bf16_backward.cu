@@ -16,30 +16,47 @@ template <int OTHER, int D> struct gradient_tiles {
     } others[2];
 };
 
-/* Score s and slope (dY Vᵀ) of a query and a key that it sees become P∘M and dS. */
-static __device__ void weigh(const attention_work &work, float logsumexp, float delta, float kept,
+/* What the kernels need to know of a query: powers of two and slopes are scaled already. */
+static __device__ float scaled_logsumexp(float logsumexp)
+{
+    return LOG2_E * logsumexp;
+}
+
+/*
+ * Score and slope (dY Vᵀ) of a query and a key become P∘M, but for the scale of what is kept, and
+ * dS = P ∘ (scale·M∘dY Vᵀ - scale·δ); logsumexp and delta are scaled.
+ */
+static __device__ void weigh(const attention_work &work, float logsumexp, float delta, bool kept,
                              float *score, float *slope)
 {
-    const float weight = __expf(work.scale * *score - logsumexp);
-    *slope = work.scale * weight * (*slope * kept - delta);
-    *score = weight * kept;
+    const float weight = power_of_two(work.scale * LOG2_E * *score - logsumexp);
+    const float factor = kept ? work.scale * scale_of_kept(work) : 0.0f;
+    *slope = weight * (factor * *slope - delta);
+    *score = kept ? weight : 0.0f;
 }
 
 /* ---- Who owns queries: dQ -------------------------------------------------------------------- */
 
 template <int OTHER>
-static __device__ void weigh_queries(const attention_work &work, const head_dropout &dropout,
-                                     int query, int key, const float logsumexp[2],
-                                     const float delta[2], float scores[OTHER / 8][4],
-                                     float slopes[OTHER / 8][4])
+static __device__ void weigh_queries(const attention_work &work, const tile_place &at, int query,
+                                     int key, const float logsumexp[2], const float delta[2],
+                                     float scores[OTHER / 8][4], float slopes[OTHER / 8][4])
 {
 #pragma unroll
     for (int n = 0; n < OTHER / 8; n++) {
-        float left[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-        if (work.drops) kept_of_query_rows(dropout, query, key + 8 * n, left);
+        uint32_t words[4] = {}; /* without dropout all are kept, whatever the words */
+        if (work.drops) words_of_query_rows(work, at, query, key + 8 * n, words);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            weigh(work, logsumexp[e / 2], delta[e / 2], left[e], &scores[n][e], &slopes[n][e]);
+            weigh(work, logsumexp[e / 2], delta[e / 2], is_kept(work, words[e]), &scores[n][e],
+                  &slopes[n][e]);
+        }
+    }
+    if (key + OTHER <= query) return; /* all keys are seen by all */
+#pragma unroll
+    for (int n = 0; n < OTHER / 8; n++) {
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
             if (key + column_of(n, e) > query + row_of(e)) slopes[n][e] = 0.0f;
         }
     }
@@ -55,15 +72,14 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 3)
     if (at.first >= at.length) return;
     const int64_t C = work.channels, offset = at.head * work.width;
     const int length = (int)at.length, query = (int)at.first + warp_row();
-    const head_dropout dropout = dropout_of_head(work, at);
     const Element *rows = arrays.qkv + at.start * 3 * C + offset;
     const Element *slopes = arrays.dy + at.start * C + offset;
     float dquery[D / 8][4] = {}, logsumexp[2], delta[2];
     for (int r = 0; r < 2; r++) {
         const int row = query + row_of(2 * r);
         const int64_t i = (at.start + row) * work.heads + at.head;
-        logsumexp[r] = row < length ? arrays.logsumexp[i] : 0.0f;
-        delta[r] = row < length ? arrays.delta[i] : 0.0f;
+        logsumexp[r] = row < length ? scaled_logsumexp(arrays.logsumexp[i]) : 0.0f;
+        delta[r] = row < length ? work.scale * arrays.delta[i] : 0.0f;
     }
     load_tile<OWN, D>(length - at.first, work.width, rows + at.first * 3 * C, 3 * C,
                       tiles.own_first);
@@ -80,7 +96,7 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 3)
         float scores[OTHER / 8][4], ds[OTHER / 8][4];
         multiply_rows<OTHER, D>(tiles.own_first, keys.first, scores);
         multiply_rows<OTHER, D>(tiles.own_second, keys.second, ds);
-        weigh_queries<OTHER>(work, dropout, query, first, logsumexp, delta, scores, ds);
+        weigh_queries<OTHER>(work, at, query, first, logsumexp, delta, scores, ds);
         add_weighted_rows<OTHER, D>(ds, keys.first, dquery);
     });
     const float as_is[2] = {1.0f, 1.0f};
@@ -90,7 +106,7 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 3)
 
 /* ---- Who owns keys: dK and dV ---------------------------------------------------------------- */
 
-/* logsumexp and delta of the queries from `first` on */
+/* logsumexp and delta, scaled, of the queries from `first` on */
 template <int OTHER, typename Element, typename Tiles>
 static __device__ void load_of_queries(const attention_work &work,
                                        const backward_arrays<Element> &arrays, const tile_place &at,
@@ -99,26 +115,34 @@ static __device__ void load_of_queries(const attention_work &work,
     for (int i = threadIdx.x; i < OTHER; i += THREADS) {
         const int64_t of = (at.start + first + i) * work.heads + at.head;
         const bool there = first + i < (int)at.length;
-        to.logsumexp[i] = there ? arrays.logsumexp[of] : 0.0f;
-        to.delta[i] = there ? arrays.delta[of] : 0.0f;
+        to.logsumexp[i] = there ? scaled_logsumexp(arrays.logsumexp[of]) : 0.0f;
+        to.delta[i] = there ? work.scale * arrays.delta[of] : 0.0f;
     }
 }
 
+/* Queries behind the sequence's end need no mask: their rows of Q and dY are zeros. */
 template <int OTHER, typename Tiles>
-static __device__ void weigh_keys(const attention_work &work, const head_dropout &dropout,
-                                  int query, int key, int length, const Tiles &queries,
-                                  float scores[OTHER / 8][4], float slopes[OTHER / 8][4])
+static __device__ void weigh_keys(const attention_work &work, const tile_place &at, int query,
+                                  int key, const Tiles &queries, float scores[OTHER / 8][4],
+                                  float slopes[OTHER / 8][4])
 {
 #pragma unroll
     for (int n = 0; n < OTHER / 8; n++) {
-        float left[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-        if (work.drops) kept_of_key_rows(dropout, query + 8 * n, key, left);
+        uint32_t words[4] = {};
+        if (work.drops) words_of_key_rows(work, at, query + 8 * n, key, words);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
             const int column = column_of(n, e);
-            weigh(work, queries.logsumexp[column], queries.delta[column], left[e], &scores[n][e],
-                  &slopes[n][e]);
-            const bool seen = key + row_of(e) <= query + column && query + column < length;
+            weigh(work, queries.logsumexp[column], queries.delta[column], is_kept(work, words[e]),
+                  &scores[n][e], &slopes[n][e]);
+        }
+    }
+    if (query >= key + WARP_ROWS) return; /* all keys are seen by all */
+#pragma unroll
+    for (int n = 0; n < OTHER / 8; n++) {
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const bool seen = key + row_of(e) <= query + column_of(n, e);
             scores[n][e] = seen ? scores[n][e] : 0.0f;
             slopes[n][e] = seen ? slopes[n][e] : 0.0f;
         }
@@ -135,7 +159,6 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 3 : 2) /* blocks at a time:
     if (at.first >= at.length) return;
     const int64_t C = work.channels, offset = at.head * work.width;
     const int length = (int)at.length, key = (int)at.first + warp_row();
-    const head_dropout dropout = dropout_of_head(work, at);
     const Element *rows = arrays.qkv + at.start * 3 * C + offset;
     const Element *slopes = arrays.dy + at.start * C + offset, *keys = rows + at.first * 3 * C + C;
     float dkey[D / 8][4] = {}, dvalue[D / 8][4] = {};
@@ -153,14 +176,15 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 3 : 2) /* blocks at a time:
         float scores[OTHER / 8][4], ds[OTHER / 8][4];
         multiply_rows<OTHER, D>(tiles.own_first, q.first, scores);
         multiply_rows<OTHER, D>(tiles.own_second, q.second, ds);
-        weigh_keys<OTHER>(work, dropout, first, key, length, q, scores, ds);
+        weigh_keys<OTHER>(work, at, first, key, q, scores, ds);
         add_weighted_rows<OTHER, D>(scores, q.second, dvalue);
         add_weighted_rows<OTHER, D>(ds, q.first, dkey);
     });
-    const float as_is[2] = {1.0f, 1.0f};
+    const float as_is[2] = {1.0f, 1.0f}, of_kept = scale_of_kept(work),
+                scale[2] = {of_kept, of_kept};
     Element *to = arrays.dqkv + (at.start + key) * 3 * C + offset + C;
     store_sums<D>(dkey, as_is, length - key, work.width, arrays.accumulate, to, 3 * C);
-    store_sums<D>(dvalue, as_is, length - key, work.width, arrays.accumulate, to + C, 3 * C);
+    store_sums<D>(dvalue, scale, length - key, work.width, arrays.accumulate, to + C, 3 * C);
 }
 
 /* ---- Both ------------------------------------------------------------------------------------ */

@@ -51,6 +51,14 @@ static __device__ uint32_t rounded_pair(float first, float second)
     return *(const uint32_t *)&pair;
 }
 
+/* 2^x, as exact as bfloat16 can tell */
+static __device__ float power_of_two(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 /* 16 bytes to shared memory, or as many zeros if there is nothing there. */
 static __device__ void copy_ahead(void *shared, const void *from, bool there)
 {
