@@ -131,6 +131,37 @@ describe('attention', function()
   end)
 end)
 
+describe('a block', function()
+  -- What it gives, and the gradients of its parameters and its input, as one list.
+  local function results(block, x, context)
+    local leaves, found = { x, unpack(block:parameters()) }, {}
+    local function note(values, n)
+      for i = 0, tonumber(n) - 1 do found[#found + 1] = values[i] end
+    end
+    local y = block(x, context)
+    note(y:read());
+    (y * y):sum():backward()
+    for _, leaf in ipairs(leaves) do note(leaf:grad():read()) end
+    optim.AdamW(leaves):zero_grad()
+    return found
+  end
+
+  it('is the same in whole layers as operator by operator, dropout included', function()
+    local fuses_layers = tensor.fuses_layers
+    finally(function() tensor.fuses_layers = fuses_layers end)
+    scope.run(function()
+      local block = nn.Block(12, 3, { layer = 2, dropout = 0.3, std = 0.3 })
+      local x = tensor.randn({ 9, 12 }):requires_grad_()
+      local context = { cu_seqlens = tensor.new({ 0, 4, 9 }, 'int32'), dropout = { seed = 3, step = 8 }, first_token = 5 }
+      local apart = results(block, x, context)
+      tensor.fuses_layers = function() return true end
+      local fused = results(block, x, context)
+      assert.equal(#apart, #fused)
+      for i, value in ipairs(apart) do assert.near(value, fused[i], 1e-4 * (1 + math.abs(value))) end
+    end)
+  end)
+end)
+
 describe('an LSTM', function()
   local function sigmoid(x) return 1 / (1 + math.exp(-x)) end
 

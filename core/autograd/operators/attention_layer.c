@@ -54,7 +54,7 @@ static int attention_layer_prepare(node *n)
         return ICOT_FAILED;
     }
     const shape logsumexp = {.ndim = 2, .size = {s.rows, n->params.index[HEADS]}};
-    if (layer_save(n, SAVED_MIXED, s.rows, s.inner)) return ICOT_FAILED;
+    if (factor_save(n, SAVED_MIXED, s.rows, s.inner)) return ICOT_FAILED;
     return tensor_new(n->engine, ICOT_FLOAT32, &logsumexp, &n->saved[SAVED_LOGSUMEXP]);
 }
 

@@ -28,6 +28,13 @@ int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float
     return ICOT_OK;
 }
 
+int factor_save(node *n, int which, int64_t rows, int64_t columns)
+{
+    const int64_t bytes = rows * columns * (int64_t)kernels(n)->factor_bytes;
+    const shape room = {.ndim = 1, .size = {(bytes + 3) / 4}};
+    return tensor_new(n->engine, ICOT_FLOAT32, &room, &n->saved[which]);
+}
+
 void *factor_row(const backend *kernels, const factor *f, int64_t columns, int64_t row)
 {
     return (char *)f->data + (size_t)(row * columns) * kernels->factor_bytes;

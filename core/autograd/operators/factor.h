@@ -20,6 +20,9 @@ int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float
 /* Memory for a factor (rows, columns) that a kernel will fill; the rows behind it are cleared. */
 int factor_new(const backend *kernels, int64_t rows, int64_t columns, factor *out);
 
+/* Room for one among what a node saves: a tensor of as many bytes, as all that a tape keeps. */
+int factor_save(node *n, int which, int64_t rows, int64_t columns);
+
 /* Where a row of it begins. */
 void *factor_row(const backend *kernels, const factor *f, int64_t columns, int64_t row);
 

@@ -50,13 +50,6 @@ static int check_parameters(const node *n)
     return ICOT_OK;
 }
 
-int layer_save(node *n, int which, int64_t rows, int64_t columns)
-{
-    const int64_t bytes = rows * columns * (int64_t)kernels(n)->factor_bytes;
-    const shape room = {.ndim = 1, .size = {(bytes + 3) / 4}};
-    return tensor_new(n->engine, ICOT_FLOAT32, &room, &n->saved[which]);
-}
-
 void *layer_saved(const node *n, int which)
 {
     return tensor_data(n->saved[which]);
@@ -72,8 +65,8 @@ int layer_prepare(node *n)
     const layer_shape s = layer_shape_of(n);
     const shape statistics = {.ndim = 2, .size = {s.rows, 2}};
     if (tensor_new(n->engine, ICOT_FLOAT32, &statistics, &n->saved[SAVED_STATISTICS]) ||
-        layer_save(n, SAVED_NORMED, s.rows, s.width) ||
-        layer_save(n, SAVED_FIRST, s.rows, s.first)) {
+        factor_save(n, SAVED_NORMED, s.rows, s.width) ||
+        factor_save(n, SAVED_FIRST, s.rows, s.first)) {
         return ICOT_FAILED;
     }
     return node_output_like(n, n->inputs[LAYER_X]);

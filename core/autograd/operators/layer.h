@@ -24,10 +24,11 @@ enum {
     LAYER_INPUTS
 };
 enum { SAVED_STATISTICS, SAVED_NORMED, SAVED_FIRST, LAYER_SAVED };
-enum { LAYER_EPS, LAYER_DROPOUT, LAYER_NUMBERS }; /* number[…] */
-enum {
-    LAYER_FIRST_ROW = 1 /* in the batch of the update: for dropout, of the key */
-};                      /* index[…] */
+
+/* Of the parameters: number[LAYER_EPS] of the norm, number[LAYER_DROPOUT] the share that is
+ * dropped, and index[LAYER_FIRST_ROW] the number of the first row in the batch of the update. */
+enum { LAYER_EPS, LAYER_DROPOUT, LAYER_NUMBERS };
+enum { LAYER_FIRST_ROW = 1 };
 
 typedef struct layer_shape {
     int64_t rows, width, first, inner; /* R, C, F, I */
@@ -38,9 +39,6 @@ layer_shape layer_shape_of(const node *n);
 /* Checks inputs and parameters, and makes the output and what LAYER_SAVED says. */
 int layer_prepare(node *n);
 
-/* Room for a factor among what is saved; it counts its bytes as a tensor, as all that a tape keeps.
- */
-int layer_save(node *n, int which, int64_t rows, int64_t columns);
 void *layer_saved(const node *n, int which);
 
 /* normed and first, which are saved; then, with inner (R, I), the output */

@@ -29,14 +29,6 @@ static bool has_shape(const tensor *t, int ndim, int64_t first, int64_t second)
     return t->ndim == ndim && t->shape[0] == first && (ndim == 1 || t->shape[1] == second);
 }
 
-/* Room for a factor: a tensor of as many bytes, since that is what a tape keeps. */
-static int saved_factor(node *n, int64_t rows, int64_t columns)
-{
-    const int64_t bytes = rows * columns * (int64_t)kernels(n)->factor_bytes;
-    const shape room = {.ndim = 1, .size = {(bytes + 3) / 4}};
-    return tensor_new(n->engine, ICOT_FLOAT32, &room, &n->saved[0]);
-}
-
 /* u from row `first` on */
 static void *hidden_rows(const node *n, mlp_shape s, int64_t first)
 {
@@ -57,7 +49,7 @@ static int mlp_prepare(node *n)
     }
     shape size = tensor_shape(x);
     if (residual_check(n, RESIDUAL, &size)) return ICOT_FAILED;
-    if (saved_factor(n, mlp_shape_of(n).rows, hidden)) return ICOT_FAILED;
+    if (factor_save(n, 0, mlp_shape_of(n).rows, hidden)) return ICOT_FAILED;
     return node_output(n, &size);
 }
 
