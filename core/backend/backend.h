@@ -103,8 +103,8 @@ typedef struct layer_kernels {
     void (*dropout)(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
                     const float *onto, float *y);
     /* y = what dropout keeps of x, a factor, and the sums of that */
-    int (*dropout_backward)(int64_t rows, int64_t columns, double p, icot_random_key key, int64_t first,
-                   const float *x, void *y, bool accumulate, float *sums);
+    int (*dropout_backward)(int64_t rows, int64_t columns, double p, icot_random_key key,
+                            int64_t first, const float *x, void *y, bool accumulate, float *sums);
     int (*sum_rows)(int64_t rows, int64_t columns, const void *x, bool accumulate, float *sums);
 } layer_kernels;
 

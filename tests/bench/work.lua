@@ -15,8 +15,8 @@ local BATCHES = 4 -- of which an epoch consists
 ---@param ... string more settings as after --set, such as 'model.layers=2'
 ---@return icot.Training
 function work.training(digits, size, ...)
-  local settings = {}
-  for i, text in ipairs { 'dataset.digits=' .. digits, 'train.batch=' .. size, 'dataset.train=' .. BATCHES * size, ... } do
+  local settings, examples = {}, BATCHES * size
+  for i, text in ipairs { 'dataset.digits=' .. digits, 'train.batch=' .. size, 'dataset.train=' .. examples, ... } do
     settings[i] = overrides.parse(text)
   end
   return training.new(recipe.load('tests/bench/recipe.lua', { settings = settings }).runs[1])
