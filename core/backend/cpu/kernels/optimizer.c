@@ -34,11 +34,12 @@ int KERNEL(sum_of_squares)(int64_t count, const number_array *arrays, double *su
 
 static void update(const adamw_arrays *arrays, adamw_factors factors)
 {
+    const int64_t n = arrays->n;
     const float *grad = arrays->grad;
     float *parameter = arrays->parameter, *exp_avg = arrays->exp_avg;
     float *exp_avg_sq = arrays->exp_avg_sq;
-#pragma omp parallel for simd schedule(static) if (arrays->n > PARALLEL_ELEMENTS)
-    for (int64_t i = 0; i < arrays->n; i++) {
+#pragma omp parallel for simd schedule(static) firstprivate(factors) if (n > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < n; i++) {
         adamw_update(factors, grad[i], &parameter[i], &exp_avg[i], &exp_avg_sq[i]);
     }
 }
