@@ -188,6 +188,9 @@ gpu: bundle tests-built # a bundle with the C tests, under build/gpu, for tests/
 gpu-check: build tests-built # checks icot on a card of NVIDIA's against the CPU, and measures it
 	@ICOT_PYTHON=$(PYTHON) tests/gpu/check.sh $(BUILD)
 
+gpu-emulated: build tests-built # the card's kernels, compiled for the CPU: slow, but without a card (TESTS=)
+	@ICOT_PYTHON=$(PYTHON) tests/gpu/emulator/run $(BUILD) $(TESTS)
+
 torture: build packages-test # kills a training KILLS (200) times, resumes it each time, and compares the bits
 	@$(PYTHON) tests/torture/torture.py $(PROGRAM) $(or $(KILLS),200)
 
@@ -230,7 +233,7 @@ lint: packages-lint packages-test # warnings as errors, luacheck, layout of the 
 format: packages-lint # lays out the C code
 	clang-format -i $(C_FILES)
 
-C_FILES = $(sort $(shell find core lua tests -name '*.[ch]' -o -name '*.cu'))
+C_FILES = $(sort $(shell find core lua tests -name '*.[ch]' -o -name '*.cu' -o -name '*.cpp'))
 
 tests-built: $(C_TESTS)
 
@@ -239,6 +242,6 @@ clean: # removes everything that was built
 
 -include $(OBJECTS:.o=.d) $(CUDA_OBJECTS:.o=.d) $(C_SUPPORT:.o=.d) $(C_TESTS:=.d) $(BUILD)/launcher.d $(BUILD)/onednn.d
 
-.PHONY: build cuda help install bundle run test test-reference bundle-check gpu gpu-check torture follow count bench \
-        sanitize fuzz fuzz-built lint format tests-built clean always
+.PHONY: build cuda help install bundle run test test-reference bundle-check gpu gpu-check gpu-emulated torture \
+        follow count bench sanitize fuzz fuzz-built lint format tests-built clean always
 .DELETE_ON_ERROR:

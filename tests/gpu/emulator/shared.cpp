@@ -1,0 +1,71 @@
+/* The emulated card's shared memory: that of the block that runs. */
+#include "emulator.h"
+
+#include <string.h>
+#include <vector>
+
+namespace emulator
+{
+
+constexpr size_t MOST_SHARED = 163 << 10, GUARD = 128; /* of a card of compute capability 8.0 */
+constexpr unsigned char GUARDED = 0xa5;
+
+struct variable {
+    const void *name;
+    unsigned char *place;
+    size_t bytes;
+};
+
+alignas(GUARD) static unsigned char shared_memory[2 * MOST_SHARED];
+static std::vector<variable> variables; /* of the block; the first is the one of launch()'s size */
+
+/* One behind the other, each with a guard behind it. NaN is in it, whatever its type. */
+static void *add_variable(const void *name, size_t bytes)
+{
+    unsigned char *place = shared_memory;
+    size_t sum = bytes;
+    for (const variable &v : variables) {
+        place = v.place + (v.bytes + GUARD - 1) / GUARD * GUARD + GUARD;
+        sum += v.bytes;
+    }
+    if (sum > MOST_SHARED) stop("%zu bytes of shared memory", sum);
+    memset(place, 0xff, bytes);
+    memset(place + bytes, GUARDED, GUARD);
+    variables.push_back({name, place, bytes});
+    return place;
+}
+
+void begin_shared(size_t bytes)
+{
+    variables.clear();
+    add_variable(NULL, bytes);
+}
+
+void *shared_variable(const void *name, size_t bytes)
+{
+    for (const variable &v : variables) {
+        if (v.name == name) return v.place;
+    }
+    return add_variable(name, bytes);
+}
+
+void *dynamic_shared()
+{
+    return shared_memory;
+}
+
+size_t dynamic_shared_bytes()
+{
+    return variables[0].bytes;
+}
+
+void check_shared()
+{
+    for (const variable &v : variables) {
+        for (size_t i = 0; i < GUARD; i++) {
+            if (v.place[v.bytes + i] != GUARDED) stop("written behind the end of shared memory");
+        }
+    }
+}
+
+} // namespace emulator

@@ -1,0 +1,68 @@
+"""Makes plain C++ of the CUDA sources of a folder, for the emulator.
+
+    translate.py SOURCES TARGET
+
+Three things are not C++. A launch, kernel<T><<<blocks, threads, bytes, stream>>>(x), becomes a call of
+emulator::launch, with what a thread does as a function. Variables in shared memory become references to what
+emulator::shared gives, and the array whose size the launch tells what emulator::dynamic_shared gives. All other words
+of CUDA's are defined in include/. fragments.h is left out: include/ has its own, without instructions of the card.
+"""
+import pathlib
+import re
+import sys
+
+LAUNCH = re.compile(r"(\w+)(<[^<>;]*>)?\s*<<<(.*?)>>>(?=\()", re.S)
+SHARED_ARRAY = re.compile(r"extern __shared__ (\w+) (\w+)\[\];")
+SHARED_VARIABLE = re.compile(r"__shared__ ([\w<>]+) (\w+)((?:\[\w+\])*);")
+
+# Blocks of memory that are kept for reuse hide what is read before it is written, and sizes that are rounded up what
+# is read behind the end. So memory.cu keeps no blocks here, and rounds no size.
+NO_REUSE = {
+    "const size_t size = rounded_size(bytes);": "const size_t size = bytes;",
+    "kept[size_of[block]].push_back(block);": "cudaFreeAsync(block, cuda_stream);",
+}
+
+
+def end_of_call(text, opening):
+    """Where the parenthesis that opens there is closed."""
+    depth = 0
+    for place in range(opening, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[place], 0)
+        if depth == 0:
+            return place
+    sys.exit("translate.py: a launch does not end")
+
+
+def with_launches(text):
+    while match := LAUNCH.search(text):
+        kernel, types, how = match.groups(default="")
+        end = end_of_call(text, match.end())
+        call = kernel + types + text[match.end():end + 1]
+        launch = f'emulator::launch("{kernel}", {how}, [=] {{ {call}; }})'
+        text = text[:match.start()] + launch + text[end + 1:]
+    return text
+
+
+def translated(name, text):
+    for before, after in NO_REUSE.items() if name == "memory.cu" else ():
+        if before not in text:
+            sys.exit(f"translate.py: memory.cu does not say any more: {before}")
+        text = text.replace(before, after)
+    text = SHARED_ARRAY.sub(r"\1 *const \2 = (\1 *)emulator::dynamic_shared();", text)
+    text = SHARED_VARIABLE.sub(r"auto &\2 = emulator::shared<\1\3>([] {});", text)
+    text = with_launches(text)
+    for word in "__shared__", "<<<", "asm":
+        if re.search(rf"(?<!\w){word}(?!\w)", text):
+            sys.exit(f"translate.py: {name}: no translation of this {word}")
+    return text
+
+
+def translate(sources, target):
+    target.mkdir(parents=True, exist_ok=True)
+    for source in sorted([*sources.glob("*.cu"), *sources.glob("*.h")]):
+        if source.name != "fragments.h":
+            (target / source.name).write_text(translated(source.name, source.read_text()))
+
+
+if __name__ == "__main__":
+    translate(*map(pathlib.Path, sys.argv[1:]))
