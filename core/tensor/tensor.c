@@ -198,6 +198,11 @@ void tensor_changed(tensor *t)
 
 /* ---- Looking at tensors ---------------------------------------------------------------------- */
 
+bool tensor_has_shape(const tensor *t, int ndim, int64_t first, int64_t second)
+{
+    return t->ndim == ndim && t->shape[0] == first && (ndim == 1 || t->shape[1] == second);
+}
+
 int64_t tensor_rows(const tensor *t)
 {
     int64_t rows = 1;

@@ -92,6 +92,8 @@ void *tensor_data(const tensor *t);                    /* NULL if the contents w
 size_t dtype_bytes(icot_dtype dtype);
 const char *dtype_name(icot_dtype dtype);
 int64_t tensor_numel(const tensor *t);
+/* Whether it has one dimension, `first`, or two, (first, second); `ndim` says which. */
+bool tensor_has_shape(const tensor *t, int ndim, int64_t first, int64_t second);
 int64_t tensor_rows(const tensor *t); /* all dimensions but the last; 1 if there is but that */
 bool tensor_is_contiguous(const tensor *t);
 bool tensor_is_needed(const tensor *t);     /* the tape still needs it, or its gradient */

@@ -19,10 +19,16 @@ enum { CU_SEQLENS = LAYER_INPUTS };
 enum { SAVED_MIXED = LAYER_SAVED, SAVED_LOGSUMEXP };
 enum { HEADS, WEIGHTS_STREAM = 2 /* index[…] */, WEIGHTS_DROPOUT = LAYER_NUMBERS /* number[…] */ };
 
-/* qkv has no tensor of its own: the shape is told from its size. */
+/* Of queries, keys and values, which have no tensor of their own. */
+static shape qkv_shape(const node *n)
+{
+    const layer_shape s = layer_shape_of(n);
+    return (shape){.ndim = 2, .size = {s.rows, s.first}};
+}
+
 static int shape_of(const node *n, packed_shape *out)
 {
-    const shape qkv = {.ndim = 2, .size = {layer_shape_of(n).rows, layer_shape_of(n).first}};
+    const shape qkv = qkv_shape(n);
     if (packed_shape_of(&qkv, n->inputs[CU_SEQLENS], (int)n->params.index[HEADS], out)) {
         return ICOT_FAILED;
     }
@@ -49,7 +55,7 @@ static int attention_layer_prepare(node *n)
                     tensor_shape_text(n->inputs[FIRST_WEIGHT]),
                     tensor_shape_text(n->inputs[SECOND_WEIGHT]));
     }
-    const shape qkv = {.ndim = 2, .size = {s.rows, s.first}};
+    const shape qkv = qkv_shape(n);
     if (packed_check("attention_layer", &qkv, n->inputs[CU_SEQLENS], n->params.index[HEADS])) {
         return ICOT_FAILED;
     }

@@ -13,21 +13,18 @@ layer_shape layer_shape_of(const node *n)
 
 /* ---- Before ---------------------------------------------------------------------------------- */
 
-static bool has_shape(const tensor *t, int ndim, int64_t first, int64_t second)
-{
-    return t->ndim == ndim && t->shape[0] == first && (ndim == 1 || t->shape[1] == second);
-}
-
 static int check_shapes(const node *n)
 {
     tensor *const *in = n->inputs;
     const tensor *x = in[LAYER_X], *first = in[FIRST_WEIGHT], *second = in[SECOND_WEIGHT];
     const bool matrices = x->ndim == 2 && first->ndim == 2 && second->ndim == 2;
     const int64_t width = matrices ? x->shape[1] : 0;
-    if (matrices && width > 0 && has_shape(in[NORM_WEIGHT], 1, width, 0) &&
-        has_shape(in[NORM_BIAS], 1, width, 0) && has_shape(first, 2, first->shape[0], width) &&
-        has_shape(in[FIRST_BIAS], 1, first->shape[0], 0) &&
-        has_shape(second, 2, width, second->shape[1]) && has_shape(in[SECOND_BIAS], 1, width, 0)) {
+    if (matrices && width > 0 && tensor_has_shape(in[NORM_WEIGHT], 1, width, 0) &&
+        tensor_has_shape(in[NORM_BIAS], 1, width, 0) &&
+        tensor_has_shape(first, 2, first->shape[0], width) &&
+        tensor_has_shape(in[FIRST_BIAS], 1, first->shape[0], 0) &&
+        tensor_has_shape(second, 2, width, second->shape[1]) &&
+        tensor_has_shape(in[SECOND_BIAS], 1, width, 0)) {
         return ICOT_OK;
     }
     return fail("%s: got input %s and weights %s and %s, expected (R, C), (F, C) and (C, I) with "

@@ -24,11 +24,6 @@ static mlp_shape mlp_shape_of(const node *n)
     return (mlp_shape){.rows = tensor_rows(n->inputs[X]), .width = width, .hidden = hidden};
 }
 
-static bool has_shape(const tensor *t, int ndim, int64_t first, int64_t second)
-{
-    return t->ndim == ndim && t->shape[0] == first && (ndim == 1 || t->shape[1] == second);
-}
-
 /* u from row `first` on */
 static void *hidden_rows(const node *n, mlp_shape s, int64_t first)
 {
@@ -39,9 +34,10 @@ static int mlp_prepare(node *n)
 {
     const tensor *x = n->inputs[X], *fc = n->inputs[FC_WEIGHT], *proj = n->inputs[PROJ_WEIGHT];
     int64_t width = x->ndim ? x->shape[x->ndim - 1] : 0, hidden = fc->ndim ? fc->shape[0] : 0;
-    bool fits = x->ndim > 0 && has_shape(fc, 2, hidden, width) &&
-                has_shape(n->inputs[FC_BIAS], 1, hidden, 0) && has_shape(proj, 2, width, hidden) &&
-                has_shape(n->inputs[PROJ_BIAS], 1, width, 0);
+    bool fits = x->ndim > 0 && tensor_has_shape(fc, 2, hidden, width) &&
+                tensor_has_shape(n->inputs[FC_BIAS], 1, hidden, 0) &&
+                tensor_has_shape(proj, 2, width, hidden) &&
+                tensor_has_shape(n->inputs[PROJ_BIAS], 1, width, 0);
     if (!fits) {
         return fail("mlp: got input %s and weights %s and %s, expected (..., C), (F, C) and (C, F) "
                     "with biases (F) and (C)",

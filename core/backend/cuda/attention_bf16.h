@@ -4,8 +4,8 @@
  * has 16 of the rows, and scores and sums lie in its registers as fragments.h says. Softmax, its
  * gradient and all sums are float32.
  *
- * Tiles in shared memory are rows of D bfloat16 channels, 0 behind the head's width, and of PAD
- * that spread them over the banks.
+ * Tiles in shared memory are rows of D bfloat16 channels, 0 behind the head's width, and a GAP
+ * that spreads them over the banks.
  */
 #ifndef ICOT_BACKEND_CUDA_ATTENTION_BF16_H
 #define ICOT_BACKEND_CUDA_ATTENTION_BF16_H

@@ -54,8 +54,7 @@ static int sum_rows(int64_t rows, int64_t columns, const void *x, bool accumulat
                        sums);
 }
 
-/* ---- float32: a factor is the array itself ----------------------------------------------------
- */
+/* ---- float32: a factor is the array itself --------------------------------------------------- */
 
 static void normalize(int64_t rows, int64_t columns, double eps, const float *x,
                       const float *weight, const float *bias, void *y, float *statistics)
