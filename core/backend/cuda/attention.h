@@ -185,9 +185,23 @@ __device__ void add_weighted(const float *weights, const float *rows,
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
 /*
- * What is left of the weights that a query, a row of the batch, gives to `COUNT` keys from `key`
- * on, a multiple of it: word j of the row's own sequence decides about key j, as on the CPU.
+ * The words that decide about four keys from `key` on, a multiple of 4, for a row of the batch:
+ * word j of the row's own sequence decides about key j, as on the CPU. In as little integer
+ * arithmetic as it takes: in bfloat16 that is what dropout costs.
  */
+static inline __device__ void words_of_keys(const attention_work &work, int64_t query, int64_t head,
+                                            int64_t key, uint32_t words[PHILOX_WORDS])
+{
+    const uint32_t row = (uint32_t)(work.first_token + query);
+    words[0] = (uint32_t)key / PHILOX_WORDS;
+    words[1] = work.key.stream;
+    words[2] = (uint32_t)work.key.step;
+    words[3] = (uint32_t)(work.key.step >> 32) | (row * (uint32_t)work.heads + (uint32_t)head);
+    philox_encipher(&work.keys, words);
+}
+
+/* What is left of the weights that a query, a row of the batch, gives to `COUNT` keys from `key`
+ * on, a multiple of it. */
 template <int COUNT>
 __device__ void kept_of_keys(const attention_work &work, int64_t query, int64_t head, int64_t key,
                              float kept[COUNT])
@@ -197,10 +211,8 @@ __device__ void kept_of_keys(const attention_work &work, int64_t query, int64_t 
         for (int k = 0; k < COUNT; k++) kept[k] = 1.0f;
         return;
     }
-    icot_random_key stream = work.key;
     uint32_t words[PHILOX_WORDS];
-    stream.step |= (uint64_t)((work.first_token + query) * work.heads + head) << 32;
-    philox_words(stream, (uint32_t)(key / PHILOX_WORDS), words);
+    words_of_keys(work, query, head, key, words);
 #pragma unroll
     for (int k = 0; k < COUNT; k++) {
         const int word = COUNT == PHILOX_WORDS ? k : (int)(key + k) % PHILOX_WORDS;

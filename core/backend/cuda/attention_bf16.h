@@ -203,21 +203,6 @@ __device__ void add_weighted_rows(const float weights[OTHER / 8][4], const bf16 
 
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
-/*
- * The words that decide about four keys from `key` on, a multiple of 4, for row `query` of the
- * sequence: attention.h's, in as little integer arithmetic as it takes, which is what this costs.
- */
-static __device__ void words_of_keys(const attention_work &work, const tile_place &at, int query,
-                                     int key, uint32_t words[PHILOX_WORDS])
-{
-    const uint32_t row = (uint32_t)(work.first_token + at.start) + (uint32_t)query;
-    words[0] = (uint32_t)key / PHILOX_WORDS;
-    words[1] = work.key.stream;
-    words[2] = (uint32_t)work.key.step;
-    words[3] = (uint32_t)(work.key.step >> 32) | (row * (uint32_t)work.heads + (uint32_t)at.head);
-    philox_encipher(&work.keys, words);
-}
-
 static __device__ bool is_kept(const attention_work &work, uint32_t word)
 {
     return word >= (uint32_t)work.rule.threshold; /* p < 1 */
@@ -238,7 +223,8 @@ static __device__ void words_of_query_rows(const attention_work &work, const til
 {
     const int lane = lane_id();
     const bool second = lane % 2; /* of the two lanes */
-    words_of_keys(work, at, query + lane / 4 + (second ? 8 : 0), key + lane % 4 / 2 * 4, words);
+    words_of_keys(work, at.start + query + lane / 4 + (second ? 8 : 0), at.head,
+                  key + lane % 4 / 2 * 4, words);
     const uint32_t one = exchanged(second ? words[0] : words[2], 1);
     const uint32_t two = exchanged(second ? words[1] : words[3], 1);
     words[0] = second ? one : words[0];
@@ -264,8 +250,8 @@ static __device__ void words_of_key_rows(const attention_work &work, const tile_
                                          int query, int key, uint32_t words[4])
 {
     const int lane = lane_id(), mine = lane / 4 % 4;
-    words_of_keys(work, at, query + lane % 4 * 2 + mine % 2, key + lane / 16 * 4 + mine / 2 * 8,
-                  words);
+    words_of_keys(work, at.start + query + lane % 4 * 2 + mine % 2, at.head,
+                  key + lane / 16 * 4 + mine / 2 * 8, words);
     swap_words(mine % 2, 4, &words[0], &words[1]);
     swap_words(mine % 2, 4, &words[2], &words[3]);
     swap_words(mine / 2, 8, &words[0], &words[2]);
