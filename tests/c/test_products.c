@@ -4,6 +4,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/matmul.h"
+#include "backend/cpu/packing.h"
 #include "base/error.h"
 
 #include <math.h>
@@ -184,7 +185,7 @@ static const backend *kernels_of(void **state)
 
 static void test_products_of_all_shapes(void **state)
 {
-    const int64_t rows[] = {1, 2, 15, 16, 17, 63, 64, 65, 129, 300, 577};
+    const int64_t rows[] = {1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65, 129, 300, 577};
     const int64_t widths[][2] = {{1, 1}, {16, 48}, {37, 19}, {100, 130}};
     for (int transposes = 0; transposes < 4; transposes++) {
         for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
@@ -196,6 +197,56 @@ static void test_products_of_all_shapes(void **state)
                 check_product(kernels_of(state), s, false, false);
                 check_product(kernels_of(state), s, true, false);
                 check_product(kernels_of(state), s, false, true);
+            }
+        }
+    }
+}
+
+few_rows_kernel few_rows_generic, few_rows_avx2, few_rows_avx512;
+
+static few_rows_kernel *few_rows_of(const char *set)
+{
+#ifdef __x86_64__
+    if (strcmp(set, "avx2") == 0) return few_rows_avx2;
+    if (strcmp(set, "avx512") == 0) return few_rows_avx512;
+#endif
+    assert_string_equal(set, "generic");
+    return few_rows_generic;
+}
+
+static void check_few_rows(const kernel_set *set, shape_case s, bool accumulate, bool biased)
+{
+    float *a = random_floats(s.m * s.k, 1), *b = random_floats(s.k * s.n, 2);
+    float *before = random_floats(s.m * s.n, 3), *c = random_floats(s.m * s.n, 3);
+    float *bias = random_floats(s.n, 4);
+    const product_case p = {&set->table, s, a, b, biased ? bias : NULL, accumulate ? before : NULL};
+    const onednn_product product = {
+        .m = s.m, .n = s.n, .k = s.k, .accumulate = accumulate, .bias = p.bias};
+    right_factor right = {.transpose = true, .rows = s.n, .columns = s.k, .data = b};
+    assert_ok(set->table.pack(false, 100, &right)); /* as a weight that is kept */
+    if (right.packed) {
+        few_rows_of(set->name)(&product, a, right.packed, c);
+        check_values(&p, c);
+    }
+    set->table.memory->release(right.packed);
+    free(a), free(b), free(c), free(before), free(bias);
+}
+
+/* In float32, of every instruction set; in bfloat16 they are among the products above. */
+static void test_few_rows(void **state)
+{
+    (void)state;
+    const int64_t widths[][2] = {{16, 48}, {37, 19}, {100, 130}, {600, 1000} /* in threads */};
+    const kernel_set *sets;
+    const int count = kernel_sets(&sets);
+    if (!sets[0].table.memory->on_host) skip();
+    for (int i = 0; i < count; i++) {
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+            for (int64_t m = 1; m <= FEW_ROWS; m++) {
+                const shape_case s = {false, true, m, widths[w][0], widths[w][1]};
+                check_few_rows(&sets[i], s, false, false);
+                check_few_rows(&sets[i], s, true, false);
+                check_few_rows(&sets[i], s, false, true);
             }
         }
     }
@@ -319,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup(test_kept_weights_give_the_same_bits, use_float32),
         cmocka_unit_test_setup(test_no_memory, use_float32),
         cmocka_unit_test(test_all_instruction_sets_pack_alike),
+        cmocka_unit_test(test_few_rows),
         cmocka_unit_test_setup(test_products_of_all_shapes, use_bf16),
         cmocka_unit_test_setup(test_empty_products, use_bf16),
         cmocka_unit_test_setup(test_kept_weights_give_the_same_bits, use_bf16),

@@ -7,9 +7,11 @@
 #include <pthread.h>
 
 void cpu_table_generic(backend *table);
+few_rows_kernel few_rows_generic;
 #ifdef __x86_64__
 void cpu_table_avx2(backend *table);
 void cpu_table_avx512(backend *table);
+few_rows_kernel few_rows_avx2, few_rows_avx512, few_rows_bf16;
 void round_bf16(int64_t n, const float *x, void *factor);
 int pack_bf16(bool transpose_a, int64_t m, right_factor *b);
 void gelu_factor_bf16(int64_t n, const void *x, void *y);
@@ -36,16 +38,19 @@ static void choose_instruction_set(void)
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
         instruction_set = "avx512";
         cpu_table_avx512(&table);
+        packing_use(ONEDNN_FLOAT32, few_rows_avx512);
         return;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         instruction_set = "avx2";
         cpu_table_avx2(&table);
+        packing_use(ONEDNN_FLOAT32, few_rows_avx2);
         return;
     }
 #endif
     instruction_set = "generic";
     cpu_table_generic(&table);
+    packing_use(ONEDNN_FLOAT32, few_rows_generic);
 }
 
 static void choose_kernels(void)
@@ -62,6 +67,7 @@ static void choose_kernels(void)
     bf16_table.gelu_factor_backward = gelu_factor_backward_bf16;
     bf16_table.matmul = cpu_matmul_bf16;
     bf16_table.matmul_factor = cpu_matmul_factor_bf16;
+    packing_use(ONEDNN_BFLOAT16, few_rows_bf16);
 #endif
 }
 

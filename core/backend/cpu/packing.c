@@ -28,22 +28,33 @@ int64_t packed_depth(onednn_type type, bool transpose_a, int64_t m, const right_
                                    : depth_in_float32(transpose_a, m, b);
 }
 
+/* ---- Products -------------------------------------------------------------------------------- */
+
+static few_rows_kernel *few_rows[2]; /* by onednn_type */
+
+void packing_use(onednn_type type, few_rows_kernel *kernel)
+{
+    few_rows[type] = kernel;
+}
+
 int multiply_packed(onednn_type type, onednn_product p, const void *a, const void *tiles, void *c)
 {
     static const int64_t sizes[] = {256, 64, 16, 1};
+    enum { SIZES = sizeof sizes / sizeof *sizes };
     const onednn_library *onednn = onednn_load();
     if (p.transpose_a) return onednn->matmul(type, &p, a, tiles, c);
 
-    const int64_t rows = p.m, bytes = type == ONEDNN_BFLOAT16 ? 2 : 4, c_bytes = p.rounded ? 2 : 4;
-    int64_t done = 0;
-    for (int i = 0; done < rows; i++) {
-        p.m = (rows - done) / sizes[i] * sizes[i];
+    const int64_t bytes = type == ONEDNN_BFLOAT16 ? 2 : 4, c_bytes = p.rounded ? 2 : 4;
+    const char *from = a;
+    char *to = c;
+    int64_t left = p.m;
+    for (int i = 0; i < SIZES && left > FEW_ROWS; i++) {
+        p.m = left / sizes[i] * sizes[i];
         if (p.m == 0) continue;
-        const char *from = (const char *)a + done * p.k * bytes;
-        if (onednn->matmul(type, &p, from, tiles, (char *)c + done * p.n * c_bytes)) {
-            return ICOT_FAILED;
-        }
-        done += p.m;
+        if (onednn->matmul(type, &p, from, tiles, to)) return ICOT_FAILED;
+        from += p.m * p.k * bytes, to += p.m * p.n * c_bytes, left -= p.m;
     }
+    p.m = left;
+    if (left > 0) few_rows[type](&p, from, tiles, to);
     return ICOT_OK;
 }

@@ -1,8 +1,9 @@
 /*
- * Which products oneDNN does, by packed right factors, and in which pieces.
+ * Which products are done with packed right factors, and in which pieces.
  *
  * oneDNN makes code for every shape that it meets, which takes about as long as a product. The
- * number of tokens differs from batch to batch, so rows are taken in pieces of few sizes.
+ * number of tokens differs from batch to batch, so it gets rows in pieces of few sizes; the few
+ * that are left, and in decoding that may be all, are done by a kernel of our own.
  */
 #ifndef ICOT_BACKEND_CPU_PACKING_H
 #define ICOT_BACKEND_CPU_PACKING_H
@@ -28,7 +29,14 @@ static inline int64_t right_columns(const right_factor *b)
  * fill it up; in float32 those that oneDNN is the faster one for. 0: none. */
 int64_t packed_depth(onednn_type type, bool transpose_a, int64_t m, const right_factor *b);
 
-/* Products by oneDNN. Fails without a message if it refuses. */
+/* c = a·b of up to FEW_ROWS rows (kernels/few_rows.c). */
+enum { FEW_ROWS = 4 };
+typedef void few_rows_kernel(const onednn_product *p, const void *a, const void *tiles, void *c);
+
+/* Says once, before the first product, which kernel is the one for this CPU. */
+void packing_use(onednn_type type, few_rows_kernel *kernel);
+
+/* Fails without a message if oneDNN refuses. */
 int multiply_packed(onednn_type type, onednn_product p, const void *a, const void *tiles, void *c);
 
 #endif

@@ -2,28 +2,18 @@
  * Factors of matrix products: rounding to them, and gelu, which is only ever multiplied.
  *
  * Compiled as the other kernels are, where a factor is float32 as it is, and once more with
- * CPU_ISA=bf16 for a CPU that rounds to bfloat16 itself (to the nearest, ties to even).
+ * CPU_ISA=bf16, where it is bfloat16 (elements.h).
  */
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/elements.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
 #include "base/memory.h"
 
-#include <string.h>
+enum { BLOCK = 4096, CHUNK = 64 }; /* numbers of a thread; rows of a thread */
+
+/* gelu of a group of numbers, and its slope */
 #ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
-
-enum {
-    GROUP = 16,
-    BLOCK = 4096,
-    CHUNK = 64
-}; /* numbers at a time; of a thread; rows of a thread */
-
-/* What is done with a group of numbers: gelu and its slope, and putting the first n of them. */
-#ifdef __AVX512BF16__
-typedef uint16_t element;
-
 /*
  * 1 / (1 + 2^t), t = -x / ln 2, to some 22 bits, which is enough for what is rounded to 8: a
  * polynomial of degree 5 for the fraction of t, and one step of Newton's from a reciprocal of 14
@@ -57,41 +47,13 @@ static inline void gelu_group(const float from[GROUP], float value[GROUP], float
     _mm512_storeu_ps(value, y);
     _mm512_storeu_ps(slope, _mm512_fmadd_ps(y, rise, s));
 }
-
-/* The first n of a group as float32; the rest are zeros. */
-static inline void get(int64_t n, const element *from, float to[GROUP])
-{
-    const __mmask16 some = (__mmask16)((1u << n) - 1);
-    __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, from));
-    _mm512_storeu_ps(to, (__m512)_mm512_slli_epi32(bits, 16));
-}
-
-static inline void put(int64_t n, const float from[GROUP], element *to)
-{
-    const __mmask16 some = (__mmask16)((1u << n) - 1);
-    __m256i rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from));
-    _mm256_mask_storeu_epi16(to, some, rounded);
-}
 #else
-typedef float element;
-
 static inline void gelu_group(const float from[GROUP], float value[GROUP], float slope[GROUP])
 {
     for (int l = 0; l < GROUP; l++) {
         value[l] = vector_gelu(from[l]);
         slope[l] = vector_gelu_slope(from[l]);
     }
-}
-
-static inline void get(int64_t n, const element *from, float to[GROUP])
-{
-    memcpy(to, from, (size_t)n * sizeof *to);
-    memset(to + n, 0, (size_t)(GROUP - n) * sizeof *to);
-}
-
-static inline void put(int64_t n, const float from[GROUP], element *to)
-{
-    memcpy(to, from, (size_t)n * sizeof *to);
 }
 #endif
 
