@@ -113,19 +113,22 @@ void KERNEL(gelu_factor)(int64_t n, const void *factor, void *result)
     BY_THREADS(n > PARALLEL_ELEMENTS, gelu_blocks(n, factor, result));
 }
 
-/* y = gelu(x), dx = dy·gelu'(x), sums += dx, for the first n of a group */
-INLINED void backward_group(int64_t n, const element *x, const float dy[GROUP], element *y,
-                            element *dx, float *sums)
+/* y = gelu(x), dx = dy·gelu'(x), sums += dx, for the first n of a group. Arrays of our own overlap
+ * with no others: in the given ones the compiler would take one number at a time. */
+INLINED void backward_group(int64_t n, const element *x, const float *dy, element *y, element *dx,
+                            float *sums)
 {
-    float from[GROUP], value[GROUP], slope[GROUP];
+    const size_t bytes = (size_t)n * sizeof(float);
+    float from[GROUP], value[GROUP], slope[GROUP], d[GROUP] = {0}, sum[GROUP] = {0};
     get(n, x, from);
+    memcpy(d, dy, bytes);
+    memcpy(sum, sums, bytes);
     gelu_group(from, value, slope);
-    for (int64_t l = 0; l < n; l++) {
-        slope[l] *= dy[l];
-        sums[l] += slope[l];
-    }
+    for (int l = 0; l < GROUP; l++) d[l] *= slope[l];
+    for (int l = 0; l < GROUP; l++) sum[l] += d[l];
+    memcpy(sums, sum, bytes);
     put(n, value, y);
-    put(n, slope, dx);
+    put(n, d, dx);
 }
 
 static void backward_row(int64_t columns, const element *x, const float *dy, element *y,
