@@ -1,5 +1,6 @@
 #include "base/memory.h"
 
+#include "base/arena.h"
 #include "base/error.h"
 #include "icot.h"
 
@@ -9,14 +10,15 @@
 #include <string.h>
 
 /*
- * Size classes: four per power of two, from 64 bytes up. Class c holds
- * (4 + c % 4) << (c / 4 + SMALLEST_SHIFT) bytes, so at most a fifth of a block is unused.
+ * Small blocks come in size classes: four per power of two, from 64 bytes up. Class c holds
+ * (4 + c % 4) << (c / 4 + SMALLEST_SHIFT) bytes, so at most a fifth of a block is unused. Blocks
+ * that are larger than those of the last class are whole pages of the arena.
  */
-enum { ALIGNMENT = 64, SMALLEST_SHIFT = 4, CLASS_COUNT = 160 };
+enum { ALIGNMENT = 64, SMALLEST_SHIFT = 4, CLASS_COUNT = 48, LARGE = CLASS_COUNT };
 
 typedef struct block { /* stands in the ALIGNMENT bytes before what the caller gets */
     size_t capacity;
-    int size_class;
+    int size_class; /* LARGE: none */
     struct block *next_free;
 } block;
 
@@ -80,59 +82,79 @@ static int planned_failure(void)
     return memory.fail_countdown > 0 && --memory.fail_countdown == 0;
 }
 
-/*
- * A kept block of this class, or of one up to twice as large: sequences that get shorter while CoT
- * is removed then use the blocks of the longer ones, rather than adding smaller ones beside them.
- */
-static block *take_kept(int size_class)
-{
-    enum { OCTAVE = 4 };
-    for (int c = size_class; c <= size_class + OCTAVE && c < CLASS_COUNT; c++) {
-        block *kept = memory.free_blocks[c];
-        if (!kept) continue;
-        memory.free_blocks[c] = kept->next_free;
-        memory.counters.cached -= (int64_t)kept->capacity;
-        return kept;
-    }
-    return NULL;
-}
-
-/* Gives all kept blocks back to the system. Called with the lock held. */
+/* Gives all that is kept back to the system. Called with the lock held. */
 static void release_kept(void)
 {
     for (int c = 0; c < CLASS_COUNT; c++) {
         while (memory.free_blocks[c]) {
             block *released = memory.free_blocks[c];
             memory.free_blocks[c] = released->next_free;
-            memory.counters.cached -= (int64_t)released->capacity;
             free(released);
         }
     }
+    arena_release();
+    memory.counters.cached = 0;
 }
 
-/* Takes a block for the class from the cache, or from the system. Called with the lock held. */
-static block *take_block(int size_class)
+/* ---- Small blocks ---------------------------------------------------------------------------- */
+
+static block *take_small(int size_class)
 {
-    block *found = take_kept(size_class);
-    if (found) return found;
-    size_t capacity = (class_bytes(size_class) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    found = aligned_alloc(ALIGNMENT, capacity + ALIGNMENT);
-    if (!found) { /* kept blocks of other sizes may be what is missing */
-        release_kept();
-        found = aligned_alloc(ALIGNMENT, capacity + ALIGNMENT);
+    block *kept = memory.free_blocks[size_class];
+    if (kept) {
+        memory.free_blocks[size_class] = kept->next_free;
+        memory.counters.cached -= (int64_t)kept->capacity;
+        return kept;
     }
-    if (found) *found = (block){.capacity = capacity, .size_class = size_class};
-    return found;
+    size_t capacity = (class_bytes(size_class) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    block *made = aligned_alloc(ALIGNMENT, capacity + ALIGNMENT);
+    if (made) *made = (block){.capacity = capacity, .size_class = size_class};
+    return made;
+}
+
+static void keep_small(block *freed)
+{
+    freed->next_free = memory.free_blocks[freed->size_class];
+    memory.free_blocks[freed->size_class] = freed;
+    memory.counters.cached += (int64_t)freed->capacity;
+}
+
+/* ---- Large blocks ---------------------------------------------------------------------------- */
+
+static block *take_large(size_t bytes)
+{
+    size_t unit = caching ? ARENA_PAGE : ALIGNMENT;
+    size_t all = (bytes + ALIGNMENT + unit - 1) / unit * unit;
+    block *made = caching ? arena_take(all) : aligned_alloc(ALIGNMENT, all);
+    if (made) *made = (block){.capacity = all - ALIGNMENT, .size_class = LARGE};
+    return made;
+}
+
+/* ---- All blocks ------------------------------------------------------------------------------ */
+
+/* Called with the lock held, as what it calls. */
+static block *try_to_take(size_t bytes)
+{
+    return bytes > class_bytes(CLASS_COUNT - 1) ? take_large(bytes) : take_small(class_of(bytes));
+}
+
+/* A block from what is kept, or from the system. */
+static block *take_block(size_t bytes)
+{
+    block *found = try_to_take(bytes);
+    if (found) return found;
+    release_kept(); /* what is kept of other sizes may be what is missing */
+    return try_to_take(bytes);
 }
 
 int memory_alloc(size_t bytes, void **out)
 {
-    if (bytes > class_bytes(CLASS_COUNT - 1)) { /* 56 TiB */
+    if (bytes > SIZE_MAX / 4) { /* and no sum of sizes overflows */
         return fail("out of memory: a block of %zu bytes is larger than any memory", bytes);
     }
     pthread_mutex_lock(&memory.lock);
     memory.counters.allocations++;
-    block *taken = planned_failure() ? NULL : take_block(class_of(bytes));
+    block *taken = planned_failure() ? NULL : take_block(bytes);
     if (taken) {
         memory.counters.live += (int64_t)taken->capacity;
         if (memory.counters.live > memory.counters.peak) {
@@ -209,14 +231,13 @@ void memory_free(void *pointer)
 
     pthread_mutex_lock(&memory.lock);
     memory.counters.live -= (int64_t)freed->capacity;
-    if (caching) {
-        freed->next_free = memory.free_blocks[freed->size_class];
-        memory.free_blocks[freed->size_class] = freed;
-        memory.counters.cached += (int64_t)freed->capacity;
-        freed = NULL;
-    }
+    if (!caching)
+        free(freed);
+    else if (freed->size_class == LARGE)
+        arena_give(freed, freed->capacity + ALIGNMENT);
+    else
+        keep_small(freed);
     pthread_mutex_unlock(&memory.lock);
-    free(freed);
 }
 
 int memory_copy_string(const char *text, char **out)
@@ -233,6 +254,7 @@ void icot_memory_read(icot_memory *out)
 {
     pthread_mutex_lock(&memory.lock);
     *out = memory.counters;
+    out->cached += (int64_t)arena_free();
     pthread_mutex_unlock(&memory.lock);
 }
 

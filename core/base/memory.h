@@ -1,9 +1,10 @@
 /*
  * Memory: the one place where the core allocates.
  *
- * Blocks are 64-byte aligned and rounded up to a few size classes; what is freed is kept for the
- * next request of its class, since a training step asks for the same sizes again and again. The
- * cache and its counters belong to the process and may be used from any thread.
+ * Blocks are 64-byte aligned; small ones are rounded up to a few size classes, large ones to whole
+ * pages. What is freed is kept for the next request, since a training step asks for the same sizes
+ * again and again. The cache and its counters belong to the process and may be used from any
+ * thread.
  */
 #ifndef ICOT_BASE_MEMORY_H
 #define ICOT_BASE_MEMORY_H

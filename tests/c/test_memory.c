@@ -32,11 +32,14 @@ static int start_clean(void **state)
     return 0;
 }
 
-/* Blocks are aligned, all theirs, and hardly larger than asked for. */
+/* Blocks are aligned, all theirs, and hardly larger than asked for: the small ones by a quarter at
+ * most, the large ones by a page. */
 static void test_sizes(void **state)
 {
     (void)state;
-    for (size_t bytes = 0; bytes < 300000; bytes += bytes < 5000 ? 1 : 977) {
+    for (size_t bytes = 0; bytes < 3000000; bytes += bytes < 5000     ? 1
+                                                     : bytes < 300000 ? 977
+                                                                      : 99991) {
         int64_t before = live_bytes();
         void *block;
         assert_ok(memory_alloc(bytes, &block));
@@ -44,6 +47,7 @@ static void test_sizes(void **state)
         memset(block, 0xA5, bytes);
         int64_t taken = live_bytes() - before;
         assert_true(taken >= (int64_t)bytes && taken <= (int64_t)(bytes + bytes / 4 + 64));
+        assert_true(bytes < 300000 || taken < (int64_t)bytes + 4096);
         memory_free(block);
         assert_int_equal(live_bytes(), before);
     }
@@ -53,20 +57,22 @@ static void test_sizes(void **state)
 static void test_counters(void **state)
 {
     (void)state;
+    enum { LARGE = (1 << 20) - 64, SMALL = 1 << 10 }; /* sizes that leave no gap */
     icot_memory before = counters(), now;
     void *a, *b;
-    assert_ok(memory_alloc(1 << 20, &a));
-    assert_ok(memory_alloc(1 << 10, &b));
+    assert_ok(memory_alloc(LARGE, &a));
+    assert_ok(memory_alloc(SMALL, &b));
     now = counters();
-    assert_int_equal(now.live, before.live + (1 << 20) + (1 << 10));
+    assert_int_equal(now.live, before.live + LARGE + SMALL);
     assert_int_equal(now.peak, now.live);
     assert_int_equal(now.allocations, before.allocations + 2);
+    const int64_t mapped = now.cached;
 
     memory_free(a);
     now = counters();
-    assert_int_equal(now.live, before.live + (1 << 10));
-    assert_int_equal(now.peak, before.live + (1 << 20) + (1 << 10));
-    assert_int_equal(now.cached, before.cached + CACHING * (1 << 20));
+    assert_int_equal(now.live, before.live + SMALL);
+    assert_int_equal(now.peak, before.live + LARGE + SMALL);
+    assert_int_equal(now.cached, mapped + CACHING * (LARGE + 64));
 
     icot_memory_reset_peak();
     assert_int_equal(counters().peak, counters().live);
@@ -74,6 +80,33 @@ static void test_counters(void **state)
     icot_memory_release_cache();
     assert_int_equal(counters().cached, 0);
     assert_int_equal(counters().live, before.live);
+}
+
+/* What lies free in one piece serves one block of all of it, or several; blocks are whole. */
+static void test_large_blocks_grow_together(void **state)
+{
+    (void)state;
+    if (!CACHING) skip();
+    enum { COUNT = 6, BYTES = 1 << 20 };
+    char *blocks[COUNT], *whole;
+    for (int i = 0; i < COUNT; i++) {
+        assert_ok(memory_alloc(BYTES, (void **)&blocks[i]));
+        memset(blocks[i], i, BYTES);
+    }
+    for (int k = 0; k < COUNT; k++) memory_free(blocks[(k * 5 + 2) % COUNT]); /* 2 1 0 5 4 3 */
+    const int64_t mapped = counters().cached;
+    assert_ok(memory_alloc(COUNT * BYTES, (void **)&whole));
+    memset(whole, 1, COUNT * BYTES);
+    memory_free(whole);
+    assert_int_equal(counters().cached, mapped);
+    for (int i = 0; i < COUNT; i++) assert_ok(memory_alloc(BYTES, (void **)&blocks[i]));
+    for (int i = 0; i < COUNT; i++) memset(blocks[i], i, BYTES);
+    for (int i = 0; i < COUNT; i += 2) memory_free(blocks[i]);
+    for (int i = 1; i < COUNT; i += 2) {
+        for (int k = 0; k < BYTES; k += 1000) assert_int_equal(blocks[i][k], i);
+        memory_free(blocks[i]);
+    }
+    assert_int_equal(counters().cached, mapped);
 }
 
 static void test_freed_blocks_are_used_again(void **state)
@@ -177,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_sizes, start_clean),
         cmocka_unit_test_setup(test_counters, start_clean),
+        cmocka_unit_test_setup(test_large_blocks_grow_together, start_clean),
         cmocka_unit_test_setup(test_freed_blocks_are_used_again, start_clean),
         cmocka_unit_test_setup(test_cleared, start_clean),
         cmocka_unit_test_setup(test_resize, start_clean),
