@@ -4,7 +4,13 @@
 
 #include <sys/mman.h>
 
-enum { HUGE_PAGE = 2 << 20, REGION = 32 * HUGE_PAGE }; /* taken from the system at a time */
+static const size_t STEP = (size_t)16 << 20; /* bytes, taken from the system at a time */
+
+/*
+ * Addresses that are set aside, without memory behind them: from `grown` on still without. Memory
+ * that comes bit by bit is one piece so. Where there are no addresses left it comes in pieces.
+ */
+static char *grown, *reserved_end;
 
 typedef struct range { /* stands at the beginning of what lies free */
     size_t bytes;
@@ -29,22 +35,61 @@ static range **find(size_t bytes)
     return best;
 }
 
-/* More from the system. Large pages are asked for: rows of a matrix lie far apart, each on another
- * small page. */
-static bool grow(size_t bytes)
+static size_t rounded_up(size_t bytes, size_t unit)
 {
-    bytes = bytes <= REGION ? REGION : (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    void *region = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (region == MAP_FAILED) return false;
-    madvise(region, bytes, MADV_HUGEPAGE); /* without them it is only slower */
-    arena_give(region, bytes);
+    return (bytes + unit - 1) / unit * unit;
+}
+
+/* As many addresses as there are to be had: no machine has more memory than the first try. */
+static void reserve(void)
+{
+    static bool tried;
+    if (tried) return;
+    tried = true;
+    for (size_t bytes = (size_t)1 << 42; bytes >= STEP; bytes /= 2) {
+        void *start = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                           0);
+        if (start == MAP_FAILED) continue;
+        grown = start;
+        reserved_end = grown + bytes;
+        return;
+    }
+}
+
+/* The free range in front of `grown`; NULL: none touches it. */
+static range *last_range(void)
+{
+    range *last = free_ranges;
+    while (last && !touches(last, grown)) last = last->next;
+    return last;
+}
+
+/* Memory for the next addresses, as much as makes a range of so many bytes. */
+static bool grow_in_place(size_t bytes)
+{
+    reserve();
+    const range *last = last_range();
+    const size_t more = rounded_up(bytes - (last ? last->bytes : 0), STEP);
+    if (!grown || more > (size_t)(reserved_end - grown)) return false;
+    if (mprotect(grown, more, PROT_READ | PROT_WRITE)) return false;
+    grown += more;
+    arena_give(grown - more, more);
+    return true;
+}
+
+static bool grow_elsewhere(size_t bytes)
+{
+    bytes = rounded_up(bytes, STEP);
+    void *piece = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (piece == MAP_FAILED) return false;
+    arena_give(piece, bytes);
     return true;
 }
 
 void *arena_take(size_t bytes)
 {
     range **found = find(bytes);
-    if (!found && grow(bytes)) found = find(bytes);
+    if (!found && (grow_in_place(bytes) || grow_elsewhere(bytes))) found = find(bytes);
     if (!found) return NULL;
     range *taken = *found;
     free_bytes -= bytes;
@@ -83,12 +128,24 @@ size_t arena_free(void)
     return free_bytes;
 }
 
+/* The addresses at the end are set aside again, those between blocks are not used any more. */
+static void release(char *start, size_t bytes)
+{
+    if (start + bytes != grown) {
+        munmap(start, bytes);
+        return;
+    }
+    madvise(start, bytes, MADV_DONTNEED);
+    mprotect(start, bytes, PROT_NONE);
+    grown = start;
+}
+
 void arena_release(void)
 {
     free_bytes = 0;
     while (free_ranges) {
         range *released = free_ranges;
         free_ranges = released->next;
-        munmap(released, released->bytes);
+        release((char *)released, released->bytes);
     }
 }
