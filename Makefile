@@ -51,7 +51,7 @@ $(BUILD)/flags: always
 
 # The CPU kernels are compiled once per instruction set; the best one is chosen at run time.
 KERNELS    := $(sort $(wildcard core/backend/cpu/kernels/*.c))
-BF16       := $(addprefix core/backend/cpu/kernels/,factors.c few_rows.c pack.c) # once more, for AVX512_BF16
+BF16       := $(addprefix core/backend/cpu/kernels/,$(addsuffix .c,attention attention_shared factor_table factors few_rows pack strip sum_rows)) # once more, for AVX512_BF16
 ONEDNN     := core/backend/cpu/onednn/onednn.c
 SOURCES    := $(filter-out $(KERNELS) $(ONEDNN),$(sort $(shell find core -name '*.c')))
 ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)

@@ -92,10 +92,6 @@ typedef struct layer_kernels {
     int (*layer_norm_backward)(int64_t rows, int64_t columns, const float *x, const float *weight,
                                const float *statistics, const void *dy, const bool accumulate[3],
                                float *dx, float *dweight, float *dbias);
-    /* qkv (T,3C), y and dy (T,C) and dqkv, which is overwritten, are factors */
-    int (*attention)(const packed_shape *shape, const void *qkv, void *y, float *logsumexp);
-    int (*attention_backward)(const packed_shape *shape, const void *qkv, const void *y,
-                              const float *logsumexp, const void *dy, void *dqkv);
     /* As gelu_factor_backward, where dy is a factor, too. */
     int (*gelu_backward)(int64_t rows, int64_t columns, const void *x, const void *dy, void *y,
                          void *dx, bool accumulate, float *sums);
@@ -105,7 +101,6 @@ typedef struct layer_kernels {
     /* y = what dropout keeps of x, a factor, and the sums of that */
     int (*dropout_backward)(int64_t rows, int64_t columns, double p, icot_random_key key,
                             int64_t first, const float *x, void *y, bool accumulate, float *sums);
-    int (*sum_rows)(int64_t rows, int64_t columns, const void *x, bool accumulate, float *sums);
 } layer_kernels;
 
 typedef struct backend {
@@ -136,9 +131,21 @@ typedef struct backend {
     /* gelu(x) of a factor, a factor */
     void (*gelu_factor)(int64_t n, const void *x, void *y);
     /* For a factor x and dy (R,C), the gradient of gelu(x): y = gelu(x) and dx, both factors, and
-     * the sums of dx over the rows, which are added to sums (C) if accumulate is set. */
+     * the sums of dx over the rows, which are added to sums (C) if accumulate is set. dx may be x.
+     */
     int (*gelu_factor_backward)(int64_t rows, int64_t columns, const void *x, const float *dy,
                                 void *y, void *dx, bool accumulate, float *sums);
+    /* As attention and attention_backward, where qkv (T,3C), y and dy (T,C) and dqkv, which is
+     * overwritten, are factors. */
+    int (*attention_factor)(const packed_shape *shape, const void *qkv, void *y, float *logsumexp);
+    int (*attention_factor_backward)(const packed_shape *shape, const void *qkv, const void *y,
+                                     const float *logsumexp, const void *dy, void *dqkv);
+    int (*sum_rows_factor)(int64_t rows, int64_t columns, const void *x, bool accumulate, float *y);
+    /* Row i of y is row ids[i] of x, and the other way round; rows of so many bytes, an even
+     * number.
+     */
+    void (*pick_rows)(int64_t rows, int64_t bytes, const void *x, const int32_t *ids, void *y);
+    void (*place_rows)(int64_t rows, int64_t bytes, const void *x, const int32_t *ids, void *y);
 
     /* ---- pointwise ---- */
     void (*unary)(unary_kind kind, int64_t n, const float *x, float *y);

@@ -84,6 +84,11 @@ end
 local function no_watch() end
 local function enter_unchanged(_, x) return x end
 
+-- Of a state that nobody was shown only backward has use, once the next one is made from it.
+local function release(state, context)
+  if not (context.watch or context.enter) then state:release() end
+end
+
 --- Hidden states after the last layer norm. Of the last block only the rows that are asked for are worked out.
 ---@param tokens icot.Tensor int32 (T), sequences end to end
 ---@param positions icot.Tensor int32 (T)
@@ -100,13 +105,15 @@ function GPT2:hidden(tokens, positions, context, rows)
   for i, block in ipairs(transformer.h) do
     x = enter(i, x)
     if not x then return nil end
-    local wanted = i == last and rows or nil
+    local wanted, before = i == last and rows or nil, x
     x = self.activation_checkpointing and tensor.checkpoint(block, x, context, wanted) or block(x, context, wanted)
+    release(before, context)
     watch('transformer.h.' .. i - 1, x)
   end
-  x = transformer.ln_f(x)
-  watch('transformer.ln_f', x)
-  return x
+  local normed = transformer.ln_f(x)
+  release(x, context)
+  watch('transformer.ln_f', normed)
+  return normed
 end
 
 --- Logits of hidden states.

@@ -306,14 +306,23 @@ local function onto(residual, dropout, context, rows, layer)
   return instead(made, dropout(made, context, rows, residual))
 end
 
---- The result is added to `residual`, if there is one.
-function nn.Attention:forward(x, context, rows, residual)
+-- Step by step: where attention reads a cache, or rows are picked and nothing is added to them yet.
+local function attend(self, x, context, rows)
   local qkv = self.c_attn(x)
   local mixed = context.cache and attend_cached(self, qkv, context)
     or qkv:attention(context.cu_seqlens, self.heads, self.attn_dropout:draw(context))
   qkv:release()
-  if rows then mixed = instead(mixed, mixed:embedding(rows)) end
+  return rows and instead(mixed, mixed:embedding(rows)) or mixed
+end
+
+--- The result is added to `residual`, if there is one.
+function nn.Attention:forward(x, context, rows, residual)
   return onto(residual, self.resid_dropout, context, rows, function(sum)
+    if not context.cache and (sum or not rows) then
+      return x:self_attention(self.c_attn, self.c_proj, context.cu_seqlens, self.heads,
+                              self.attn_dropout:draw(context), sum, rows)
+    end
+    local mixed = attend(self, x, context, rows)
     return instead(mixed, self.c_proj(mixed, sum))
   end)
 end

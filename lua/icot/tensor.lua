@@ -170,6 +170,23 @@ function Tensor:attention(cu_seqlens, heads, dropout)
   return apply('attention', { self, cu_seqlens }, { heads, dropout.first or 0 }, { dropout.p }, dropout.key)
 end
 
+--- The self-attention of a transformer block, with the linear layers around it, as one operator that keeps little of
+--- what lies between: c_proj(attention(c_attn(x))) + residual for x (T, C).
+---@param c_attn icot.nn.Linear (C) -> (3C)
+---@param c_proj icot.nn.Linear (C) -> (C)
+---@param cu_seqlens icot.Tensor int32 (B+1), where each sequence begins
+---@param heads integer
+---@param dropout? { p: number, key: ffi.cdata*, first?: integer } of the attention weights, as in `attention`
+---@param residual? icot.Tensor (T, C)
+---@param rows? icot.Tensor int32 (R), ascending: only these rows of the result; the residual is (R, C) then
+---@return icot.Tensor (T, C)
+function Tensor:self_attention(c_attn, c_proj, cu_seqlens, heads, dropout, residual, rows)
+  if rows and not residual then errors.raise('self_attention: rows are only picked where a residual is added') end
+  local inputs = { self, c_attn.weight, c_attn.bias, c_proj.weight, c_proj.bias, cu_seqlens, residual, rows }
+  if not dropout then return apply('self_attention', inputs, { heads }) end
+  return apply('self_attention', inputs, { heads, dropout.first or 0 }, { dropout.p }, dropout.key)
+end
+
 --- Whether the operators of whole layers are quicker than those that layers consist of: on a card they are.
 ---@return boolean
 function tensor.fuses_layers()

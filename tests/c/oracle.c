@@ -271,6 +271,7 @@ oracle *oracle_find(const char *operator_name)
         {"token_position_embedding", oracle_token_position_embedding},
         {"layer_norm", oracle_layer_norm},
         {"attention", oracle_attention},
+        {"self_attention", oracle_self_attention},
         {"attention_layer", oracle_attention_layer},
         {"mlp_layer", oracle_mlp_layer},
         {"cross_entropy", oracle_cross_entropy},

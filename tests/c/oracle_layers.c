@@ -193,6 +193,29 @@ array oracle_attention(const oracle_call *call)
     return y;
 }
 
+/* x, c_attn weight and bias, c_proj weight and bias, cu_seqlens, residual or none, rows or none;
+ * without dropout, as all that follow */
+array oracle_self_attention(const oracle_call *call)
+{
+    array qkv = oracle_linear(&(oracle_call){.inputs = call->inputs, .n_inputs = 3});
+    const array attended[] = {qkv, call->inputs[5]};
+    array mixed =
+        oracle_attention(&(oracle_call){.inputs = attended, .n_inputs = 2, .params = call->params});
+    if (call->n_inputs > 7) {
+        const array of_rows[] = {mixed, call->inputs[7]};
+        mixed = oracle_embedding(&(oracle_call){.inputs = of_rows, .n_inputs = 2});
+        array all = of_rows[0];
+        array_free(&all);
+    }
+    array projected[] = {mixed, call->inputs[3], call->inputs[4], {0}};
+    if (call->n_inputs > 6) projected[3] = call->inputs[6];
+    array y =
+        oracle_linear(&(oracle_call){.inputs = projected, .n_inputs = call->n_inputs > 6 ? 4 : 3});
+    array_free(&mixed);
+    array_free(&qkv);
+    return y;
+}
+
 /* In order: x, norm weight and bias, weight and bias -> the first linear layer of the normed x */
 static array oracle_first_layer(const oracle_call *call)
 {
@@ -212,7 +235,6 @@ static array oracle_second_layer(const oracle_call *call, array inner)
     return y;
 }
 
-/* Without dropout, as the next. */
 array oracle_mlp_layer(const oracle_call *call)
 {
     array first = oracle_first_layer(call);

@@ -32,6 +32,7 @@ typedef struct side_case {
 /* Sequences that end before, on and behind the borders of tiles; one of them is empty. */
 static const int32_t starts[] = {0, 1, 64, 64, 128, 193, 323, 623};
 enum { T = 623, B = 7 };
+static const int32_t some_rows[] = {0, 3, 64, 127, 400, 622}; /* of the tokens */
 
 #define X2(rows, columns)                                                                          \
     {                                                                                              \
@@ -44,6 +45,10 @@ enum { T = 623, B = 7 };
 #define X1(n)                                                                                      \
     {                                                                                              \
         FLOATS, 1, {n}, NULL, 0                                                                    \
+    }
+#define SOME_ROWS                                                                                  \
+    {                                                                                              \
+        IDS, 1, {6}, some_rows, 0                                                                  \
     }
 #define STARTS                                                                                     \
     {                                                                                              \
@@ -82,6 +87,18 @@ static const side_case cases[] = {
      "mlp",
      {X2(1100, 48), X2(192, 48), X1(192), X2(48, 192), X1(48), X2(1100, 48)},
      {.n_index = 0}},
+    {"dropout, with residual",
+     "self_attention",
+     {X2(T, 192), SMALL2(576, 192), X1(576), SMALL2(192, 192), X1(192), STARTS, X2(T, 192)},
+     {.n_index = 2, .index = {3, 1000}, .number = {0.1}, .key = {7, ICOT_STREAM_DROPOUT + 4, 5}}},
+    {"of some rows",
+     "self_attention",
+     {X2(T, 24), SMALL2(72, 24), X1(72), SMALL2(24, 24), X1(24), STARTS, X2(6, 24), SOME_ROWS},
+     {.n_index = 1, .index = {2}}},
+    {"heads of 11",
+     "self_attention",
+     {X2(T, 22), SMALL2(66, 22), X1(66), SMALL2(22, 22), X1(22), STARTS},
+     {.n_index = 1, .index = {2}}},
     {"dropout",
      "mlp_layer",
      {X2(700, 48), X1(48), X1(48), SMALL2(192, 48), X1(192), SMALL2(48, 192), X1(48)},
@@ -295,13 +312,14 @@ static void compare_in_bf16(const backend *kernels, const side_case *c, int skip
 static void test_in_bf16(void **state)
 {
     (void)state;
-    const char *const of_products[] = {"attention", "linear",          "mlp",
-                                       "matmul",    "attention_layer", "mlp_layer"};
+    const char *const of_products[] = {"attention",      "linear",          "mlp",      "matmul",
+                                       "self_attention", "attention_layer", "mlp_layer"};
+    enum { COUNT = sizeof of_products / sizeof *of_products, OF_LAYERS = 2 /* the last ones */ };
     const backend *kernels;
     if (backend_find(tested_device(), "bf16", &kernels)) skip();
     for (int i = 0; i < CASES; i++) {
         bool has_products = false;
-        for (int k = 0; k < (kernels->layers ? 6 : 4); k++) {
+        for (int k = 0; k < (kernels->layers ? COUNT : COUNT - OF_LAYERS); k++) {
             has_products = has_products || strcmp(cases[i].operator_name, of_products[k]) == 0;
         }
         if (!has_products) continue;

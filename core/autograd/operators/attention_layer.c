@@ -68,9 +68,9 @@ static int attention_layer_forward(node *n)
 {
     packed_shape sequences;
     if (shape_of(n, &sequences) || layer_forward_first(n)) return ICOT_FAILED;
-    if (kernels(n)->layers->attention(&sequences, layer_saved(n, SAVED_FIRST),
-                                      layer_saved(n, SAVED_MIXED),
-                                      tensor_floats(n->saved[SAVED_LOGSUMEXP]))) {
+    if (kernels(n)->attention_factor(&sequences, layer_saved(n, SAVED_FIRST),
+                                     layer_saved(n, SAVED_MIXED),
+                                     tensor_floats(n->saved[SAVED_LOGSUMEXP]))) {
         return ICOT_FAILED;
     }
     return layer_forward_second(n, layer_saved(n, SAVED_MIXED));
@@ -84,13 +84,14 @@ static int mixed_backward(node *n, const factor *dmixed, factor *dfirst)
     packed_shape sequences;
     grad_target dbias;
     if (shape_of(n, &sequences) || factor_new(k, s.rows, s.first, dfirst)) return ICOT_FAILED;
-    if (k->layers->attention_backward(
+    if (k->attention_factor_backward(
             &sequences, layer_saved(n, SAVED_FIRST), layer_saved(n, SAVED_MIXED),
             tensor_floats(n->saved[SAVED_LOGSUMEXP]), dmixed->data, dfirst->data)) {
         return ICOT_FAILED;
     }
     if (grad_of_input(n, FIRST_BIAS, &dbias)) return ICOT_FAILED;
-    return k->layers->sum_rows(s.rows, s.first, dfirst->data, dbias.accumulate, dbias.data);
+    if (!dbias.data) return ICOT_OK;
+    return k->sum_rows_factor(s.rows, s.first, dfirst->data, dbias.accumulate, dbias.data);
 }
 
 static int attention_layer_backward(node *n, tensor *grad)

@@ -9,14 +9,20 @@ static int64_t all_rows(const backend *kernels, int64_t rows)
     return (rows + multiple - 1) / multiple * multiple;
 }
 
+int factor_clear_rest(const backend *kernels, int64_t rows, int64_t columns, const factor *f)
+{
+    const int64_t rest = all_rows(kernels, rows) - rows;
+    return kernels->memory->clear(factor_row(kernels, f, columns, rows),
+                                  (size_t)(rest * columns) * kernels->factor_bytes);
+}
+
 int factor_new(const backend *kernels, int64_t rows, int64_t columns, factor *out)
 {
     *out = (factor){0};
-    size_t used = (size_t)(rows * columns) * kernels->factor_bytes;
     size_t all = (size_t)(all_rows(kernels, rows) * columns) * kernels->factor_bytes;
     if (kernels->memory->allocate(all, &out->own)) return ICOT_FAILED;
     out->data = out->own;
-    return kernels->memory->clear((char *)out->data + used, all - used);
+    return factor_clear_rest(kernels, rows, columns, out);
 }
 
 int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float *x, factor *out)
@@ -30,9 +36,15 @@ int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float
 
 int factor_save(node *n, int which, int64_t rows, int64_t columns)
 {
-    const int64_t bytes = rows * columns * (int64_t)kernels(n)->factor_bytes;
+    const backend *k = kernels(n);
+    const int64_t bytes = all_rows(k, rows) * columns * (int64_t)k->factor_bytes;
     const shape room = {.ndim = 1, .size = {(bytes + 3) / 4}};
     return tensor_new(n->engine, ICOT_FLOAT32, &room, &n->saved[which]);
+}
+
+factor factor_saved(const node *n, int which)
+{
+    return (factor){.data = tensor_data(n->saved[which])};
 }
 
 void *factor_row(const backend *kernels, const factor *f, int64_t columns, int64_t row)
@@ -128,6 +140,36 @@ int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const fa
     if (packed_factor_rows(k, out, rows, in, x, &right)) return ICOT_FAILED;
     const int status =
         k->matmul(true, out, dy->data, &right.b, NULL, target.accumulate, target.data);
+    packed_done(k, &right);
+    return status;
+}
+
+static int left_gradient(node *n, int x, int weight, int64_t rows, const factor *dy)
+{
+    const backend *k = kernels(n);
+    grad_target dx;
+    packed right;
+    if (grad_of_input(n, x, &dx)) return ICOT_FAILED;
+    if (!dx.data) return ICOT_OK;
+    if (packed_weight_backward(n, n->inputs[weight], rows, &right)) return ICOT_FAILED;
+    const int status = k->matmul(false, rows, dy->data, &right.b, NULL, dx.accumulate, dx.data);
+    packed_done(k, &right);
+    return status;
+}
+
+int product_gradients(node *n, int x, int weight, int64_t rows, const factor *dy)
+{
+    const backend *k = kernels(n);
+    const int64_t out = n->inputs[weight]->shape[0], in = n->inputs[weight]->shape[1];
+    grad_target dweight;
+    packed right;
+    if (left_gradient(n, x, weight, rows, dy) || grad_of_input(n, weight, &dweight)) {
+        return ICOT_FAILED;
+    }
+    if (!dweight.data) return ICOT_OK;
+    if (packed_rows(k, out, rows, in, tensor_floats(n->inputs[x]), &right)) return ICOT_FAILED;
+    const int status =
+        k->matmul(true, out, dy->data, &right.b, NULL, dweight.accumulate, dweight.data);
     packed_done(k, &right);
     return status;
 }

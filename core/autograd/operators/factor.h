@@ -22,6 +22,10 @@ int factor_new(const backend *kernels, int64_t rows, int64_t columns, factor *ou
 
 /* Room for one among what a node saves: a tensor of as many bytes, as all that a tape keeps. */
 int factor_save(node *n, int which, int64_t rows, int64_t columns);
+factor factor_saved(const node *n, int which);
+
+/* Clears the rows behind the last one, which a sum over the rows reads. */
+int factor_clear_rest(const backend *kernels, int64_t rows, int64_t columns, const factor *f);
 
 /* Where a row of it begins. */
 void *factor_row(const backend *kernels, const factor *f, int64_t columns, int64_t row);
@@ -51,6 +55,9 @@ int packed_factor_rows(const backend *kernels, int64_t m, int64_t rows, int64_t 
 /* The gradient of input `which`, a weight (out, in), of a product x·weightᵀ: dyᵀ·x of so many rows
  */
 int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const factor *x);
+
+/* Both gradients of x·weightᵀ, dyᵀ·x and dy·weight, where x is an input in float32. */
+int product_gradients(node *n, int x, int weight, int64_t rows, const factor *dy);
 
 void packed_done(const backend *kernels, packed *p); /* also for one that is all zeros */
 

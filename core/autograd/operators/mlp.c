@@ -120,98 +120,73 @@ static int mlp_forward_saved(node *n)
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-/* The factors that the gradients are products of. */
-typedef struct mlp_factors {
-    factor dy;    /* (R,C) */
-    factor h, du; /* (R,F) gelu(u), and the gradient of u */
-} mlp_factors;
-
 /*
- * dh = dy·proj and from it h and du, so many rows at a time that dh stays in the cache; `sums`
- * gets the sums of du over the rows.
+ * dh = dy·proj and from it h = gelu(u) and the gradient of u, which takes u's place: so many rows
+ * at a time that dh stays in the cache. `sums` gets the sums of du over the rows.
  */
-static int gradient_of_hidden(node *n, mlp_shape s, const packed *proj, mlp_factors *f, float *sums)
+static int gradient_of_hidden(node *n, mlp_shape s, const factor *dy, const factor *h, float *sums)
 {
     const backend *k = kernels(n);
-    void *block;
-    size_t bytes = (size_t)(chunk_rows(n, s, 0) * s.hidden) * sizeof(float);
-    if (k->memory->allocate(bytes, &block)) return ICOT_FAILED;
-    int status = ICOT_OK;
+    const factor u = factor_saved(n, 0);
+    const size_t bytes = (size_t)(chunk_rows(n, s, 0) * s.hidden) * sizeof(float);
+    packed proj;
+    void *block = NULL;
+    if (packed_weight_backward(n, n->inputs[PROJ_WEIGHT], s.rows, &proj)) return ICOT_FAILED;
+    int status = factor_clear_rest(k, s.rows, s.hidden, &u) || k->memory->allocate(bytes, &block);
     for (int64_t row = 0; row < s.rows && !status; row += k->rows_at_a_time) {
-        int64_t rows = chunk_rows(n, s, row);
-        status = k->matmul(false, rows, factor_row(k, &f->dy, s.width, row), &proj->b, NULL, false,
-                           block) ||
-                 k->gelu_factor_backward(rows, s.hidden, hidden_rows(n, s, row), block,
-                                         factor_row(k, &f->h, s.hidden, row),
-                                         factor_row(k, &f->du, s.hidden, row), row > 0, sums);
+        const int64_t rows = chunk_rows(n, s, row);
+        void *hidden = hidden_rows(n, s, row);
+        status =
+            k->matmul(false, rows, factor_row(k, dy, s.width, row), &proj.b, NULL, false, block) ||
+            k->gelu_factor_backward(rows, s.hidden, hidden, block, factor_row(k, h, s.hidden, row),
+                                    hidden, row > 0, sums);
     }
     k->memory->release(block);
+    packed_done(k, &proj);
     return status;
 }
 
-/* dproj = dyᵀ h, dproj bias = Σ_rows dy */
-static int second_layer_backward(node *n, mlp_shape s, const tensor *grad, const mlp_factors *f)
+/* The gradient of u, and dproj = dyᵀ h, dproj bias = Σ_rows dy */
+static int second_layer_backward(node *n, mlp_shape s, const tensor *grad, float *sums)
 {
+    const backend *k = kernels(n);
+    const float *slopes = tensor_floats(grad);
     grad_target dbias;
-    if (weight_gradient(n, PROJ_WEIGHT, s.rows, &f->dy, &f->h)) return ICOT_FAILED;
-    if (grad_of_input(n, PROJ_BIAS, &dbias)) return ICOT_FAILED;
-    if (!dbias.data) return ICOT_OK;
-    return kernels(n)->sum_rows(s.rows, s.width, tensor_floats(grad), dbias.accumulate, dbias.data);
+    factor dy = {0}, h = {0};
+    int status = factor_of(k, s.rows, s.width, slopes, &dy) ||
+                 factor_new(k, s.rows, s.hidden, &h) || gradient_of_hidden(n, s, &dy, &h, sums) ||
+                 weight_gradient(n, PROJ_WEIGHT, s.rows, &dy, &h) ||
+                 grad_of_input(n, PROJ_BIAS, &dbias);
+    factor_done(k, &h);
+    factor_done(k, &dy);
+    if (status || !dbias.data) return status;
+    return k->sum_rows(s.rows, s.width, slopes, dbias.accumulate, dbias.data);
 }
 
 /* dfc = duᵀ x, dx = du·fc, dfc bias = sums */
-static int first_layer_backward(node *n, mlp_shape s, const mlp_factors *f, const float *sums)
+static int first_layer_backward(node *n, mlp_shape s, const float *sums)
 {
-    const backend *k = kernels(n);
-    int status = ICOT_FAILED;
-    grad_target dx, dweight, dbias;
-    packed x = {0}, fc = {0};
-    if (grad_of_input(n, X, &dx) || grad_of_input(n, FC_WEIGHT, &dweight)) goto done;
-    if (grad_of_input(n, FC_BIAS, &dbias)) goto done;
-    if (dbias.data) k->affine(s.hidden, 1.0, 0.0, sums, dbias.accumulate, dbias.data);
-    if (dweight.data) {
-        const float *inputs = tensor_floats(n->inputs[X]);
-        if (packed_rows(k, s.hidden, s.rows, s.width, inputs, &x)) goto done;
-        if (k->matmul(true, s.hidden, f->du.data, &x.b, NULL, dweight.accumulate, dweight.data)) {
-            goto done;
-        }
+    const factor du = factor_saved(n, 0);
+    grad_target dbias;
+    if (product_gradients(n, X, FC_WEIGHT, s.rows, &du)) return ICOT_FAILED;
+    if (grad_of_input(n, FC_BIAS, &dbias)) return ICOT_FAILED;
+    if (dbias.data) {
+        kernels(n)->affine(s.hidden, 1.0, 0.0, sums, dbias.accumulate, dbias.data);
     }
-    if (dx.data) {
-        if (packed_weight_backward(n, n->inputs[FC_WEIGHT], s.rows, &fc)) goto done;
-        if (k->matmul(false, s.rows, f->du.data, &fc.b, NULL, dx.accumulate, dx.data)) goto done;
-    }
-    status = ICOT_OK;
-
-done:
-    packed_done(k, &fc);
-    packed_done(k, &x);
-    return status;
+    return ICOT_OK;
 }
 
 static int mlp_backward(node *n, tensor *grad)
 {
     const backend *k = kernels(n);
-    mlp_shape s = mlp_shape_of(n);
-    mlp_factors f = {0};
-    packed proj = {0};
+    const mlp_shape s = mlp_shape_of(n);
+    const size_t bytes = (size_t)s.hidden * sizeof(float);
     void *sums = NULL;
-    int status = ICOT_FAILED;
-    if (k->memory->allocate((size_t)s.hidden * sizeof(float), &sums)) goto done;
-    if (k->memory->clear(sums, (size_t)s.hidden * sizeof(float))) goto done;
-    if (factor_of(k, s.rows, s.width, tensor_floats(grad), &f.dy)) goto done;
-    if (factor_new(k, s.rows, s.hidden, &f.h) || factor_new(k, s.rows, s.hidden, &f.du)) goto done;
-    if (packed_weight_backward(n, n->inputs[PROJ_WEIGHT], s.rows, &proj)) goto done;
-    if (gradient_of_hidden(n, s, &proj, &f, sums)) goto done;
-    if (second_layer_backward(n, s, grad, &f) || first_layer_backward(n, s, &f, sums)) goto done;
-    status = n->n_inputs > RESIDUAL ? grad_hand_on(n, RESIDUAL, grad) : ICOT_OK;
-
-done:
-    packed_done(k, &proj);
-    factor_done(k, &f.du);
-    factor_done(k, &f.h);
-    factor_done(k, &f.dy);
+    const int status = k->memory->allocate(bytes, &sums) || k->memory->clear(sums, bytes) ||
+                       second_layer_backward(n, s, grad, sums) || first_layer_backward(n, s, sums);
     k->memory->release(sums);
-    return status;
+    if (status) return ICOT_FAILED;
+    return n->n_inputs > RESIDUAL ? grad_hand_on(n, RESIDUAL, grad) : ICOT_OK;
 }
 
 const operator_entry op_mlp = {.name = "mlp",

@@ -18,8 +18,8 @@ extern const operator_entry op_sum, op_mean, op_softmax, op_log_softmax;
 /* products.c */
 extern const operator_entry op_matmul, op_linear;
 
-/* mlp.c */
-extern const operator_entry op_mlp;
+/* mlp.c, self_attention.c */
+extern const operator_entry op_mlp, op_self_attention;
 
 /* attention_layer.c, mlp_layer.c */
 extern const operator_entry op_attention_layer, op_mlp_layer;

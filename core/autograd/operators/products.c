@@ -170,35 +170,6 @@ done:
     return status;
 }
 
-/* dx = dy W */
-static int linear_input_backward(node *n, int64_t rows, const factor *dy)
-{
-    const backend *k = kernels(n);
-    grad_target dx;
-    packed w;
-    if (grad_of_input(n, LINEAR_X, &dx)) return ICOT_FAILED;
-    if (!dx.data) return ICOT_OK;
-    if (packed_weight_backward(n, n->inputs[LINEAR_WEIGHT], rows, &w)) return ICOT_FAILED;
-    int status = k->matmul(false, rows, dy->data, &w.b, NULL, dx.accumulate, dx.data);
-    packed_done(k, &w);
-    return status;
-}
-
-/* dW = dyᵀ x */
-static int linear_weight_backward(node *n, int64_t rows, const factor *dy)
-{
-    const backend *k = kernels(n);
-    int64_t out = n->inputs[LINEAR_WEIGHT]->shape[0], in = n->inputs[LINEAR_WEIGHT]->shape[1];
-    grad_target dweight;
-    packed x;
-    if (grad_of_input(n, LINEAR_WEIGHT, &dweight)) return ICOT_FAILED;
-    if (!dweight.data) return ICOT_OK;
-    if (packed_rows(k, out, rows, in, tensor_floats(n->inputs[LINEAR_X]), &x)) return ICOT_FAILED;
-    int status = k->matmul(true, out, dy->data, &x.b, NULL, dweight.accumulate, dweight.data);
-    packed_done(k, &x);
-    return status;
-}
-
 static int linear_backward(node *n, tensor *grad)
 {
     const backend *k = kernels(n);
@@ -206,7 +177,7 @@ static int linear_backward(node *n, tensor *grad)
     grad_target dbias = {0};
     factor dy;
     if (factor_of(k, rows, out, tensor_floats(grad), &dy)) return ICOT_FAILED;
-    int status = linear_input_backward(n, rows, &dy) || linear_weight_backward(n, rows, &dy);
+    int status = product_gradients(n, LINEAR_X, LINEAR_WEIGHT, rows, &dy);
     factor_done(k, &dy);
     if (status) return ICOT_FAILED;
     if (n->n_inputs > LINEAR_BIAS && grad_of_input(n, LINEAR_BIAS, &dbias)) return ICOT_FAILED;

@@ -22,7 +22,7 @@ static const operator_entry *const table[] = {
     &op_embedding,     &op_token_position_embedding,
     &op_layer_norm,    &op_attention,
     &op_cross_entropy, &op_attention_layer,
-    &op_mlp_layer,
+    &op_mlp_layer,     &op_self_attention,
 };
 
 int operator_count(void)

@@ -11,12 +11,8 @@ few_rows_kernel few_rows_generic;
 #ifdef __x86_64__
 void cpu_table_avx2(backend *table);
 void cpu_table_avx512(backend *table);
+void factor_table_bf16(backend *table);
 few_rows_kernel few_rows_avx2, few_rows_avx512, few_rows_bf16;
-void round_bf16(int64_t n, const float *x, void *factor);
-int pack_bf16(bool transpose_a, int64_t m, right_factor *b);
-void gelu_factor_bf16(int64_t n, const void *x, void *y);
-int gelu_factor_backward_bf16(int64_t rows, int64_t columns, const void *x, const float *dy,
-                              void *y, void *dx, bool accumulate, float *sums);
 #endif
 
 static backend table, bf16_table;
@@ -61,10 +57,7 @@ static void choose_kernels(void)
 #ifdef __x86_64__
     bf16_table.factor_bytes = sizeof(uint16_t);
     bf16_table.factor_rows = SUMMED_ROWS;
-    bf16_table.round = round_bf16;
-    bf16_table.pack = pack_bf16;
-    bf16_table.gelu_factor = gelu_factor_bf16;
-    bf16_table.gelu_factor_backward = gelu_factor_backward_bf16;
+    factor_table_bf16(&bf16_table);
     bf16_table.matmul = cpu_matmul_bf16;
     bf16_table.matmul_factor = cpu_matmul_factor_bf16;
     packing_use(ONEDNN_BFLOAT16, few_rows_bf16);

@@ -7,6 +7,7 @@
 #define ICOT_BACKEND_CPU_KERNELS_H
 
 #include "backend/backend.h"
+#include "backend/cpu/kernels/elements.h"
 
 #ifndef CPU_ISA
 #define CPU_ISA generic /* for editors and linters; the Makefile always sets it */
@@ -46,12 +47,17 @@ void KERNEL(dropout)(int64_t, double, icot_random_key, int64_t, const float *, c
                      float *);
 
 int KERNEL(pack)(bool, int64_t, right_factor *);
+#ifdef __AVX512BF16__
+void KERNEL(round)(int64_t, const float *, void *);
+#endif
 void KERNEL(gelu_factor)(int64_t, const void *, void *);
 int KERNEL(gelu_factor_backward)(int64_t, int64_t, const void *, const float *, void *, void *,
                                  bool, float *);
 
 void KERNEL(add_bias)(int64_t, int64_t, const float *, const float *, float *);
-int KERNEL(sum_rows)(int64_t, int64_t, const float *, bool, float *);
+int KERNEL(sum_rows)(int64_t, int64_t, const element *, bool, float *);
+void KERNEL(pick_rows)(int64_t, int64_t, const void *, const int32_t *, void *);
+void KERNEL(place_rows)(int64_t, int64_t, const void *, const int32_t *, void *);
 void KERNEL(sum)(int64_t, int64_t, int64_t, double, const float *, float *);
 void KERNEL(sum_backward)(int64_t, int64_t, int64_t, double, const float *, bool, float *);
 void KERNEL(softmax)(int64_t, int64_t, bool, const float *, float *);
@@ -64,9 +70,9 @@ void KERNEL(layer_norm)(int64_t, int64_t, double, const float *, const float *, 
                         float *, float *);
 int KERNEL(layer_norm_backward)(int64_t, int64_t, const float *, const float *, const float *,
                                 const float *, const bool[3], float *, float *, float *);
-int KERNEL(attention)(const packed_shape *, const float *, float *, float *);
-int KERNEL(attention_backward)(const packed_shape *, const float *, const float *, const float *,
-                               const float *, bool, float *);
+int KERNEL(attention)(const packed_shape *, const element *, element *, float *);
+int KERNEL(attention_backward)(const packed_shape *, const element *, const element *,
+                               const float *, const element *, bool, element *);
 int KERNEL(attention_cached)(const packed_shape *, const float *, const kv_cache *, float *);
 int KERNEL(cross_entropy)(int64_t, int64_t, const float *, const int32_t *, float *, float *);
 void KERNEL(cross_entropy_backward)(int64_t, int64_t, const float *, const int32_t *, const float *,
@@ -76,7 +82,9 @@ int KERNEL(sum_of_squares)(int64_t, const number_array *, double *);
 extern const layer_kernels KERNEL(layers);
 int KERNEL(adamw)(int64_t, const adamw_arrays *, const icot_adamw_options *);
 
-/* Fills in the kernels above; the rest of the table is the same for every instruction set. */
+/* Fills in the kernels above; the rest of the table is the same for every instruction set. The
+ * second one those of factors alone. */
 void KERNEL(cpu_table)(backend *table);
+void KERNEL(factor_table)(backend *table);
 
 #endif

@@ -149,7 +149,8 @@ int cuda_attention_bf16(const packed_shape *shape, const float *qkv, float *y, f
     return in_bf16::launch_for_width(shape, qkv, y, logsumexp);
 }
 
-int cuda_attention_of_factors(const packed_shape *shape, const void *qkv, void *y, float *logsumexp)
+int cuda_attention_factor_bf16(const packed_shape *shape, const void *qkv, void *y,
+                               float *logsumexp)
 {
     return in_bf16::launch_for_width(shape, (const bf16 *)qkv, (bf16 *)y, logsumexp);
 }

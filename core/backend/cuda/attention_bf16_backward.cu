@@ -223,8 +223,8 @@ int cuda_attention_backward_bf16(const packed_shape *shape, const float *qkv, co
                                  {qkv, logsumexp, dy, NULL, accumulate, dqkv});
 }
 
-int cuda_attention_backward_of_factors(const packed_shape *shape, const void *qkv, const void *y,
-                                       const float *logsumexp, const void *dy, void *dqkv)
+int cuda_attention_factor_backward_bf16(const packed_shape *shape, const void *qkv, const void *y,
+                                        const float *logsumexp, const void *dy, void *dqkv)
 {
     return attention_backward_by(
         in_bf16::launch_for_width<bf16>, shape, (const bf16 *)y,

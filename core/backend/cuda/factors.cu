@@ -1,4 +1,4 @@
-/* Left factors of matrix products: rounding to them, and gelu, which is only ever multiplied. */
+/* Factors of matrix products: rounding to them, and what takes and gives them. */
 #include "backend/cuda/elementary.h"
 #include "backend/cuda/elements.h"
 #include "backend/cuda/kernels.h"
@@ -92,4 +92,30 @@ int cuda_gelu_backward_of_factors(int64_t rows, int64_t columns, const void *x, 
                                   void *y, void *dx, bool accumulate, float *sums)
 {
     return gelu_backward<bf16>(rows, columns, x, (const bf16 *)dy, y, dx, accumulate, sums);
+}
+
+/* ---- Attention, where a factor is the array itself; and sums --------------------------------- */
+
+int cuda_attention_factor_float32(const packed_shape *shape, const void *qkv, void *y,
+                                  float *logsumexp)
+{
+    return cuda_attention(shape, (const float *)qkv, (float *)y, logsumexp);
+}
+
+int cuda_attention_factor_backward_float32(const packed_shape *shape, const void *qkv,
+                                           const void *y, const float *logsumexp, const void *dy,
+                                           void *dqkv)
+{
+    return cuda_attention_backward(shape, (const float *)qkv, (const float *)y, logsumexp,
+                                   (const float *)dy, false, (float *)dqkv);
+}
+
+int cuda_sum_rows_float32(int64_t rows, int64_t columns, const void *x, bool accumulate, float *y)
+{
+    return cuda_sum_rows(rows, columns, (const float *)x, accumulate, y);
+}
+
+int cuda_sum_rows_bf16(int64_t rows, int64_t columns, const void *x, bool accumulate, float *y)
+{
+    return column_sums("sum_rows", rows, columns, elements<bf16>{(const bf16 *)x}, accumulate, y);
 }

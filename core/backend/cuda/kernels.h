@@ -25,6 +25,13 @@ int cuda_gelu_backward_float32(int64_t rows, int64_t columns, const void *x, con
                                void *y, void *dx, bool accumulate, float *sums);
 int cuda_gelu_backward_bf16(int64_t rows, int64_t columns, const void *x, const float *dy, void *y,
                             void *dx, bool accumulate, float *sums);
+int cuda_attention_factor_float32(const packed_shape *shape, const void *qkv, void *y,
+                                  float *logsumexp);
+int cuda_attention_factor_backward_float32(const packed_shape *shape, const void *qkv,
+                                           const void *y, const float *logsumexp, const void *dy,
+                                           void *dqkv);
+int cuda_sum_rows_float32(int64_t rows, int64_t columns, const void *x, bool accumulate, float *y);
+int cuda_sum_rows_bf16(int64_t rows, int64_t columns, const void *x, bool accumulate, float *y);
 
 /* pointwise.cu */
 void cuda_unary(unary_kind kind, int64_t n, const float *x, float *y);
@@ -47,6 +54,8 @@ void cuda_strided_copy(const strided_loop *loop, const float *source, bool accum
 
 /* rows.cu */
 void cuda_add_bias(int64_t rows, int64_t columns, const float *x, const float *bias, float *y);
+void cuda_pick_rows(int64_t rows, int64_t bytes, const void *x, const int32_t *ids, void *y);
+void cuda_place_rows(int64_t rows, int64_t bytes, const void *x, const int32_t *ids, void *y);
 int cuda_sum_rows(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y);
 void cuda_sum(int64_t outer, int64_t n, int64_t inner, double scale, const float *x, float *y);
 void cuda_sum_backward(int64_t outer, int64_t n, int64_t inner, double scale, const float *dy,
@@ -84,6 +93,10 @@ int cuda_attention_bf16(const packed_shape *shape, const float *qkv, float *y, f
 int cuda_attention_backward_bf16(const packed_shape *shape, const float *qkv, const float *y,
                                  const float *logsumexp, const float *dy, bool accumulate,
                                  float *dqkv);
+int cuda_attention_factor_bf16(const packed_shape *shape, const void *qkv, void *y,
+                               float *logsumexp);
+int cuda_attention_factor_backward_bf16(const packed_shape *shape, const void *qkv, const void *y,
+                                        const float *logsumexp, const void *dy, void *dqkv);
 int cuda_attention_cached(const packed_shape *shape, const float *qkv, const kv_cache *cache,
                           float *y);
 
@@ -96,10 +109,6 @@ int cuda_layer_norm_backward_of_bf16(int64_t rows, int64_t columns, const float 
                                      float *dbias);
 void cuda_dropout_of_bf16(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
                           const float *onto, float *y);
-int cuda_attention_of_factors(const packed_shape *shape, const void *qkv, void *y,
-                              float *logsumexp);
-int cuda_attention_backward_of_factors(const packed_shape *shape, const void *qkv, const void *y,
-                                       const float *logsumexp, const void *dy, void *dqkv);
 int cuda_gelu_backward_of_factors(int64_t rows, int64_t columns, const void *x, const void *dy,
                                   void *y, void *dx, bool accumulate, float *sums);
 

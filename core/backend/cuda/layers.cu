@@ -46,14 +46,6 @@ static int drop_backward(int64_t rows, int64_t columns, double p, icot_random_ke
     return column_sums("dropout", rows, columns, terms, accumulate, sums);
 }
 
-template <typename Element>
-static int sum_rows(int64_t rows, int64_t columns, const void *x, bool accumulate, float *sums)
-{
-    if (!sums) return OK;
-    return column_sums("sum_rows", rows, columns, elements<Element>{(const Element *)x}, accumulate,
-                       sums);
-}
-
 /* ---- float32: a factor is the array itself --------------------------------------------------- */
 
 static void normalize(int64_t rows, int64_t columns, double eps, const float *x,
@@ -70,18 +62,6 @@ static int normalize_backward(int64_t rows, int64_t columns, const float *x, con
                                     accumulate, dx, dweight, dbias);
 }
 
-static int attend(const packed_shape *shape, const void *qkv, void *y, float *logsumexp)
-{
-    return cuda_attention(shape, (const float *)qkv, (float *)y, logsumexp);
-}
-
-static int attend_backward(const packed_shape *shape, const void *qkv, const void *y,
-                           const float *logsumexp, const void *dy, void *dqkv)
-{
-    return cuda_attention_backward(shape, (const float *)qkv, (const float *)y, logsumexp,
-                                   (const float *)dy, false, (float *)dqkv);
-}
-
 static int gelu_backward(int64_t rows, int64_t columns, const void *x, const void *dy, void *y,
                          void *dx, bool accumulate, float *sums)
 {
@@ -94,12 +74,9 @@ static void drop(int64_t n, double p, icot_random_key key, int64_t first, const 
     cuda_dropout(n, p, key, first, (const float *)x, onto, y);
 }
 
-const layer_kernels cuda_layers_float32 = {
-    normalize, normalize_backward,   attend,         attend_backward, gelu_backward,
-    drop,      drop_backward<float>, sum_rows<float>};
+const layer_kernels cuda_layers_float32 = {normalize, normalize_backward, gelu_backward, drop,
+                                           drop_backward<float>};
 
-const layer_kernels cuda_layers_bf16 = {
-    cuda_layer_norm_to_bf16,       cuda_layer_norm_backward_of_bf16,
-    cuda_attention_of_factors,     cuda_attention_backward_of_factors,
-    cuda_gelu_backward_of_factors, cuda_dropout_of_bf16,
-    drop_backward<bf16>,           sum_rows<bf16>};
+const layer_kernels cuda_layers_bf16 = {cuda_layer_norm_to_bf16, cuda_layer_norm_backward_of_bf16,
+                                        cuda_gelu_backward_of_factors, cuda_dropout_of_bf16,
+                                        drop_backward<bf16>};

@@ -118,6 +118,8 @@ static void fill_common(backend *table)
     table->strided_copy = cuda_strided_copy;
     table->dropout = cuda_dropout;
     table->add_bias = cuda_add_bias;
+    table->pick_rows = cuda_pick_rows;
+    table->place_rows = cuda_place_rows;
     table->sum_rows = cuda_sum_rows;
     table->sum = cuda_sum;
     table->sum_backward = cuda_sum_backward;
@@ -147,6 +149,9 @@ static void fill_tables(void)
     float32_table.matmul_factor = cuda_matmul_factor_float32;
     float32_table.gelu_factor = cuda_gelu_float32;
     float32_table.gelu_factor_backward = cuda_gelu_backward_float32;
+    float32_table.attention_factor = cuda_attention_factor_float32;
+    float32_table.attention_factor_backward = cuda_attention_factor_backward_float32;
+    float32_table.sum_rows_factor = cuda_sum_rows_float32;
 
     fill_common(&bf16_table);
     bf16_table.factor_bytes = sizeof(uint16_t);
@@ -160,6 +165,9 @@ static void fill_tables(void)
     bf16_table.matmul_factor = cuda_matmul_factor_bf16;
     bf16_table.gelu_factor = cuda_gelu_bf16;
     bf16_table.gelu_factor_backward = cuda_gelu_backward_bf16;
+    bf16_table.attention_factor = cuda_attention_factor_bf16;
+    bf16_table.attention_factor_backward = cuda_attention_factor_backward_bf16;
+    bf16_table.sum_rows_factor = cuda_sum_rows_bf16;
 }
 
 extern "C" __attribute__((visibility("default"))) int icot_cuda_open(const cuda_core *core,

@@ -15,6 +15,26 @@ int cuda_sum_rows(int64_t rows, int64_t columns, const float *x, bool accumulate
     return column_sums("sum_rows", rows, columns, elements<float>{x}, accumulate, y);
 }
 
+void cuda_pick_rows(int64_t rows, int64_t bytes, const void *x, const int32_t *ids, void *y)
+{
+    const int64_t units = bytes / (int64_t)sizeof(uint16_t);
+    const uint16_t *from = (const uint16_t *)x;
+    uint16_t *to = (uint16_t *)y;
+    for_each_in_rows("pick_rows", rows, units, [=] __device__(int64_t row, int64_t unit) {
+        to[row * units + unit] = from[ids[row] * units + unit];
+    });
+}
+
+void cuda_place_rows(int64_t rows, int64_t bytes, const void *x, const int32_t *ids, void *y)
+{
+    const int64_t units = bytes / (int64_t)sizeof(uint16_t);
+    const uint16_t *from = (const uint16_t *)x;
+    uint16_t *to = (uint16_t *)y;
+    for_each_in_rows("place_rows", rows, units, [=] __device__(int64_t row, int64_t unit) {
+        to[ids[row] * units + unit] = from[row * units + unit];
+    });
+}
+
 /* ---- Sums ------------------------------------------------------------------------------------ */
 
 /* A block per sum: x (outer, n) */

@@ -4,6 +4,9 @@
  * Rows of qkv hold query, key and value of a token, C channels each; head h uses channels
  * h·D … h·D+D-1. What a head needs is copied into scratch memory, where rows lie close together,
  * and then multiplied strip by strip (strip.h): as many keys as the last query of a strip sees.
+ *
+ * Compiled as the other kernels are, and once more with CPU_ISA=bf16, where what is read and
+ * written is bfloat16 (elements.h); all between is float32.
  */
 #include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/transpose.h"
@@ -38,36 +41,27 @@ static int64_t longest_sequence(const packed_shape *shape)
  * The rows of one head lie far apart, so each is a new wait for memory. The next head's lie right
  * behind them, and are mostly what this thread needs next: they are called for in time.
  */
-static inline void prefetch_next_head(const float *row, int64_t width)
+static inline void prefetch_next_head(const element *row, int64_t width)
 {
     for (int64_t d = 0; d < width; d += LANES) __builtin_prefetch(row + width + d);
 }
 
-/* Up to LANES numbers, 0 behind them. */
-static inline lanes load_some(const float *from, int64_t count)
-{
-    if (count >= LANES) return load(from);
-    lanes v = {0};
-    for (int64_t i = 0; i < count; i++) v[i] = from[i];
-    return v;
-}
-
 /* rows (length, stride), D columns of which count -> (length, padded D), 0 at the end of each */
-static matrix gather_head(int64_t length, int64_t width, int64_t stride, const float *rows,
+static matrix gather_head(int64_t length, int64_t width, int64_t stride, const element *rows,
                           float *copy)
 {
     int64_t across = padded(width);
     for (int64_t i = 0; i < length; i++) {
         prefetch_next_head(rows + i * stride, width);
         for (int64_t d = 0; d < width; d += LANES) {
-            store(copy + i * across + d, load_some(rows + i * stride + d, width - d));
+            store(copy + i * across + d, load_some(width - d, rows + i * stride + d));
         }
     }
     return (matrix){.data = copy, .down = across, .across = 1};
 }
 
 /* The same, transposed: (D, padded length), 0 at the end of each row */
-static matrix transpose_head(int64_t length, int64_t width, int64_t stride, const float *rows,
+static matrix transpose_head(int64_t length, int64_t width, int64_t stride, const element *rows,
                              float *copy)
 {
     int64_t across = padded(length);
@@ -78,7 +72,7 @@ static matrix transpose_head(int64_t length, int64_t width, int64_t stride, cons
             int64_t wide = width - d < LANES ? width - d : LANES;
             lanes block[LANES] = {0};
             for (int64_t r = 0; r < there; r++) {
-                block[r] = load_some(rows + (i + r) * stride + d, wide);
+                block[r] = load_some(wide, rows + (i + r) * stride + d);
             }
             transpose_block(block);
             for (int64_t c = 0; c < wide; c++) store(copy + (d + c) * across + i, block[c]);
@@ -88,15 +82,15 @@ static matrix transpose_head(int64_t length, int64_t width, int64_t stride, cons
 }
 
 /* from (rows, padded D) to (rows, stride), D columns each */
-static void put_rows(int64_t rows, int64_t width, const float *from, bool accumulate, float *to,
+static void put_rows(int64_t rows, int64_t width, const float *from, bool accumulate, element *to,
                      int64_t stride)
 {
     for (int64_t i = 0; i < rows; i++, from += padded(width), to += stride) {
         prefetch_next_head(to, width);
-        if (accumulate) {
-            for (int64_t d = 0; d < width; d++) to[d] += from[d];
-        } else {
-            memcpy(to, from, (size_t)width * sizeof *to);
+        for (int64_t d = 0; d < width; d += LANES) {
+            lanes sum = load(from + d);
+            if (accumulate) sum += load_some(width - d, to + d);
+            store_some(width - d, sum, to + d);
         }
     }
 }
@@ -133,12 +127,13 @@ static void dropout_mask(const packed_shape *shape, int64_t row, int64_t count, 
 /* What the forward pass of one (sequence, head) works on. */
 typedef struct head_forward {
     const packed_shape *shape;
-    int64_t length, width;        /* tokens; D */
-    int64_t first_row;            /* token · H + head of the first query */
-    matrix query;                 /* (length, D) */
-    matrix keys, values;          /* (D, padded length), (length, padded D) */
-    float *scores, *mixed, *mask; /* scratch: a strip of scores and of results; a row of the mask */
-    float *y, *logsumexp;
+    int64_t length, width; /* tokens; D */
+    int64_t first_row;     /* token · H + head of the first query */
+    const element *query;
+    matrix keys, values;          /* copies: (D, padded length), (length, padded D) */
+    float *scores, *strip, *mask; /* scratch: a strip of scores; of queries, later of results, */
+    element *y;                   /* (STRIP_ROWS, padded D); a row of the mask */
+    float *logsumexp;
 } head_forward;
 
 /* Turns the first `count` scores into probabilities, those from there to `end` (whole LANES) into
@@ -155,8 +150,9 @@ static void forward_strip(const head_forward *w, int64_t first)
 {
     int64_t H = w->shape->heads, C = w->shape->channels, rows = strip_rows(first, w->length);
     int64_t seen = first + rows, end = padded(seen);
-    multiply_strip(rows, end, w->width, 1.0f / sqrtf((float)w->width), below(w->query, first),
-                   w->keys, w->scores, end);
+    const matrix queries = gather_head(rows, w->width, 3 * C, w->query + first * 3 * C, w->strip);
+    multiply_strip(rows, end, w->width, 1.0f / sqrtf((float)w->width), queries, w->keys, w->scores,
+                   end);
     for (int64_t r = 0; r < rows; r++) {
         int64_t i = first + r, count = i + 1;
         float *weights = w->scores + r * end;
@@ -167,12 +163,12 @@ static void forward_strip(const head_forward *w, int64_t first)
         }
     }
     const matrix weights = {.data = w->scores, .down = end, .across = 1};
-    multiply_strip(rows, padded(w->width), seen, 1.0f, weights, w->values, w->mixed,
+    multiply_strip(rows, padded(w->width), seen, 1.0f, weights, w->values, w->strip,
                    padded(w->width));
-    put_rows(rows, w->width, w->mixed, false, w->y + first * C, C);
+    put_rows(rows, w->width, w->strip, false, w->y + first * C, C);
 }
 
-int KERNEL(attention)(const packed_shape *shape, const float *qkv, float *y, float *logsumexp)
+int KERNEL(attention)(const packed_shape *shape, const element *qkv, element *y, float *logsumexp)
 {
     int64_t C = shape->channels, H = shape->heads, D = C / H, Dp = padded(D);
     int64_t longest = padded(longest_sequence(shape)), stride;
@@ -186,19 +182,19 @@ int KERNEL(attention)(const packed_shape *shape, const float *qkv, float *y, flo
     for (int64_t job = 0; job < shape->sequences * H; job++) {
         int64_t b = job / H, h = job % H, start = shape->cu_seqlens.host[b];
         int64_t length = shape->cu_seqlens.host[b + 1] - start;
-        const float *query = qkv + start * 3 * C + h * D;
+        const element *query = qkv + start * 3 * C + h * D;
         float *own = scratch + omp_get_thread_num() * stride;
         head_forward work = {
             .shape = shape,
             .length = length,
             .width = D,
             .first_row = start * H + h,
-            .query = {.data = query, .down = 3 * C, .across = 1},
+            .query = query,
             .keys = transpose_head(length, D, 3 * C, query + C, own),
             .values = gather_head(length, D, 3 * C, query + 2 * C, own + D * longest),
             .scores = own + (D + Dp) * longest,
             .mask = own + (D + Dp + STRIP_ROWS) * longest,
-            .mixed = own + (D + Dp + STRIP_ROWS + 1) * longest,
+            .strip = own + (D + Dp + STRIP_ROWS + 1) * longest,
             .y = y + start * C + h * D,
             .logsumexp = logsumexp + start * H + h,
         };
@@ -215,15 +211,30 @@ typedef struct head_backward {
     const packed_shape *shape;
     int64_t length, width, row_length; /* tokens; D; tokens padded */
     int64_t first_row;                 /* token · H + head of the first query */
-    const float *y, *logsumexp;
+    const element *y;
+    const float *logsumexp;
     matrix queries, keys, slopes;      /* copies: (length, padded D); slopes are rows of dy */
     matrix keys_across, values_across; /* copies: (D, row_length) */
     float *p, *ds; /* scratch: weights and gradients of scores, (length, row_length) */
     float *strip;  /* scratch: (STRIP_ROWS, padded D) */
     float *mask;   /* scratch: (row_length) */
     bool accumulate;
-    float *dquery, *dkey, *dvalue;
+    element *dquery, *dkey, *dvalue;
 } head_backward;
+
+/* δ of a query: the sum of dy·y over its channels; dy is a row of the copies. */
+static float delta_of_query(const head_backward *w, int64_t i)
+{
+    const float *dy = w->slopes.data + i * w->slopes.down;
+    const element *y = w->y + i * w->shape->channels;
+    lanes sums = {0};
+    for (int64_t d = 0; d < w->width; d += LANES) {
+        sums += load(dy + d) * load_some(w->width - d, y + d);
+    }
+    float delta = 0.0f;
+    for (int l = 0; l < LANES; l++) delta += sums[l];
+    return delta;
+}
 
 /*
  * With P = softmax(scale·QKᵀ), Y = PV and δ_i = dY_i·Y_i:
@@ -234,13 +245,11 @@ typedef struct head_backward {
  */
 static void weights_of_query(const head_backward *w, int64_t i, int64_t end)
 {
-    int64_t C = w->shape->channels, H = w->shape->heads, D = w->width, count = i + 1;
-    const float *dy = w->slopes.data + i * w->slopes.down, *y = w->y + i * C;
-    float scale = 1.0f / sqrtf((float)D), logsumexp = w->logsumexp[i * H], delta = 0.0f;
+    const int64_t H = w->shape->heads, count = i + 1;
+    const float scale = 1.0f / sqrtf((float)w->width), logsumexp = w->logsumexp[i * H];
+    const float delta = delta_of_query(w, i);
     float *p = w->p + i * w->row_length, *ds = w->ds + i * w->row_length;
 
-#pragma omp simd reduction(+ : delta)
-    for (int64_t d = 0; d < D; d++) delta += dy[d] * y[d];
     if (w->shape->dropout > 0.0) {
         dropout_mask(w->shape, w->first_row + i * H, count, w->mask);
         for (int64_t j = 0; j < count; j++) {
@@ -295,14 +304,14 @@ static int64_t backward_floats(int64_t D, int64_t longest)
     return (3 * padded(D) + 2 * D + 2 * longest + 1) * longest + STRIP_ROWS * padded(D);
 }
 
-static void backward_head(const packed_shape *shape, int64_t b, int64_t h, const float *qkv,
-                          const float *y, const float *logsumexp, const float *dy, bool accumulate,
-                          float *dqkv, float *scratch)
+static void backward_head(const packed_shape *shape, int64_t b, int64_t h, const element *qkv,
+                          const element *y, const float *logsumexp, const element *dy,
+                          bool accumulate, element *dqkv, float *scratch)
 {
     int64_t C = shape->channels, H = shape->heads, D = C / H, start = shape->cu_seqlens.host[b];
     int64_t length = shape->cu_seqlens.host[b + 1] - start, across = padded(length);
-    const float *query = qkv + start * 3 * C + h * D;
-    float *dquery = dqkv + start * 3 * C + h * D;
+    const element *query = qkv + start * 3 * C + h * D;
+    element *dquery = dqkv + start * 3 * C + h * D;
     float *rows = scratch, *columns = rows + 3 * padded(D) * across;
     float *scores = columns + 2 * D * across, *rest = scores + 2 * across * across;
     const head_backward work = {
@@ -331,9 +340,9 @@ static void backward_head(const packed_shape *shape, int64_t b, int64_t h, const
     for (int64_t j = 0; j < length; j += STRIP_ROWS) backward_of_keys(&work, j);
 }
 
-int KERNEL(attention_backward)(const packed_shape *shape, const float *qkv, const float *y,
-                               const float *logsumexp, const float *dy, bool accumulate,
-                               float *dqkv)
+int KERNEL(attention_backward)(const packed_shape *shape, const element *qkv, const element *y,
+                               const float *logsumexp, const element *dy, bool accumulate,
+                               element *dqkv)
 {
     int64_t C = shape->channels, H = shape->heads, stride;
     float *scratch;

@@ -5,7 +5,6 @@
  * CPU_ISA=bf16, where it is bfloat16 (elements.h).
  */
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/kernels/elements.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
 #include "base/memory.h"

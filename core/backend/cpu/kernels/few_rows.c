@@ -5,7 +5,6 @@
  * Compiled as the other kernels are, where a unit of a tile is a float32, and once more with
  * CPU_ISA=bf16, where it is a pair of bfloat16, of which one lies below the other.
  */
-#include "backend/cpu/kernels/elements.h"
 #include "backend/cpu/kernels/strip.h"
 #include "backend/cpu/packing.h"
 

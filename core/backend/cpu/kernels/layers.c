@@ -20,22 +20,6 @@ static int normalize_backward(int64_t rows, int64_t columns, const float *x, con
                                        dweight, dbias);
 }
 
-static int attend(const packed_shape *shape, const void *qkv, void *y, float *logsumexp)
-{
-    return KERNEL(attention)(shape, qkv, y, logsumexp);
-}
-
-static int attend_backward(const packed_shape *shape, const void *qkv, const void *y,
-                           const float *logsumexp, const void *dy, void *dqkv)
-{
-    return KERNEL(attention_backward)(shape, qkv, y, logsumexp, dy, false, dqkv);
-}
-
-static int sum_rows(int64_t rows, int64_t columns, const void *x, bool accumulate, float *sums)
-{
-    return sums ? KERNEL(sum_rows)(rows, columns, x, accumulate, sums) : ICOT_OK;
-}
-
 static int gelu_backward(int64_t rows, int64_t columns, const void *x, const void *dy, void *y,
                          void *dx, bool accumulate, float *sums)
 {
@@ -61,14 +45,11 @@ static int drop_backward(int64_t rows, int64_t columns, double p, icot_random_ke
                          int64_t first, const float *x, void *y, bool accumulate, float *sums)
 {
     KERNEL(dropout)(rows * columns, p, key, first, x, NULL, y);
-    return sum_rows(rows, columns, y, accumulate, sums);
+    return sums ? KERNEL(sum_rows)(rows, columns, y, accumulate, sums) : ICOT_OK;
 }
 
 const layer_kernels KERNEL(layers) = {.layer_norm = normalize,
                                       .layer_norm_backward = normalize_backward,
-                                      .attention = attend,
-                                      .attention_backward = attend_backward,
                                       .gelu_backward = gelu_backward,
                                       .dropout = drop,
-                                      .dropout_backward = drop_backward,
-                                      .sum_rows = sum_rows};
+                                      .dropout_backward = drop_backward};

@@ -22,28 +22,18 @@ void KERNEL(add_bias)(int64_t rows, int64_t columns, const float *x, const float
     BY_THREADS(rows * columns > PARALLEL_ELEMENTS, add_bias_to_rows(rows, columns, x, bias, y));
 }
 
-/* Threads share the columns, not the rows: each sum is made by one thread, in a fixed order. */
-int KERNEL(sum_rows)(int64_t rows, int64_t columns, const float *x, bool accumulate, float *y)
+void KERNEL(pick_rows)(int64_t rows, int64_t bytes, const void *x, const int32_t *ids, void *y)
 {
-    enum { STRIP = 64, CHUNK = 64 }; /* columns of a strip; rows summed in float32 at a time */
-#pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
-    for (int64_t start = 0; start < columns; start += STRIP) {
-        int64_t width = columns - start < STRIP ? columns - start : STRIP;
-        double totals[STRIP] = {0};
-        for (int64_t chunk = 0; chunk < rows; chunk += CHUNK) {
-            int64_t end = chunk + CHUNK < rows ? chunk + CHUNK : rows;
-            float partial[STRIP] = {0};
-            for (int64_t r = chunk; r < end; r++) {
-                const float *row = x + r * columns + start;
-                for (int64_t c = 0; c < width; c++) partial[c] += row[c];
-            }
-            for (int64_t c = 0; c < width; c++) totals[c] += (double)partial[c];
-        }
-        for (int64_t c = 0; c < width; c++) {
-            y[start + c] = (accumulate ? y[start + c] : 0.0f) + (float)totals[c];
-        }
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy((char *)y + i * bytes, (const char *)x + ids[i] * bytes, (size_t)bytes);
     }
-    return ICOT_OK;
+}
+
+void KERNEL(place_rows)(int64_t rows, int64_t bytes, const void *x, const int32_t *ids, void *y)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy((char *)y + ids[i] * bytes, (const char *)x + i * bytes, (size_t)bytes);
+    }
 }
 
 void KERNEL(sum)(int64_t outer, int64_t n, int64_t inner, double scale, const float *x, float *y)

@@ -11,9 +11,8 @@ void KERNEL(cpu_table)(backend *table)
     table->binary_backward = KERNEL(binary_backward);
     table->strided_copy = KERNEL(strided_copy);
     table->dropout = KERNEL(dropout);
-    table->pack = KERNEL(pack);
-    table->gelu_factor = KERNEL(gelu_factor);
-    table->gelu_factor_backward = KERNEL(gelu_factor_backward);
+    table->pick_rows = KERNEL(pick_rows);
+    table->place_rows = KERNEL(place_rows);
     table->add_bias = KERNEL(add_bias);
     table->sum_rows = KERNEL(sum_rows);
     table->sum = KERNEL(sum);
@@ -33,4 +32,5 @@ void KERNEL(cpu_table)(backend *table)
     table->layers = &KERNEL(layers);
     table->sum_of_squares = KERNEL(sum_of_squares);
     table->adamw = KERNEL(adamw);
+    KERNEL(factor_table)(table);
 }

@@ -1,0 +1,279 @@
+/*
+ * The self-attention of a transformer block, with the linear layers around it, as one operator:
+ *
+ *   self_attention  x (T, C), c_attn weight (3C, C) and bias (3C), c_proj weight (C, C) and bias
+ *                   (C), cu_seqlens (B+1), residual (T, C) or none ->
+ *                   (T, C): attention(x·c_attnᵀ + …)·c_projᵀ + … + residual
+ *   the same        …, residual (R, C), rows (R) -> (R, C): c_proj only of these rows, which ascend
+ *
+ * index[0] is the number of heads, number[0] the share of the attention weights that is dropped.
+ * The key decides which, by a token's place: row + index[1] (0 if not given). What lies between
+ * the products is kept as factors: queries, keys and values, and what attention makes of them.
+ */
+#include "autograd/operators/factor.h"
+#include "autograd/operators/operators.h"
+#include "autograd/operators/residual.h"
+#include "autograd/packed.h"
+#include "base/error.h"
+
+enum { X, ATTN_WEIGHT, ATTN_BIAS, PROJ_WEIGHT, PROJ_BIAS, CU_SEQLENS, RESIDUAL, ROWS };
+enum { SAVED_QKV, SAVED_MIXED, SAVED_LOGSUMEXP };
+enum { HEADS, FIRST_TOKEN /* index[…] */, DROPOUT = 0 /* number[…] */ };
+
+static int64_t rows_of(const node *n)
+{
+    return n->inputs[X]->shape[0];
+}
+
+static int64_t width_of(const node *n)
+{
+    return n->inputs[X]->shape[1];
+}
+
+static bool picks_rows(const node *n)
+{
+    return n->n_inputs > ROWS;
+}
+
+static int64_t rows_of_output(const node *n)
+{
+    return picks_rows(n) ? tensor_numel(n->inputs[ROWS]) : rows_of(n);
+}
+
+/* Of queries, keys and values, which have no tensor of their own. */
+static shape qkv_shape(const node *n)
+{
+    return (shape){.ndim = 2, .size = {rows_of(n), 3 * width_of(n)}};
+}
+
+static int sequences_of(const node *n, packed_shape *out)
+{
+    const shape qkv = qkv_shape(n);
+    if (packed_shape_of(&qkv, n->inputs[CU_SEQLENS], (int)n->params.index[HEADS], out)) {
+        return ICOT_FAILED;
+    }
+    out->dropout = n->params.number[DROPOUT];
+    out->key = n->params.key;
+    out->first_token = n->params.index[FIRST_TOKEN];
+    return ICOT_OK;
+}
+
+/* ---- Before ---------------------------------------------------------------------------------- */
+
+static int check_shapes(const node *n)
+{
+    tensor *const *in = n->inputs;
+    const int64_t width = in[X]->ndim == 2 ? in[X]->shape[1] : 0;
+    if (width > 0 && tensor_has_shape(in[ATTN_WEIGHT], 2, 3 * width, width) &&
+        tensor_has_shape(in[ATTN_BIAS], 1, 3 * width, 0) &&
+        tensor_has_shape(in[PROJ_WEIGHT], 2, width, width) &&
+        tensor_has_shape(in[PROJ_BIAS], 1, width, 0)) {
+        return ICOT_OK;
+    }
+    return fail("self_attention: got input %s and weights %s and %s, expected (T, C), (3C, C) and "
+                "(C, C) with biases (3C) and (C)",
+                tensor_shape_text(in[X]), tensor_shape_text(in[ATTN_WEIGHT]),
+                tensor_shape_text(in[PROJ_WEIGHT]));
+}
+
+static int check_parameters(const node *n)
+{
+    const double p = n->params.number[DROPOUT];
+    if (n->params.n_index < 1) return fail("self_attention: expected the number of heads");
+    if (n->params.index[FIRST_TOKEN] < 0) {
+        return fail("self_attention: got %lld as the first token, expected 0 or more",
+                    (long long)n->params.index[FIRST_TOKEN]);
+    }
+    if (p >= 0.0 && p < 1.0) return ICOT_OK;
+    return fail("self_attention: got dropout %g, expected 0 <= p < 1", p);
+}
+
+/* Ascending, no two are the same: in backward each is written, none added to. */
+static int check_rows(const node *n)
+{
+    if (!picks_rows(n)) return ICOT_OK;
+    const tensor *rows = n->inputs[ROWS];
+    const int32_t *row = tensor_ints(rows);
+    int64_t least = 0;
+    for (int64_t i = 0, count = tensor_numel(rows); i < count; i++) {
+        if (row[i] < least || row[i] >= rows_of(n)) {
+            return fail("self_attention: row %lld is %d, expected %lld to %lld", (long long)i,
+                        row[i], (long long)least, (long long)rows_of(n) - 1);
+        }
+        least = row[i] + 1;
+    }
+    return ICOT_OK;
+}
+
+static int self_attention_prepare(node *n)
+{
+    if (check_shapes(n) || check_parameters(n) || check_rows(n)) return ICOT_FAILED;
+    const int64_t rows = rows_of(n), width = width_of(n), heads = n->params.index[HEADS];
+    const shape qkv = qkv_shape(n), size = {.ndim = 2, .size = {rows_of_output(n), width}};
+    const shape logsumexp = {.ndim = 2, .size = {rows, heads}};
+    if (packed_check("self_attention", &qkv, n->inputs[CU_SEQLENS], heads) ||
+        residual_check(n, RESIDUAL, &size) || factor_save(n, SAVED_QKV, rows, 3 * width) ||
+        factor_save(n, SAVED_MIXED, rows, width) ||
+        tensor_new(n->engine, ICOT_FLOAT32, &logsumexp, &n->saved[SAVED_LOGSUMEXP])) {
+        return ICOT_FAILED;
+    }
+    return node_output(n, &size);
+}
+
+/* ---- Forward --------------------------------------------------------------------------------- */
+
+/* qkv = x·c_attnᵀ + bias, some rows at a time: x as a factor is in the cache then. */
+static int project(node *n)
+{
+    const backend *k = kernels(n);
+    const int64_t width = width_of(n), all = rows_of(n);
+    const factor qkv = factor_saved(n, SAVED_QKV);
+    packed weight;
+    if (packed_weight(n, n->inputs[ATTN_WEIGHT], &weight)) return ICOT_FAILED;
+    int status = ICOT_OK;
+    for (int64_t first = 0; first < all && !status; first += k->rows_at_a_time) {
+        const int64_t left = all - first;
+        const int64_t rows = left < k->rows_at_a_time ? left : k->rows_at_a_time;
+        factor x = {0};
+        status = factor_of(k, rows, width, tensor_floats(n->inputs[X]) + first * width, &x) ||
+                 k->matmul_factor(rows, x.data, &weight.b, tensor_floats(n->inputs[ATTN_BIAS]),
+                                  factor_row(k, &qkv, 3 * width, first));
+        factor_done(k, &x);
+    }
+    packed_done(k, &weight);
+    return status;
+}
+
+static int self_attention_forward_saved(node *n)
+{
+    packed_shape sequences;
+    if (project(n) || sequences_of(n, &sequences)) return ICOT_FAILED;
+    return kernels(n)->attention_factor(&sequences, factor_saved(n, SAVED_QKV).data,
+                                        factor_saved(n, SAVED_MIXED).data,
+                                        tensor_floats(n->saved[SAVED_LOGSUMEXP]));
+}
+
+/* What attention makes of the rows that are asked for. */
+static int mixed_rows(const node *n, factor *out)
+{
+    const backend *k = kernels(n);
+    const int64_t rows = rows_of_output(n), width = width_of(n);
+    index_array ids;
+    *out = factor_saved(n, SAVED_MIXED);
+    if (!picks_rows(n)) return ICOT_OK;
+    const void *all = out->data;
+    if (tensor_indices(n->inputs[ROWS], &ids) || factor_new(k, rows, width, out)) {
+        return ICOT_FAILED;
+    }
+    k->pick_rows(rows, width * (int64_t)k->factor_bytes, all, ids.device, out->data);
+    return ICOT_OK;
+}
+
+static int self_attention_forward(node *n)
+{
+    const backend *k = kernels(n);
+    factor mixed = {0};
+    packed weight = {0};
+    const int status = self_attention_forward_saved(n) || mixed_rows(n, &mixed) ||
+                       packed_weight(n, n->inputs[PROJ_WEIGHT], &weight) ||
+                       multiply_onto_residual(n, RESIDUAL, 0, rows_of_output(n), &mixed, &weight,
+                                              tensor_floats(n->inputs[PROJ_BIAS]));
+    packed_done(k, &weight);
+    factor_done(k, &mixed);
+    return status;
+}
+
+/* ---- Backward -------------------------------------------------------------------------------- */
+
+/* dmixed (T,C) from the gradient of the rows that were asked for; the others have none. */
+static int spread_rows(const node *n, factor *dmixed)
+{
+    const backend *k = kernels(n);
+    const int64_t row_bytes = width_of(n) * (int64_t)k->factor_bytes;
+    index_array ids;
+    factor picked = *dmixed;
+    if (!picks_rows(n)) return ICOT_OK;
+    int status = tensor_indices(n->inputs[ROWS], &ids) ||
+                 factor_new(k, rows_of(n), width_of(n), dmixed) ||
+                 k->memory->clear(dmixed->data, (size_t)(rows_of(n) * row_bytes));
+    if (!status) {
+        k->place_rows(rows_of_output(n), row_bytes, picked.data, ids.device, dmixed->data);
+    }
+    factor_done(k, &picked);
+    return status;
+}
+
+/* Of c_proj: dmixed = dy·c_proj, dc_proj = dyᵀ·mixed, dbias = Σ_rows dy */
+static int projection_backward(node *n, const tensor *grad, factor *dmixed)
+{
+    const backend *k = kernels(n);
+    const int64_t rows = rows_of_output(n), width = width_of(n);
+    const float *slopes = tensor_floats(grad);
+    grad_target dbias;
+    factor dy = {0}, mixed = {0};
+    packed weight = {0};
+    int status = ICOT_FAILED;
+    if (factor_of(k, rows, width, slopes, &dy) || mixed_rows(n, &mixed)) goto done;
+    if (packed_weight_backward(n, n->inputs[PROJ_WEIGHT], rows, &weight)) goto done;
+    if (factor_new(k, rows, width, dmixed)) goto done;
+    if (k->matmul_factor(rows, dy.data, &weight.b, NULL, dmixed->data)) goto done;
+    if (weight_gradient(n, PROJ_WEIGHT, rows, &dy, &mixed)) goto done;
+    if (grad_of_input(n, PROJ_BIAS, &dbias)) goto done;
+    if (dbias.data && k->sum_rows(rows, width, slopes, dbias.accumulate, dbias.data)) goto done;
+    status = spread_rows(n, dmixed);
+
+done:
+    packed_done(k, &weight);
+    factor_done(k, &mixed);
+    factor_done(k, &dy);
+    return status;
+}
+
+/* dqkv, the gradient of queries, keys and values; that of what was made of them goes. */
+static int attend_backward(node *n, factor *dmixed, factor *dqkv)
+{
+    const backend *k = kernels(n);
+    packed_shape sequences;
+    const int status = sequences_of(n, &sequences) ||
+                       factor_new(k, rows_of(n), 3 * width_of(n), dqkv) ||
+                       k->attention_factor_backward(&sequences, factor_saved(n, SAVED_QKV).data,
+                                                    factor_saved(n, SAVED_MIXED).data,
+                                                    tensor_floats(n->saved[SAVED_LOGSUMEXP]),
+                                                    dmixed->data, dqkv->data);
+    factor_done(k, dmixed);
+    return status;
+}
+
+/* From dqkv: what c_attn and x get */
+static int qkv_backward(node *n, const factor *dqkv)
+{
+    const int64_t rows = rows_of(n), width = width_of(n);
+    grad_target dbias;
+    if (product_gradients(n, X, ATTN_WEIGHT, rows, dqkv) || grad_of_input(n, ATTN_BIAS, &dbias)) {
+        return ICOT_FAILED;
+    }
+    if (!dbias.data) return ICOT_OK;
+    return kernels(n)->sum_rows_factor(rows, 3 * width, dqkv->data, dbias.accumulate, dbias.data);
+}
+
+static int self_attention_backward(node *n, tensor *grad)
+{
+    const backend *k = kernels(n);
+    factor dmixed = {0}, dqkv = {0};
+    const int status = projection_backward(n, grad, &dmixed) ||
+                       attend_backward(n, &dmixed, &dqkv) || qkv_backward(n, &dqkv);
+    factor_done(k, &dqkv);
+    factor_done(k, &dmixed);
+    if (status) return ICOT_FAILED;
+    return n->n_inputs > RESIDUAL ? grad_hand_on(n, RESIDUAL, grad) : ICOT_OK;
+}
+
+const operator_entry op_self_attention = {.name = "self_attention",
+                                          .min_inputs = 6,
+                                          .max_inputs = 8,
+                                          .int32_inputs = 1u << CU_SEQLENS | 1u << ROWS,
+                                          .unread = UNREAD_OUTPUT,
+                                          .prepare = self_attention_prepare,
+                                          .forward = self_attention_forward,
+                                          .forward_saved = self_attention_forward_saved,
+                                          .backward = self_attention_backward};
