@@ -47,8 +47,8 @@ static void reserve(void)
     if (tried) return;
     tried = true;
     for (size_t bytes = (size_t)1 << 42; bytes >= STEP; bytes /= 2) {
-        void *start = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-                           0);
+        void *start =
+            mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (start == MAP_FAILED) continue;
         grown = start;
         reserved_end = grown + bytes;

@@ -39,7 +39,7 @@ void packing_use(onednn_type type, few_rows_kernel *kernel)
 
 int multiply_packed(onednn_type type, onednn_product p, const void *a, const void *tiles, void *c)
 {
-    static const int64_t sizes[] = {256, 64, 16, 1};
+    static const int64_t sizes[] = {256, 16, 1};
     enum { SIZES = sizeof sizes / sizeof *sizes };
     const onednn_library *onednn = onednn_load();
     if (p.transpose_a) return onednn->matmul(type, &p, a, tiles, c);

@@ -9,7 +9,7 @@
  * written is bfloat16 (elements.h); all between is float32.
  */
 #include "backend/cpu/kernels/attention.h"
-#include "backend/cpu/kernels/transpose.h"
+#include "backend/cpu/kernels/reduce.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -231,9 +231,7 @@ static float delta_of_query(const head_backward *w, int64_t i)
     for (int64_t d = 0; d < w->width; d += LANES) {
         sums += load(dy + d) * load_some(w->width - d, y + d);
     }
-    float delta = 0.0f;
-    for (int l = 0; l < LANES; l++) delta += sums[l];
-    return delta;
+    return sum_of(sums);
 }
 
 /*

@@ -1,6 +1,6 @@
 #include "backend/cpu/kernels/attention.h"
 
-#include "backend/cpu/kernels/transpose.h"
+#include "backend/cpu/kernels/reduce.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -18,26 +18,6 @@ int KERNEL(scratch_new)(int64_t floats_per_thread, int64_t *stride, float **out)
     }
     *out = memory;
     return ICOT_OK;
-}
-
-static inline lanes larger(lanes a, lanes b)
-{
-    typedef int32_t bits __attribute__((vector_size(sizeof(lanes))));
-    bits above = a > b;
-    return (lanes)((above & (bits)a) | (~above & (bits)b));
-}
-
-/* Halves are put together until a number is left. */
-static inline float largest_of(lanes v)
-{
-    for (int n = LANES; n > 1; n /= 2) v = larger(alternate_first(v, v), alternate_second(v, v));
-    return v[0];
-}
-
-static inline float sum_of(lanes v)
-{
-    for (int n = LANES; n > 1; n /= 2) v = alternate_first(v, v) + alternate_second(v, v);
-    return v[0];
 }
 
 softmax_total KERNEL(exponentiate)(int64_t count, int64_t end, float *scores)

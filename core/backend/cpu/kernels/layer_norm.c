@@ -1,30 +1,73 @@
 /* Layer normalization over the last dimension (Ba, Kiros, Hinton 2016). */
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/reduce.h"
 #include "base/error.h"
 #include "base/memory.h"
 
 #include <math.h>
 #include <omp.h>
-#include <string.h>
+
+/* ---- A row, LANES numbers at a time; what is left of it number by number ----------------------
+ */
+
+typedef struct row_statistics {
+    float mean, inverse; /* 1/standard deviation */
+} row_statistics;
+
+static float mean_of(int64_t columns, const float *x)
+{
+    lanes sums[2] = {0};
+    float rest = 0.0f;
+    int64_t c = 0;
+    for (; c + 2 * LANES <= columns; c += 2 * LANES) {
+        sums[0] += load(x + c);
+        sums[1] += load(x + c + LANES);
+    }
+    for (; c < columns; c++) rest += x[c];
+    return (sum_of(sums[0] + sums[1]) + rest) / (float)columns;
+}
+
+static float squares_of(int64_t columns, float mean, const float *x)
+{
+    lanes sums[2] = {0};
+    float rest = 0.0f;
+    int64_t c = 0;
+    for (; c + 2 * LANES <= columns; c += 2 * LANES) {
+        const lanes first = load(x + c) - mean, second = load(x + c + LANES) - mean;
+        sums[0] += first * first;
+        sums[1] += second * second;
+    }
+    for (; c < columns; c++) rest += (x[c] - mean) * (x[c] - mean);
+    return sum_of(sums[0] + sums[1]) + rest;
+}
+
+static row_statistics statistics_of(int64_t columns, double eps, const float *x)
+{
+    const float mean = mean_of(columns, x), squares = squares_of(columns, mean, x);
+    return (row_statistics){mean, (float)(1.0 / sqrt((double)squares / (double)columns + eps))};
+}
+
+static void norm_row(int64_t columns, row_statistics s, const float *x, const float *weight,
+                     const float *bias, float *y)
+{
+    int64_t c = 0;
+    for (; c + LANES <= columns; c += LANES) {
+        const lanes n = (load(x + c) - s.mean) * s.inverse;
+        store(y + c, n * load(weight + c) + load(bias + c));
+    }
+    for (; c < columns; c++) y[c] = (x[c] - s.mean) * s.inverse * weight[c] + bias[c];
+}
+
+/* ---- Forward --------------------------------------------------------------------------------- */
 
 static void norm_rows(int64_t rows, int64_t columns, double eps, const float *x,
                       const float *weight, const float *bias, float *y, float *statistics)
 {
 #pragma omp for schedule(static) nowait
     for (int64_t r = 0; r < rows; r++) {
-        const float *in = x + r * columns;
-        float *out = y + r * columns, sum = 0.0f, squares = 0.0f;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t c = 0; c < columns; c++) sum += in[c];
-        float mean = sum / (float)columns;
-#pragma omp simd reduction(+ : squares)
-        for (int64_t c = 0; c < columns; c++) squares += (in[c] - mean) * (in[c] - mean);
-        float inverse = (float)(1.0 / sqrt((double)squares / (double)columns + eps));
-        for (int64_t c = 0; c < columns; c++) {
-            out[c] = (in[c] - mean) * inverse * weight[c] + bias[c];
-        }
-        statistics[2 * r] = mean;
-        statistics[2 * r + 1] = inverse;
+        const row_statistics s = statistics_of(columns, eps, x + r * columns);
+        norm_row(columns, s, x + r * columns, weight, bias, y + r * columns);
+        statistics[2 * r] = s.mean;
+        statistics[2 * r + 1] = s.inverse;
     }
 }
 
@@ -35,34 +78,55 @@ void KERNEL(layer_norm)(int64_t rows, int64_t columns, double eps, const float *
                norm_rows(rows, columns, eps, x, weight, bias, y, statistics));
 }
 
-/*
+/* ---- Backward --------------------------------------------------------------------------------
+ *
  * With n = (x - mean)·inverse and g = dy·weight:
  *   dx = inverse · (g - mean(g) - n · mean(g·n)),  dweight = Σ_rows dy·n,  dbias = Σ_rows dy
  */
-static void backward_row(int64_t columns, const float *x, const float *weight, float mean,
-                         float inverse, const float *dy, bool accumulate, float *dx)
+
+typedef struct row_means {
+    float g, gn;
+} row_means;
+
+/* What dx takes of a row; on the way its terms are added to those of dweight and dbias. */
+static row_means add_terms(int64_t columns, row_statistics s, const float *x, const float *weight,
+                           const float *dy, float *dweight, float *dbias)
 {
-    float sum_g = 0.0f, sum_gn = 0.0f;
-#pragma omp simd reduction(+ : sum_g, sum_gn)
-    for (int64_t c = 0; c < columns; c++) {
-        float g = dy[c] * weight[c];
+    lanes sum_g = {0}, sum_gn = {0};
+    row_means rest = {0};
+    int64_t c = 0;
+    for (; c + LANES <= columns; c += LANES) {
+        const lanes slope = load(dy + c), g = slope * load(weight + c);
+        const lanes n = (load(x + c) - s.mean) * s.inverse;
         sum_g += g;
-        sum_gn += g * (x[c] - mean) * inverse;
+        sum_gn += g * n;
+        store(dweight + c, load(dweight + c) + slope * n);
+        store(dbias + c, load(dbias + c) + slope);
     }
-    float mean_g = sum_g / (float)columns, mean_gn = sum_gn / (float)columns;
-    for (int64_t c = 0; c < columns; c++) {
-        float n = (x[c] - mean) * inverse;
-        float d = inverse * (dy[c] * weight[c] - mean_g - n * mean_gn);
-        dx[c] = (accumulate ? dx[c] : 0.0f) + d;
+    for (; c < columns; c++) {
+        const float n = (x[c] - s.mean) * s.inverse;
+        rest.g += dy[c] * weight[c];
+        rest.gn += dy[c] * weight[c] * n;
+        dweight[c] += dy[c] * n;
+        dbias[c] += dy[c];
     }
+    return (row_means){(sum_of(sum_g) + rest.g) / (float)columns,
+                       (sum_of(sum_gn) + rest.gn) / (float)columns};
 }
 
-static void add_parameter_row(int64_t columns, const float *x, float mean, float inverse,
-                              const float *dy, float *dweight, float *dbias)
+static void gradient_row(int64_t columns, row_statistics s, row_means mean, const float *x,
+                         const float *weight, const float *dy, bool accumulate, float *dx)
 {
-    for (int64_t c = 0; c < columns; c++) {
-        dweight[c] += dy[c] * (x[c] - mean) * inverse;
-        dbias[c] += dy[c];
+    int64_t c = 0;
+    for (; c + LANES <= columns; c += LANES) {
+        const lanes n = (load(x + c) - s.mean) * s.inverse, g = load(dy + c) * load(weight + c);
+        const lanes d = s.inverse * (g - mean.g - n * mean.gn);
+        store(dx + c, accumulate ? load(dx + c) + d : d);
+    }
+    for (; c < columns; c++) {
+        const float n = (x[c] - s.mean) * s.inverse;
+        const float d = s.inverse * (dy[c] * weight[c] - mean.g - n * mean.gn);
+        dx[c] = (accumulate ? dx[c] : 0.0f) + d;
     }
 }
 
@@ -96,12 +160,10 @@ int KERNEL(layer_norm_backward)(int64_t rows, int64_t columns, const float *x, c
 #pragma omp for schedule(static)
         for (int64_t r = 0; r < rows; r++) {
             const float *in = x + r * columns, *slope = dy + r * columns;
-            float mean = statistics[2 * r], inverse = statistics[2 * r + 1];
-            if (dx) {
-                backward_row(columns, in, weight, mean, inverse, slope, accumulate[0],
-                             dx + r * columns);
-            }
-            add_parameter_row(columns, in, mean, inverse, slope, own_dweight, own_dbias);
+            const row_statistics s = {statistics[2 * r], statistics[2 * r + 1]};
+            const row_means mean = add_terms(columns, s, in, weight, slope, own_dweight, own_dbias);
+            if (!dx) continue;
+            gradient_row(columns, s, mean, in, weight, slope, accumulate[0], dx + r * columns);
         }
     }
     collect(columns, threads, 2 * columns, partial, accumulate[1], dweight);
