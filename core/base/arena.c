@@ -40,13 +40,13 @@ static size_t rounded_up(size_t bytes, size_t unit)
     return (bytes + unit - 1) / unit * unit;
 }
 
-/* As many addresses as there are to be had: no machine has more memory than the first try. */
+/* As many addresses as there are to be had. */
 static void reserve(void)
 {
     static bool tried;
     if (tried) return;
     tried = true;
-    for (size_t bytes = (size_t)1 << 42; bytes >= STEP; bytes /= 2) {
+    for (size_t bytes = ARENA_MOST; bytes >= STEP; bytes /= 2) {
         void *start =
             mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (start == MAP_FAILED) continue;

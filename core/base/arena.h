@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 enum { ARENA_PAGE = 4096 };
+#define ARENA_MOST ((size_t)1 << 42) /* bytes; no machine has as much memory */
 
 /* So many bytes, whole pages. NULL: the system has no more, and what lies free is too small. */
 void *arena_take(size_t bytes);

@@ -149,7 +149,7 @@ static block *take_block(size_t bytes)
 
 int memory_alloc(size_t bytes, void **out)
 {
-    if (bytes > SIZE_MAX / 4) { /* and no sum of sizes overflows */
+    if (bytes > ARENA_MOST) {
         return fail("out of memory: a block of %zu bytes is larger than any memory", bytes);
     }
     pthread_mutex_lock(&memory.lock);
