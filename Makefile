@@ -51,7 +51,7 @@ $(BUILD)/flags: always
 
 # The CPU kernels are compiled once per instruction set; the best one is chosen at run time.
 KERNELS    := $(sort $(wildcard core/backend/cpu/kernels/*.c))
-BF16       := $(addprefix core/backend/cpu/kernels/,$(addsuffix .c,attention attention_shared factor_table factors few_rows pack strip sum_rows)) # once more, for AVX512_BF16
+BF16       := attention attention_shared factor_table factors few_rows pack strip sum_rows # once more, for AVX512_BF16
 ONEDNN     := core/backend/cpu/onednn/onednn.c
 SOURCES    := $(filter-out $(KERNELS) $(ONEDNN),$(sort $(shell find core -name '*.c')))
 ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)
@@ -61,7 +61,7 @@ ISA_bf16   := $(ISA_avx512) -mavx512bf16
 
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o) \
            $(foreach isa,$(ISAS),$(KERNELS:%.c=$(BUILD)/obj/%.$(isa).o)) \
-           $(if $(filter avx512,$(ISAS)),$(BF16:%.c=$(BUILD)/obj/%.bf16.o))
+           $(if $(filter avx512,$(ISAS)),$(BF16:%=$(BUILD)/obj/core/backend/cpu/kernels/%.bf16.o))
 LIBRARY := $(BUILD)/lib/icot/libicot.so
 PLUGINS := $(if $(DNNL_LIBS),$(BUILD)/lib/icot/libicot_onednn.so) $(if $(NVCC),$(BUILD)/lib/icot/libicot_cuda.so)
 HEADER  := $(BUILD)/share/icot/icot.ffi.h

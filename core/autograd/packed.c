@@ -39,3 +39,29 @@ int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int heads, packe
                           .cu_seqlens = starts};
     return ICOT_OK;
 }
+
+enum { HEADS, FIRST_TOKEN /* index[…] */, DROPOUT = 0 /* number[…] */ };
+
+int packed_check_parameters(const node *n)
+{
+    const char *who = n->op->name;
+    const double p = n->params.number[DROPOUT];
+    if (n->params.n_index < 1) return fail("%s: expected the number of heads", who);
+    if (n->params.index[FIRST_TOKEN] < 0) {
+        return fail("%s: got %lld as the first token, expected 0 or more", who,
+                    (long long)n->params.index[FIRST_TOKEN]);
+    }
+    if (p >= 0.0 && p < 1.0) return ICOT_OK;
+    return fail("%s: got dropout %g, expected 0 <= p < 1", who, p);
+}
+
+int packed_shape_of_node(const node *n, const shape *qkv, int cu_seqlens, packed_shape *out)
+{
+    if (packed_shape_of(qkv, n->inputs[cu_seqlens], (int)n->params.index[HEADS], out)) {
+        return ICOT_FAILED;
+    }
+    out->dropout = n->params.number[DROPOUT];
+    out->key = n->params.key;
+    out->first_token = n->params.index[FIRST_TOKEN];
+    return ICOT_OK;
+}

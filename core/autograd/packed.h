@@ -2,6 +2,7 @@
 #ifndef ICOT_AUTOGRAD_PACKED_H
 #define ICOT_AUTOGRAD_PACKED_H
 
+#include "autograd/operator.h"
 #include "backend/backend.h"
 #include "tensor/tensor.h"
 
@@ -9,5 +10,10 @@
  * of C. */
 int packed_check(const char *who, const shape *qkv, const tensor *cu_seqlens, int64_t heads);
 int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int heads, packed_shape *out);
+
+/* Of an operator that attends: index[0] is the number of heads, index[1] the first token, 0 if not
+ * given, and number[0] the share of the attention weights that is dropped. */
+int packed_check_parameters(const node *n);
+int packed_shape_of_node(const node *n, const shape *qkv, int cu_seqlens, packed_shape *out);
 
 #endif

@@ -68,12 +68,12 @@ static int attention_layer_forward(node *n)
 {
     packed_shape sequences;
     if (shape_of(n, &sequences) || layer_forward_first(n)) return ICOT_FAILED;
-    if (kernels(n)->attention_factor(&sequences, layer_saved(n, SAVED_FIRST),
-                                     layer_saved(n, SAVED_MIXED),
+    if (kernels(n)->attention_factor(&sequences, factor_saved(n, SAVED_FIRST).data,
+                                     factor_saved(n, SAVED_MIXED).data,
                                      tensor_floats(n->saved[SAVED_LOGSUMEXP]))) {
         return ICOT_FAILED;
     }
-    return layer_forward_second(n, layer_saved(n, SAVED_MIXED));
+    return layer_forward_second(n, factor_saved(n, SAVED_MIXED).data);
 }
 
 /* From the gradient of what attention gives to that of queries, keys and values. */
@@ -85,7 +85,7 @@ static int mixed_backward(node *n, const factor *dmixed, factor *dfirst)
     grad_target dbias;
     if (shape_of(n, &sequences) || factor_new(k, s.rows, s.first, dfirst)) return ICOT_FAILED;
     if (k->attention_factor_backward(
-            &sequences, layer_saved(n, SAVED_FIRST), layer_saved(n, SAVED_MIXED),
+            &sequences, factor_saved(n, SAVED_FIRST).data, factor_saved(n, SAVED_MIXED).data,
             tensor_floats(n->saved[SAVED_LOGSUMEXP]), dmixed->data, dfirst->data)) {
         return ICOT_FAILED;
     }
@@ -98,9 +98,9 @@ static int attention_layer_backward(node *n, tensor *grad)
 {
     const backend *k = kernels(n);
     factor d = {0}, dmixed = {0}, dfirst = {0};
-    const int status = layer_backward_second(n, grad, &d, &dmixed) ||
-                       mixed_backward(n, &dmixed, &dfirst) ||
-                       layer_backward_first(n, grad, &d, layer_saved(n, SAVED_MIXED), &dfirst);
+    const int status =
+        layer_backward_second(n, grad, &d, &dmixed) || mixed_backward(n, &dmixed, &dfirst) ||
+        layer_backward_first(n, grad, &d, factor_saved(n, SAVED_MIXED).data, &dfirst);
     factor_done(k, &dfirst);
     factor_done(k, &dmixed);
     factor_done(k, &d);

@@ -115,33 +115,28 @@ int packed_weight_backward(const node *n, const tensor *weight, int64_t rows, pa
     return pack_weight(n, weight, rows, right_of(weight, false), alike, alike, out);
 }
 
-int packed_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns, const float *x,
-                packed *out)
-{
-    const right_factor b = {.rows = rows, .columns = columns, .data = x};
-    return pack(kernels, true, m, b, out);
-}
-
-int packed_factor_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns,
-                       const factor *x, packed *out)
-{
-    const right_factor b = {.is_factor = true, .rows = rows, .columns = columns, .data = x->data};
-    return pack(kernels, true, m, b, out);
-}
-
-int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const factor *x)
+/* The gradient of input `which`, a weight (out, in): dyᵀ·x, where x (rows, in) is to be packed. */
+static int gradient_of_weight(node *n, int which, const factor *dy, right_factor x)
 {
     const backend *k = kernels(n);
-    const int64_t out = n->inputs[which]->shape[0], in = n->inputs[which]->shape[1];
+    const int64_t out = n->inputs[which]->shape[0];
     grad_target target;
     packed right;
     if (grad_of_input(n, which, &target)) return ICOT_FAILED;
     if (!target.data) return ICOT_OK;
-    if (packed_factor_rows(k, out, rows, in, x, &right)) return ICOT_FAILED;
+    if (pack(k, true, out, x, &right)) return ICOT_FAILED;
     const int status =
         k->matmul(true, out, dy->data, &right.b, NULL, target.accumulate, target.data);
     packed_done(k, &right);
     return status;
+}
+
+int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const factor *x)
+{
+    const int64_t in = n->inputs[which]->shape[1];
+    return gradient_of_weight(
+        n, which, dy,
+        (right_factor){.is_factor = true, .rows = rows, .columns = in, .data = x->data});
 }
 
 static int left_gradient(node *n, int x, int weight, int64_t rows, const factor *dy)
@@ -159,23 +154,47 @@ static int left_gradient(node *n, int x, int weight, int64_t rows, const factor 
 
 int product_gradients(node *n, int x, int weight, int64_t rows, const factor *dy)
 {
-    const backend *k = kernels(n);
-    const int64_t out = n->inputs[weight]->shape[0], in = n->inputs[weight]->shape[1];
-    grad_target dweight;
-    packed right;
-    if (left_gradient(n, x, weight, rows, dy) || grad_of_input(n, weight, &dweight)) {
-        return ICOT_FAILED;
-    }
-    if (!dweight.data) return ICOT_OK;
-    if (packed_rows(k, out, rows, in, tensor_floats(n->inputs[x]), &right)) return ICOT_FAILED;
-    const int status =
-        k->matmul(true, out, dy->data, &right.b, NULL, dweight.accumulate, dweight.data);
-    packed_done(k, &right);
-    return status;
+    const int64_t in = n->inputs[weight]->shape[1];
+    const right_factor left = {.rows = rows, .columns = in, .data = tensor_floats(n->inputs[x])};
+    if (left_gradient(n, x, weight, rows, dy)) return ICOT_FAILED;
+    return gradient_of_weight(n, weight, dy, left);
 }
 
 void packed_done(const backend *kernels, packed *p)
 {
     if (!p->kept) kernels->memory->release(p->b.packed);
     *p = (packed){0};
+}
+
+/* ---- Products of inputs ---------------------------------------------------------------------- */
+
+int64_t rows_together(const node *n, int64_t rows, int64_t first)
+{
+    const int64_t most = kernels(n)->rows_at_a_time;
+    return rows - first < most ? rows - first : most;
+}
+
+int product_rows(node *n, int x, const packed *weight, int bias, int64_t first, const factor *out)
+{
+    const backend *k = kernels(n);
+    const int64_t in = weight->b.columns, rows = rows_together(n, tensor_rows(n->inputs[x]), first);
+    factor left;
+    if (factor_of(k, rows, in, tensor_floats(n->inputs[x]) + first * in, &left)) return ICOT_FAILED;
+    const int status = k->matmul_factor(rows, left.data, &weight->b, tensor_floats(n->inputs[bias]),
+                                        factor_row(k, out, weight->b.rows, first));
+    factor_done(k, &left);
+    return status;
+}
+
+int product_of_input(node *n, int x, int weight, int bias, const factor *out)
+{
+    const int64_t rows = tensor_rows(n->inputs[x]);
+    packed right;
+    if (packed_weight(n, n->inputs[weight], &right)) return ICOT_FAILED;
+    int status = ICOT_OK;
+    for (int64_t first = 0; first < rows && !status; first += kernels(n)->rows_at_a_time) {
+        status = product_rows(n, x, &right, bias, first, out);
+    }
+    packed_done(kernels(n), &right);
+    return status;
 }

@@ -46,12 +46,6 @@ int packed_weight(const node *n, const tensor *weight, packed *out);
 /* The same weight, for dy·weight of so many rows. */
 int packed_weight_backward(const node *n, const tensor *weight, int64_t rows, packed *out);
 
-/* x (rows, columns), for aᵀ·x (m, columns), the sum over the rows of both. */
-int packed_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns, const float *x,
-                packed *out);
-int packed_factor_rows(const backend *kernels, int64_t m, int64_t rows, int64_t columns,
-                       const factor *x, packed *out);
-
 /* The gradient of input `which`, a weight (out, in), of a product x·weightᵀ: dyᵀ·x of so many rows
  */
 int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const factor *x);
@@ -60,5 +54,15 @@ int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const fa
 int product_gradients(node *n, int x, int weight, int64_t rows, const factor *dy);
 
 void packed_done(const backend *kernels, packed *p); /* also for one that is all zeros */
+
+/* ---- Products of an input x in float32: x·weightᵀ + bias, as a factor ---- */
+
+/* The rows from `first` on that are worked on together: what one product gives is in the cache for
+ * the next. */
+int64_t rows_together(const node *n, int64_t rows, int64_t first);
+
+/* So many rows from `first` on; then, with the weight yet to be packed, all of them. */
+int product_rows(node *n, int x, const packed *weight, int bias, int64_t first, const factor *out);
+int product_of_input(node *n, int x, int weight, int bias, const factor *out);
 
 #endif

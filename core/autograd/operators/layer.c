@@ -47,11 +47,6 @@ static int check_parameters(const node *n)
     return ICOT_OK;
 }
 
-void *layer_saved(const node *n, int which)
-{
-    return tensor_data(n->saved[which]);
-}
-
 int layer_prepare(node *n)
 {
     if (!kernels(n)->layers) {
@@ -78,12 +73,12 @@ int layer_forward_first(node *n)
     packed weight;
     k->layers->layer_norm(s.rows, s.width, n->params.number[LAYER_EPS],
                           tensor_floats(n->inputs[LAYER_X]), tensor_floats(n->inputs[NORM_WEIGHT]),
-                          tensor_floats(n->inputs[NORM_BIAS]), layer_saved(n, SAVED_NORMED),
+                          tensor_floats(n->inputs[NORM_BIAS]), factor_saved(n, SAVED_NORMED).data,
                           tensor_floats(n->saved[SAVED_STATISTICS]));
     if (packed_weight(n, n->inputs[FIRST_WEIGHT], &weight)) return ICOT_FAILED;
     const int status =
-        k->matmul_factor(s.rows, layer_saved(n, SAVED_NORMED), &weight.b,
-                         tensor_floats(n->inputs[FIRST_BIAS]), layer_saved(n, SAVED_FIRST));
+        k->matmul_factor(s.rows, factor_saved(n, SAVED_NORMED).data, &weight.b,
+                         tensor_floats(n->inputs[FIRST_BIAS]), factor_saved(n, SAVED_FIRST).data);
     packed_done(k, &weight);
     return status;
 }
@@ -161,7 +156,7 @@ int layer_backward_first(node *n, tensor *grad, const factor *d, const void *inn
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
     const factor right = {.data = (void *)(uintptr_t)inner};
-    const factor normed = {.data = layer_saved(n, SAVED_NORMED)};
+    const factor normed = factor_saved(n, SAVED_NORMED);
     factor dnormed = {0};
     packed weight = {0};
     int status = ICOT_FAILED;

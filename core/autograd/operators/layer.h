@@ -39,8 +39,6 @@ layer_shape layer_shape_of(const node *n);
 /* Checks inputs and parameters, and makes the output and what LAYER_SAVED says. */
 int layer_prepare(node *n);
 
-void *layer_saved(const node *n, int which);
-
 /* normed and first, which are saved; then, with inner (R, I), the output */
 int layer_forward_first(node *n);
 int layer_forward_second(node *n, const void *inner);

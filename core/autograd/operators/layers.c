@@ -192,22 +192,12 @@ const operator_entry op_layer_norm = {.name = "layer_norm",
 static int attention_shape(const node *n, packed_shape *out)
 {
     const shape qkv = tensor_shape(n->inputs[0]);
-    if (packed_shape_of(&qkv, n->inputs[1], (int)n->params.index[0], out)) return ICOT_FAILED;
-    out->dropout = n->params.number[0];
-    out->key = n->params.key;
-    out->first_token = n->params.index[1];
-    return ICOT_OK;
+    return packed_shape_of_node(n, &qkv, 1, out);
 }
 
 static int attention_prepare(node *n)
 {
-    if (n->params.n_index < 1) return fail("attention: expected the number of heads");
-    if (n->params.index[1] < 0) {
-        return fail("attention: got %lld as the first token, expected 0 or more",
-                    (long long)n->params.index[1]);
-    }
-    double p = n->params.number[0];
-    if (!(p >= 0.0 && p < 1.0)) return fail("attention: got dropout %g, expected 0 <= p < 1", p);
+    if (packed_check_parameters(n)) return ICOT_FAILED;
     const shape qkv = tensor_shape(n->inputs[0]);
     if (packed_check("attention", &qkv, n->inputs[1], n->params.index[0])) return ICOT_FAILED;
     if (saved_tensor(n, qkv.size[0], n->params.index[0])) return ICOT_FAILED;

@@ -27,7 +27,8 @@ static mlp_shape mlp_shape_of(const node *n)
 /* u from row `first` on */
 static void *hidden_rows(const node *n, mlp_shape s, int64_t first)
 {
-    return (char *)tensor_data(n->saved[0]) + (size_t)(first * s.hidden) * kernels(n)->factor_bytes;
+    const factor u = factor_saved(n, 0);
+    return factor_row(kernels(n), &u, s.hidden, first);
 }
 
 static int mlp_prepare(node *n)
@@ -49,33 +50,10 @@ static int mlp_prepare(node *n)
     return node_output(n, &size);
 }
 
-/* Rows from `first` on that are worked on together: what one product gives is in the cache for the
- * next. */
-static int64_t chunk_rows(const node *n, mlp_shape s, int64_t first)
-{
-    int64_t most = kernels(n)->rows_at_a_time;
-    return s.rows - first < most ? s.rows - first : most;
-}
-
-/* u = x·fcᵀ + fc bias, for a chunk of rows from `first` */
-static int first_layer(node *n, mlp_shape s, const packed *fc, int64_t first)
-{
-    const backend *k = kernels(n);
-    int64_t rows = chunk_rows(n, s, first);
-    factor x;
-    if (factor_of(k, rows, s.width, tensor_floats(n->inputs[X]) + first * s.width, &x)) {
-        return ICOT_FAILED;
-    }
-    int status = k->matmul_factor(rows, x.data, &fc->b, tensor_floats(n->inputs[FC_BIAS]),
-                                  hidden_rows(n, s, first));
-    factor_done(k, &x);
-    return status;
-}
-
 /* y = gelu(u)·projᵀ + proj bias + residual; h is memory for a chunk of gelu(u) */
 static int second_layer(node *n, mlp_shape s, const packed *proj, const factor *h, int64_t first)
 {
-    int64_t rows = chunk_rows(n, s, first);
+    int64_t rows = rows_together(n, s.rows, first);
     kernels(n)->gelu_factor(rows * s.hidden, hidden_rows(n, s, first), h->data);
     return multiply_onto_residual(n, RESIDUAL, first, rows, h, proj,
                                   tensor_floats(n->inputs[PROJ_BIAS]));
@@ -85,14 +63,16 @@ static int mlp_forward(node *n)
 {
     const backend *k = kernels(n);
     mlp_shape s = mlp_shape_of(n);
+    const factor u = factor_saved(n, 0);
     packed fc = {0}, proj = {0};
     factor h = {0};
     int status = ICOT_FAILED;
     if (packed_weight(n, n->inputs[FC_WEIGHT], &fc)) goto done;
     if (packed_weight(n, n->inputs[PROJ_WEIGHT], &proj)) goto done;
-    if (factor_new(k, chunk_rows(n, s, 0), s.hidden, &h)) goto done;
+    if (factor_new(k, rows_together(n, s.rows, 0), s.hidden, &h)) goto done;
     for (int64_t first = 0; first < s.rows; first += k->rows_at_a_time) {
-        if (first_layer(n, s, &fc, first) || second_layer(n, s, &proj, &h, first)) goto done;
+        if (product_rows(n, X, &fc, FC_BIAS, first, &u) || second_layer(n, s, &proj, &h, first))
+            goto done;
     }
     status = ICOT_OK;
 
@@ -106,16 +86,8 @@ done:
 /* u alone, which is all that backward reads: half of the work. */
 static int mlp_forward_saved(node *n)
 {
-    const backend *k = kernels(n);
-    mlp_shape s = mlp_shape_of(n);
-    packed fc;
-    if (packed_weight(n, n->inputs[FC_WEIGHT], &fc)) return ICOT_FAILED;
-    int status = ICOT_OK;
-    for (int64_t first = 0; first < s.rows && !status; first += k->rows_at_a_time) {
-        status = first_layer(n, s, &fc, first);
-    }
-    packed_done(k, &fc);
-    return status;
+    const factor u = factor_saved(n, 0);
+    return product_of_input(n, X, FC_WEIGHT, FC_BIAS, &u);
 }
 
 /* ---- Backward -------------------------------------------------------------------------------- */
@@ -128,13 +100,13 @@ static int gradient_of_hidden(node *n, mlp_shape s, const factor *dy, const fact
 {
     const backend *k = kernels(n);
     const factor u = factor_saved(n, 0);
-    const size_t bytes = (size_t)(chunk_rows(n, s, 0) * s.hidden) * sizeof(float);
+    const size_t bytes = (size_t)(rows_together(n, s.rows, 0) * s.hidden) * sizeof(float);
     packed proj;
     void *block = NULL;
     if (packed_weight_backward(n, n->inputs[PROJ_WEIGHT], s.rows, &proj)) return ICOT_FAILED;
     int status = factor_clear_rest(k, s.rows, s.hidden, &u) || k->memory->allocate(bytes, &block);
     for (int64_t row = 0; row < s.rows && !status; row += k->rows_at_a_time) {
-        const int64_t rows = chunk_rows(n, s, row);
+        const int64_t rows = rows_together(n, s.rows, row);
         void *hidden = hidden_rows(n, s, row);
         status =
             k->matmul(false, rows, factor_row(k, dy, s.width, row), &proj.b, NULL, false, block) ||

@@ -26,7 +26,7 @@ static int mlp_layer_forward(node *n)
     const layer_shape s = layer_shape_of(n);
     factor hidden;
     if (layer_forward_first(n) || factor_new(k, s.rows, s.inner, &hidden)) return ICOT_FAILED;
-    k->gelu_factor(s.rows * s.inner, layer_saved(n, SAVED_FIRST), hidden.data);
+    k->gelu_factor(s.rows * s.inner, factor_saved(n, SAVED_FIRST).data, hidden.data);
     const int status = layer_forward_second(n, hidden.data);
     factor_done(k, &hidden);
     return status;
@@ -42,8 +42,9 @@ static int hidden_backward(node *n, const factor *dhidden, factor *hidden, facto
     if (factor_new(k, s.rows, s.inner, hidden) || factor_new(k, s.rows, s.inner, dfirst)) {
         return ICOT_FAILED;
     }
-    return k->layers->gelu_backward(s.rows, s.inner, layer_saved(n, SAVED_FIRST), dhidden->data,
-                                    hidden->data, dfirst->data, dbias.accumulate, dbias.data);
+    return k->layers->gelu_backward(s.rows, s.inner, factor_saved(n, SAVED_FIRST).data,
+                                    dhidden->data, hidden->data, dfirst->data, dbias.accumulate,
+                                    dbias.data);
 }
 
 static int mlp_layer_backward(node *n, tensor *grad)

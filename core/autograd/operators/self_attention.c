@@ -18,7 +18,6 @@
 
 enum { X, ATTN_WEIGHT, ATTN_BIAS, PROJ_WEIGHT, PROJ_BIAS, CU_SEQLENS, RESIDUAL, ROWS };
 enum { SAVED_QKV, SAVED_MIXED, SAVED_LOGSUMEXP };
-enum { HEADS, FIRST_TOKEN /* index[…] */, DROPOUT = 0 /* number[…] */ };
 
 static int64_t rows_of(const node *n)
 {
@@ -49,13 +48,7 @@ static shape qkv_shape(const node *n)
 static int sequences_of(const node *n, packed_shape *out)
 {
     const shape qkv = qkv_shape(n);
-    if (packed_shape_of(&qkv, n->inputs[CU_SEQLENS], (int)n->params.index[HEADS], out)) {
-        return ICOT_FAILED;
-    }
-    out->dropout = n->params.number[DROPOUT];
-    out->key = n->params.key;
-    out->first_token = n->params.index[FIRST_TOKEN];
-    return ICOT_OK;
+    return packed_shape_of_node(n, &qkv, CU_SEQLENS, out);
 }
 
 /* ---- Before ---------------------------------------------------------------------------------- */
@@ -74,18 +67,6 @@ static int check_shapes(const node *n)
                 "(C, C) with biases (3C) and (C)",
                 tensor_shape_text(in[X]), tensor_shape_text(in[ATTN_WEIGHT]),
                 tensor_shape_text(in[PROJ_WEIGHT]));
-}
-
-static int check_parameters(const node *n)
-{
-    const double p = n->params.number[DROPOUT];
-    if (n->params.n_index < 1) return fail("self_attention: expected the number of heads");
-    if (n->params.index[FIRST_TOKEN] < 0) {
-        return fail("self_attention: got %lld as the first token, expected 0 or more",
-                    (long long)n->params.index[FIRST_TOKEN]);
-    }
-    if (p >= 0.0 && p < 1.0) return ICOT_OK;
-    return fail("self_attention: got dropout %g, expected 0 <= p < 1", p);
 }
 
 /* Ascending, no two are the same: in backward each is written, none added to. */
@@ -107,8 +88,8 @@ static int check_rows(const node *n)
 
 static int self_attention_prepare(node *n)
 {
-    if (check_shapes(n) || check_parameters(n) || check_rows(n)) return ICOT_FAILED;
-    const int64_t rows = rows_of(n), width = width_of(n), heads = n->params.index[HEADS];
+    if (check_shapes(n) || packed_check_parameters(n) || check_rows(n)) return ICOT_FAILED;
+    const int64_t rows = rows_of(n), width = width_of(n), heads = n->params.index[0];
     const shape qkv = qkv_shape(n), size = {.ndim = 2, .size = {rows_of_output(n), width}};
     const shape logsumexp = {.ndim = 2, .size = {rows, heads}};
     if (packed_check("self_attention", &qkv, n->inputs[CU_SEQLENS], heads) ||
@@ -122,34 +103,14 @@ static int self_attention_prepare(node *n)
 
 /* ---- Forward --------------------------------------------------------------------------------- */
 
-/* qkv = x·c_attnᵀ + bias, some rows at a time: x as a factor is in the cache then. */
-static int project(node *n)
-{
-    const backend *k = kernels(n);
-    const int64_t width = width_of(n), all = rows_of(n);
-    const factor qkv = factor_saved(n, SAVED_QKV);
-    packed weight;
-    if (packed_weight(n, n->inputs[ATTN_WEIGHT], &weight)) return ICOT_FAILED;
-    int status = ICOT_OK;
-    for (int64_t first = 0; first < all && !status; first += k->rows_at_a_time) {
-        const int64_t left = all - first;
-        const int64_t rows = left < k->rows_at_a_time ? left : k->rows_at_a_time;
-        factor x = {0};
-        status = factor_of(k, rows, width, tensor_floats(n->inputs[X]) + first * width, &x) ||
-                 k->matmul_factor(rows, x.data, &weight.b, tensor_floats(n->inputs[ATTN_BIAS]),
-                                  factor_row(k, &qkv, 3 * width, first));
-        factor_done(k, &x);
-    }
-    packed_done(k, &weight);
-    return status;
-}
-
 static int self_attention_forward_saved(node *n)
 {
+    const factor qkv = factor_saved(n, SAVED_QKV);
     packed_shape sequences;
-    if (project(n) || sequences_of(n, &sequences)) return ICOT_FAILED;
-    return kernels(n)->attention_factor(&sequences, factor_saved(n, SAVED_QKV).data,
-                                        factor_saved(n, SAVED_MIXED).data,
+    if (product_of_input(n, X, ATTN_WEIGHT, ATTN_BIAS, &qkv) || sequences_of(n, &sequences)) {
+        return ICOT_FAILED;
+    }
+    return kernels(n)->attention_factor(&sequences, qkv.data, factor_saved(n, SAVED_MIXED).data,
                                         tensor_floats(n->saved[SAVED_LOGSUMEXP]));
 }
 
