@@ -74,7 +74,7 @@ end
 ---@param training icot.Training
 function Keeper:consider(training)
   if training.state.step == self.last_step then return end
-  local stage = ends_stage(training)
+  local stage = self.options.keep.stages ~= 0 and ends_stage(training)
   if stage or self.is_best or is_due(self, training.state.step) then self:save(training, { stage = stage }) end
 end
 

@@ -57,23 +57,19 @@ static __device__ void add_scores(float scale, float scores[OTHER / 8][4], two_s
 }
 
 template <int OTHER>
-static __device__ void drop(const attention_work &work, const tile_place &at, int query, int key,
-                            float weights[OTHER / 8][4])
+static __device__ void drop(const kept_of_rows<OTHER> &kept, float weights[OTHER / 8][4])
 {
 #pragma unroll
     for (int n = 0; n < OTHER / 8; n++) {
-        uint32_t words[4];
-        words_of_query_rows(work, at, query, key + 8 * n, words);
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            weights[n][e] = is_kept(work, words[e]) ? weights[n][e] : 0.0f;
-        }
+        for (int e = 0; e < 4; e++) weights[n][e] = kept.has(n, e) ? weights[n][e] : 0.0f;
     }
 }
 
 template <int OTHER, int D, typename Element>
-__global__ void __launch_bounds__(THREADS)
-    attend_in_bf16(attention_work work, const Element *qkv, Element *y, float *logsumexp)
+__global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 3)
+    attend_in_bf16(attention_work work, kept_keys kept, const Element *qkv, Element *y,
+                   float *logsumexp)
 {
     extern __shared__ float4 shared[];
     forward_tiles<OTHER, D> &tiles = *(forward_tiles<OTHER, D> *)shared;
@@ -95,10 +91,12 @@ __global__ void __launch_bounds__(THREADS)
     const int end = min((int)at.first + OWN, length); /* of the keys that a query sees */
     walk_over<OTHER>(0, end, tiles.others, load, [&](int first, pair_of_tiles<OTHER, D> &keys) {
         float scores[OTHER / 8][4], shrink[2];
+        kept_of_rows<OTHER> kept_here; /* on its way while the scores are worked out */
+        kept_here.load(kept, at, query, first);
         multiply_rows<OTHER, D>(tiles.queries, keys.first, scores);
         if (first + OTHER > query) mask<OTHER>(query, first, scores);
         add_scores<OTHER>(work.scale, scores, &state, shrink);
-        if (work.drops) drop<OTHER>(work, at, query, first, scores);
+        if (work.drops) drop(kept_here, scores);
 #pragma unroll
         for (int n = 0; n < D / 8; n++) {
 #pragma unroll
@@ -107,8 +105,8 @@ __global__ void __launch_bounds__(THREADS)
         add_weighted_rows<OTHER, D>(scores, keys.second, mixed);
     });
 
-    const float kept = scale_of_kept(work);
-    const float inverse[2] = {kept / state.sum[0], kept / state.sum[1]};
+    const float of_kept = scale_of_kept(work);
+    const float inverse[2] = {of_kept / state.sum[0], of_kept / state.sum[1]};
     const int64_t row = at.start + query;
     store_sums<D>(mixed, inverse, length - query, work.width, false,
                   y + row * C + at.head * work.width, C);
@@ -125,9 +123,13 @@ static int launch(const packed_shape *shape, const Element *qkv, Element *y, flo
     const attention_work work = attention_work_of(shape, OWN);
     const unsigned blocks = attention_blocks(shape, work);
     const size_t bytes = sizeof(forward_tiles<OTHER, D>);
+    kept_keys kept;
     if (blocks == 0) return OK;
     if (allow_shared(attend_in_bf16<OTHER, D, Element>, bytes)) return FAILED;
-    attend_in_bf16<OTHER, D><<<blocks, THREADS, bytes, cuda_stream>>>(work, qkv, y, logsumexp);
+    if (draw_kept(shape, work, &kept)) return FAILED;
+    attend_in_bf16<OTHER, D>
+        <<<blocks, THREADS, bytes, cuda_stream>>>(work, kept, qkv, y, logsumexp);
+    cuda_memory.release(kept.words);
     return cuda_launched("attention");
 }
 

@@ -203,60 +203,48 @@ __device__ void add_weighted_rows(const float weights[OTHER / 8][4], const bf16 
 
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
-static __device__ bool is_kept(const attention_work &work, uint32_t word)
-{
-    return word >= (uint32_t)work.rule.threshold; /* p < 1 */
-}
-
-static __device__ uint32_t exchanged(uint32_t word, int lanes_apart)
-{
-    return __shfl_xor_sync(0xffffffffu, word, lanes_apart);
-}
-
 /*
- * The words that decide about the numbers of a fragment whose rows are queries, from `query` on
- * (rows of the sequence), and whose columns are keys, from `key` on. Two neighbouring lanes share
- * the keys of one block of words: each draws for one of the two rows.
+ * Which keys each query keeps: bit key % 32 of word key / 32, in `groups` words for each row of the
+ * batch and head, (H, T, groups). Keys and queries count from where their sequence begins.
  */
-static __device__ void words_of_query_rows(const attention_work &work, const tile_place &at,
-                                           int query, int key, uint32_t words[4])
-{
-    const int lane = lane_id();
-    const bool second = lane % 2; /* of the two lanes */
-    words_of_keys(work, at.start + query + lane / 4 + (second ? 8 : 0), at.head,
-                  key + lane % 4 / 2 * 4, words);
-    const uint32_t one = exchanged(second ? words[0] : words[2], 1);
-    const uint32_t two = exchanged(second ? words[1] : words[3], 1);
-    words[0] = second ? one : words[0];
-    words[1] = second ? two : words[1];
-    words[2] = second ? words[2] : one;
-    words[3] = second ? words[3] : two;
-}
+struct kept_keys {
+    uint32_t *words; /* NULL: all are kept */
+    int64_t tokens, groups;
 
-/* Words a, b of lanes `apart` from each other: the first lane gets both a, the second both b. */
-static __device__ void swap_words(bool second, int apart, uint32_t *a, uint32_t *b)
-{
-    const uint32_t other = exchanged(second ? *a : *b, apart);
-    *a = second ? other : *a;
-    *b = second ? *b : other;
-}
+    __host__ __device__ int64_t place(int64_t head, int64_t row) const
+    {
+        return (head * tokens + row) * groups;
+    }
+};
 
-/*
- * The same of a fragment whose rows are keys and whose columns are queries. The four lanes whose
- * keys share a block of words draw one block each, for the four numbers of each; then lane i gets
- * word i of every block: a matrix of 4 x 4, turned.
- */
-static __device__ void words_of_key_rows(const attention_work &work, const tile_place &at,
-                                         int query, int key, uint32_t words[4])
-{
-    const int lane = lane_id(), mine = lane / 4 % 4;
-    words_of_keys(work, at.start + query + lane % 4 * 2 + mine % 2, at.head,
-                  key + lane / 16 * 4 + mine / 2 * 8, words);
-    swap_words(mine % 2, 4, &words[0], &words[1]);
-    swap_words(mine % 2, 4, &words[2], &words[3]);
-    swap_words(mine / 2, 8, &words[0], &words[2]);
-    swap_words(mine / 2, 8, &words[1], &words[3]);
-}
+/* Draws them, if any are dropped; memory.release takes back the words. */
+int draw_kept(const packed_shape *shape, const attention_work &work, kept_keys *kept);
+
+/* What the weights of a fragment whose rows are queries are masked by: for each of a lane's two
+ * rows the bits of OTHER keys, moved so that the lane's own begin with bit 0. */
+template <int OTHER> struct kept_of_rows {
+    uint32_t bits[2][OTHER / 32];
+
+    /* Of the queries from `query` on and the keys from `key` on, a multiple of OTHER. */
+    __device__ void load(const kept_keys &kept, const tile_place &at, int query, int key)
+    {
+        const uint32_t *words = kept.words + kept.place(at.head, at.start);
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const int row = min(query + row_of(2 * r), (int)at.length - 1);
+            const int place = row * (int)kept.groups + key / 32; /* less than a T x T matrix */
+#pragma unroll
+            for (int w = 0; w < OTHER / 32; w++) {
+                bits[r][w] = kept.words ? words[place + w] >> column_of(0, 0) : ~0u;
+            }
+        }
+    }
+
+    __device__ bool has(int n, int e) const
+    {
+        return bits[e / 2][n / 4] & (1u << (n % 4 * 8 + e % 2));
+    }
+};
 
 /* What the weights that are kept are multiplied by; the kernels do so once, with what they sum up.
  */

@@ -13,6 +13,7 @@ template <int OTHER, int D> struct gradient_tiles {
     bf16 own_first[OWN * (D + GAP)], own_second[OWN * (D + GAP)];
     struct others : pair_of_tiles<OTHER, D> {
         float logsumexp[OTHER], delta[OTHER]; /* where they are queries */
+        uint2 kept[OTHER];                    /* bits of the block's own keys */
     } others[2];
 };
 
@@ -38,17 +39,16 @@ static __device__ void weigh(const attention_work &work, float logsumexp, float 
 /* ---- Who owns queries: dQ -------------------------------------------------------------------- */
 
 template <int OTHER>
-static __device__ void weigh_queries(const attention_work &work, const tile_place &at, int query,
-                                     int key, const float logsumexp[2], const float delta[2],
-                                     float scores[OTHER / 8][4], float slopes[OTHER / 8][4])
+static __device__ void weigh_queries(const attention_work &work, const kept_of_rows<OTHER> &kept,
+                                     int query, int key, const float logsumexp[2],
+                                     const float delta[2], float scores[OTHER / 8][4],
+                                     float slopes[OTHER / 8][4])
 {
 #pragma unroll
     for (int n = 0; n < OTHER / 8; n++) {
-        uint32_t words[4] = {}; /* without dropout all are kept, whatever the words */
-        if (work.drops) words_of_query_rows(work, at, query, key + 8 * n, words);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            weigh(work, logsumexp[e / 2], delta[e / 2], is_kept(work, words[e]), &scores[n][e],
+            weigh(work, logsumexp[e / 2], delta[e / 2], kept.has(n, e), &scores[n][e],
                   &slopes[n][e]);
         }
     }
@@ -64,7 +64,7 @@ static __device__ void weigh_queries(const attention_work &work, const tile_plac
 
 template <int OTHER, int D, typename Element>
 __global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 3)
-    query_gradients_in_bf16(attention_work work, backward_arrays<Element> arrays)
+    query_gradients_in_bf16(attention_work work, kept_keys kept, backward_arrays<Element> arrays)
 {
     extern __shared__ float4 shared[];
     gradient_tiles<OTHER, D> &tiles = *(gradient_tiles<OTHER, D> *)shared;
@@ -94,9 +94,11 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 3)
     const int end = min((int)at.first + OWN, length); /* of the keys that a query sees */
     walk_over<OTHER>(0, end, tiles.others, load, [&](int first, key_tiles &keys) {
         float scores[OTHER / 8][4], ds[OTHER / 8][4];
+        kept_of_rows<OTHER> kept_here; /* on its way while the scores are worked out */
+        kept_here.load(kept, at, query, first);
         multiply_rows<OTHER, D>(tiles.own_first, keys.first, scores);
         multiply_rows<OTHER, D>(tiles.own_second, keys.second, ds);
-        weigh_queries<OTHER>(work, at, query, first, logsumexp, delta, scores, ds);
+        weigh_queries<OTHER>(work, kept_here, query, first, logsumexp, delta, scores, ds);
         add_weighted_rows<OTHER, D>(ds, keys.first, dquery);
     });
     const float as_is[2] = {1.0f, 1.0f};
@@ -106,35 +108,42 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 3)
 
 /* ---- Who owns keys: dK and dV ---------------------------------------------------------------- */
 
-/* logsumexp and delta, scaled, of the queries from `first` on */
+/* logsumexp and delta of the queries from `first` on, and which of the block's own keys they keep;
+ * on their way until the bundle of copies is waited for, and zeros behind the sequence's end. */
 template <int OTHER, typename Element, typename Tiles>
-static __device__ void load_of_queries(const attention_work &work,
+static __device__ void load_of_queries(const attention_work &work, const kept_keys &kept,
                                        const backward_arrays<Element> &arrays, const tile_place &at,
                                        int first, Tiles &to)
 {
     for (int i = threadIdx.x; i < OTHER; i += THREADS) {
-        const int64_t of = (at.start + first + i) * work.heads + at.head;
         const bool there = first + i < (int)at.length;
-        to.logsumexp[i] = there ? scaled_logsumexp(arrays.logsumexp[of]) : 0.0f;
-        to.delta[i] = there ? work.scale * arrays.delta[of] : 0.0f;
+        const int64_t row = at.start + (there ? first + i : 0), of = row * work.heads + at.head;
+        copy_number_ahead(to.logsumexp + i, arrays.logsumexp + of, there);
+        copy_number_ahead(to.delta + i, arrays.delta + of, there);
+        if (!work.drops) continue;
+        const uint32_t *bits = kept.words + kept.place(at.head, row) + at.first / 32;
+        copy_number_ahead(to.kept + i, (const uint2 *)bits, there);
     }
 }
 
 /* Queries behind the sequence's end need no mask: their rows of Q and dY are zeros. */
 template <int OTHER, typename Tiles>
-static __device__ void weigh_keys(const attention_work &work, const tile_place &at, int query,
-                                  int key, const Tiles &queries, float scores[OTHER / 8][4],
+static __device__ void weigh_keys(const attention_work &work, int query, int key,
+                                  const Tiles &queries, float scores[OTHER / 8][4],
                                   float slopes[OTHER / 8][4])
 {
+    const int own = warp_row() % 32 + row_of(0); /* bit of the lane's first key */
 #pragma unroll
     for (int n = 0; n < OTHER / 8; n++) {
-        uint32_t words[4] = {};
-        if (work.drops) words_of_key_rows(work, at, query + 8 * n, key, words);
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const int column = column_of(n, e);
-            weigh(work, queries.logsumexp[column], queries.delta[column], is_kept(work, words[e]),
-                  &scores[n][e], &slopes[n][e]);
+        for (int c = 0; c < 2; c++) { /* the lane's two queries */
+            const int column = column_of(n, c);
+            const float logsumexp = scaled_logsumexp(queries.logsumexp[column]);
+            const float delta = work.scale * queries.delta[column];
+            const uint2 both = queries.kept[column];
+            const uint32_t bits = work.drops ? (warp_row() < 32 ? both.x : both.y) >> own : ~0u;
+            weigh(work, logsumexp, delta, bits & 1u, &scores[n][c], &slopes[n][c]);
+            weigh(work, logsumexp, delta, bits & (1u << 8), &scores[n][c + 2], &slopes[n][c + 2]);
         }
     }
     if (query >= key + WARP_ROWS) return; /* all keys are seen by all */
@@ -150,8 +159,8 @@ static __device__ void weigh_keys(const attention_work &work, const tile_place &
 }
 
 template <int OTHER, int D, typename Element>
-__global__ void __launch_bounds__(THREADS, D <= 64 ? 3 : 2) /* blocks at a time: fewer registers */
-    key_gradients_in_bf16(attention_work work, backward_arrays<Element> arrays)
+__global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 2) /* blocks at a time: fewer registers */
+    key_gradients_in_bf16(attention_work work, kept_keys kept, backward_arrays<Element> arrays)
 {
     extern __shared__ float4 shared[];
     gradient_tiles<OTHER, D> &tiles = *(gradient_tiles<OTHER, D> *)shared;
@@ -169,14 +178,14 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 3 : 2) /* blocks at a time:
     const auto load = [&](int first, query_tiles &to) {
         load_tile<OTHER, D>(length - first, work.width, rows + first * 3 * C, 3 * C, to.first);
         load_tile<OTHER, D>(length - first, work.width, slopes + first * C, C, to.second);
-        load_of_queries<OTHER>(work, arrays, at, first, to);
+        load_of_queries<OTHER>(work, kept, arrays, at, first, to);
     };
     /* no query before the first key sees it; OWN is a multiple of OTHER */
     walk_over<OTHER>((int)at.first, length, tiles.others, load, [&](int first, query_tiles &q) {
         float scores[OTHER / 8][4], ds[OTHER / 8][4];
         multiply_rows<OTHER, D>(tiles.own_first, q.first, scores);
         multiply_rows<OTHER, D>(tiles.own_second, q.second, ds);
-        weigh_keys<OTHER>(work, at, first, key, q, scores, ds);
+        weigh_keys<OTHER>(work, first, key, q, scores, ds);
         add_weighted_rows<OTHER, D>(scores, q.second, dvalue);
         add_weighted_rows<OTHER, D>(ds, q.first, dkey);
     });
@@ -197,10 +206,15 @@ static int launch(const packed_shape *shape, const backward_arrays<Element> &arr
     const unsigned blocks = attention_blocks(shape, work);
     const size_t for_queries = sizeof(gradient_tiles<KEYS, D>);
     const size_t for_keys = sizeof(gradient_tiles<QUERIES, D>);
+    kept_keys kept;
     if (allow_shared(query_gradients_in_bf16<KEYS, D, Element>, for_queries)) return FAILED;
     if (allow_shared(key_gradients_in_bf16<QUERIES, D, Element>, for_keys)) return FAILED;
-    query_gradients_in_bf16<KEYS, D><<<blocks, THREADS, for_queries, cuda_stream>>>(work, arrays);
-    key_gradients_in_bf16<QUERIES, D><<<blocks, THREADS, for_keys, cuda_stream>>>(work, arrays);
+    if (draw_kept(shape, work, &kept)) return FAILED;
+    query_gradients_in_bf16<KEYS, D>
+        <<<blocks, THREADS, for_queries, cuda_stream>>>(work, kept, arrays);
+    key_gradients_in_bf16<QUERIES, D>
+        <<<blocks, THREADS, for_keys, cuda_stream>>>(work, kept, arrays);
+    cuda_memory.release(kept.words);
     return cuda_launched("attention");
 }
 

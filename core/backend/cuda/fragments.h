@@ -69,6 +69,17 @@ static __device__ void copy_ahead(void *shared, const void *from, bool there)
                  : "memory");
 }
 
+/* The same of a number of 4 or 8 bytes. */
+template <typename Number>
+static __device__ void copy_number_ahead(Number *shared, const Number *from, bool there)
+{
+    const uint32_t place = (uint32_t)__cvta_generic_to_shared(shared);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
+                 :
+                 : "r"(place), "l"(from), "n"((int)sizeof(Number)), "r"(there ? (int)sizeof(Number) : 0)
+                 : "memory");
+}
+
 /* What this thread has copied ahead since the last time is one bundle. */
 static __device__ void close_bundle()
 {

@@ -60,6 +60,7 @@ from_lanes exchange(int kind, const void *mine, size_t bytes);
 struct copy {
     void *to;
     const void *from; /* NULL: zeros */
+    size_t bytes;
 };
 
 void begin_copy(copy next);

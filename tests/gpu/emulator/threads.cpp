@@ -145,8 +145,8 @@ void finish_copies(size_t but)
     auto &bundles = threads[current].bundles;
     for (; bundles.size() > but; bundles.pop_front()) {
         for (const copy &each : bundles.front()) {
-            if (each.from) memcpy(each.to, each.from, 16);
-            if (!each.from) memset(each.to, 0, 16);
+            if (each.from) memcpy(each.to, each.from, each.bytes);
+            if (!each.from) memset(each.to, 0, each.bytes);
         }
     }
 }

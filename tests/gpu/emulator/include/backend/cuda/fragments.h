@@ -75,13 +75,24 @@ static inline float power_of_two(float x)
     return exp2f(x);
 }
 
-static inline void copy_ahead(void *shared, const void *from, bool there)
+static inline void copy_bytes_ahead(void *shared, const void *from, size_t bytes, bool there)
 {
-    if ((uintptr_t)shared % 16 || (uintptr_t)from % 16) {
+    if ((uintptr_t)shared % bytes || (uintptr_t)from % bytes) {
         emulator::stop("cp.async to or from where it is not aligned");
     }
-    if (there) emulator::check_range("cp.async", from, 16);
-    emulator::begin_copy({shared, there ? from : NULL});
+    if (there) emulator::check_range("cp.async", from, bytes);
+    emulator::begin_copy({shared, there ? from : NULL, bytes});
+}
+
+static inline void copy_ahead(void *shared, const void *from, bool there)
+{
+    copy_bytes_ahead(shared, from, 16, there);
+}
+
+template <typename Number>
+static inline void copy_number_ahead(Number *shared, const Number *from, bool there)
+{
+    copy_bytes_ahead(shared, from, sizeof(Number), there);
 }
 
 static inline void close_bundle()
