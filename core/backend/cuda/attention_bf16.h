@@ -10,6 +10,7 @@
 #ifndef ICOT_BACKEND_CUDA_ATTENTION_BF16_H
 #define ICOT_BACKEND_CUDA_ATTENTION_BF16_H
 
+#include "backend/cuda/approximate.h"
 #include "backend/cuda/attention.h"
 #include "backend/cuda/elements.h"
 #include "backend/cuda/fragments.h"

@@ -1,15 +1,9 @@
 /* Factors of matrix products: rounding to them, and what takes and gives them. */
+#include "backend/cuda/approximate.h"
 #include "backend/cuda/elementary.h"
 #include "backend/cuda/elements.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/reduce.h"
-
-/* s(x) of gelu(x) = x·s(x): no more exact than the element can tell */
-template <typename Element> __device__ float gelu_share(float x)
-{
-    if constexpr (sizeof(Element) == sizeof(float)) return sigmoid(gelu_argument(x));
-    return __fdividef(1.0f, 1.0f + __expf(-gelu_argument(x)));
-}
 
 void cuda_round_bf16(int64_t n, const float *x, void *factor)
 {
@@ -19,11 +13,32 @@ void cuda_round_bf16(int64_t n, const float *x, void *factor)
 
 /* ---- gelu ------------------------------------------------------------------------------------ */
 
+/* gelu(x) = x·s(x) at a point, and the slope there. */
+struct gelu_point {
+    float value, slope;
+};
+
+static __device__ gelu_point gelu_at(float x, float)
+{
+    const float s = sigmoid(gelu_argument(x));
+    return {x * s, gelu_slope(x, s)};
+}
+
+/* No more exact than bfloat16 can tell, in as few instructions as it takes: with more, they and
+ * not the memory say how long it takes. */
+static __device__ gelu_point gelu_at(float x, bf16)
+{
+    constexpr float LOG2_E = 1.44269504f, CUBIC = GELU_SCALE * GELU_CUBIC;
+    const float square = x * x;
+    const float power = power_of_two(x * (-LOG2_E * GELU_SCALE + -LOG2_E * CUBIC * square));
+    const float s = reciprocal(1.0f + power), y = x * s;
+    return {y, s + (y - y * s) * (GELU_SCALE + 3.0f * CUBIC * square)};
+}
+
 template <typename Element> struct gelu_of {
     __device__ Element operator()(Element x) const
     {
-        const float u = value_of(x);
-        return element_of<Element>(u * gelu_share<Element>(u));
+        return element_of<Element>(gelu_at(value_of(x), Element()).value);
     }
 };
 
@@ -50,20 +65,28 @@ template <typename Element, typename Gradient> struct gelu_gradients {
                begins_few<AT_ONCE>(dx);
     }
 
-    template <int N> __device__ void at(int64_t i, float values[N]) const
+    template <int N> struct inputs {
+        few<N, Element> x;
+        few<N, Gradient> dy;
+
+        __device__ void load(const gelu_gradients &from, int64_t i)
+        {
+            x = few<N, Element>::load(from.x, i);
+            dy = few<N, Gradient>::load(from.dy, i);
+        }
+    };
+
+    template <int N> __device__ void at(int64_t i, const inputs<N> &in, float values[N]) const
     {
-        const auto in = few<N, Element>::load(x, i);
-        const auto slope = few<N, Gradient>::load(dy, i);
-        few<N, Element> out, gradient;
+        float out[N];
 #pragma unroll
         for (int k = 0; k < N; k++) {
-            const float u = value_of(in.at[k]), s = gelu_share<Element>(u);
-            values[k] = value_of(slope.at[k]) * gelu_slope(u, s);
-            out.at[k] = element_of<Element>(u * s);
-            gradient.at[k] = element_of<Element>(values[k]);
+            const gelu_point point = gelu_at(value_of(in.x.at[k]), Element());
+            values[k] = value_of(in.dy.at[k]) * point.slope;
+            out[k] = point.value;
         }
-        out.store(y, i);
-        gradient.store(dx, i);
+        store_rounded<N>(out, y, i);
+        store_rounded<N>(values, dx, i);
     }
 };
 

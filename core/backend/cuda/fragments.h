@@ -44,21 +44,6 @@ static __device__ void multiply_add(float sums[4], const uint32_t a[4], uint32_t
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/* Two numbers, rounded; the first lies first. */
-static __device__ uint32_t rounded_pair(float first, float second)
-{
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
-    return *(const uint32_t *)&pair;
-}
-
-/* 2^x, as exact as bfloat16 can tell */
-static __device__ float power_of_two(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 /* 16 bytes to shared memory, or as many zeros if there is nothing there. */
 static __device__ void copy_ahead(void *shared, const void *from, bool there)
 {

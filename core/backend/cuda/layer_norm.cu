@@ -346,10 +346,20 @@ template <typename Gradient> struct weight_terms {
         return false;
     }
 
-    template <int N> __device__ void at(int64_t i, float values[N]) const
+    template <int N> struct inputs {
+        float x, dy, mean, inverse;
+
+        __device__ void load(const weight_terms &from, int64_t i)
+        {
+            const float *statistics = from.arrays.statistics + 2 * (i / from.columns);
+            x = from.arrays.x[i], dy = value_of(from.arrays.dy[i]);
+            mean = statistics[0], inverse = statistics[1];
+        }
+    };
+
+    template <int N> __device__ void at(int64_t, const inputs<N> &in, float values[N]) const
     {
-        const float *statistics = arrays.statistics + 2 * (i / columns);
-        values[0] = value_of(arrays.dy[i]) * (arrays.x[i] - statistics[0]) * statistics[1];
+        values[0] = in.dy * (in.x - in.mean) * in.inverse;
     }
 };
 

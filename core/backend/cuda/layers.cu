@@ -21,20 +21,26 @@ template <typename Element> struct kept_terms {
         return first % RUN == 0 && begins_a_run(x) && begins_a_run(y);
     }
 
-    template <int N> __device__ void at(int64_t i, float values[N]) const
+    template <int N> struct inputs {
+        few<N, float> x;
+
+        __device__ void load(const kept_terms &from, int64_t i)
+        {
+            x = few<N, float>::load(from.x, i);
+        }
+    };
+
+    template <int N> __device__ void at(int64_t i, const inputs<N> &in, float values[N]) const
     {
         static_assert(RUN == PHILOX_WORDS, "a block of words decides about a run");
-        const auto in = few<N, float>::load(x, i);
-        few<N, Element> out;
         uint32_t words[PHILOX_WORDS] = {};
         if (drops) philox_words(key, (uint32_t)((first + i) / PHILOX_WORDS), words);
 #pragma unroll
         for (int k = 0; k < N; k++) {
             const uint32_t word = words[N == RUN ? k : (first + i) % PHILOX_WORDS];
-            values[k] = drops ? what_is_kept(rule, word, in.at[k]) : in.at[k];
-            out.at[k] = element_of<Element>(values[k]);
+            values[k] = drops ? what_is_kept(rule, word, in.x.at[k]) : in.x.at[k];
         }
-        out.store(y, i);
+        store_rounded<N>(values, y, i);
     }
 };
 

@@ -98,21 +98,36 @@ static inline int finish_columns(const char *what, int64_t parts, int64_t column
     return cuda_launched(what);
 }
 
-/* partial (chunks, columns) = sums over COLUMN_CHUNK rows each; a thread has N columns */
+/* partial (chunks, columns) = sums over COLUMN_CHUNK rows each; a thread has N columns. What terms
+ * write may lie where they read, so the compiler would let no row begin before the one above it is
+ * done: several rows are read first. */
 template <int N, typename Terms>
-__global__ void sum_column_chunks(int64_t rows, int64_t columns, Terms terms, float *partial)
+__global__ void __launch_bounds__(WARP *COLUMN_LANES, 3) /* blocks at a time */
+    sum_column_chunks(int64_t rows, int64_t columns, Terms terms, float *partial)
 {
     __shared__ float sums[COLUMN_LANES][WARP][N];
     const int64_t column = ((int64_t)blockIdx.x * WARP + threadIdx.x) * N;
-    const int64_t first = (int64_t)blockIdx.y * COLUMN_CHUNK, end = first + COLUMN_CHUNK;
+    const int64_t first = (int64_t)blockIdx.y * COLUMN_CHUNK;
+    int64_t end = first + COLUMN_CHUNK;
+    constexpr int AHEAD = 2; /* rows on their way */
     float sum[N] = {};
-#pragma unroll 4
-    for (int64_t r = first + threadIdx.y; r < end && r < rows && column < columns;
-         r += COLUMN_LANES) {
-        float values[N];
-        terms.template at<N>(r * columns + column, values);
+    if (end > rows) end = rows;
+    for (int64_t r = first + threadIdx.y; r < end && column < columns; r += AHEAD * COLUMN_LANES) {
+        typename Terms::template inputs<N> in[AHEAD];
 #pragma unroll
-        for (int k = 0; k < N; k++) sum[k] += values[k];
+        for (int a = 0; a < AHEAD; a++) {
+            const int64_t row = r + a * COLUMN_LANES;
+            if (row < end) in[a].load(terms, row * columns + column);
+        }
+#pragma unroll
+        for (int a = 0; a < AHEAD; a++) {
+            const int64_t row = r + a * COLUMN_LANES;
+            float values[N];
+            if (row >= end) break;
+            terms.template at<N>(row * columns + column, in[a], values);
+#pragma unroll
+            for (int k = 0; k < N; k++) sum[k] += values[k];
+        }
     }
     for (int k = 0; k < N; k++) sums[threadIdx.y][threadIdx.x][k] = sum[k];
     __syncthreads();
@@ -125,10 +140,10 @@ __global__ void sum_column_chunks(int64_t rows, int64_t columns, Terms terms, fl
 
 /*
  * out (columns), if it is not NULL, = Σ_rows terms, on top of what is there if accumulate is set.
- * Terms are a struct:
- * at<N>(i, values) gives those of the elements i to i + N-1 of the matrix, and may write elsewhere
- * what it finds on the way; AT_ONCE is the N that they want, and together() says whether the
- * matrix begins where so many can be read together; else N is 1.
+ * Terms are a struct: inputs<N> holds what load(terms, i) reads of the elements i to i + N-1 of the
+ * matrix, and at<N>(i, in, values) makes their terms of it, and may write elsewhere what it finds on
+ * the way; AT_ONCE is the N that they want, and together() says whether the matrix begins where so
+ * many can be read together; else N is 1.
  */
 template <typename Terms>
 int column_sums(const char *what, int64_t rows, int64_t columns, Terms terms, bool accumulate,
@@ -165,11 +180,19 @@ template <typename Element> struct elements {
         return begins_few<AT_ONCE>(x);
     }
 
-    template <int N> __device__ void at(int64_t i, float values[N]) const
+    template <int N> struct inputs {
+        few<N, Element> x;
+
+        __device__ void load(const elements &from, int64_t i)
+        {
+            x = few<N, Element>::load(from.x, i);
+        }
+    };
+
+    template <int N> __device__ void at(int64_t, const inputs<N> &in, float values[N]) const
     {
-        const auto in = few<N, Element>::load(x, i);
 #pragma unroll
-        for (int k = 0; k < N; k++) values[k] = value_of(in.at[k]);
+        for (int k = 0; k < N; k++) values[k] = value_of(in.x.at[k]);
     }
 };
 

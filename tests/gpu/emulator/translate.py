@@ -5,7 +5,8 @@
 Three things are not C++. A launch, kernel<T><<<blocks, threads, bytes, stream>>>(x), becomes a call of
 emulator::launch, with what a thread does as a function. Variables in shared memory become references to what
 emulator::shared gives, and the array whose size the launch tells what emulator::dynamic_shared gives. All other words
-of CUDA's are defined in include/. fragments.h is left out: include/ has its own, without instructions of the card.
+of CUDA's are defined in include/. fragments.h and approximate.h are left out: include/ has its own,
+without instructions of the card.
 """
 import pathlib
 import re
@@ -57,10 +58,13 @@ def translated(name, text):
     return text
 
 
+OF_INCLUDE = {"fragments.h", "approximate.h"}
+
+
 def translate(sources, target):
     target.mkdir(parents=True, exist_ok=True)
     for source in sorted([*sources.glob("*.cu"), *sources.glob("*.h")]):
-        if source.name != "fragments.h":
+        if source.name not in OF_INCLUDE:
             (target / source.name).write_text(translated(source.name, source.read_text()))
 
 

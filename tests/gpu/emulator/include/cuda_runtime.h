@@ -43,6 +43,27 @@ struct alignas(16) uint4 {
     uint32_t x, y, z, w;
 };
 
+static inline float4 make_float4(float x, float y, float z, float w)
+{
+    return {x, y, z, w};
+}
+
+static inline uint2 make_uint2(uint32_t x, uint32_t y)
+{
+    return {x, y};
+}
+
+static inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w)
+{
+    return {x, y, z, w};
+}
+
+/* Stores a vector; the card keeps it in its larger cache alone. */
+template <typename Vector> static inline void __stcg(Vector *place, Vector value)
+{
+    *place = value;
+}
+
 struct dim3 {
     unsigned x, y, z;
 

@@ -62,19 +62,6 @@ static inline void multiply_add(float sums[4], const uint32_t a[4], uint32_t b0,
     }
 }
 
-static inline uint32_t rounded_pair(float first, float second)
-{
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
-    uint32_t bits;
-    memcpy(&bits, &pair, sizeof bits);
-    return bits;
-}
-
-static inline float power_of_two(float x)
-{
-    return exp2f(x);
-}
-
 static inline void copy_bytes_ahead(void *shared, const void *from, size_t bytes, bool there)
 {
     if ((uintptr_t)shared % bytes || (uintptr_t)from % bytes) {
