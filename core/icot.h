@@ -29,7 +29,7 @@
 enum {
     ICOT_ABI = 7,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
-    ICOT_MAX_INPUTS = 8, /* most inputs an operator can have (concat included) */
+    ICOT_MAX_INPUTS = 9, /* most inputs an operator can have (concat included) */
     ICOT_MAX_INDICES = 16
 };
 

@@ -362,7 +362,7 @@ function nn.Block:init(width, heads, options)
   self.mlp = nn.MLP(width, options)
 end
 
--- Operator by operator; the attention also of decoding, and where rows are picked behind it.
+-- Operator by operator; the attention also of decoding.
 local function attention_of(block, x, context, rows)
   local normed = block.ln_1(x)
   return instead(normed, block.attn(normed, context, rows, rows and x:embedding(rows) or x))
@@ -374,10 +374,10 @@ local function mlp_of(block, x, context, rows)
 end
 
 -- The same in one operator each.
-local function attention_layer(block, x, context)
+local function attention_layer(block, x, context, rows)
   local attn = block.attn
   return x:attention_layer(block.ln_1, attn.c_attn, attn.c_proj, context.cu_seqlens, attn.heads,
-                           attn.resid_dropout:draw(context), attn.attn_dropout:draw(context))
+                           attn.resid_dropout:draw(context, rows), attn.attn_dropout:draw(context), rows)
 end
 
 local function mlp_layer(block, x, context, rows)
@@ -387,7 +387,7 @@ end
 
 function nn.Block:forward(x, context, rows)
   local fused = tensor.fuses_layers() and not context.cache
-  x = (fused and not rows and attention_layer or attention_of)(self, x, context, rows)
+  x = (fused and attention_layer or attention_of)(self, x, context, rows)
   return instead(x, (fused and mlp_layer or mlp_of)(self, x, context, rows))
 end
 

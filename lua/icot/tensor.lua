@@ -201,14 +201,16 @@ end
 ---@param cu_seqlens icot.Tensor int32 (B+1), where each sequence begins
 ---@param heads integer
 ---@param drawn? { p: number, key: ffi.cdata*, first: integer } dropout of the result, as nn.Dropout draws it
----@param of_weights? { p: number, key: ffi.cdata*, first: integer } the same of the attention weights: of the same
----   rows, seed and step
+---@param of_weights? { p: number, key: ffi.cdata*, first: integer } the same of the attention weights, by token: of the
+---   same seed and step
+---@param rows? icot.Tensor int32 (R), ascending: only these rows of the result, and `drawn` of these
 ---@return icot.Tensor (T, C)
-function Tensor:attention_layer(norm, c_attn, c_proj, cu_seqlens, heads, drawn, of_weights)
+function Tensor:attention_layer(norm, c_attn, c_proj, cu_seqlens, heads, drawn, of_weights, rows)
   local key = drawn and drawn.key or of_weights and of_weights.key
   return apply('attention_layer', { self, norm.weight, norm.bias, c_attn.weight, c_attn.bias, c_proj.weight,
-                                    c_proj.bias, cu_seqlens },
-               { heads, (drawn or of_weights or { first = 0 }).first, of_weights and of_weights.key.stream or 0 },
+                                    c_proj.bias, cu_seqlens, rows },
+               { heads, drawn and drawn.first or 0, of_weights and of_weights.key.stream or 0,
+                 of_weights and of_weights.first or 0 },
                { norm.eps, drawn and drawn.p or 0, of_weights and of_weights.p or 0 }, key)
 end
 

@@ -193,6 +193,15 @@ array oracle_attention(const oracle_call *call)
     return y;
 }
 
+/* Rows of a matrix, which is freed. */
+static array picked_rows_of(array matrix, array rows)
+{
+    const array of_rows[] = {matrix, rows};
+    array y = oracle_embedding(&(oracle_call){.inputs = of_rows, .n_inputs = 2});
+    array_free(&matrix);
+    return y;
+}
+
 /* x, c_attn weight and bias, c_proj weight and bias, cu_seqlens, residual or none, rows or none;
  * without dropout, as all that follow */
 array oracle_self_attention(const oracle_call *call)
@@ -201,12 +210,7 @@ array oracle_self_attention(const oracle_call *call)
     const array attended[] = {qkv, call->inputs[5]};
     array mixed =
         oracle_attention(&(oracle_call){.inputs = attended, .n_inputs = 2, .params = call->params});
-    if (call->n_inputs > 7) {
-        const array of_rows[] = {mixed, call->inputs[7]};
-        mixed = oracle_embedding(&(oracle_call){.inputs = of_rows, .n_inputs = 2});
-        array all = of_rows[0];
-        array_free(&all);
-    }
+    if (call->n_inputs > 7) mixed = picked_rows_of(mixed, call->inputs[7]);
     array projected[] = {mixed, call->inputs[3], call->inputs[4], {0}};
     if (call->n_inputs > 6) projected[3] = call->inputs[6];
     array y =
@@ -227,9 +231,9 @@ static array oracle_first_layer(const oracle_call *call)
     return y;
 }
 
-static array oracle_second_layer(const oracle_call *call, array inner)
+static array oracle_second_layer(const oracle_call *call, array inner, array x)
 {
-    const array second[] = {inner, call->inputs[5], call->inputs[6], call->inputs[0]};
+    const array second[] = {inner, call->inputs[5], call->inputs[6], x};
     array y = oracle_linear(&(oracle_call){.inputs = second, .n_inputs = 4});
     array_free(&inner);
     return y;
@@ -240,9 +244,10 @@ array oracle_mlp_layer(const oracle_call *call)
     array first = oracle_first_layer(call);
     array hidden = oracle_gelu(&(oracle_call){.inputs = &first, .n_inputs = 1});
     array_free(&first);
-    return oracle_second_layer(call, hidden);
+    return oracle_second_layer(call, hidden, call->inputs[0]);
 }
 
+/* …, cu_seqlens, rows or none */
 array oracle_attention_layer(const oracle_call *call)
 {
     const array attended[] = {oracle_first_layer(call), call->inputs[7]};
@@ -250,7 +255,12 @@ array oracle_attention_layer(const oracle_call *call)
         oracle_attention(&(oracle_call){.inputs = attended, .n_inputs = 2, .params = call->params});
     array qkv = attended[0];
     array_free(&qkv);
-    return oracle_second_layer(call, mixed);
+    if (call->n_inputs <= 8) return oracle_second_layer(call, mixed, call->inputs[0]);
+    const array of_rows[] = {call->inputs[0], call->inputs[8]};
+    array x = oracle_embedding(&(oracle_call){.inputs = of_rows, .n_inputs = 2});
+    array y = oracle_second_layer(call, picked_rows_of(mixed, call->inputs[8]), x);
+    array_free(&x);
+    return y;
 }
 
 /* logits (R,V), targets (R) -> mean of log Σ exp(logits) - logit of the target */

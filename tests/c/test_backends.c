@@ -25,7 +25,7 @@ typedef struct side_input {
 
 typedef struct side_case {
     const char *what, *operator_name;
-    side_input inputs[8];
+    side_input inputs[ICOT_MAX_INPUTS];
     icot_op_params params;
 } side_case;
 
@@ -113,14 +113,21 @@ static const side_case cases[] = {
     {"dropout",
      "attention_layer",
      {X2(T, 192), X1(192), X1(192), SMALL2(576, 192), X1(576), SMALL2(192, 192), X1(192), STARTS},
-     {.n_index = 3,
-      .index = {3, 1000, ICOT_STREAM_DROPOUT + 3},
+     {.n_index = 4,
+      .index = {3, 900, ICOT_STREAM_DROPOUT + 3, 1000},
+      .number = {1e-5, 0.2, 0.1},
+      .key = {7, ICOT_STREAM_DROPOUT + 4, 5}}},
+    {"some rows, dropout",
+     "attention_layer",
+     {X2(T, 24), X1(24), X1(24), SMALL2(72, 24), X1(72), SMALL2(24, 24), X1(24), STARTS, SOME_ROWS},
+     {.n_index = 4,
+      .index = {2, 17, ICOT_STREAM_DROPOUT + 3, 1000},
       .number = {1e-5, 0.2, 0.1},
       .key = {7, ICOT_STREAM_DROPOUT + 4, 5}}},
     {"heads of 11",
      "attention_layer",
      {X2(T, 22), X1(22), X1(22), SMALL2(66, 22), X1(66), SMALL2(22, 22), X1(22), STARTS},
-     {.n_index = 3, .index = {2, 0, 0}, .number = {1e-5}}},
+     {.n_index = 4, .index = {2}, .number = {1e-5}}},
     {"odd", "matmul", {X2(333, 77), X2(77, 129)}, {.n_index = 0}},
     {"wide", "softmax", {X2(130, 5001)}, {.n_index = 0}},
     {"narrow", "softmax", {X2(5000, 3)}, {.n_index = 0}},
@@ -210,10 +217,10 @@ static outcome run(const backend *kernels, const side_case *c, int skipped)
 {
     outcome out = {0};
     icot_engine *engine = engine_on(kernels);
-    icot_tensor leaves[8], inputs[8], grad;
+    icot_tensor leaves[ICOT_MAX_INPUTS], inputs[ICOT_MAX_INPUTS], grad;
     icot_tensor_info info;
     int n = 0;
-    for (; n < 8 && c->inputs[n].kind; n++) {
+    for (; n < ICOT_MAX_INPUTS && c->inputs[n].kind; n++) {
         const int of_floats = c->inputs[n].kind == FLOATS ? skipped : 0;
         leaves[n] = leaf_of(engine, &c->inputs[n], of_floats, 100 + n);
         inputs[n] = input_of(engine, &c->inputs[n], of_floats, leaves[n]);

@@ -2,13 +2,14 @@
  * The self-attention of a transformer block with its norm, dropout and residual (see layer.h):
  *
  *   attention_layer  x (T, C), norm weight and bias (C), c_attn weight (3C, C) and bias (3C),
- *                    c_proj weight (C, C) and bias (C), cu_seqlens (B+1) ->
- *                    (T, C): x + dropout(attention(normed·c_attnᵀ + …)·c_projᵀ + …)
+ *                    c_proj weight (C, C) and bias (C), cu_seqlens (B+1), rows (R) or none ->
+ *                    (T, C), or (R, C), only these rows, which ascend:
+ *                    x + dropout(attention(normed·c_attnᵀ + …)·c_projᵀ + …)
  *
  * index[0] is the number of heads. number[0] is the norm's eps, number[1] the share of the result
- * that is dropped, number[2] that of the attention weights; the key decides which of the result,
+ * that is dropped, number[2] that of the attention weights. The key decides which of the result,
  * from row index[1] of its own on, and with stream index[2] instead of its own which of the
- * weights.
+ * weights, from token index[3] on.
  */
 #include "autograd/operators/layer.h"
 #include "autograd/operators/operators.h"
@@ -17,7 +18,8 @@
 
 enum { CU_SEQLENS = LAYER_INPUTS };
 enum { SAVED_MIXED = LAYER_SAVED, SAVED_LOGSUMEXP };
-enum { HEADS, WEIGHTS_STREAM = 2 /* index[…] */, WEIGHTS_DROPOUT = LAYER_NUMBERS /* number[…] */ };
+enum { HEADS, WEIGHTS_STREAM = 2, FIRST_TOKEN /* index[…] */ };
+enum { WEIGHTS_DROPOUT = LAYER_NUMBERS /* number[…] */ };
 
 /* Of queries, keys and values, which have no tensor of their own. */
 static shape qkv_shape(const node *n)
@@ -35,14 +37,14 @@ static int shape_of(const node *n, packed_shape *out)
     out->dropout = n->params.number[WEIGHTS_DROPOUT];
     out->key = n->params.key;
     out->key.stream = (uint32_t)n->params.index[WEIGHTS_STREAM];
-    out->first_token = n->params.index[LAYER_FIRST_ROW];
+    out->first_token = n->params.index[FIRST_TOKEN];
     return ICOT_OK;
 }
 
 static int attention_layer_prepare(node *n)
 {
-    if (n->params.n_index < 3) {
-        return fail("attention_layer: expected the number of heads, a row and a stream");
+    if (n->params.n_index < 4 || n->params.index[FIRST_TOKEN] < 0) {
+        return fail("attention_layer: expected the number of heads, a row, a stream and a token");
     }
     if (layer_prepare(n)) return ICOT_FAILED;
     const layer_shape s = layer_shape_of(n);
@@ -73,7 +75,8 @@ static int attention_layer_forward(node *n)
                                      tensor_floats(n->saved[SAVED_LOGSUMEXP]))) {
         return ICOT_FAILED;
     }
-    return layer_forward_second(n, factor_saved(n, SAVED_MIXED).data);
+    const factor mixed = factor_saved(n, SAVED_MIXED);
+    return layer_forward_second(n, &mixed);
 }
 
 /* From the gradient of what attention gives to that of queries, keys and values. */
@@ -97,10 +100,11 @@ static int mixed_backward(node *n, const factor *dmixed, factor *dfirst)
 static int attention_layer_backward(node *n, tensor *grad)
 {
     const backend *k = kernels(n);
+    const factor mixed = factor_saved(n, SAVED_MIXED);
     factor d = {0}, dmixed = {0}, dfirst = {0};
-    const int status =
-        layer_backward_second(n, grad, &d, &dmixed) || mixed_backward(n, &dmixed, &dfirst) ||
-        layer_backward_first(n, grad, &d, factor_saved(n, SAVED_MIXED).data, &dfirst);
+    const int status = layer_backward_second(n, grad, &d, &dmixed) ||
+                       mixed_backward(n, &dmixed, &dfirst) ||
+                       layer_backward_first(n, grad, &d, &mixed, &dfirst);
     factor_done(k, &dfirst);
     factor_done(k, &dmixed);
     factor_done(k, &d);
@@ -109,8 +113,8 @@ static int attention_layer_backward(node *n, tensor *grad)
 
 const operator_entry op_attention_layer = {.name = "attention_layer",
                                            .min_inputs = LAYER_INPUTS + 1,
-                                           .max_inputs = LAYER_INPUTS + 1,
-                                           .int32_inputs = 1u << CU_SEQLENS,
+                                           .max_inputs = LAYER_PICKED + 1,
+                                           .int32_inputs = 1u << CU_SEQLENS | 1u << LAYER_PICKED,
                                            .unread = UNREAD_OUTPUT,
                                            .prepare = attention_layer_prepare,
                                            .forward = attention_layer_forward,

@@ -8,7 +8,8 @@ layer_shape layer_shape_of(const node *n)
     return (layer_shape){.rows = n->inputs[LAYER_X]->shape[0],
                          .width = first->shape[1],
                          .first = first->shape[0],
-                         .inner = second->shape[1]};
+                         .inner = second->shape[1],
+                         .picked = picked_of(n, LAYER_PICKED, n->inputs[LAYER_X]->shape[0])};
 }
 
 /* ---- Before ---------------------------------------------------------------------------------- */
@@ -56,12 +57,14 @@ int layer_prepare(node *n)
     if (check_shapes(n) || check_parameters(n)) return ICOT_FAILED;
     const layer_shape s = layer_shape_of(n);
     const shape statistics = {.ndim = 2, .size = {s.rows, 2}};
-    if (tensor_new(n->engine, ICOT_FLOAT32, &statistics, &n->saved[SAVED_STATISTICS]) ||
+    const shape size = {.ndim = 2, .size = {s.picked.count, s.width}};
+    if (picked_check(n, LAYER_PICKED, s.rows) ||
+        tensor_new(n->engine, ICOT_FLOAT32, &statistics, &n->saved[SAVED_STATISTICS]) ||
         factor_save(n, SAVED_NORMED, s.rows, s.width) ||
         factor_save(n, SAVED_FIRST, s.rows, s.first)) {
         return ICOT_FAILED;
     }
-    return node_output_like(n, n->inputs[LAYER_X]);
+    return node_output(n, &size);
 }
 
 /* ---- Forward --------------------------------------------------------------------------------- */
@@ -89,27 +92,41 @@ static int64_t first_element(const node *n)
     return n->params.index[LAYER_FIRST_ROW] * n->output->shape[1];
 }
 
-int layer_forward_second(node *n, const void *inner)
+/* y = x + dropout(product), of the rows that are picked */
+static int add_onto_input(node *n, layer_shape s, const factor *product)
+{
+    const backend *k = kernels(n);
+    const float *x;
+    void *own;
+    if (picked_take_floats(n, s.picked, s.width, tensor_floats(n->inputs[LAYER_X]), &x, &own)) {
+        return ICOT_FAILED;
+    }
+    k->layers->dropout(s.picked.count * s.width, n->params.number[LAYER_DROPOUT], n->params.key,
+                       first_element(n), product->data, x, tensor_floats(n->output));
+    k->memory->release(own);
+    return ICOT_OK;
+}
+
+int layer_forward_second(node *n, const factor *inner)
 {
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
-    factor product = {0};
+    factor left = {0}, product = {0};
     packed weight = {0};
     int status = ICOT_FAILED;
-    if (factor_new(k, s.rows, s.width, &product)) goto done;
+    if (picked_take(n, s.picked, s.inner, inner, &left)) goto done;
+    if (factor_new(k, s.picked.count, s.width, &product)) goto done;
     if (packed_weight(n, n->inputs[SECOND_WEIGHT], &weight)) goto done;
-    if (k->matmul_factor(s.rows, inner, &weight.b, tensor_floats(n->inputs[SECOND_BIAS]),
-                         product.data)) {
+    if (k->matmul_factor(s.picked.count, left.data, &weight.b,
+                         tensor_floats(n->inputs[SECOND_BIAS]), product.data)) {
         goto done;
     }
-    k->layers->dropout(s.rows * s.width, n->params.number[LAYER_DROPOUT], n->params.key,
-                       first_element(n), product.data, tensor_floats(n->inputs[LAYER_X]),
-                       tensor_floats(n->output));
-    status = ICOT_OK;
+    status = add_onto_input(n, s, &product);
 
 done:
     packed_done(k, &weight);
     factor_done(k, &product);
+    factor_done(k, &left);
     return status;
 }
 
@@ -119,20 +136,51 @@ int layer_backward_second(node *n, const tensor *grad, factor *d, factor *dinner
 {
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
+    const int64_t rows = s.picked.count;
     grad_target dbias;
     packed weight;
     if (grad_of_input(n, SECOND_BIAS, &dbias)) return ICOT_FAILED;
-    if (factor_new(k, s.rows, s.width, d) || factor_new(k, s.rows, s.inner, dinner)) {
+    if (factor_new(k, rows, s.width, d) || factor_new(k, rows, s.inner, dinner)) {
         return ICOT_FAILED;
     }
-    if (k->layers->dropout_backward(s.rows, s.width, n->params.number[LAYER_DROPOUT], n->params.key,
+    if (k->layers->dropout_backward(rows, s.width, n->params.number[LAYER_DROPOUT], n->params.key,
                                     first_element(n), tensor_floats(grad), d->data,
                                     dbias.accumulate, dbias.data)) {
         return ICOT_FAILED;
     }
-    if (packed_weight_backward(n, n->inputs[SECOND_WEIGHT], s.rows, &weight)) return ICOT_FAILED;
-    const int status = k->matmul_factor(s.rows, d->data, &weight.b, NULL, dinner->data);
+    if (packed_weight_backward(n, n->inputs[SECOND_WEIGHT], rows, &weight)) return ICOT_FAILED;
+    const int status = k->matmul_factor(rows, d->data, &weight.b, NULL, dinner->data);
     packed_done(k, &weight);
+    return status ? ICOT_FAILED : picked_spread(n, s.picked, s.inner, dinner);
+}
+
+/* The gradient of the second weight; inner is what layer_forward_second was given. */
+static int second_weight_backward(node *n, layer_shape s, const factor *d, const factor *inner)
+{
+    factor right = {0};
+    const int status = picked_take(n, s.picked, s.inner, inner, &right) ||
+                       weight_gradient(n, SECOND_WEIGHT, s.picked.count, d, &right);
+    factor_done(kernels(n), &right);
+    return status ? ICOT_FAILED : ICOT_OK;
+}
+
+/* The gradient of x by way of the residual: grad, or where rows were picked, grad in these. */
+static int residual_backward(node *n, layer_shape s, tensor *grad)
+{
+    const backend *k = kernels(n);
+    const int64_t numel = s.rows * s.width;
+    grad_target dx;
+    void *spread;
+    if (!s.picked.ids) return grad_hand_on(n, LAYER_X, grad);
+    if (grad_of_input(n, LAYER_X, &dx)) return ICOT_FAILED;
+    if (!dx.data) return ICOT_OK;
+    if (!dx.accumulate) {
+        return picked_spread_floats(n, s.picked, s.width, tensor_floats(grad), dx.data);
+    }
+    if (k->memory->allocate((size_t)numel * sizeof(float), &spread)) return ICOT_FAILED;
+    const int status = picked_spread_floats(n, s.picked, s.width, tensor_floats(grad), spread);
+    if (!status) k->affine(numel, 1.0, 0.0, spread, true, dx.data);
+    k->memory->release(spread);
     return status;
 }
 
@@ -150,22 +198,21 @@ static int norm_backward(node *n, layer_shape s, const factor *dnormed)
         target[1].data, target[2].data);
 }
 
-int layer_backward_first(node *n, tensor *grad, const factor *d, const void *inner,
+int layer_backward_first(node *n, tensor *grad, const factor *d, const factor *inner,
                          const factor *dfirst)
 {
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
-    const factor right = {.data = (void *)(uintptr_t)inner};
     const factor normed = factor_saved(n, SAVED_NORMED);
     factor dnormed = {0};
     packed weight = {0};
     int status = ICOT_FAILED;
-    if (weight_gradient(n, SECOND_WEIGHT, s.rows, d, &right)) goto done;
+    if (second_weight_backward(n, s, d, inner)) goto done;
     if (weight_gradient(n, FIRST_WEIGHT, s.rows, dfirst, &normed)) goto done;
     if (factor_new(k, s.rows, s.width, &dnormed)) goto done;
     if (packed_weight_backward(n, n->inputs[FIRST_WEIGHT], s.rows, &weight)) goto done;
     if (k->matmul_factor(s.rows, dfirst->data, &weight.b, NULL, dnormed.data)) goto done;
-    if (grad_hand_on(n, LAYER_X, grad) || norm_backward(n, s, &dnormed)) goto done;
+    if (residual_backward(n, s, grad) || norm_backward(n, s, &dnormed)) goto done;
     status = ICOT_OK;
 
 done:

@@ -5,6 +5,9 @@
  *   normed = layer_norm(x),  first = normed·first weightᵀ + first bias,  inner = f(first),
  *   y = x + dropout(inner·second weightᵀ + second bias)
  *
+ * An operator may have an input that picks rows of y (see picked.h): then the second layer and all
+ * behind it are only of these.
+ *
  * x and y are float32, and so are all gradients of inputs; what the products are made of and what
  * they give, forward and backward, are factors.
  */
@@ -12,26 +15,29 @@
 #define ICOT_AUTOGRAD_OPERATORS_LAYER_H
 
 #include "autograd/operators/factor.h"
+#include "autograd/operators/picked.h"
 
 enum {
-    LAYER_X, /* (R, C) */
+    LAYER_X, /* (T, C) */
     NORM_WEIGHT,
     NORM_BIAS,     /* (C) */
     FIRST_WEIGHT,  /* (F, C) */
     FIRST_BIAS,    /* (F) */
     SECOND_WEIGHT, /* (C, I) */
     SECOND_BIAS,   /* (C) */
-    LAYER_INPUTS
+    LAYER_INPUTS,
+    LAYER_PICKED = LAYER_INPUTS + 1 /* int32 (R), where an operator picks rows */
 };
 enum { SAVED_STATISTICS, SAVED_NORMED, SAVED_FIRST, LAYER_SAVED };
 
 /* Of the parameters: number[LAYER_EPS] of the norm, number[LAYER_DROPOUT] the share that is
- * dropped, and index[LAYER_FIRST_ROW] the number of the first row in the batch of the update. */
+ * dropped, and index[LAYER_FIRST_ROW] the number of y's first row in the batch of the update. */
 enum { LAYER_EPS, LAYER_DROPOUT, LAYER_NUMBERS };
 enum { LAYER_FIRST_ROW = 1 };
 
 typedef struct layer_shape {
-    int64_t rows, width, first, inner; /* R, C, F, I */
+    int64_t rows, width, first, inner; /* T, C, F, I */
+    picked_rows picked;                /* of y: R of them, T where none are picked */
 } layer_shape;
 
 layer_shape layer_shape_of(const node *n);
@@ -39,17 +45,17 @@ layer_shape layer_shape_of(const node *n);
 /* Checks inputs and parameters, and makes the output and what LAYER_SAVED says. */
 int layer_prepare(node *n);
 
-/* normed and first, which are saved; then, with inner (R, I), the output */
+/* normed and first, which are saved; then, with inner (T, I), the output (R, C) */
 int layer_forward_first(node *n);
-int layer_forward_second(node *n, const void *inner);
+int layer_forward_second(node *n, const factor *inner);
 
 /*
  * Backward, in this order: d (R, C) is the gradient of the second product, as a factor, and
- * dinner (R, I) that of its left side; then, once inner and the gradient of first are known, what
+ * dinner (T, I) that of its left side; then, once inner and the gradient of first are known, what
  * is left of both layers. FIRST_BIAS is left to the caller.
  */
 int layer_backward_second(node *n, const tensor *grad, factor *d, factor *dinner);
-int layer_backward_first(node *n, tensor *grad, const factor *d, const void *inner,
+int layer_backward_first(node *n, tensor *grad, const factor *d, const factor *inner,
                          const factor *dfirst);
 
 #endif

@@ -27,7 +27,7 @@ static int mlp_layer_forward(node *n)
     factor hidden;
     if (layer_forward_first(n) || factor_new(k, s.rows, s.inner, &hidden)) return ICOT_FAILED;
     k->gelu_factor(s.rows * s.inner, factor_saved(n, SAVED_FIRST).data, hidden.data);
-    const int status = layer_forward_second(n, hidden.data);
+    const int status = layer_forward_second(n, &hidden);
     factor_done(k, &hidden);
     return status;
 }
@@ -53,7 +53,7 @@ static int mlp_layer_backward(node *n, tensor *grad)
     factor d = {0}, dhidden = {0}, hidden = {0}, dfirst = {0};
     const int status = layer_backward_second(n, grad, &d, &dhidden) ||
                        hidden_backward(n, &dhidden, &hidden, &dfirst) ||
-                       layer_backward_first(n, grad, &d, hidden.data, &dfirst);
+                       layer_backward_first(n, grad, &d, &hidden, &dfirst);
     factor_done(k, &dfirst);
     factor_done(k, &hidden);
     factor_done(k, &dhidden);

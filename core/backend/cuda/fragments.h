@@ -61,7 +61,8 @@ static __device__ void copy_number_ahead(Number *shared, const Number *from, boo
     const uint32_t place = (uint32_t)__cvta_generic_to_shared(shared);
     asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
                  :
-                 : "r"(place), "l"(from), "n"((int)sizeof(Number)), "r"(there ? (int)sizeof(Number) : 0)
+                 : "r"(place), "l"(from), "n"((int)sizeof(Number)),
+                   "r"(there ? (int)sizeof(Number) : 0)
                  : "memory");
 }
 

@@ -141,9 +141,9 @@ __global__ void __launch_bounds__(WARP *COLUMN_LANES, 3) /* blocks at a time */
 /*
  * out (columns), if it is not NULL, = Σ_rows terms, on top of what is there if accumulate is set.
  * Terms are a struct: inputs<N> holds what load(terms, i) reads of the elements i to i + N-1 of the
- * matrix, and at<N>(i, in, values) makes their terms of it, and may write elsewhere what it finds on
- * the way; AT_ONCE is the N that they want, and together() says whether the matrix begins where so
- * many can be read together; else N is 1.
+ * matrix, and at<N>(i, in, values) makes their terms of it, and may write elsewhere what it finds
+ * on the way; AT_ONCE is the N that they want, and together() says whether the matrix begins where
+ * so many can be read together; else N is 1.
  */
 template <typename Terms>
 int column_sums(const char *what, int64_t rows, int64_t columns, Terms terms, bool accumulate,
