@@ -40,6 +40,13 @@ static int check_moment(const tensor *parameter, const tensor *moment, const cha
     return ICOT_OK;
 }
 
+/* What is kept beside a parameter, if the update keeps it up to date. */
+static void *rounded_form(const icot_engine *engine, const tensor *parameter)
+{
+    const bool is_whole = tensor_fills_storage(parameter);
+    return engine->backend->rounds_parameters && is_whole ? parameter->storage->packed : NULL;
+}
+
 /* Checks one state; out->n stays -1 where no gradient reached the parameter, like PyTorch's None.
  */
 static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_arrays *out)
@@ -58,7 +65,8 @@ static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_a
                           .grad = tensor_floats(p->grad),
                           .parameter = tensor_floats(p),
                           .exp_avg = tensor_floats(m),
-                          .exp_avg_sq = tensor_floats(v)};
+                          .exp_avg_sq = tensor_floats(v),
+                          .rounded = rounded_form(engine, p)};
     return ICOT_OK;
 }
 
@@ -81,7 +89,7 @@ int icot_adamw_step(icot_engine *engine, const icot_adamw_state *states, int64_t
     if (engine->backend->adamw(found, arrays, options)) goto done;
     for (int64_t i = 0; i < count; i++) {
         tensor *p = tensor_find(engine, states[i].parameter);
-        if (p->grad && p->grad_is_set) tensor_changed(p);
+        if (p->grad && p->grad_is_set && !rounded_form(engine, p)) tensor_changed(p);
     }
     status = ICOT_OK;
 

@@ -78,6 +78,7 @@ typedef struct adamw_arrays {
     int64_t n;
     const float *grad;
     float *parameter, *exp_avg, *exp_avg_sq;
+    void *rounded; /* NULL, or where `rounds_parameters` is set its factor, to be made anew */
 } adamw_arrays;
 
 /*
@@ -124,9 +125,12 @@ typedef struct backend {
      * gaps between them; b was made ready with the same transpose_a. */
     int (*matmul)(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                   const float *bias, bool accumulate, float *c);
+    /* A packed parameter is but rounded: AdamW keeps it up to date, and the bias of matmul_factor
+     * is given as a factor. */
+    bool rounds_parameters;
     /* c = a·op(b) + bias, itself a factor: to keep, in half the memory, what is read but once more
      */
-    int (*matmul_factor)(int64_t m, const void *a, const right_factor *b, const float *bias,
+    int (*matmul_factor)(int64_t m, const void *a, const right_factor *b, const void *bias,
                          void *c);
     /* gelu(x) of a factor, a factor */
     void (*gelu_factor)(int64_t n, const void *x, void *y);

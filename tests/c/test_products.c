@@ -127,6 +127,14 @@ static void assert_factor_near(const product_case *p, const void *factor, const 
     }
 }
 
+/* A bias on the device, as matmul_factor takes it. */
+static void *bias_for_factor(const product_case *p)
+{
+    const backend *kernels = p->kernels;
+    return kernels->rounds_parameters ? factor_from(kernels, 1, p->shape.n, p->bias)
+                                      : put(kernels, p->shape.n, p->bias);
+}
+
 /* The result as a factor: that of matmul, rounded; on the host to the bit. */
 static void check_factor(const product_case *p, const void *left, const right_factor *right,
                          const float *bias)
@@ -138,7 +146,8 @@ static void check_factor(const product_case *p, const void *left, const right_fa
     void *there, *got = malloc(bytes), *expected = malloc(bytes);
     assert_true(got && expected);
     assert_ok(kernels->memory->allocate(bytes, &there));
-    assert_ok(kernels->matmul_factor(m, left, right, bias, there));
+    void *added = bias_for_factor(p);
+    assert_ok(kernels->matmul_factor(m, left, right, added, there));
     assert_ok(kernels->memory->copy_out(got, there, bytes));
     assert_ok(kernels->matmul(false, m, left, right, bias, false, exact));
     assert_ok(kernels->memory->copy_out(c, exact, (size_t)count * sizeof *c));
@@ -146,7 +155,7 @@ static void check_factor(const product_case *p, const void *left, const right_fa
     assert_ok(kernels->memory->copy_out(expected, rounded_c, bytes));
     assert_factor_near(p, got, c);
     if (kernels->memory->on_host) assert_memory_equal(got, expected, bytes);
-    drop(kernels, exact), drop(kernels, there), drop(kernels, rounded_c);
+    drop(kernels, exact), drop(kernels, there), drop(kernels, rounded_c), drop(kernels, added);
     free(c), free(got), free(expected);
 }
 
@@ -331,6 +340,44 @@ static void test_kept_weights_give_the_same_bits(void **state)
     icot_engine_free(engine);
 }
 
+/* AdamW leaves no packed form behind that is not the updated parameter's. */
+static void test_updated_weights_are_packed_anew(void **state)
+{
+    enum { ROWS = 20, WIDTH = 16, HIDDEN = 48, PARAMETERS = 4, MOST = WIDTH * HIDDEN };
+    const int64_t sizes[PARAMETERS][2] = {{HIDDEN, WIDTH}, {HIDDEN}, {WIDTH, HIDDEN}, {WIDTH}};
+    const icot_adamw_options options = {
+        .lr = 0.1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = 1, .step_sq = 1};
+    icot_engine *engine = engine_on(kernels_of(state));
+    icot_tensor in[1 + PARAMETERS], anew[1 + PARAMETERS];
+    icot_adamw_state updates[PARAMETERS];
+    float *numbers = random_floats(MOST, 1), *zeros = calloc(MOST, sizeof *zeros);
+    float values[2][ROWS * WIDTH], parameter[MOST];
+    in[0] = anew[0] = tensor_of(engine, 2, (const int64_t[]){ROWS, WIDTH}, numbers);
+    for (int i = 0; i < PARAMETERS; i++) {
+        const int ndim = sizes[i][1] ? 2 : 1;
+        in[i + 1] = tensor_of(engine, ndim, sizes[i], numbers);
+        assert_ok(icot_requires_grad(engine, in[i + 1], 1));
+        updates[i] = (icot_adamw_state){in[i + 1], tensor_of(engine, ndim, sizes[i], zeros),
+                                        tensor_of(engine, ndim, sizes[i], zeros)};
+    }
+    const icot_op_params none = {0};
+    const icot_tensor before = apply_with(engine, "mlp", in, 1 + PARAMETERS, none);
+    assert_ok(icot_backward(engine, apply_one(engine, "sum", before)));
+    assert_ok(icot_adamw_step(engine, updates, PARAMETERS, &options));
+    for (int i = 0; i < PARAMETERS; i++) {
+        const int64_t n = sizes[i][0] * (sizes[i][1] ? sizes[i][1] : 1);
+        assert_ok(icot_tensor_read(engine, in[i + 1], parameter, n));
+        anew[i + 1] = tensor_of(engine, sizes[i][1] ? 2 : 1, sizes[i], parameter);
+    }
+    for (int k = 0; k < 2; k++) {
+        const icot_tensor y = apply_with(engine, "mlp", k ? anew : in, 1 + PARAMETERS, none);
+        assert_ok(icot_tensor_read(engine, y, values[k], ROWS * WIDTH));
+    }
+    assert_memory_equal(values[0], values[1], sizeof values[0]);
+    free(numbers), free(zeros);
+    icot_engine_free(engine);
+}
+
 static void test_no_memory(void **state)
 {
     const backend *kernels = kernels_of(state);
@@ -368,12 +415,14 @@ int main(void)
         cmocka_unit_test_setup(test_products_of_all_shapes, use_float32),
         cmocka_unit_test_setup(test_empty_products, use_float32),
         cmocka_unit_test_setup(test_kept_weights_give_the_same_bits, use_float32),
+        cmocka_unit_test_setup(test_updated_weights_are_packed_anew, use_float32),
         cmocka_unit_test_setup(test_no_memory, use_float32),
         cmocka_unit_test(test_all_instruction_sets_pack_alike),
         cmocka_unit_test(test_few_rows),
         cmocka_unit_test_setup(test_products_of_all_shapes, use_bf16),
         cmocka_unit_test_setup(test_empty_products, use_bf16),
         cmocka_unit_test_setup(test_kept_weights_give_the_same_bits, use_bf16),
+        cmocka_unit_test_setup(test_updated_weights_are_packed_anew, use_bf16),
         cmocka_unit_test_setup(test_no_memory, use_bf16),
     };
     return cmocka_run_group_tests_name("products", tests, NULL, NULL);

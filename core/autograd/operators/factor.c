@@ -109,6 +109,19 @@ int packed_weight(const node *n, const tensor *weight, packed *out)
     return pack_weight(n, weight, MANY_ROWS, right_of(weight, true), true, keep, out);
 }
 
+int packed_bias(const node *n, const tensor *bias, packed *out)
+{
+    const right_factor b = {.rows = 1, .columns = tensor_numel(bias), .data = tensor_floats(bias)};
+    *out = (packed){.b = b};
+    if (!kernels(n)->rounds_parameters) return ICOT_OK;
+    return pack_weight(n, bias, 1, b, true, true, out);
+}
+
+const void *bias_of(const packed *p)
+{
+    return p->b.packed ? p->b.packed : p->b.data;
+}
+
 int packed_weight_backward(const node *n, const tensor *weight, int64_t rows, packed *out)
 {
     const bool alike = kernels(n)->packs_alike;
@@ -178,12 +191,15 @@ int product_rows(node *n, int x, const packed *weight, int bias, int64_t first, 
 {
     const backend *k = kernels(n);
     const int64_t in = weight->b.columns, rows = rows_together(n, tensor_rows(n->inputs[x]), first);
-    factor left;
-    if (factor_of(k, rows, in, tensor_floats(n->inputs[x]) + first * in, &left)) return ICOT_FAILED;
-    const int status = k->matmul_factor(rows, left.data, &weight->b, tensor_floats(n->inputs[bias]),
+    factor left = {0};
+    packed added = {0};
+    const int status = factor_of(k, rows, in, tensor_floats(n->inputs[x]) + first * in, &left) ||
+                       packed_bias(n, n->inputs[bias], &added) ||
+                       k->matmul_factor(rows, left.data, &weight->b, bias_of(&added),
                                         factor_row(k, out, weight->b.rows, first));
+    packed_done(k, &added);
     factor_done(k, &left);
-    return status;
+    return status ? ICOT_FAILED : ICOT_OK;
 }
 
 int product_of_input(node *n, int x, int weight, int bias, const factor *out)

@@ -43,6 +43,10 @@ typedef struct packed {
  * for backward, too, the packed form is kept beside it until it changes: it will be read again. */
 int packed_weight(const node *n, const tensor *weight, packed *out);
 
+/* A bias (out) as matmul_factor takes it. */
+int packed_bias(const node *n, const tensor *bias, packed *out);
+const void *bias_of(const packed *p);
+
 /* The same weight, for dy·weight of so many rows. */
 int packed_weight_backward(const node *n, const tensor *weight, int64_t rows, packed *out);
 

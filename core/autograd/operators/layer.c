@@ -69,21 +69,29 @@ int layer_prepare(node *n)
 
 /* ---- Forward --------------------------------------------------------------------------------- */
 
-int layer_forward_first(node *n)
+/* left·weightᵀ + bias, of two inputs */
+static int multiply(const node *n, int64_t rows, const factor *left, int weight, int bias,
+                    const factor *out)
 {
     const backend *k = kernels(n);
+    packed right = {0}, added = {0};
+    const int status = packed_weight(n, n->inputs[weight], &right) ||
+                       packed_bias(n, n->inputs[bias], &added) ||
+                       k->matmul_factor(rows, left->data, &right.b, bias_of(&added), out->data);
+    packed_done(k, &added);
+    packed_done(k, &right);
+    return status ? ICOT_FAILED : ICOT_OK;
+}
+
+int layer_forward_first(node *n)
+{
     const layer_shape s = layer_shape_of(n);
-    packed weight;
-    k->layers->layer_norm(s.rows, s.width, n->params.number[LAYER_EPS],
-                          tensor_floats(n->inputs[LAYER_X]), tensor_floats(n->inputs[NORM_WEIGHT]),
-                          tensor_floats(n->inputs[NORM_BIAS]), factor_saved(n, SAVED_NORMED).data,
-                          tensor_floats(n->saved[SAVED_STATISTICS]));
-    if (packed_weight(n, n->inputs[FIRST_WEIGHT], &weight)) return ICOT_FAILED;
-    const int status =
-        k->matmul_factor(s.rows, factor_saved(n, SAVED_NORMED).data, &weight.b,
-                         tensor_floats(n->inputs[FIRST_BIAS]), factor_saved(n, SAVED_FIRST).data);
-    packed_done(k, &weight);
-    return status;
+    const factor normed = factor_saved(n, SAVED_NORMED), first = factor_saved(n, SAVED_FIRST);
+    kernels(n)->layers->layer_norm(
+        s.rows, s.width, n->params.number[LAYER_EPS], tensor_floats(n->inputs[LAYER_X]),
+        tensor_floats(n->inputs[NORM_WEIGHT]), tensor_floats(n->inputs[NORM_BIAS]), normed.data,
+        tensor_floats(n->saved[SAVED_STATISTICS]));
+    return multiply(n, s.rows, &normed, FIRST_WEIGHT, FIRST_BIAS, &first);
 }
 
 /* The number of the output's first element among those that the key decides about. */
@@ -112,22 +120,13 @@ int layer_forward_second(node *n, const factor *inner)
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
     factor left = {0}, product = {0};
-    packed weight = {0};
-    int status = ICOT_FAILED;
-    if (picked_take(n, s.picked, s.inner, inner, &left)) goto done;
-    if (factor_new(k, s.picked.count, s.width, &product)) goto done;
-    if (packed_weight(n, n->inputs[SECOND_WEIGHT], &weight)) goto done;
-    if (k->matmul_factor(s.picked.count, left.data, &weight.b,
-                         tensor_floats(n->inputs[SECOND_BIAS]), product.data)) {
-        goto done;
-    }
-    status = add_onto_input(n, s, &product);
-
-done:
-    packed_done(k, &weight);
+    const int status = picked_take(n, s.picked, s.inner, inner, &left) ||
+                       factor_new(k, s.picked.count, s.width, &product) ||
+                       multiply(n, s.picked.count, &left, SECOND_WEIGHT, SECOND_BIAS, &product) ||
+                       add_onto_input(n, s, &product);
     factor_done(k, &product);
     factor_done(k, &left);
-    return status;
+    return status ? ICOT_FAILED : ICOT_OK;
 }
 
 /* ---- Backward -------------------------------------------------------------------------------- */

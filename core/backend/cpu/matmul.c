@@ -105,7 +105,7 @@ int cpu_matmul(bool transpose_a, int64_t m, const void *a, const right_factor *b
     return multiply_packed(ONEDNN_FLOAT32, p, a, b->packed, c) ? refused(&p) : ICOT_OK;
 }
 
-int cpu_matmul_factor(int64_t m, const void *a, const right_factor *b, const float *bias, void *c)
+int cpu_matmul_factor(int64_t m, const void *a, const right_factor *b, const void *bias, void *c)
 {
     return cpu_matmul(false, m, a, b, bias, false, c);
 }
@@ -147,7 +147,7 @@ int cpu_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_fact
     return multiply_packed(ONEDNN_BFLOAT16, p, a, b->packed, c) ? refused(&p) : ICOT_OK;
 }
 
-int cpu_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const float *bias,
+int cpu_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
                            void *c)
 {
     onednn_product p = product_of(false, m, b, bias, false);

@@ -7,13 +7,13 @@
 
 int cpu_matmul(bool transpose_a, int64_t m, const void *a, const right_factor *b, const float *bias,
                bool accumulate, float *c);
-int cpu_matmul_factor(int64_t m, const void *a, const right_factor *b, const float *bias, void *c);
+int cpu_matmul_factor(int64_t m, const void *a, const right_factor *b, const void *bias, void *c);
 
 /* In bfloat16 with float32 sums: a and b are filled up with rows of zeros to whole SUMMED_ROWS
  * (packing.h). */
 int cpu_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                     const float *bias, bool accumulate, float *c);
-int cpu_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const float *bias,
+int cpu_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
                            void *c);
 
 /* Whether oneDNN is there and this CPU multiplies bfloat16 itself; fails with what is missing. */

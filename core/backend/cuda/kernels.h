@@ -12,9 +12,9 @@ int cuda_matmul_float32(bool transpose_a, int64_t m, const void *a, const right_
                         const float *bias, bool accumulate, float *c);
 int cuda_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                      const float *bias, bool accumulate, float *c);
-int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, const float *bias,
+int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, const void *bias,
                                void *c);
-int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const float *bias,
+int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
                             void *c);
 
 /* factors.cu */

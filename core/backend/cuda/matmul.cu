@@ -267,26 +267,17 @@ int cuda_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_fac
     return into_float32(BF16_TO_FLOAT32, transpose_a, m, a, b, bias, accumulate, c);
 }
 
-int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, const float *bias,
+int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, const void *bias,
                                void *c)
 {
-    return cuda_matmul_float32(false, m, a, b, bias, false, (float *)c);
+    return cuda_matmul_float32(false, m, a, b, (const float *)bias, false, (float *)c);
 }
 
 /* cuBLASLt adds a bias of the product's own elements. */
-int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const float *bias,
+int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
                             void *c)
 {
-    const int64_t n = b->transpose ? b->rows : b->columns;
-    void *rounded = NULL;
-    if (bias) {
-        rounded = cuda_scratch((size_t)n * sizeof(__nv_bfloat16));
-        if (!rounded) return FAILED;
-        cuda_round_bf16(n, bias, rounded);
-    }
-    const int status = product_of(ALL_BF16, false, m, a, b, rounded, false, c);
-    cuda_memory.release(rounded);
-    return status;
+    return product_of(ALL_BF16, false, m, a, b, bias, false, c);
 }
 
 /* ---- Right factors --------------------------------------------------------------------------- */

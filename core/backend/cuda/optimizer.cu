@@ -71,7 +71,8 @@ int cuda_sum_of_squares(int64_t count, const number_array *arrays, double *sum)
 static __device__ bool are_runs(const adamw_arrays &arrays)
 {
     return begins_a_run(arrays.grad) && begins_a_run(arrays.parameter) &&
-           begins_a_run(arrays.exp_avg) && begins_a_run(arrays.exp_avg_sq);
+           begins_a_run(arrays.exp_avg) && begins_a_run(arrays.exp_avg_sq) &&
+           begins_a_run((const bf16 *)arrays.rounded);
 }
 
 template <int N>
@@ -88,6 +89,7 @@ static __device__ void update(const adamw_arrays &arrays, const adamw_factors &f
     parameter.store(arrays.parameter, i);
     exp_avg.store(arrays.exp_avg, i);
     exp_avg_sq.store(arrays.exp_avg_sq, i);
+    if (arrays.rounded) store_rounded<N>(parameter.at, (bf16 *)arrays.rounded, i);
 }
 
 static __global__ void update_parts(const adamw_arrays *arrays, adamw_factors factors)

@@ -161,6 +161,7 @@ static void fill_tables(void)
     bf16_table.attention_backward = cuda_attention_backward_bf16;
     bf16_table.pack = cuda_pack_bf16;
     bf16_table.packs_alike = true; /* rounded, in the same order */
+    bf16_table.rounds_parameters = true;
     bf16_table.matmul = cuda_matmul_bf16;
     bf16_table.matmul_factor = cuda_matmul_factor_bf16;
     bf16_table.gelu_factor = cuda_gelu_bf16;
