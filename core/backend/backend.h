@@ -93,9 +93,12 @@ typedef struct layer_kernels {
     int (*layer_norm_backward)(int64_t rows, int64_t columns, const float *x, const float *weight,
                                const float *statistics, const void *dy, const bool accumulate[3],
                                float *dx, float *dweight, float *dbias);
-    /* As gelu_factor_backward, where dy is a factor, too. */
-    int (*gelu_backward)(int64_t rows, int64_t columns, const void *x, const void *dy, void *y,
-                         void *dx, bool accumulate, float *sums);
+    /* u = a·op(b) + bias and h = gelu(u), as matmul_factor */
+    int (*gelu_product)(int64_t m, const void *a, const right_factor *b, const void *bias, void *u,
+                        void *h);
+    /* du = a·op(b) ∘ the slopes of gelu at u */
+    int (*gelu_product_backward)(int64_t m, const void *a, const right_factor *b, const void *u,
+                                 void *du);
     /* y = onto + what dropout keeps of x, a factor */
     void (*dropout)(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
                     const float *onto, float *y);

@@ -181,10 +181,10 @@ end
 local function add_gradient(self, part, terms, dropout)
   return scope.run(function()
     local loss, logits = self.model:loss(part, dropout)
-    local share, value = self.model:loss_terms(part) / terms, loss:item()
+    local share = self.model:loss_terms(part) / terms;
+    (share < 1 and loss * share or loss):backward()
     local hits = logits and part:count_hits(logits) or 0 / 0
-    if divergence.is_number(value) then (share < 1 and loss * share or loss):backward() end
-    return share * value, hits
+    return share * loss:item(), hits
   end)
 end
 

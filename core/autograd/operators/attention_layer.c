@@ -69,6 +69,7 @@ static int attention_layer_prepare(node *n)
 static int attention_layer_forward(node *n)
 {
     packed_shape sequences;
+    layer_forward_norm(n);
     if (shape_of(n, &sequences) || layer_forward_first(n)) return ICOT_FAILED;
     if (kernels(n)->attention_factor(&sequences, factor_saved(n, SAVED_FIRST).data,
                                      factor_saved(n, SAVED_MIXED).data,
@@ -85,16 +86,10 @@ static int mixed_backward(node *n, const factor *dmixed, factor *dfirst)
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
     packed_shape sequences;
-    grad_target dbias;
     if (shape_of(n, &sequences) || factor_new(k, s.rows, s.first, dfirst)) return ICOT_FAILED;
-    if (k->attention_factor_backward(
-            &sequences, factor_saved(n, SAVED_FIRST).data, factor_saved(n, SAVED_MIXED).data,
-            tensor_floats(n->saved[SAVED_LOGSUMEXP]), dmixed->data, dfirst->data)) {
-        return ICOT_FAILED;
-    }
-    if (grad_of_input(n, FIRST_BIAS, &dbias)) return ICOT_FAILED;
-    if (!dbias.data) return ICOT_OK;
-    return k->sum_rows_factor(s.rows, s.first, dfirst->data, dbias.accumulate, dbias.data);
+    return k->attention_factor_backward(
+        &sequences, factor_saved(n, SAVED_FIRST).data, factor_saved(n, SAVED_MIXED).data,
+        tensor_floats(n->saved[SAVED_LOGSUMEXP]), dmixed->data, dfirst->data);
 }
 
 static int attention_layer_backward(node *n, tensor *grad)
@@ -102,9 +97,9 @@ static int attention_layer_backward(node *n, tensor *grad)
     const backend *k = kernels(n);
     const factor mixed = factor_saved(n, SAVED_MIXED);
     factor d = {0}, dmixed = {0}, dfirst = {0};
-    const int status = layer_backward_second(n, grad, &d, &dmixed) ||
-                       mixed_backward(n, &dmixed, &dfirst) ||
-                       layer_backward_first(n, grad, &d, &mixed, &dfirst);
+    const int status =
+        layer_backward_dropout(n, grad, &d) || layer_backward_second(n, &d, &dmixed) ||
+        mixed_backward(n, &dmixed, &dfirst) || layer_backward_first(n, grad, &d, &mixed, &dfirst);
     factor_done(k, &dfirst);
     factor_done(k, &dmixed);
     factor_done(k, &d);

@@ -83,15 +83,19 @@ static int multiply(const node *n, int64_t rows, const factor *left, int weight,
     return status ? ICOT_FAILED : ICOT_OK;
 }
 
-int layer_forward_first(node *n)
+void layer_forward_norm(node *n)
 {
     const layer_shape s = layer_shape_of(n);
-    const factor normed = factor_saved(n, SAVED_NORMED), first = factor_saved(n, SAVED_FIRST);
     kernels(n)->layers->layer_norm(
         s.rows, s.width, n->params.number[LAYER_EPS], tensor_floats(n->inputs[LAYER_X]),
-        tensor_floats(n->inputs[NORM_WEIGHT]), tensor_floats(n->inputs[NORM_BIAS]), normed.data,
-        tensor_floats(n->saved[SAVED_STATISTICS]));
-    return multiply(n, s.rows, &normed, FIRST_WEIGHT, FIRST_BIAS, &first);
+        tensor_floats(n->inputs[NORM_WEIGHT]), tensor_floats(n->inputs[NORM_BIAS]),
+        factor_saved(n, SAVED_NORMED).data, tensor_floats(n->saved[SAVED_STATISTICS]));
+}
+
+int layer_forward_first(node *n)
+{
+    const factor normed = factor_saved(n, SAVED_NORMED), first = factor_saved(n, SAVED_FIRST);
+    return multiply(n, layer_shape_of(n).rows, &normed, FIRST_WEIGHT, FIRST_BIAS, &first);
 }
 
 /* The number of the output's first element among those that the key decides about. */
@@ -131,26 +135,40 @@ int layer_forward_second(node *n, const factor *inner)
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-int layer_backward_second(node *n, const tensor *grad, factor *d, factor *dinner)
+int layer_backward_dropout(node *n, const tensor *grad, factor *d)
 {
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
     const int64_t rows = s.picked.count;
     grad_target dbias;
-    packed weight;
-    if (grad_of_input(n, SECOND_BIAS, &dbias)) return ICOT_FAILED;
-    if (factor_new(k, rows, s.width, d) || factor_new(k, rows, s.inner, dinner)) {
+    if (grad_of_input(n, SECOND_BIAS, &dbias) || factor_new(k, rows, s.width, d)) {
         return ICOT_FAILED;
     }
-    if (k->layers->dropout_backward(rows, s.width, n->params.number[LAYER_DROPOUT], n->params.key,
-                                    first_element(n), tensor_floats(grad), d->data,
-                                    dbias.accumulate, dbias.data)) {
-        return ICOT_FAILED;
-    }
-    if (packed_weight_backward(n, n->inputs[SECOND_WEIGHT], rows, &weight)) return ICOT_FAILED;
-    const int status = k->matmul_factor(rows, d->data, &weight.b, NULL, dinner->data);
+    return k->layers->dropout_backward(rows, s.width, n->params.number[LAYER_DROPOUT],
+                                       n->params.key, first_element(n), tensor_floats(grad),
+                                       d->data, dbias.accumulate, dbias.data);
+}
+
+int layer_backward_second(node *n, const factor *d, factor *dinner)
+{
+    const backend *k = kernels(n);
+    const layer_shape s = layer_shape_of(n);
+    const int64_t rows = s.picked.count;
+    packed weight = {0};
+    const int status = factor_new(k, rows, s.inner, dinner) ||
+                       packed_weight_backward(n, n->inputs[SECOND_WEIGHT], rows, &weight) ||
+                       k->matmul_factor(rows, d->data, &weight.b, NULL, dinner->data);
     packed_done(k, &weight);
     return status ? ICOT_FAILED : picked_spread(n, s.picked, s.inner, dinner);
+}
+
+/* The sums of dfirst over the rows */
+static int first_bias_backward(node *n, layer_shape s, const factor *dfirst)
+{
+    grad_target dbias;
+    if (grad_of_input(n, FIRST_BIAS, &dbias)) return ICOT_FAILED;
+    if (!dbias.data) return ICOT_OK;
+    return kernels(n)->sum_rows_factor(s.rows, s.first, dfirst->data, dbias.accumulate, dbias.data);
 }
 
 /* The gradient of the second weight; inner is what layer_forward_second was given. */
@@ -207,6 +225,7 @@ int layer_backward_first(node *n, tensor *grad, const factor *d, const factor *i
     packed weight = {0};
     int status = ICOT_FAILED;
     if (second_weight_backward(n, s, d, inner)) goto done;
+    if (first_bias_backward(n, s, dfirst)) goto done;
     if (weight_gradient(n, FIRST_WEIGHT, s.rows, dfirst, &normed)) goto done;
     if (factor_new(k, s.rows, s.width, &dnormed)) goto done;
     if (packed_weight_backward(n, n->inputs[FIRST_WEIGHT], s.rows, &weight)) goto done;

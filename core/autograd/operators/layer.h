@@ -45,16 +45,18 @@ layer_shape layer_shape_of(const node *n);
 /* Checks inputs and parameters, and makes the output and what LAYER_SAVED says. */
 int layer_prepare(node *n);
 
-/* normed and first, which are saved; then, with inner (T, I), the output (R, C) */
+/* normed, which is saved; first, which is, too; then, with inner (T, I), the output (R, C) */
+void layer_forward_norm(node *n);
 int layer_forward_first(node *n);
 int layer_forward_second(node *n, const factor *inner);
 
 /*
  * Backward, in this order: d (R, C) is the gradient of the second product, as a factor, and
  * dinner (T, I) that of its left side; then, once inner and the gradient of first are known, what
- * is left of both layers. FIRST_BIAS is left to the caller.
+ * is left of both layers.
  */
-int layer_backward_second(node *n, const tensor *grad, factor *d, factor *dinner);
+int layer_backward_dropout(node *n, const tensor *grad, factor *d);
+int layer_backward_second(node *n, const factor *d, factor *dinner);
 int layer_backward_first(node *n, tensor *grad, const factor *d, const factor *inner,
                          const factor *dfirst);
 

@@ -11,52 +11,62 @@
 #include "autograd/operators/operators.h"
 #include "base/error.h"
 
+enum { SAVED_HIDDEN = LAYER_SAVED }; /* gelu(first) */
+
 static int mlp_layer_prepare(node *n)
 {
     if (layer_prepare(n)) return ICOT_FAILED;
     const layer_shape s = layer_shape_of(n);
-    if (s.first == s.inner) return ICOT_OK;
+    if (s.first == s.inner) return factor_save(n, SAVED_HIDDEN, s.rows, s.inner);
     return fail("mlp_layer: got weights of %lld and %lld hidden channels, expected as many",
                 (long long)s.first, (long long)s.inner);
 }
 
-static int mlp_layer_forward(node *n)
+/* first and hidden, in one product */
+static int forward_hidden(node *n, const factor *hidden)
 {
     const backend *k = kernels(n);
-    const layer_shape s = layer_shape_of(n);
-    factor hidden;
-    if (layer_forward_first(n) || factor_new(k, s.rows, s.inner, &hidden)) return ICOT_FAILED;
-    k->gelu_factor(s.rows * s.inner, factor_saved(n, SAVED_FIRST).data, hidden.data);
-    const int status = layer_forward_second(n, &hidden);
-    factor_done(k, &hidden);
-    return status;
+    packed weight = {0}, bias = {0};
+    const int status = packed_weight(n, n->inputs[FIRST_WEIGHT], &weight) ||
+                       packed_bias(n, n->inputs[FIRST_BIAS], &bias) ||
+                       k->layers->gelu_product(
+                           layer_shape_of(n).rows, factor_saved(n, SAVED_NORMED).data, &weight.b,
+                           bias_of(&bias), factor_saved(n, SAVED_FIRST).data, hidden->data);
+    packed_done(k, &bias);
+    packed_done(k, &weight);
+    return status ? ICOT_FAILED : ICOT_OK;
 }
 
-/* gelu(first) once more, and the gradient of first */
-static int hidden_backward(node *n, const factor *dhidden, factor *hidden, factor *dfirst)
+static int mlp_layer_forward(node *n)
+{
+    const factor hidden = factor_saved(n, SAVED_HIDDEN);
+    layer_forward_norm(n);
+    return forward_hidden(n, &hidden) || layer_forward_second(n, &hidden);
+}
+
+/* The gradient of first from that of the second product, d */
+static int backward_hidden(node *n, const factor *d, factor *dfirst)
 {
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
-    grad_target dbias;
-    if (grad_of_input(n, FIRST_BIAS, &dbias)) return ICOT_FAILED;
-    if (factor_new(k, s.rows, s.inner, hidden) || factor_new(k, s.rows, s.inner, dfirst)) {
-        return ICOT_FAILED;
-    }
-    return k->layers->gelu_backward(s.rows, s.inner, factor_saved(n, SAVED_FIRST).data,
-                                    dhidden->data, hidden->data, dfirst->data, dbias.accumulate,
-                                    dbias.data);
+    packed weight = {0};
+    const int status =
+        factor_new(k, s.rows, s.first, dfirst) ||
+        packed_weight_backward(n, n->inputs[SECOND_WEIGHT], s.rows, &weight) ||
+        k->layers->gelu_product_backward(s.rows, d->data, &weight.b,
+                                         factor_saved(n, SAVED_FIRST).data, dfirst->data);
+    packed_done(k, &weight);
+    return status ? ICOT_FAILED : ICOT_OK;
 }
 
 static int mlp_layer_backward(node *n, tensor *grad)
 {
     const backend *k = kernels(n);
-    factor d = {0}, dhidden = {0}, hidden = {0}, dfirst = {0};
-    const int status = layer_backward_second(n, grad, &d, &dhidden) ||
-                       hidden_backward(n, &dhidden, &hidden, &dfirst) ||
+    const factor hidden = factor_saved(n, SAVED_HIDDEN);
+    factor d = {0}, dfirst = {0};
+    const int status = layer_backward_dropout(n, grad, &d) || backward_hidden(n, &d, &dfirst) ||
                        layer_backward_first(n, grad, &d, &hidden, &dfirst);
     factor_done(k, &dfirst);
-    factor_done(k, &hidden);
-    factor_done(k, &dhidden);
     factor_done(k, &d);
     return status;
 }

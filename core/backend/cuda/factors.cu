@@ -53,10 +53,10 @@ void cuda_gelu_bf16(int64_t n, const void *x, void *y)
 }
 
 /* The terms of the bias' gradient are those of u's; both these and gelu(u) are written. */
-template <typename Element, typename Gradient> struct gelu_gradients {
+template <typename Element> struct gelu_gradients {
     static constexpr int AT_ONCE = 16 / sizeof(Element);
     const Element *x;
-    const Gradient *dy;
+    const float *dy;
     Element *y, *dx;
 
     bool together() const
@@ -67,12 +67,12 @@ template <typename Element, typename Gradient> struct gelu_gradients {
 
     template <int N> struct inputs {
         few<N, Element> x;
-        few<N, Gradient> dy;
+        few<N, float> dy;
 
         __device__ void load(const gelu_gradients &from, int64_t i)
         {
             x = few<N, Element>::load(from.x, i);
-            dy = few<N, Gradient>::load(from.dy, i);
+            dy = few<N, float>::load(from.dy, i);
         }
     };
 
@@ -82,7 +82,7 @@ template <typename Element, typename Gradient> struct gelu_gradients {
 #pragma unroll
         for (int k = 0; k < N; k++) {
             const gelu_point point = gelu_at(value_of(in.x.at[k]), Element());
-            values[k] = value_of(in.dy.at[k]) * point.slope;
+            values[k] = in.dy.at[k] * point.slope;
             out[k] = point.value;
         }
         store_rounded<N>(out, y, i);
@@ -90,12 +90,11 @@ template <typename Element, typename Gradient> struct gelu_gradients {
     }
 };
 
-template <typename Element, typename Gradient>
-static int gelu_backward(int64_t rows, int64_t columns, const void *x, const Gradient *dy, void *y,
+template <typename Element>
+static int gelu_backward(int64_t rows, int64_t columns, const void *x, const float *dy, void *y,
                          void *dx, bool accumulate, float *sums)
 {
-    const gelu_gradients<Element, Gradient> terms = {(const Element *)x, dy, (Element *)y,
-                                                     (Element *)dx};
+    const gelu_gradients<Element> terms = {(const Element *)x, dy, (Element *)y, (Element *)dx};
     return column_sums("gelu", rows, columns, terms, accumulate, sums);
 }
 
@@ -111,10 +110,22 @@ int cuda_gelu_backward_bf16(int64_t rows, int64_t columns, const void *x, const 
     return gelu_backward<bf16>(rows, columns, x, dy, y, dx, accumulate, sums);
 }
 
-int cuda_gelu_backward_of_factors(int64_t rows, int64_t columns, const void *x, const void *dy,
-                                  void *y, void *dx, bool accumulate, float *sums)
+/* dy becomes the gradient of x. */
+template <typename Element> struct times_gelu_slope {
+    __device__ Element operator()(Element dy, Element x) const
+    {
+        return element_of<Element>(value_of(dy) * gelu_at(value_of(x), Element()).slope);
+    }
+};
+
+void cuda_gelu_slopes_float32(int64_t n, const void *x, void *dy)
 {
-    return gelu_backward<bf16>(rows, columns, x, (const bf16 *)dy, y, dx, accumulate, sums);
+    map("gelu", n, times_gelu_slope<float>(), (float *)dy, (const float *)dy, (const float *)x);
+}
+
+void cuda_gelu_slopes_bf16(int64_t n, const void *x, void *dy)
+{
+    map("gelu", n, times_gelu_slope<bf16>(), (bf16 *)dy, (const bf16 *)dy, (const bf16 *)x);
 }
 
 /* ---- Attention, where a factor is the array itself; and sums --------------------------------- */

@@ -17,6 +17,13 @@ int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, 
 int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
                             void *c);
 
+/* h = gelu(u), u = a·op(b) + bias, and du = a·op(b) ∘ slope of gelu(u); nothing is done where
+ * cuBLASLt cannot do it in one */
+int cuda_matmul_gelu_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
+                          void *u, void *h, bool *done);
+int cuda_matmul_gelu_backward_bf16(int64_t m, const void *a, const right_factor *b, const void *u,
+                                   void *du, bool *done);
+
 /* factors.cu */
 void cuda_round_bf16(int64_t n, const float *x, void *factor);
 void cuda_gelu_float32(int64_t n, const void *x, void *y);
@@ -109,8 +116,8 @@ int cuda_layer_norm_backward_of_bf16(int64_t rows, int64_t columns, const float 
                                      float *dbias);
 void cuda_dropout_of_bf16(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
                           const float *onto, float *y);
-int cuda_gelu_backward_of_factors(int64_t rows, int64_t columns, const void *x, const void *dy,
-                                  void *y, void *dx, bool accumulate, float *sums);
+void cuda_gelu_slopes_float32(int64_t n, const void *x, void *dy);
+void cuda_gelu_slopes_bf16(int64_t n, const void *x, void *dy);
 
 /* layers.cu */
 extern const layer_kernels cuda_layers_float32, cuda_layers_bf16;

@@ -68,10 +68,22 @@ static int normalize_backward(int64_t rows, int64_t columns, const float *x, con
                                     accumulate, dx, dweight, dbias);
 }
 
-static int gelu_backward(int64_t rows, int64_t columns, const void *x, const void *dy, void *y,
-                         void *dx, bool accumulate, float *sums)
+static int gelu_product(int64_t m, const void *a, const right_factor *b, const void *bias, void *u,
+                        void *h)
 {
-    return cuda_gelu_backward_float32(rows, columns, x, (const float *)dy, y, dx, accumulate, sums);
+    const int64_t n = b->transpose ? b->rows : b->columns;
+    if (cuda_matmul_factor_float32(m, a, b, bias, u)) return FAILED;
+    cuda_gelu_float32(m * n, u, h);
+    return OK;
+}
+
+static int gelu_product_backward(int64_t m, const void *a, const right_factor *b, const void *u,
+                                 void *du)
+{
+    const int64_t n = b->transpose ? b->rows : b->columns;
+    if (cuda_matmul_factor_float32(m, a, b, NULL, du)) return FAILED;
+    cuda_gelu_slopes_float32(m * n, u, du);
+    return OK;
 }
 
 static void drop(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
@@ -80,9 +92,35 @@ static void drop(int64_t n, double p, icot_random_key key, int64_t first, const 
     cuda_dropout(n, p, key, first, (const float *)x, onto, y);
 }
 
-const layer_kernels cuda_layers_float32 = {normalize, normalize_backward, gelu_backward, drop,
-                                           drop_backward<float>};
+const layer_kernels cuda_layers_float32 = {
+    normalize, normalize_backward, gelu_product, gelu_product_backward, drop, drop_backward<float>};
+
+/* ---- bfloat16: with cuBLASLt's own GELU, if it has it for a shape ---------------------------- */
+
+static int gelu_product_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
+                             void *u, void *h)
+{
+    const int64_t n = b->transpose ? b->rows : b->columns;
+    bool done;
+    if (cuda_matmul_gelu_bf16(m, a, b, bias, u, h, &done)) return FAILED;
+    if (done) return OK;
+    if (cuda_matmul_factor_bf16(m, a, b, bias, u)) return FAILED;
+    cuda_gelu_bf16(m * n, u, h);
+    return OK;
+}
+
+static int gelu_product_backward_bf16(int64_t m, const void *a, const right_factor *b,
+                                      const void *u, void *du)
+{
+    const int64_t n = b->transpose ? b->rows : b->columns;
+    bool done;
+    if (cuda_matmul_gelu_backward_bf16(m, a, b, u, du, &done)) return FAILED;
+    if (done) return OK;
+    if (cuda_matmul_factor_bf16(m, a, b, NULL, du)) return FAILED;
+    cuda_gelu_slopes_bf16(m * n, u, du);
+    return OK;
+}
 
 const layer_kernels cuda_layers_bf16 = {cuda_layer_norm_to_bf16, cuda_layer_norm_backward_of_bf16,
-                                        cuda_gelu_backward_of_factors, cuda_dropout_of_bf16,
-                                        drop_backward<bf16>};
+                                        gelu_product_bf16,       gelu_product_backward_bf16,
+                                        cuda_dropout_of_bf16,    drop_backward<bf16>};

@@ -36,11 +36,39 @@ int cuda_matmul_start(void)
 /* Of what the factors and the product consist. */
 enum product_form : int32_t { ALL_FLOAT32, BF16_TO_FLOAT32, ALL_BF16 };
 
+/* What is done with a product before it is stored. */
+enum product_end : int32_t {
+    AS_IT_IS,
+    ADD_BIAS,
+    ADD_BIAS_AND_GELU,  /* what GELU is of is stored, too */
+    MULTIPLY_GELU_SLOPE /* the slope of GELU there */
+};
+
+static cublasLtEpilogue_t epilogue_of(product_end end)
+{
+    switch (end) {
+    case ADD_BIAS:
+        return CUBLASLT_EPILOGUE_BIAS;
+    case ADD_BIAS_AND_GELU:
+        return CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
+    case MULTIPLY_GELU_SLOPE:
+        return CUBLASLT_EPILOGUE_DGELU;
+    default:
+        return CUBLASLT_EPILOGUE_DEFAULT;
+    }
+}
+
+static bool is_of_gelu(product_end end)
+{
+    return end == ADD_BIAS_AND_GELU || end == MULTIPLY_GELU_SLOPE;
+}
+
 /* All that the choice of an algorithm hangs on. Compared byte by byte: no gaps between fields. */
 struct plan_key {
     int64_t m, n, k;
     product_form form;
-    int32_t transpose_a, transpose_b, biased, accumulate;
+    product_end end;
+    int32_t transpose_a, transpose_b, accumulate;
     uint32_t align_a, align_b, align_c; /* bytes, at most BEST_ALIGNMENT */
 
     bool operator==(const plan_key &other) const
@@ -60,6 +88,7 @@ struct hash_of_key { /* FNV-1a */
 };
 
 struct product_plan {
+    bool is_there; /* or there is no algorithm */
     cublasLtMatmulDescOpaque_t product;
     cublasLtMatmulAlgo_t algorithm;
 };
@@ -70,22 +99,22 @@ struct product_layouts {
 
 static std::unordered_map<plan_key, product_plan, hash_of_key> plans;
 
+static cublasStatus_t set(product_plan *p, cublasLtMatmulDescAttributes_t which, const void *value,
+                          size_t bytes)
+{
+    return cublasLtMatmulDescSetAttribute(&p->product, which, value, bytes);
+}
+
 static int describe_product(const plan_key &key, product_plan *p)
 {
     const cublasOperation_t flip = CUBLAS_OP_T;
-    const cublasLtEpilogue_t add_bias = CUBLASLT_EPILOGUE_BIAS;
+    const cublasLtEpilogue_t end = epilogue_of(key.end);
     cublasStatus_t code = cublasLtMatmulDescInit(&p->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-    if (!code && key.transpose_b) {
-        code = cublasLtMatmulDescSetAttribute(&p->product, CUBLASLT_MATMUL_DESC_TRANSA, &flip,
-                                              sizeof flip);
-    }
-    if (!code && key.transpose_a) {
-        code = cublasLtMatmulDescSetAttribute(&p->product, CUBLASLT_MATMUL_DESC_TRANSB, &flip,
-                                              sizeof flip);
-    }
-    if (!code && key.biased) {
-        code = cublasLtMatmulDescSetAttribute(&p->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &add_bias,
-                                              sizeof add_bias);
+    if (!code && key.transpose_b) code = set(p, CUBLASLT_MATMUL_DESC_TRANSA, &flip, sizeof flip);
+    if (!code && key.transpose_a) code = set(p, CUBLASLT_MATMUL_DESC_TRANSB, &flip, sizeof flip);
+    if (!code) code = set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, &end, sizeof end);
+    if (!code && is_of_gelu(key.end)) {
+        code = set(p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &key.n, sizeof key.n);
     }
     return check(code, "matmul");
 }
@@ -140,13 +169,16 @@ static int choose_algorithm(const plan_key &key, product_plan *p)
         code = cublasLtMatmulAlgoGetHeuristic(library, &p->product, &l.b, &l.a, &l.c, &l.c, &wish,
                                               1, &found, &count);
     }
-    if (code || count == 0) {
-        return fail("cuda: matmul: cuBLASLt has no algorithm for (%lld,%lld) x (%lld,%lld) in %s",
-                    (long long)key.m, (long long)key.k, (long long)key.k, (long long)key.n,
-                    key.form == ALL_FLOAT32 ? "float32" : "bf16");
-    }
+    p->is_there = !code && count > 0;
     p->algorithm = found.algo;
     return OK;
+}
+
+static int explain_missing(const plan_key &key)
+{
+    return fail("cuda: matmul: cuBLASLt has no algorithm for (%lld,%lld) x (%lld,%lld) in %s",
+                (long long)key.m, (long long)key.k, (long long)key.k, (long long)key.n,
+                key.form == ALL_FLOAT32 ? "float32" : "bf16");
 }
 
 static int make_plan(const plan_key &key, product_plan *out)
@@ -198,48 +230,75 @@ static int fill(int64_t m, int64_t n, const float *bias, float *c)
     });
 }
 
+/* Of a product's end: a bias of the product's own elements, and u, what GELU is of. */
+struct end_arrays {
+    product_end end;
+    const void *bias, *u;
+};
+
 static cublasStatus_t multiply(product_plan *p, product_layouts *l, const void *a, const void *b,
-                               const void *bias, bool accumulate, void *c)
+                               const end_arrays &with, bool accumulate, void *c)
 {
     const float one = 1.0f, onto = accumulate ? 1.0f : 0.0f;
     cublasStatus_t code = CUBLAS_STATUS_SUCCESS;
-    if (bias) {
-        code = cublasLtMatmulDescSetAttribute(&p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
-                                              sizeof bias);
+    if (with.bias) {
+        code = set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &with.bias, sizeof with.bias);
+    }
+    if (!code && with.u) {
+        code = set(p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &with.u, sizeof with.u);
     }
     if (code) return code;
     return cublasLtMatmul(library, &p->product, &one, b, &l->b, a, &l->a, &onto, c, &l->c, c, &l->c,
                           &p->algorithm, workspace, WORKSPACE, cuda_stream);
 }
 
-/* bias: of the product's own elements */
-static int product_of(product_form form, bool transpose_a, int64_t m, const void *a,
-                      const right_factor *b, const void *bias, bool accumulate, void *c)
+static plan_key key_of(product_form form, bool transpose_a, int64_t m, const void *a,
+                       const right_factor *b, product_end end, bool accumulate, const void *c)
 {
     const int64_t n = b->transpose ? b->rows : b->columns;
     const int64_t k = b->transpose ? b->columns : b->rows;
+    return {m,
+            n,
+            k,
+            form,
+            end,
+            transpose_a,
+            b->transpose,
+            accumulate,
+            alignment_of(a),
+            alignment_of(b->packed ? b->packed : b->data),
+            alignment_of(c)};
+}
+
+/* *done: whether there is an algorithm that does all of it. */
+static int multiply_by_plan(const plan_key &key, const void *a, const right_factor *b,
+                            const end_arrays &with, void *c, bool *done)
+{
     const void *right = b->packed ? b->packed : b->data;
-    const plan_key key = {m,
-                          n,
-                          k,
-                          form,
-                          transpose_a,
-                          b->transpose,
-                          bias != NULL,
-                          accumulate,
-                          alignment_of(a),
-                          alignment_of(right),
-                          alignment_of(c)};
     product_plan *p, exact;
     product_layouts layouts;
-    if (m == 0 || n == 0) return OK;
     if (plan_for(key_of_bucket(key), &p) || describe_matrices(key, &layouts)) return FAILED;
-    cublasStatus_t code = multiply(p, &layouts, a, right, bias, accumulate, c);
+    *done = p->is_there;
+    if (!*done) return OK;
+    cublasStatus_t code = multiply(p, &layouts, a, right, with, key.accumulate, c);
     if (code == CUBLAS_STATUS_NOT_SUPPORTED || code == CUBLAS_STATUS_INVALID_VALUE) {
         if (make_plan(key, &exact)) return FAILED; /* the bucket's does not do after all */
-        code = multiply(&exact, &layouts, a, right, bias, accumulate, c);
+        *done = exact.is_there;
+        if (!*done) return OK;
+        code = multiply(&exact, &layouts, a, right, with, key.accumulate, c);
     }
     return check(code, "matmul");
+}
+
+static int product_of(product_form form, bool transpose_a, int64_t m, const void *a,
+                      const right_factor *b, const void *bias, bool accumulate, void *c)
+{
+    const end_arrays with = {bias ? ADD_BIAS : AS_IT_IS, bias, NULL};
+    const plan_key key = key_of(form, transpose_a, m, a, b, with.end, accumulate, c);
+    bool done;
+    if (key.m == 0 || key.n == 0) return OK;
+    if (multiply_by_plan(key, a, b, with, c, &done)) return FAILED;
+    return done ? OK : explain_missing(key);
 }
 
 static int into_float32(product_form form, bool transpose_a, int64_t m, const void *a,
@@ -278,6 +337,32 @@ int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, con
                             void *c)
 {
     return product_of(ALL_BF16, false, m, a, b, bias, false, c);
+}
+
+/* ---- With GELU --------------------------------------------------------------------------------
+ */
+
+/* cuBLASLt wants u to begin and to go on from row to row where 16 bytes do. */
+static int product_with_gelu(int64_t m, const void *a, const right_factor *b,
+                             const end_arrays &with, void *c, bool *done)
+{
+    constexpr int RUN_OF_U = 8, ALIGNMENT = 16;
+    const plan_key key = key_of(ALL_BF16, false, m, a, b, with.end, false, c);
+    *done = key.m == 0 || key.n == 0;
+    if (*done || key.n % RUN_OF_U != 0 || alignment_of(with.u) < ALIGNMENT) return OK;
+    return multiply_by_plan(key, a, b, with, c, done);
+}
+
+int cuda_matmul_gelu_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
+                          void *u, void *h, bool *done)
+{
+    return product_with_gelu(m, a, b, {ADD_BIAS_AND_GELU, bias, u}, h, done);
+}
+
+int cuda_matmul_gelu_backward_bf16(int64_t m, const void *a, const right_factor *b, const void *u,
+                                   void *du, bool *done)
+{
+    return product_with_gelu(m, a, b, {MULTIPLY_GELU_SLOPE, NULL, u}, du, done);
 }
 
 /* ---- Right factors --------------------------------------------------------------------------- */

@@ -30,7 +30,7 @@ template <typename T> static void set(T *target, const void *value, size_t size)
 
 cublasStatus_t cublasLtMatmulDescInit(cublasLtMatmulDesc_t out, cublasComputeType_t, cudaDataType)
 {
-    *out = {CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL};
+    *out = {CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, NULL, 0};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -50,6 +50,12 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t product,
         break;
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
         set(&product->bias, value, size);
+        break;
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
+        set(&product->auxiliary, value, size);
+        break;
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
+        set(&product->distance, value, size);
         break;
     }
     return CUBLAS_STATUS_SUCCESS;
@@ -140,9 +146,30 @@ struct matrix {
     }
 };
 
+/* gelu(x), approximated by tanh, and its slope there */
+static float gelu(float x)
+{
+    return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+}
+
+static float gelu_slope(float x)
+{
+    const float t = tanhf(0.79788456f * (x + 0.044715f * x * x * x));
+    return 0.5f * (1.0f + t) +
+           0.5f * x * (1.0f - t * t) * 0.79788456f * (1.0f + 3.0f * 0.044715f * x * x);
+}
+
 struct product {
-    matrix a, b, d, bias; /* a bias without data is none; it is one column */
+    matrix a, b, d, bias, auxiliary; /* those without data are not there; bias is one column */
     float alpha, beta;
+
+    /* What has a bias is the forward pass. */
+    float with_gelu(int64_t row, int64_t column, float value) const
+    {
+        if (!bias.data) return value * gelu_slope(auxiliary.get(row, column));
+        auxiliary.put(row, column, value);
+        return gelu(value);
+    }
 
     void finish_column(int64_t column, const std::vector<float> &sums) const
     {
@@ -150,7 +177,7 @@ struct product {
             float value = alpha * sums[row];
             if (beta != 0.0f) value += beta * d.get(row, column);
             if (bias.data) value += bias.get(row, 0);
-            d.put(row, column, value);
+            d.put(row, column, auxiliary.data ? with_gelu(row, column, value) : value);
         }
     }
 
@@ -182,6 +209,10 @@ struct product {
         b.check(algorithm.alignments[1]);
         d.check(algorithm.alignments[3]);
         if (bias.data) bias.check(16);
+        if (auxiliary.data && auxiliary.layout.distance % 8) {
+            stop("cuBLASLt: columns of the auxiliary matrix are not aligned");
+        }
+        if (auxiliary.data) auxiliary.check(16);
     }
 };
 
@@ -192,12 +223,15 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t how, const 
                               const cublasLtMatmulAlgo_t *algorithm, void *workspace,
                               size_t workspace_size, cudaStream_t)
 {
-    const bool is_biased = how->epilogue == CUBLASLT_EPILOGUE_BIAS;
+    const bool is_biased = how->epilogue & CUBLASLT_EPILOGUE_BIAS, has_gelu = how->epilogue & 128;
     const cublasLtMatrixLayoutOpaque_t column = {layout_d->type, layout_d->rows, 1, layout_d->rows};
+    const cublasLtMatrixLayoutOpaque_t of_auxiliary = {layout_d->type, layout_d->rows,
+                                                       layout_d->columns, how->distance};
     const product work = {{(char *)a, *layout_a, how->transpose_a == CUBLAS_OP_T},
                           {(char *)b, *layout_b, how->transpose_b == CUBLAS_OP_T},
                           {(char *)d, *layout_d, false},
                           {(char *)(is_biased ? how->bias : NULL), column, false},
+                          {(char *)(has_gelu ? how->auxiliary : NULL), of_auxiliary, false},
                           *(const float *)alpha,
                           *(const float *)beta};
     const cublasLtMatmulAlgo_t promised = *algorithm;

@@ -4,6 +4,7 @@
  * then.
  */
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/matmul.h"
 #include "base/error.h"
 
 static void normalize(int64_t rows, int64_t columns, double eps, const float *x,
@@ -20,19 +21,25 @@ static int normalize_backward(int64_t rows, int64_t columns, const float *x, con
                                        dweight, dbias);
 }
 
-static int gelu_backward(int64_t rows, int64_t columns, const void *x, const void *dy, void *y,
-                         void *dx, bool accumulate, float *sums)
+static int64_t columns_of(const right_factor *b)
 {
-    void *unwanted = NULL;
-    if (!sums) {
-        const size_t bytes = (size_t)columns * sizeof *sums;
-        if (host_memory.allocate(bytes, &unwanted)) return ICOT_FAILED;
-        accumulate = false;
-    }
-    const int status = KERNEL(gelu_factor_backward)(rows, columns, x, dy, y, dx, accumulate,
-                                                    sums ? sums : unwanted);
-    host_memory.release(unwanted);
-    return status;
+    return b->transpose ? b->rows : b->columns;
+}
+
+static int gelu_product(int64_t m, const void *a, const right_factor *b, const void *bias, void *u,
+                        void *h)
+{
+    if (cpu_matmul_factor(m, a, b, bias, u)) return ICOT_FAILED;
+    KERNEL(gelu_factor)(m * columns_of(b), u, h);
+    return ICOT_OK;
+}
+
+static int gelu_product_backward(int64_t m, const void *a, const right_factor *b, const void *u,
+                                 void *du)
+{
+    if (cpu_matmul_factor(m, a, b, NULL, du)) return ICOT_FAILED;
+    KERNEL(unary_backward)(UNARY_GELU, m * columns_of(b), u, u, du, false, du);
+    return ICOT_OK;
 }
 
 static void drop(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
@@ -50,6 +57,7 @@ static int drop_backward(int64_t rows, int64_t columns, double p, icot_random_ke
 
 const layer_kernels KERNEL(layers) = {.layer_norm = normalize,
                                       .layer_norm_backward = normalize_backward,
-                                      .gelu_backward = gelu_backward,
+                                      .gelu_product = gelu_product,
+                                      .gelu_product_backward = gelu_product_backward,
                                       .dropout = drop,
                                       .dropout_backward = drop_backward};

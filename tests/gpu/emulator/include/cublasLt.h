@@ -19,13 +19,20 @@ enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68 };
 
 enum cudaDataType { CUDA_R_32F = 0, CUDA_R_16BF = 14 };
 
-enum cublasLtEpilogue_t { CUBLASLT_EPILOGUE_DEFAULT = 1, CUBLASLT_EPILOGUE_BIAS = 4 };
+enum cublasLtEpilogue_t {
+    CUBLASLT_EPILOGUE_DEFAULT = 1,
+    CUBLASLT_EPILOGUE_BIAS = 4,
+    CUBLASLT_EPILOGUE_GELU_AUX_BIAS = 32 | 128 | 4,
+    CUBLASLT_EPILOGUE_DGELU = 64 | 128
+};
 
 enum cublasLtMatmulDescAttributes_t {
     CUBLASLT_MATMUL_DESC_TRANSA,
     CUBLASLT_MATMUL_DESC_TRANSB,
     CUBLASLT_MATMUL_DESC_EPILOGUE,
     CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+    CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
+    CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
 };
 
 enum cublasLtMatmulPreferenceAttributes_t {
@@ -44,7 +51,8 @@ typedef struct emulated_library *cublasLtHandle_t;
 struct cublasLtMatmulDescOpaque_t {
     cublasOperation_t transpose_a, transpose_b;
     cublasLtEpilogue_t epilogue;
-    const void *bias;
+    const void *bias, *auxiliary;
+    int64_t distance; /* of the auxiliary matrix's columns */
 };
 
 struct cublasLtMatrixLayoutOpaque_t {
