@@ -112,7 +112,10 @@ local evaluate = {
 
 local keep = {
   last = { type = 'integer', min = 1, max = MOST, default = 2, doc = 'the newest ones' },
-  stages = { type = 'integer', min = 0, max = MOST, also = { 'all' }, default = 4, doc = 'the newest stage ends; 0: none are written' },
+  stages = {
+    type = 'integer', min = 0, max = MOST, also = { 'all' }, default = 4,
+    doc = 'the newest stage ends; 0: none is written',
+  },
   best = { type = 'boolean', default = true, doc = 'the most accurate with the most CoT removed' },
 }
 

@@ -83,6 +83,7 @@ suite() {
 }
 
 for name in backends gradients products decoding optimizer autograd; do suite $name; done
+ICOT_CUDA_EPILOGUES=1 suite backends env # by cuBLASLt's own GELU, which is off unless it is asked for
 
 # ---- A training, against the CPU's -------------------------------------------------------------
 
@@ -151,17 +152,17 @@ fi
 
 # ---- Speed: GPT-2 Small on 9 x 9 digits --------------------------------------------------------
 
-# step NAME BATCH PRECISION - how fast a training step is, with all CoT.
+# step NAME BATCH PRECISION SETTINGS... - how fast a training step is, with all CoT.
 step() {
     "$icot" recipes/mult_9x9.lua --quiet --device cuda --out "$work/$1.h5" --set "precision=$3" \
-        --set "train.batch=$2" --set train.steps=45 --set train.log_every=1 --set train.evaluate_every=45 \
+        --set "train.batch=$2" --set train.steps=48 --set train.log_every=4 --set train.evaluate_every=48 \
         --set evaluate.examples=1000 --set evaluate.batch=1000 --set dataset.train=20000 \
-        --set schedule.tokens_per_epoch=0.001 > "$work/$1.log" 2>&1
+        --set schedule.tokens_per_epoch=0.001 "${@:4}" > "$work/$1.log" 2>&1
     local speed
     if speed=$(read_runs speed "$work/$1.h5"); then
-        row measured "GPT-2 Small, $3, $2 examples a step" "${speed% *} tokens/s, ${speed#* } TFLOP/s"
+        row measured "GPT-2 Small, $1" "${speed% *} tokens/s, ${speed#* } TFLOP/s"
     else
-        row failed "GPT-2 Small, $3, $2 examples a step" "$(tail -n 1 "$work/$1.log")"
+        row failed "GPT-2 Small, $1" "$(tail -n 1 "$work/$1.log")"
     fi
 }
 
@@ -180,6 +181,8 @@ if is_left_out bench; then
 else
     product=$(read_runs product 2> /dev/null) && row measured "PyTorch's bfloat16 product of 8192" "$product TFLOP/s"
     step large_bf16 114 bf16 # 32,768 tokens
+    step large_bf16_no_dropout 114 bf16 --set model.dropout=0
+    ICOT_CUDA_EPILOGUES=1 step large_bf16_epilogues 114 bf16
     step paper_bf16 32 bf16
     step large_float32 114 float32
     step paper_float32 32 float32

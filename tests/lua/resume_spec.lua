@@ -223,6 +223,7 @@ describe('checkpoints', function()
   it('are kept as the recipe says', function()
     local cases = {
       [{ 'checkpoint.every_steps=5', 'checkpoint.keep.stages=0', 'checkpoint.keep.best=false' }] = { 40 },
+      [{ 'checkpoint.keep.stages=0', 'checkpoint.keep.best=false', 'checkpoint.keep.last=9' }] = { 40 },
       [{ 'checkpoint.keep.stages=2', 'checkpoint.keep.best=false' }] = { 26, 28, 40 },
       [{ 'checkpoint.keep.stages=all', 'checkpoint.keep.best=false' }] = { 14, 16, 18, 20, 22, 24, 26, 28, 40 },
     }
