@@ -356,7 +356,8 @@ static int product_with_gelu(int64_t m, const void *a, const right_factor *b,
     constexpr int RUN_OF_U = 8, ALIGNMENT = 16;
     const plan_key key = key_of(ALL_BF16, false, m, a, b, with.end, false, c);
     *done = has_epilogues && (key.m == 0 || key.n == 0);
-    if (!has_epilogues || *done || key.n % RUN_OF_U != 0 || alignment_of(with.u) < ALIGNMENT) return OK;
+    if (!has_epilogues || *done || key.n % RUN_OF_U != 0 || alignment_of(with.u) < ALIGNMENT)
+        return OK;
     return multiply_by_plan(key, a, b, with, c, done);
 }
 
