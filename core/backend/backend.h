@@ -233,8 +233,11 @@ const backend *cpu_backend(void);
 /* The same with matrix products in bfloat16; fails with what the machine lacks for it. */
 int cpu_bf16_backend(const backend **out);
 
-/* That of a device ("cpu", "cuda") in a precision ("float32", "bf16"); fails with what is not
- * known, or what the machine lacks for it. */
+/* How precise the factors of matrix products are. */
+typedef enum product_precision { IN_FLOAT32, IN_TF32, IN_BF16, PRECISIONS } product_precision;
+
+/* That of a device ("cpu", "cuda") in a precision ("float32", "tf32", "bf16"); fails with what is
+ * not known, or what the machine lacks for it. */
 int backend_find(const char *name, const char *precision, const backend **out);
 
 #endif

@@ -46,11 +46,11 @@ static int open_tables(void)
     return status;
 }
 
-int cuda_backend(bool in_bf16, const backend **out)
+int cuda_backend(product_precision wanted, const backend **out)
 {
     pthread_mutex_lock(&lock);
-    int status = opened.float32 ? ICOT_OK : open_tables();
+    int status = opened.in[IN_FLOAT32] ? ICOT_OK : open_tables();
     pthread_mutex_unlock(&lock);
-    if (!status) *out = in_bf16 ? opened.bf16 : opened.float32;
+    if (!status) *out = opened.in[wanted];
     return status;
 }

@@ -5,6 +5,6 @@
 #include "backend/backend.h"
 
 /* Opens the library and the card when it is first called; fails with what is missing. */
-int cuda_backend(bool in_bf16, const backend **out);
+int cuda_backend(product_precision wanted, const backend **out);
 
 #endif

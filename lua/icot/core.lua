@@ -102,8 +102,8 @@ function core.use_device(name)
 end
 
 --- Sets how precisely matrix products are computed from now on: all else stays float32.
----@param precision 'float32'|'bf16'
----@return 'float32'|'bf16' precision what it is now
+---@param precision 'float32'|'bf16'|'tf32'
+---@return 'float32'|'bf16'|'tf32' precision what it is now
 ---@return string? problem why it is not what was asked for
 function core.set_precision(precision)
   if C.icot_set_precision(core.engine(), precision) == 0 then return precision end

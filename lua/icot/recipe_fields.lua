@@ -137,7 +137,10 @@ fields.run = {
   name = { type = 'string', doc = 'default: the name of the file, without .lua' },
   seed = { type = 'integer', min = 0, default = 42, doc = seed.doc },
   method = { type = 'string', one_of = methods.names, required = true, doc = 'how to train (icot.methods)' },
-  precision = { type = 'string', one_of = { 'float32', 'bf16' }, default = 'float32', doc = 'of matrix products' },
+  precision = {
+    type = 'string', one_of = { 'float32', 'bf16', 'tf32' }, default = 'float32',
+    doc = 'of matrix products; tf32 is for a card alone',
+  },
   device = { type = 'string', one_of = { 'cpu', 'cuda' }, default = 'cpu', doc = 'where it is computed' },
   dataset = { type = 'table', required = true, doc = 'task = the name of a file in datasets/, and its options' },
   model = { type = 'table', fields = model, doc = 'pretrained, a preset, or layers, heads and width' },

@@ -33,7 +33,7 @@ local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.a
 ---@field planned number? removed tokens of the next update, once the schedule was asked
 ---@field evaluated table<string, integer> step of the last evaluation of each split
 ---@field explicit_accuracy number? accuracy with all CoT, measured just before the first removal
----@field precision 'float32'|'bf16' of matrix products, as far as the machine has it
+---@field precision 'float32'|'bf16'|'tf32' of matrix products, as far as the machine has it
 ---@field precision_problem string? why it is not what the recipe wants
 ---@field lr_scale number factor on the learning rate, after rollbacks
 ---@field skipped integer updates that were left out, because they would have spoilt the model

@@ -303,7 +303,7 @@ static void assert_alike(const side_case *c, int which, int64_t n, const float *
              which ? "gradient" : "output", which, sqrt(apart / squares));
 }
 
-static void compare_in_bf16(const backend *kernels, const side_case *c, int skipped)
+static void compare_rounded(const backend *kernels, const side_case *c, int skipped)
 {
     outcome plain = run(plain_kernels(), c, skipped), other = run(kernels, c, skipped);
     for (int k = 0; k < plain.count; k++) {
@@ -316,22 +316,33 @@ static void compare_in_bf16(const backend *kernels, const side_case *c, int skip
     forget(&plain), forget(&other), forget(&again);
 }
 
-static void test_in_bf16(void **state)
+static void compare_products(const backend *kernels)
 {
-    (void)state;
     const char *const of_products[] = {"attention",      "linear",          "mlp",      "matmul",
                                        "self_attention", "attention_layer", "mlp_layer"};
     enum { COUNT = sizeof of_products / sizeof *of_products, OF_LAYERS = 2 /* the last ones */ };
-    const backend *kernels;
-    if (backend_find(tested_device(), "bf16", &kernels)) skip();
     for (int i = 0; i < CASES; i++) {
         bool has_products = false;
         for (int k = 0; k < (kernels->layers ? COUNT : COUNT - OF_LAYERS); k++) {
             has_products = has_products || strcmp(cases[i].operator_name, of_products[k]) == 0;
         }
         if (!has_products) continue;
-        for (int skipped = 0; skipped < 2; skipped++) compare_in_bf16(kernels, &cases[i], skipped);
+        for (int skipped = 0; skipped < 2; skipped++) compare_rounded(kernels, &cases[i], skipped);
     }
+}
+
+static void test_in_less_precision(void **state)
+{
+    (void)state;
+    const char *const precisions[] = {"bf16", "tf32"}; /* of which the second is a card's alone */
+    int there = 0;
+    for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++) {
+        const backend *kernels;
+        if (backend_find(tested_device(), precisions[i], &kernels)) continue;
+        compare_products(kernels);
+        there++;
+    }
+    if (!there) skip();
 }
 
 /* The largest of many, with equals. */
@@ -420,6 +431,6 @@ int main(void)
     }
     tests[CASES] = (struct CMUnitTest)cmocka_unit_test(test_argmax);
     tests[CASES + 1] = (struct CMUnitTest)cmocka_unit_test(test_indices_are_copied_once);
-    tests[CASES + 2] = (struct CMUnitTest)cmocka_unit_test(test_in_bf16);
+    tests[CASES + 2] = (struct CMUnitTest)cmocka_unit_test(test_in_less_precision);
     return cmocka_run_group_tests_name("backends", tests, NULL, NULL);
 }

@@ -140,6 +140,18 @@ if interrupt moved && train moved --device cpu --resume; then
     judge "begun on the card, ended on the CPU: losses off by" "$(read_runs apart "$work/cpu.h5" "$work/moved.h5")" 1e-3
 fi
 
+# ---- Out of memory -----------------------------------------------------------------------------
+
+# 2.3 million tokens, 140 GB and more a layer
+if "$icot" $here/removal.lua --quiet --device cuda --out "$work/full.h5" --set dataset.digits=9 --set dataset.train=8000 \
+    --set train.batch=8000 --set model.width=1024 --set model.heads=16 --set model.layers=8 > "$work/full.log" 2>&1; then
+    row failed "more than the card holds" "it was trained on"
+elif grep -q "^icot: training: out of memory on the card: " "$work/full.log"; then
+    row passed "more than the card holds" "$(tail -n 1 "$work/full.log" | cut -c 1-90)"
+else
+    row failed "more than the card holds" "$(tail -n 1 "$work/full.log")"
+fi
+
 # ---- Memory and races --------------------------------------------------------------------------
 
 if is_left_out sanitizer || ! command -v compute-sanitizer > /dev/null; then

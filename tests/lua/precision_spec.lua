@@ -55,7 +55,15 @@ describe('a training in bf16', function()
     assert.equal('float32', small.read(run.output).attributes.precision)
   end)
 
-  it('is the only other precision there is', function()
+  it('becomes one in float32 where TF32 is asked of a CPU, and says so', function()
+    local run = small.run {}
+    local result = program.run { run.output:gsub('%.h5$', '.lua'), '--out', run.output, '--set', 'precision=tf32' }
+    assert.equal(0, result.code, result.err)
+    expect.mentions(result.err, 'tf32:', "device = 'cuda'", 'training in float32')
+    assert.equal('float32', small.read(run.output).attributes.precision)
+  end)
+
+  it('cannot be another that is not known', function()
     assert.has_error(function() small.run { settings = { 'precision=fp8' } } end)
   end)
 end)

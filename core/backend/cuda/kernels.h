@@ -10,10 +10,14 @@ int cuda_pack_float32(bool transpose_a, int64_t m, right_factor *b);
 int cuda_pack_bf16(bool transpose_a, int64_t m, right_factor *b);
 int cuda_matmul_float32(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                         const float *bias, bool accumulate, float *c);
+int cuda_matmul_tf32(bool transpose_a, int64_t m, const void *a, const right_factor *b,
+                     const float *bias, bool accumulate, float *c);
 int cuda_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                      const float *bias, bool accumulate, float *c);
 int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, const void *bias,
                                void *c);
+int cuda_matmul_factor_tf32(int64_t m, const void *a, const right_factor *b, const void *bias,
+                            void *c);
 int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
                             void *c);
 
@@ -120,7 +124,7 @@ void cuda_gelu_slopes_float32(int64_t n, const void *x, void *dy);
 void cuda_gelu_slopes_bf16(int64_t n, const void *x, void *dy);
 
 /* layers.cu */
-extern const layer_kernels cuda_layers_float32, cuda_layers_bf16;
+extern const layer_kernels cuda_layers_float32, cuda_layers_tf32, cuda_layers_bf16;
 
 /* optimizer.cu */
 int cuda_sum_of_squares(int64_t count, const number_array *arrays, double *sum);

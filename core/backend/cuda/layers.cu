@@ -52,7 +52,10 @@ static int drop_backward(int64_t rows, int64_t columns, double p, icot_random_ke
     return column_sums("dropout", rows, columns, terms, accumulate, sums);
 }
 
-/* ---- float32: a factor is the array itself --------------------------------------------------- */
+/* ---- float32 and TF32: a factor is the array itself ------------------------------------------ */
+
+typedef int factor_product(int64_t m, const void *a, const right_factor *b, const void *bias,
+                           void *c);
 
 static void normalize(int64_t rows, int64_t columns, double eps, const float *x,
                       const float *weight, const float *bias, void *y, float *statistics)
@@ -68,20 +71,22 @@ static int normalize_backward(int64_t rows, int64_t columns, const float *x, con
                                     accumulate, dx, dweight, dbias);
 }
 
+template <factor_product multiply>
 static int gelu_product(int64_t m, const void *a, const right_factor *b, const void *bias, void *u,
                         void *h)
 {
     const int64_t n = b->transpose ? b->rows : b->columns;
-    if (cuda_matmul_factor_float32(m, a, b, bias, u)) return FAILED;
+    if (multiply(m, a, b, bias, u)) return FAILED;
     cuda_gelu_float32(m * n, u, h);
     return OK;
 }
 
+template <factor_product multiply>
 static int gelu_product_backward(int64_t m, const void *a, const right_factor *b, const void *u,
                                  void *du)
 {
     const int64_t n = b->transpose ? b->rows : b->columns;
-    if (cuda_matmul_factor_float32(m, a, b, NULL, du)) return FAILED;
+    if (multiply(m, a, b, NULL, du)) return FAILED;
     cuda_gelu_slopes_float32(m * n, u, du);
     return OK;
 }
@@ -92,8 +97,19 @@ static void drop(int64_t n, double p, icot_random_key key, int64_t first, const 
     cuda_dropout(n, p, key, first, (const float *)x, onto, y);
 }
 
-const layer_kernels cuda_layers_float32 = {
-    normalize, normalize_backward, gelu_product, gelu_product_backward, drop, drop_backward<float>};
+const layer_kernels cuda_layers_float32 = {normalize,
+                                           normalize_backward,
+                                           gelu_product<cuda_matmul_factor_float32>,
+                                           gelu_product_backward<cuda_matmul_factor_float32>,
+                                           drop,
+                                           drop_backward<float>};
+
+const layer_kernels cuda_layers_tf32 = {normalize,
+                                        normalize_backward,
+                                        gelu_product<cuda_matmul_factor_tf32>,
+                                        gelu_product_backward<cuda_matmul_factor_tf32>,
+                                        drop,
+                                        drop_backward<float>};
 
 /* ---- bfloat16: with cuBLASLt's own GELU, if it has it for a shape ---------------------------- */
 

@@ -1,6 +1,6 @@
 /*
- * Matrix products: the one file that knows cuBLASLt. float32 products are exact (no TF32); those of
- * bfloat16 factors are summed in float32.
+ * Matrix products: the one file that knows cuBLASLt. float32 products are exact, but for those in
+ * TF32, whose factors the card rounds; they and those of bfloat16 factors are summed in float32.
  *
  * cuBLASLt reads matrices column by column, so a row-major matrix is its own transpose there, and
  * what is computed is cᵀ = op(b)ᵀ·op(a)ᵀ: b comes first, a second, and neither is moved.
@@ -41,7 +41,12 @@ int cuda_matmul_start(void)
 /* ---- Plans: how products of a shape are computed --------------------------------------------- */
 
 /* Of what the factors and the product consist. */
-enum product_form : int32_t { ALL_FLOAT32, BF16_TO_FLOAT32, ALL_BF16 };
+enum product_form : int32_t { ALL_FLOAT32, ALL_TF32, BF16_TO_FLOAT32, ALL_BF16 };
+
+static bool is_of_bf16(product_form form)
+{
+    return form == BF16_TO_FLOAT32 || form == ALL_BF16;
+}
 
 /* What is done with a product before it is stored. */
 enum product_end : int32_t {
@@ -116,7 +121,9 @@ static int describe_product(const plan_key &key, product_plan *p)
 {
     const cublasOperation_t flip = CUBLAS_OP_T;
     const cublasLtEpilogue_t end = epilogue_of(key.end);
-    cublasStatus_t code = cublasLtMatmulDescInit(&p->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    const cublasComputeType_t sums =
+        key.form == ALL_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    cublasStatus_t code = cublasLtMatmulDescInit(&p->product, sums, CUDA_R_32F);
     if (!code && key.transpose_b) code = set(p, CUBLASLT_MATMUL_DESC_TRANSA, &flip, sizeof flip);
     if (!code && key.transpose_a) code = set(p, CUBLASLT_MATMUL_DESC_TRANSB, &flip, sizeof flip);
     if (!code) code = set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, &end, sizeof end);
@@ -129,7 +136,7 @@ static int describe_product(const plan_key &key, product_plan *p)
 /* As they lie: a (m,k) or, to be transposed, (k,m); b (k,n) or (n,k); c (m,n). */
 static int describe_matrices(const plan_key &key, product_layouts *l)
 {
-    const cudaDataType type = key.form == ALL_FLOAT32 ? CUDA_R_32F : CUDA_R_16BF;
+    const cudaDataType type = is_of_bf16(key.form) ? CUDA_R_16BF : CUDA_R_32F;
     const cudaDataType type_c = key.form == ALL_BF16 ? CUDA_R_16BF : CUDA_R_32F;
     const int64_t a_rows = key.transpose_a ? key.k : key.m, a_across = key.m + key.k - a_rows;
     const int64_t b_rows = key.transpose_b ? key.n : key.k, b_across = key.n + key.k - b_rows;
@@ -185,7 +192,7 @@ static int explain_missing(const plan_key &key)
 {
     return fail("cuda: matmul: cuBLASLt has no algorithm for (%lld,%lld) x (%lld,%lld) in %s",
                 (long long)key.m, (long long)key.k, (long long)key.k, (long long)key.n,
-                key.form == ALL_FLOAT32 ? "float32" : "bf16");
+                is_of_bf16(key.form) ? "bf16" : "float32");
 }
 
 static int make_plan(const plan_key &key, product_plan *out)
@@ -327,6 +334,12 @@ int cuda_matmul_float32(bool transpose_a, int64_t m, const void *a, const right_
     return into_float32(ALL_FLOAT32, transpose_a, m, a, b, bias, accumulate, c);
 }
 
+int cuda_matmul_tf32(bool transpose_a, int64_t m, const void *a, const right_factor *b,
+                     const float *bias, bool accumulate, float *c)
+{
+    return into_float32(ALL_TF32, transpose_a, m, a, b, bias, accumulate, c);
+}
+
 int cuda_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                      const float *bias, bool accumulate, float *c)
 {
@@ -337,6 +350,12 @@ int cuda_matmul_factor_float32(int64_t m, const void *a, const right_factor *b, 
                                void *c)
 {
     return cuda_matmul_float32(false, m, a, b, (const float *)bias, false, (float *)c);
+}
+
+int cuda_matmul_factor_tf32(int64_t m, const void *a, const right_factor *b, const void *bias,
+                            void *c)
+{
+    return cuda_matmul_tf32(false, m, a, b, (const float *)bias, false, (float *)c);
 }
 
 /* cuBLASLt adds a bias of the product's own elements. */

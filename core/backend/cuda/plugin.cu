@@ -99,7 +99,7 @@ static int start_card(void)
 
 /* ---- Tables ---------------------------------------------------------------------------------- */
 
-static backend float32_table, bf16_table;
+static backend tables[PRECISIONS];
 
 static void fill_common(backend *table)
 {
@@ -139,36 +139,56 @@ static void fill_common(backend *table)
     table->adamw = cuda_adamw;
 }
 
+/* A factor is the array itself. */
+static void fill_float32(backend *table)
+{
+    fill_common(table);
+    table->factor_bytes = sizeof(float);
+    table->layers = &cuda_layers_float32;
+    table->pack = cuda_pack_float32;
+    table->matmul = cuda_matmul_float32;
+    table->matmul_factor = cuda_matmul_factor_float32;
+    table->gelu_factor = cuda_gelu_float32;
+    table->gelu_factor_backward = cuda_gelu_backward_float32;
+    table->attention_factor = cuda_attention_factor_float32;
+    table->attention_factor_backward = cuda_attention_factor_backward_float32;
+    table->sum_rows_factor = cuda_sum_rows_float32;
+}
+
+/* The same, but for cuBLASLt's products; those of attention stay exact. */
+static void fill_tf32(backend *table)
+{
+    fill_float32(table);
+    table->layers = &cuda_layers_tf32;
+    table->matmul = cuda_matmul_tf32;
+    table->matmul_factor = cuda_matmul_factor_tf32;
+}
+
+static void fill_bf16(backend *table)
+{
+    fill_common(table);
+    table->factor_bytes = sizeof(uint16_t);
+    table->round = cuda_round_bf16;
+    table->layers = &cuda_layers_bf16;
+    table->attention = cuda_attention_bf16;
+    table->attention_backward = cuda_attention_backward_bf16;
+    table->pack = cuda_pack_bf16;
+    table->packs_alike = true; /* rounded, in the same order */
+    table->rounds_parameters = true;
+    table->matmul = cuda_matmul_bf16;
+    table->matmul_factor = cuda_matmul_factor_bf16;
+    table->gelu_factor = cuda_gelu_bf16;
+    table->gelu_factor_backward = cuda_gelu_backward_bf16;
+    table->attention_factor = cuda_attention_factor_bf16;
+    table->attention_factor_backward = cuda_attention_factor_backward_bf16;
+    table->sum_rows_factor = cuda_sum_rows_bf16;
+}
+
 static void fill_tables(void)
 {
-    fill_common(&float32_table);
-    float32_table.factor_bytes = sizeof(float);
-    float32_table.layers = &cuda_layers_float32;
-    float32_table.pack = cuda_pack_float32;
-    float32_table.matmul = cuda_matmul_float32;
-    float32_table.matmul_factor = cuda_matmul_factor_float32;
-    float32_table.gelu_factor = cuda_gelu_float32;
-    float32_table.gelu_factor_backward = cuda_gelu_backward_float32;
-    float32_table.attention_factor = cuda_attention_factor_float32;
-    float32_table.attention_factor_backward = cuda_attention_factor_backward_float32;
-    float32_table.sum_rows_factor = cuda_sum_rows_float32;
-
-    fill_common(&bf16_table);
-    bf16_table.factor_bytes = sizeof(uint16_t);
-    bf16_table.round = cuda_round_bf16;
-    bf16_table.layers = &cuda_layers_bf16;
-    bf16_table.attention = cuda_attention_bf16;
-    bf16_table.attention_backward = cuda_attention_backward_bf16;
-    bf16_table.pack = cuda_pack_bf16;
-    bf16_table.packs_alike = true; /* rounded, in the same order */
-    bf16_table.rounds_parameters = true;
-    bf16_table.matmul = cuda_matmul_bf16;
-    bf16_table.matmul_factor = cuda_matmul_factor_bf16;
-    bf16_table.gelu_factor = cuda_gelu_bf16;
-    bf16_table.gelu_factor_backward = cuda_gelu_backward_bf16;
-    bf16_table.attention_factor = cuda_attention_factor_bf16;
-    bf16_table.attention_factor_backward = cuda_attention_factor_backward_bf16;
-    bf16_table.sum_rows_factor = cuda_sum_rows_bf16;
+    fill_float32(&tables[IN_FLOAT32]);
+    fill_tf32(&tables[IN_TF32]);
+    fill_bf16(&tables[IN_BF16]);
 }
 
 extern "C" __attribute__((visibility("default"))) int icot_cuda_open(const cuda_core *core,
@@ -177,7 +197,8 @@ extern "C" __attribute__((visibility("default"))) int icot_cuda_open(const cuda_
 int icot_cuda_open(const cuda_core *core, cuda_tables *out)
 {
     cuda_lent = core;
-    *out = {CUDA_PLUGIN_ABI, sizeof(backend), &float32_table, &bf16_table};
+    *out = {CUDA_PLUGIN_ABI, sizeof(backend), {}};
+    for (int i = 0; i < PRECISIONS; i++) out->in[i] = &tables[i];
     if (start_card()) return FAILED;
     fill_tables();
     return OK;

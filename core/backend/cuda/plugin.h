@@ -8,7 +8,7 @@
 #include "backend/backend.h"
 
 /* Raised when a kernel takes or gives something else than before. */
-enum { CUDA_PLUGIN_ABI = 1 };
+enum { CUDA_PLUGIN_ABI = 2 };
 
 typedef struct cuda_core {
     __attribute__((format(printf, 1, 2))) void (*error)(const char *format, ...); /* error_set */
@@ -17,7 +17,7 @@ typedef struct cuda_core {
 typedef struct cuda_tables {
     int abi;            /* CUDA_PLUGIN_ABI */
     size_t table_bytes; /* sizeof(backend) */
-    const backend *float32, *bf16;
+    const backend *in[PRECISIONS];
 } cuda_tables;
 
 /* What the library exports as "icot_cuda_open": starts the first card that CUDA shows, once. The

@@ -6,13 +6,14 @@
  */
 #include "cuda_runtime.h"
 
+#include <cstdlib>
 #include <map>
 #include <sys/mman.h>
 
 namespace emulator
 {
 
-constexpr size_t ADDRESSES = (size_t)1 << 40, ALL_MEMORY = (size_t)8 << 30, PAGE = 4096;
+constexpr size_t ADDRESSES = (size_t)1 << 40, PAGE = 4096;
 constexpr size_t ALIGNMENT = 16;       /* a card's is 256; what needs more than 16 is not known */
 constexpr char UNWRITTEN = (char)0xff; /* bytes of NaN */
 
@@ -23,6 +24,13 @@ struct block {
 
 static std::map<char *, block> blocks;
 static size_t in_use;
+
+/* Of the card, in bytes: ICOT_EMULATOR_MIB, or 8 GiB */
+static size_t all_memory()
+{
+    static const char *mebibytes = getenv("ICOT_EMULATOR_MIB");
+    return mebibytes ? strtoull(mebibytes, NULL, 10) << 20 : (size_t)8 << 30;
+}
 
 /* ---- Who may see it -------------------------------------------------------------------------- */
 
@@ -128,8 +136,8 @@ using namespace emulator;
 
 cudaError_t cudaMalloc(void **out, size_t bytes)
 {
-    if (in_use + bytes > ALL_MEMORY) finish_stream(); /* which may free some */
-    if (in_use + bytes > ALL_MEMORY) return cudaErrorMemoryAllocation;
+    if (in_use + bytes > all_memory()) finish_stream(); /* which may free some */
+    if (in_use + bytes > all_memory()) return cudaErrorMemoryAllocation;
     const size_t aligned = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     const size_t pages_size = (aligned + PAGE - 1) / PAGE * PAGE;
     char *pages = take_pages(pages_size), *begin = pages + pages_size - aligned;
@@ -154,7 +162,7 @@ cudaError_t cudaFreeAsync(void *block, cudaStream_t)
 
 cudaError_t cudaMemGetInfo(size_t *unused, size_t *all)
 {
-    *all = ALL_MEMORY;
-    *unused = ALL_MEMORY - in_use;
+    *all = all_memory();
+    *unused = all_memory() - in_use;
     return cudaSuccess;
 }

@@ -15,7 +15,7 @@ enum cublasStatus_t {
 
 enum cublasOperation_t { CUBLAS_OP_N, CUBLAS_OP_T };
 
-enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68 };
+enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_32F_FAST_TF32 = 77 };
 
 enum cudaDataType { CUDA_R_32F = 0, CUDA_R_16BF = 14 };
 
