@@ -147,6 +147,10 @@ typedef struct backend {
     int (*attention_factor)(const packed_shape *shape, const void *qkv, void *y, float *logsumexp);
     int (*attention_factor_backward)(const packed_shape *shape, const void *qkv, const void *y,
                                      const float *logsumexp, const void *dy, void *dqkv);
+    /* The same where y was not kept: it is written once more. NULL: it has to be kept. */
+    int (*attention_factor_backward_anew)(const packed_shape *shape, const void *qkv,
+                                          const float *logsumexp, const void *dy, void *y,
+                                          void *dqkv);
     int (*sum_rows_factor)(int64_t rows, int64_t columns, const void *x, bool accumulate, float *y);
     /* Row i of y is row ids[i] of x, and the other way round; rows of so many bytes, an even
      * number.

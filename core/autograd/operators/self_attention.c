@@ -8,7 +8,8 @@
  *
  * index[0] is the number of heads, number[0] the share of the attention weights that is dropped.
  * The key decides which, by a token's place: row + index[1] (0 if not given). What lies between
- * the products is kept as factors: queries, keys and values, and what attention makes of them.
+ * the products is kept as factors: queries, keys and values; what attention makes of them only
+ * where the backend does not make it once more in backward.
  */
 #include "autograd/operators/factor.h"
 #include "autograd/operators/operators.h"
@@ -17,7 +18,7 @@
 #include "base/error.h"
 
 enum { X, ATTN_WEIGHT, ATTN_BIAS, PROJ_WEIGHT, PROJ_BIAS, CU_SEQLENS, RESIDUAL, ROWS };
-enum { SAVED_QKV, SAVED_MIXED, SAVED_LOGSUMEXP };
+enum { SAVED_QKV, SAVED_LOGSUMEXP, SAVED_MIXED };
 
 static int64_t rows_of(const node *n)
 {
@@ -94,40 +95,59 @@ static int self_attention_prepare(node *n)
     const shape logsumexp = {.ndim = 2, .size = {rows, heads}};
     if (packed_check("self_attention", &qkv, n->inputs[CU_SEQLENS], heads) ||
         residual_check(n, RESIDUAL, &size) || factor_save(n, SAVED_QKV, rows, 3 * width) ||
-        factor_save(n, SAVED_MIXED, rows, width) ||
         tensor_new(n->engine, ICOT_FLOAT32, &logsumexp, &n->saved[SAVED_LOGSUMEXP])) {
         return ICOT_FAILED;
     }
+    const bool keeps = !kernels(n)->attention_factor_backward_anew;
+    if (keeps && factor_save(n, SAVED_MIXED, rows, width)) return ICOT_FAILED;
     return node_output(n, &size);
 }
 
 /* ---- Forward --------------------------------------------------------------------------------- */
 
-static int self_attention_forward_saved(node *n)
+/* Memory for what attention makes of queries, keys and values: (T, C) */
+static int mixed_new(const node *n, factor *out)
+{
+    if (!n->saved[SAVED_MIXED]) return factor_new(kernels(n), rows_of(n), width_of(n), out);
+    *out = factor_saved(n, SAVED_MIXED);
+    return ICOT_OK;
+}
+
+static int attend(node *n, factor *mixed)
 {
     const factor qkv = factor_saved(n, SAVED_QKV);
     packed_shape sequences;
-    if (product_of_input(n, X, ATTN_WEIGHT, ATTN_BIAS, &qkv) || sequences_of(n, &sequences)) {
+    if (product_of_input(n, X, ATTN_WEIGHT, ATTN_BIAS, &qkv) || sequences_of(n, &sequences) ||
+        mixed_new(n, mixed)) {
         return ICOT_FAILED;
     }
-    return kernels(n)->attention_factor(&sequences, qkv.data, factor_saved(n, SAVED_MIXED).data,
+    return kernels(n)->attention_factor(&sequences, qkv.data, mixed->data,
                                         tensor_floats(n->saved[SAVED_LOGSUMEXP]));
 }
 
-/* What attention makes of the rows that are asked for. */
-static int mixed_rows(const node *n, factor *out)
+static int self_attention_forward_saved(node *n)
+{
+    factor mixed = {0};
+    const int status = attend(n, &mixed);
+    factor_done(kernels(n), &mixed);
+    return status;
+}
+
+/* Of (T, C) the rows that are asked for, in its place. */
+static int pick_rows(const node *n, factor *mixed)
 {
     const backend *k = kernels(n);
     const int64_t rows = rows_of_output(n), width = width_of(n);
     index_array ids;
-    *out = factor_saved(n, SAVED_MIXED);
+    factor all = *mixed;
     if (!picks_rows(n)) return ICOT_OK;
-    const void *all = out->data;
-    if (tensor_indices(n->inputs[ROWS], &ids) || factor_new(k, rows, width, out)) {
-        return ICOT_FAILED;
+    if (tensor_indices(n->inputs[ROWS], &ids)) return ICOT_FAILED;
+    const int status = factor_new(k, rows, width, mixed);
+    if (!status) {
+        k->pick_rows(rows, width * (int64_t)k->factor_bytes, all.data, ids.device, mixed->data);
     }
-    k->pick_rows(rows, width * (int64_t)k->factor_bytes, all, ids.device, out->data);
-    return ICOT_OK;
+    factor_done(k, &all);
+    return status;
 }
 
 static int self_attention_forward(node *n)
@@ -135,7 +155,7 @@ static int self_attention_forward(node *n)
     const backend *k = kernels(n);
     factor mixed = {0};
     packed weight = {0};
-    const int status = self_attention_forward_saved(n) || mixed_rows(n, &mixed) ||
+    const int status = attend(n, &mixed) || pick_rows(n, &mixed) ||
                        packed_weight(n, n->inputs[PROJ_WEIGHT], &weight) ||
                        multiply_onto_residual(n, RESIDUAL, 0, rows_of_output(n), &mixed, &weight,
                                               tensor_floats(n->inputs[PROJ_BIAS]));
@@ -164,45 +184,55 @@ static int spread_rows(const node *n, factor *dmixed)
     return status;
 }
 
-/* Of c_proj: dmixed = dy·c_proj, dc_proj = dyᵀ·mixed, dbias = Σ_rows dy */
-static int projection_backward(node *n, const tensor *grad, factor *dmixed)
+/* dmixed = dy·c_proj */
+static int gradient_of_mixed(const node *n, const factor *dy, factor *dmixed)
+{
+    const backend *k = kernels(n);
+    const int64_t rows = rows_of_output(n);
+    packed weight;
+    if (packed_weight_backward(n, n->inputs[PROJ_WEIGHT], rows, &weight)) return ICOT_FAILED;
+    const int status = factor_new(k, rows, width_of(n), dmixed) ||
+                       k->matmul_factor(rows, dy->data, &weight.b, NULL, dmixed->data);
+    packed_done(k, &weight);
+    return status || spread_rows(n, dmixed);
+}
+
+/* dqkv, the gradient of queries, keys and values, and what had been made of them. */
+static int attend_backward(const node *n, const factor *dmixed, factor *mixed, factor *dqkv)
+{
+    const backend *k = kernels(n);
+    const void *qkv = factor_saved(n, SAVED_QKV).data;
+    const float *logsumexp = tensor_floats(n->saved[SAVED_LOGSUMEXP]);
+    packed_shape sequences;
+    if (sequences_of(n, &sequences) || mixed_new(n, mixed) ||
+        factor_new(k, rows_of(n), 3 * width_of(n), dqkv)) {
+        return ICOT_FAILED;
+    }
+    if (n->saved[SAVED_MIXED]) {
+        return k->attention_factor_backward(&sequences, qkv, mixed->data, logsumexp, dmixed->data,
+                                            dqkv->data);
+    }
+    return k->attention_factor_backward_anew(&sequences, qkv, logsumexp, dmixed->data, mixed->data,
+                                             dqkv->data);
+}
+
+/* dqkv from dy, and what c_proj gets: dc_proj = dyᵀ·mixed, dbias = Σ_rows dy */
+static int projection_backward(node *n, const tensor *grad, factor *dqkv)
 {
     const backend *k = kernels(n);
     const int64_t rows = rows_of_output(n), width = width_of(n);
     const float *slopes = tensor_floats(grad);
     grad_target dbias;
-    factor dy = {0}, mixed = {0};
-    packed weight = {0};
-    int status = ICOT_FAILED;
-    if (factor_of(k, rows, width, slopes, &dy) || mixed_rows(n, &mixed)) goto done;
-    if (packed_weight_backward(n, n->inputs[PROJ_WEIGHT], rows, &weight)) goto done;
-    if (factor_new(k, rows, width, dmixed)) goto done;
-    if (k->matmul_factor(rows, dy.data, &weight.b, NULL, dmixed->data)) goto done;
-    if (weight_gradient(n, PROJ_WEIGHT, rows, &dy, &mixed)) goto done;
-    if (grad_of_input(n, PROJ_BIAS, &dbias)) goto done;
-    if (dbias.data && k->sum_rows(rows, width, slopes, dbias.accumulate, dbias.data)) goto done;
-    status = spread_rows(n, dmixed);
-
-done:
-    packed_done(k, &weight);
+    factor dy = {0}, dmixed = {0}, mixed = {0};
+    int status = factor_of(k, rows, width, slopes, &dy) || gradient_of_mixed(n, &dy, &dmixed) ||
+                 attend_backward(n, &dmixed, &mixed, dqkv);
+    factor_done(k, &dmixed);
+    status = status || pick_rows(n, &mixed) || weight_gradient(n, PROJ_WEIGHT, rows, &dy, &mixed) ||
+             grad_of_input(n, PROJ_BIAS, &dbias);
     factor_done(k, &mixed);
     factor_done(k, &dy);
-    return status;
-}
-
-/* dqkv, the gradient of queries, keys and values; that of what was made of them goes. */
-static int attend_backward(node *n, factor *dmixed, factor *dqkv)
-{
-    const backend *k = kernels(n);
-    packed_shape sequences;
-    const int status = sequences_of(n, &sequences) ||
-                       factor_new(k, rows_of(n), 3 * width_of(n), dqkv) ||
-                       k->attention_factor_backward(&sequences, factor_saved(n, SAVED_QKV).data,
-                                                    factor_saved(n, SAVED_MIXED).data,
-                                                    tensor_floats(n->saved[SAVED_LOGSUMEXP]),
-                                                    dmixed->data, dqkv->data);
-    factor_done(k, dmixed);
-    return status;
+    if (status || !dbias.data) return status;
+    return k->sum_rows(rows, width, slopes, dbias.accumulate, dbias.data);
 }
 
 /* From dqkv: what c_attn and x get */
@@ -219,12 +249,9 @@ static int qkv_backward(node *n, const factor *dqkv)
 
 static int self_attention_backward(node *n, tensor *grad)
 {
-    const backend *k = kernels(n);
-    factor dmixed = {0}, dqkv = {0};
-    const int status = projection_backward(n, grad, &dmixed) ||
-                       attend_backward(n, &dmixed, &dqkv) || qkv_backward(n, &dqkv);
-    factor_done(k, &dqkv);
-    factor_done(k, &dmixed);
+    factor dqkv = {0};
+    const int status = projection_backward(n, grad, &dqkv) || qkv_backward(n, &dqkv);
+    factor_done(kernels(n), &dqkv);
     if (status) return ICOT_FAILED;
     return n->n_inputs > RESIDUAL ? grad_hand_on(n, RESIDUAL, grad) : ICOT_OK;
 }

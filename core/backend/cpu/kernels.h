@@ -73,6 +73,9 @@ int KERNEL(layer_norm_backward)(int64_t, int64_t, const float *, const float *, 
 int KERNEL(attention)(const packed_shape *, const element *, element *, float *);
 int KERNEL(attention_backward)(const packed_shape *, const element *, const element *,
                                const float *, const element *, bool, element *);
+/* The same without y (T,C), which it writes unless it is NULL. */
+int KERNEL(attention_backward_anew)(const packed_shape *, const element *, const float *,
+                                    const element *, bool, element *, element *);
 int KERNEL(attention_cached)(const packed_shape *, const float *, const kv_cache *, float *);
 int KERNEL(cross_entropy)(int64_t, int64_t, const float *, const int32_t *, float *, float *);
 void KERNEL(cross_entropy_backward)(int64_t, int64_t, const float *, const int32_t *, const float *,

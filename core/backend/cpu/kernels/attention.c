@@ -211,33 +211,29 @@ typedef struct head_backward {
     const packed_shape *shape;
     int64_t length, width, row_length; /* tokens; D; tokens padded */
     int64_t first_row;                 /* token · H + head of the first query */
-    const element *y;
     const float *logsumexp;
-    matrix queries, keys, slopes;      /* copies: (length, padded D); slopes are rows of dy */
-    matrix keys_across, values_across; /* copies: (D, row_length) */
+    matrix queries, keys, values, slopes; /* copies: (length, padded D); slopes are rows of dy */
+    matrix keys_across, values_across;    /* copies: (D, row_length) */
     float *p, *ds; /* scratch: weights and gradients of scores, (length, row_length) */
     float *strip;  /* scratch: (STRIP_ROWS, padded D) */
     float *mask;   /* scratch: (row_length) */
     bool accumulate;
+    element *y; /* NULL: not wanted */
     element *dquery, *dkey, *dvalue;
 } head_backward;
 
-/* δ of a query: the sum of dy·y over its channels; dy is a row of the copies. */
-static float delta_of_query(const head_backward *w, int64_t i)
+/* Σ a·b of whole LANES */
+static float dot(int64_t n, const float *a, const float *b)
 {
-    const float *dy = w->slopes.data + i * w->slopes.down;
-    const element *y = w->y + i * w->shape->channels;
     lanes sums = {0};
-    for (int64_t d = 0; d < w->width; d += LANES) {
-        sums += load(dy + d) * load_some(w->width - d, y + d);
-    }
+    for (int64_t j = 0; j < n; j += LANES) sums += load(a + j) * load(b + j);
     return sum_of(sums);
 }
 
 /*
- * With P = softmax(scale·QKᵀ), Y = PV and δ_i = dY_i·Y_i:
+ * With P = softmax(scale·QKᵀ), Y = PV and δ_i = dY_i·Y_i = P_i·(dY Vᵀ)_i:
  *   dV = Pᵀ dY,  dS = scale · P ∘ (dY Vᵀ - δ),  dQ = dS K,  dK = dSᵀ Q
- * With dropout, Y = (P∘M)V for a mask M: dV takes P∘M, and dS takes (dY Vᵀ)∘M; δ stays the same.
+ * With dropout, Y = (P∘M)V for a mask M: dV takes P∘M, and dS and δ take (dY Vᵀ)∘M.
  *
  * Turns row i of scale·QKᵀ and of dY Vᵀ into row i of P∘M and of dS, with 0 from key i+1 to `end`.
  */
@@ -245,28 +241,21 @@ static void weights_of_query(const head_backward *w, int64_t i, int64_t end)
 {
     const int64_t H = w->shape->heads, count = i + 1;
     const float scale = 1.0f / sqrtf((float)w->width), logsumexp = w->logsumexp[i * H];
-    const float delta = delta_of_query(w, i);
-    float *p = w->p + i * w->row_length, *ds = w->ds + i * w->row_length;
+    const bool drops = w->shape->dropout > 0.0;
+    float *p = w->p + i * w->row_length, *ds = w->ds + i * w->row_length, *mask = w->mask;
 
-    if (w->shape->dropout > 0.0) {
-        dropout_mask(w->shape, w->first_row + i * H, count, w->mask);
-        for (int64_t j = 0; j < count; j++) {
-            float weight = vector_exp(p[j] - logsumexp);
-            p[j] = weight * w->mask[j];
-            ds[j] = scale * weight * (ds[j] * w->mask[j] - delta);
-        }
-    } else {
-        for (int64_t block = 0; block < count; block += LANES) {
-            for (int l = 0; l < LANES; l++) { /* what lies beyond `count` is cleared below */
-                p[block + l] = vector_exp(p[block + l] - logsumexp);
-                ds[block + l] = scale * p[block + l] * (ds[block + l] - delta);
-            }
-        }
-    }
+    for (int64_t j = 0; j < end; j++) p[j] = vector_exp(p[j] - logsumexp);
     for (int64_t j = count; j < end; j++) p[j] = ds[j] = 0.0f;
+    if (drops) {
+        dropout_mask(w->shape, w->first_row + i * H, count, mask);
+        for (int64_t j = 0; j < count; j++) ds[j] *= mask[j];
+    }
+    const float delta = dot(end, p, ds);
+    for (int64_t j = 0; j < end; j++) ds[j] = scale * p[j] * (ds[j] - delta);
+    for (int64_t j = 0; drops && j < count; j++) p[j] *= mask[j];
 }
 
-/* Weights, gradients of scores and dQ for a strip of queries. */
+/* Weights, gradients of scores, dQ and, if it is wanted, Y for a strip of queries. */
 static void backward_of_queries(const head_backward *w, int64_t first)
 {
     int64_t rows = strip_rows(first, w->length), seen = first + rows, end = padded(seen);
@@ -280,6 +269,10 @@ static void backward_of_queries(const head_backward *w, int64_t first)
     const matrix of_scores = {.data = ds, .down = w->row_length, .across = 1};
     multiply_strip(rows, padded(D), seen, 1.0f, of_scores, w->keys, w->strip, padded(D));
     put_rows(rows, D, w->strip, w->accumulate, w->dquery + first * 3 * C, 3 * C);
+    if (!w->y) return;
+    const matrix weights = {.data = p, .down = w->row_length, .across = 1};
+    multiply_strip(rows, padded(D), seen, 1.0f, weights, w->values, w->strip, padded(D));
+    put_rows(rows, D, w->strip, false, w->y + first * C, C);
 }
 
 /* dK and dV for a strip of keys: key j is seen by the queries from j on. */
@@ -296,33 +289,33 @@ static void backward_of_keys(const head_backward *w, int64_t first)
     put_rows(rows, D, w->strip, w->accumulate, w->dvalue + first * 3 * C, 3 * C);
 }
 
-/* The scratch memory of a head: three copies of its rows and two of its columns, P and dS, … */
+/* The scratch memory of a head: four copies of its rows and two of its columns, P and dS, … */
 static int64_t backward_floats(int64_t D, int64_t longest)
 {
-    return (3 * padded(D) + 2 * D + 2 * longest + 1) * longest + STRIP_ROWS * padded(D);
+    return (4 * padded(D) + 2 * D + 2 * longest + 1) * longest + STRIP_ROWS * padded(D);
 }
 
 static void backward_head(const packed_shape *shape, int64_t b, int64_t h, const element *qkv,
-                          const element *y, const float *logsumexp, const element *dy,
-                          bool accumulate, element *dqkv, float *scratch)
+                          const float *logsumexp, const element *dy, bool accumulate, element *y,
+                          element *dqkv, float *scratch)
 {
     int64_t C = shape->channels, H = shape->heads, D = C / H, start = shape->cu_seqlens.host[b];
     int64_t length = shape->cu_seqlens.host[b + 1] - start, across = padded(length);
+    const int64_t copy = padded(D) * across;
     const element *query = qkv + start * 3 * C + h * D;
     element *dquery = dqkv + start * 3 * C + h * D;
-    float *rows = scratch, *columns = rows + 3 * padded(D) * across;
+    float *columns = scratch + 4 * copy;
     float *scores = columns + 2 * D * across, *rest = scores + 2 * across * across;
-    const head_backward work = {
+    head_backward work = {
         .shape = shape,
         .length = length,
         .width = D,
         .row_length = across,
         .first_row = start * H + h,
-        .y = y + start * C + h * D,
         .logsumexp = logsumexp + start * H + h,
-        .queries = gather_head(length, D, 3 * C, query, rows),
-        .keys = gather_head(length, D, 3 * C, query + C, rows + padded(D) * across),
-        .slopes = gather_head(length, D, C, dy + start * C + h * D, rows + 2 * padded(D) * across),
+        .queries = gather_head(length, D, 3 * C, query, scratch),
+        .keys = gather_head(length, D, 3 * C, query + C, scratch + copy),
+        .slopes = gather_head(length, D, C, dy + start * C + h * D, scratch + 2 * copy),
         .keys_across = transpose_head(length, D, 3 * C, query + C, columns),
         .values_across = transpose_head(length, D, 3 * C, query + 2 * C, columns + D * across),
         .p = scores,
@@ -334,13 +327,17 @@ static void backward_head(const packed_shape *shape, int64_t b, int64_t h, const
         .dkey = dquery + C,
         .dvalue = dquery + 2 * C,
     };
+    if (y) {
+        work.values = gather_head(length, D, 3 * C, query + 2 * C, scratch + 3 * copy);
+        work.y = y + start * C + h * D;
+    }
     for (int64_t i = 0; i < length; i += STRIP_ROWS) backward_of_queries(&work, i);
     for (int64_t j = 0; j < length; j += STRIP_ROWS) backward_of_keys(&work, j);
 }
 
-int KERNEL(attention_backward)(const packed_shape *shape, const element *qkv, const element *y,
-                               const float *logsumexp, const element *dy, bool accumulate,
-                               element *dqkv)
+int KERNEL(attention_backward_anew)(const packed_shape *shape, const element *qkv,
+                                    const float *logsumexp, const element *dy, bool accumulate,
+                                    element *y, element *dqkv)
 {
     int64_t C = shape->channels, H = shape->heads, stride;
     float *scratch;
@@ -351,9 +348,18 @@ int KERNEL(attention_backward)(const packed_shape *shape, const element *qkv, co
 
 #pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
     for (int64_t job = 0; job < shape->sequences * H; job++) {
-        backward_head(shape, job / H, job % H, qkv, y, logsumexp, dy, accumulate, dqkv,
+        backward_head(shape, job / H, job % H, qkv, logsumexp, dy, accumulate, y, dqkv,
                       scratch + omp_get_thread_num() * stride);
     }
     memory_free(scratch);
     return ICOT_OK;
+}
+
+/* δ comes out of what is at hand in any case, so y is not read. */
+int KERNEL(attention_backward)(const packed_shape *shape, const element *qkv, const element *y,
+                               const float *logsumexp, const element *dy, bool accumulate,
+                               element *dqkv)
+{
+    (void)y;
+    return KERNEL(attention_backward_anew)(shape, qkv, logsumexp, dy, accumulate, NULL, dqkv);
 }

@@ -13,6 +13,12 @@ static int attend_backward(const packed_shape *shape, const void *qkv, const voi
     return KERNEL(attention_backward)(shape, qkv, y, logsumexp, dy, false, dqkv);
 }
 
+static int attend_backward_anew(const packed_shape *shape, const void *qkv, const float *logsumexp,
+                                const void *dy, void *y, void *dqkv)
+{
+    return KERNEL(attention_backward_anew)(shape, qkv, logsumexp, dy, false, y, dqkv);
+}
+
 static int sum_rows(int64_t rows, int64_t columns, const void *x, bool accumulate, float *y)
 {
     return KERNEL(sum_rows)(rows, columns, x, accumulate, y);
@@ -28,5 +34,6 @@ void KERNEL(factor_table)(backend *table)
     table->gelu_factor_backward = KERNEL(gelu_factor_backward);
     table->attention_factor = attend;
     table->attention_factor_backward = attend_backward;
+    table->attention_factor_backward_anew = attend_backward_anew;
     table->sum_rows_factor = sum_rows;
 }
