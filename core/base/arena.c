@@ -1,10 +1,12 @@
 #include "base/arena.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <sys/mman.h>
 
 static const size_t STEP = (size_t)16 << 20; /* bytes, taken from the system at a time */
+static const size_t LARGE_PAGE = (size_t)2 << 20;
 
 /*
  * Addresses that are set aside, without memory behind them: from `grown` on still without. Memory
@@ -40,18 +42,31 @@ static size_t rounded_up(size_t bytes, size_t unit)
     return (bytes + unit - 1) / unit * unit;
 }
 
-/* As many addresses as there are to be had. */
+/*
+ * Addresses that get memory are wished for in large pages: of small ones a matrix product of a real
+ * model reads more at a time than the processor keeps track of.
+ */
+static void wish_for_large_pages(void *start, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    madvise(start, bytes, MADV_HUGEPAGE); /* where there are none, small ones do */
+#else
+    (void)start, (void)bytes;
+#endif
+}
+
+/* As many addresses as there are to be had, from where a large page begins. */
 static void reserve(void)
 {
     static bool tried;
     if (tried) return;
     tried = true;
     for (size_t bytes = ARENA_MOST; bytes >= STEP; bytes /= 2) {
-        void *start =
+        char *start =
             mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (start == MAP_FAILED) continue;
-        grown = start;
-        reserved_end = grown + bytes;
+        grown = start + (LARGE_PAGE - (uintptr_t)start % LARGE_PAGE) % LARGE_PAGE;
+        reserved_end = start + bytes;
         return;
     }
 }
@@ -72,6 +87,7 @@ static bool grow_in_place(size_t bytes)
     const size_t more = rounded_up(bytes - (last ? last->bytes : 0), STEP);
     if (!grown || more > (size_t)(reserved_end - grown)) return false;
     if (mprotect(grown, more, PROT_READ | PROT_WRITE)) return false;
+    wish_for_large_pages(grown, more);
     grown += more;
     arena_give(grown - more, more);
     return true;
@@ -82,6 +98,7 @@ static bool grow_elsewhere(size_t bytes)
     bytes = rounded_up(bytes, STEP);
     void *piece = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (piece == MAP_FAILED) return false;
+    wish_for_large_pages(piece, bytes);
     arena_give(piece, bytes);
     return true;
 }
