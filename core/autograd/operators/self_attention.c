@@ -13,6 +13,7 @@
  */
 #include "autograd/operators/factor.h"
 #include "autograd/operators/operators.h"
+#include "autograd/operators/picked.h"
 #include "autograd/operators/residual.h"
 #include "autograd/packed.h"
 #include "base/error.h"
@@ -30,14 +31,10 @@ static int64_t width_of(const node *n)
     return n->inputs[X]->shape[1];
 }
 
-static bool picks_rows(const node *n)
+/* Of the output. */
+static picked_rows picked(const node *n)
 {
-    return n->n_inputs > ROWS;
-}
-
-static int64_t rows_of_output(const node *n)
-{
-    return picks_rows(n) ? tensor_numel(n->inputs[ROWS]) : rows_of(n);
+    return picked_of(n, ROWS, rows_of(n));
 }
 
 /* Of queries, keys and values, which have no tensor of their own. */
@@ -70,28 +67,13 @@ static int check_shapes(const node *n)
                 tensor_shape_text(in[PROJ_WEIGHT]));
 }
 
-/* Ascending, no two are the same: in backward each is written, none added to. */
-static int check_rows(const node *n)
-{
-    if (!picks_rows(n)) return ICOT_OK;
-    const tensor *rows = n->inputs[ROWS];
-    const int32_t *row = tensor_ints(rows);
-    int64_t least = 0;
-    for (int64_t i = 0, count = tensor_numel(rows); i < count; i++) {
-        if (row[i] < least || row[i] >= rows_of(n)) {
-            return fail("self_attention: row %lld is %d, expected %lld to %lld", (long long)i,
-                        row[i], (long long)least, (long long)rows_of(n) - 1);
-        }
-        least = row[i] + 1;
-    }
-    return ICOT_OK;
-}
-
 static int self_attention_prepare(node *n)
 {
-    if (check_shapes(n) || packed_check_parameters(n) || check_rows(n)) return ICOT_FAILED;
+    if (check_shapes(n) || packed_check_parameters(n) || picked_check(n, ROWS, rows_of(n))) {
+        return ICOT_FAILED;
+    }
     const int64_t rows = rows_of(n), width = width_of(n), heads = n->params.index[0];
-    const shape qkv = qkv_shape(n), size = {.ndim = 2, .size = {rows_of_output(n), width}};
+    const shape qkv = qkv_shape(n), size = {.ndim = 2, .size = {picked(n).count, width}};
     const shape logsumexp = {.ndim = 2, .size = {rows, heads}};
     if (packed_check("self_attention", &qkv, n->inputs[CU_SEQLENS], heads) ||
         residual_check(n, RESIDUAL, &size) || factor_save(n, SAVED_QKV, rows, 3 * width) ||
@@ -136,17 +118,10 @@ static int self_attention_forward_saved(node *n)
 /* Of (T, C) the rows that are asked for, in its place. */
 static int pick_rows(const node *n, factor *mixed)
 {
-    const backend *k = kernels(n);
-    const int64_t rows = rows_of_output(n), width = width_of(n);
-    index_array ids;
     factor all = *mixed;
-    if (!picks_rows(n)) return ICOT_OK;
-    if (tensor_indices(n->inputs[ROWS], &ids)) return ICOT_FAILED;
-    const int status = factor_new(k, rows, width, mixed);
-    if (!status) {
-        k->pick_rows(rows, width * (int64_t)k->factor_bytes, all.data, ids.device, mixed->data);
-    }
-    factor_done(k, &all);
+    if (!picked(n).ids) return ICOT_OK;
+    const int status = picked_take(n, picked(n), width_of(n), &all, mixed);
+    factor_done(kernels(n), &all);
     return status;
 }
 
@@ -157,7 +132,7 @@ static int self_attention_forward(node *n)
     packed weight = {0};
     const int status = attend(n, &mixed) || pick_rows(n, &mixed) ||
                        packed_weight(n, n->inputs[PROJ_WEIGHT], &weight) ||
-                       multiply_onto_residual(n, RESIDUAL, 0, rows_of_output(n), &mixed, &weight,
+                       multiply_onto_residual(n, RESIDUAL, 0, picked(n).count, &mixed, &weight,
                                               tensor_floats(n->inputs[PROJ_BIAS]));
     packed_done(k, &weight);
     factor_done(k, &mixed);
@@ -166,35 +141,17 @@ static int self_attention_forward(node *n)
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-/* dmixed (T,C) from the gradient of the rows that were asked for; the others have none. */
-static int spread_rows(const node *n, factor *dmixed)
-{
-    const backend *k = kernels(n);
-    const int64_t row_bytes = width_of(n) * (int64_t)k->factor_bytes;
-    index_array ids;
-    factor picked = *dmixed;
-    if (!picks_rows(n)) return ICOT_OK;
-    int status = tensor_indices(n->inputs[ROWS], &ids) ||
-                 factor_new(k, rows_of(n), width_of(n), dmixed) ||
-                 k->memory->clear(dmixed->data, (size_t)(rows_of(n) * row_bytes));
-    if (!status) {
-        k->place_rows(rows_of_output(n), row_bytes, picked.data, ids.device, dmixed->data);
-    }
-    factor_done(k, &picked);
-    return status;
-}
-
-/* dmixed = dy·c_proj */
+/* dmixed (T, C) = dy·c_proj; the rows that were not asked for have none */
 static int gradient_of_mixed(const node *n, const factor *dy, factor *dmixed)
 {
     const backend *k = kernels(n);
-    const int64_t rows = rows_of_output(n);
+    const int64_t rows = picked(n).count;
     packed weight;
     if (packed_weight_backward(n, n->inputs[PROJ_WEIGHT], rows, &weight)) return ICOT_FAILED;
     const int status = factor_new(k, rows, width_of(n), dmixed) ||
                        k->matmul_factor(rows, dy->data, &weight.b, NULL, dmixed->data);
     packed_done(k, &weight);
-    return status || spread_rows(n, dmixed);
+    return status || picked_spread(n, picked(n), width_of(n), dmixed);
 }
 
 /* dqkv, the gradient of queries, keys and values, and what had been made of them. */
@@ -220,7 +177,7 @@ static int attend_backward(const node *n, const factor *dmixed, factor *mixed, f
 static int projection_backward(node *n, const tensor *grad, factor *dqkv)
 {
     const backend *k = kernels(n);
-    const int64_t rows = rows_of_output(n), width = width_of(n);
+    const int64_t rows = picked(n).count, width = width_of(n);
     const float *slopes = tensor_floats(grad);
     grad_target dbias;
     factor dy = {0}, dmixed = {0}, mixed = {0};
