@@ -178,6 +178,22 @@ step() {
     fi
 }
 
+# stages - the paper's batch as the CoT is removed, and what all of recipes/mult_9x9.lua would take.
+stages() {
+    "$icot" recipes/mult_9x9.lua --quiet --device cuda --out "$work/stages.h5" --set precision=bf16 \
+        --set dataset.train=20000 --set train.steps=750 --set train.log_every=6 --set train.evaluate_every=750 \
+        --set evaluate.examples=1000 --set evaluate.batch=1000 --set schedule.tokens_per_epoch=216 \
+        --set optimizer.reset=keep --set checkpoint.keep.stages=0 --set checkpoint.keep.best=false \
+        > "$work/stages.log" 2>&1
+    local told
+    if told=$(read_runs stages "$work/stages.h5"); then
+        row measured "9 x 9 digits, none, half, all CoT removed" "$told"
+        row measured "decoding 1,000 examples without CoT, bf16" "$(read_runs decoded "$work/stages.h5") examples/s"
+    else
+        row failed "9 x 9 digits, none, half, all CoT removed" "$(tail -n 1 "$work/stages.log")"
+    fi
+}
+
 # compare ARGUMENTS... - tests/bench beside PyTorch, on this card.
 compare() {
     PATH=$folder/bin:$PATH ICOT_LIBRARY=$folder/lib/icot/libicot.so ICOT_HEADER=$folder/share/icot/icot.ffi.h \
@@ -198,6 +214,7 @@ else
     step paper_bf16 32 bf16
     step large_float32 114 float32
     step paper_float32 32 float32
+    stages
     row measured "decoding 1,000 examples with all CoT, bf16" "$(read_runs decoded "$work/paper_bf16.h5") examples/s"
 fi
 if is_left_out peers || ! $python -c 'import torch, transformers' 2> /dev/null; then

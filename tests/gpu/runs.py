@@ -4,6 +4,8 @@
     runs.py same A B        whether all that was logged of the training is the same, to the bit (but for the time)
     runs.py speed RUN       tokens per second and TFLOP/s: medians of the intervals, without the first third
     runs.py decoded RUN     examples per second of the last evaluation
+    runs.py stages RUN      tokens per second of a run that removes its CoT quickly, with none, half and all of it
+                            removed; and what recipes/mult_9x9.lua takes until all of it is, in hours
     runs.py product         TFLOP/s of a large bfloat16 matrix product, by PyTorch
 """
 import sys
@@ -44,6 +46,21 @@ def speed(path):
     return f"{numpy.median(tokens):.0f} {numpy.median(flops) / 1e12:.1f}"
 
 
+def stages(path):
+    """The recipe removes PER_EPOCH tokens more in each epoch of UPDATES updates."""
+    per_epoch, updates = 8, 808000 // 32
+    log = rows(path)
+    seconds, tokens = numpy.diff(log["seconds"]), numpy.diff(log["tokens"])
+    steps, stage = numpy.diff(log["step"]), log["removed"][1:] // per_epoch
+    of_stage = {s: stage == s for s in numpy.unique(stage)}
+    last = max(of_stage)
+    if len(of_stage) != last + 1:
+        sys.exit(f"{len(of_stage)} of {last + 1} stages were measured")
+    rates = [numpy.median((tokens / seconds)[of_stage[s]]) for s in (0, last // 2, last)]
+    hours = sum(numpy.median((seconds / steps)[of_stage[s]]) for s in of_stage) * updates / 3600
+    return f"{rates[0]:.0f} {rates[1]:.0f} {rates[2]:.0f} tokens/s, {last + 1} epochs in {hours:.1f} hours"
+
+
 def decoded(path):
     return f"{rows(path, 'eval')['examples_per_second'][-1]:.0f}"
 
@@ -65,4 +82,4 @@ def product():
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    print({"apart": apart, "same": same, "speed": speed, "decoded": decoded, "product": product}[command](*arguments))
+    print({"apart": apart, "same": same, "speed": speed, "stages": stages, "decoded": decoded, "product": product}[command](*arguments))
