@@ -83,7 +83,6 @@ suite() {
 }
 
 for name in backends gradients products decoding optimizer autograd; do suite $name; done
-ICOT_CUDA_EPILOGUES=1 suite backends env # by cuBLASLt's own GELU, which is off unless it is asked for
 
 # ---- A training, against the CPU's -------------------------------------------------------------
 
@@ -210,7 +209,6 @@ else
     product=$(read_runs product 2> /dev/null) && row measured "PyTorch's bfloat16 product of 8192" "$product TFLOP/s"
     step large_bf16 114 bf16 # 32,768 tokens
     step large_bf16_no_dropout 114 bf16 --set model.dropout=0
-    ICOT_CUDA_EPILOGUES=1 step large_bf16_epilogues 114 bf16
     step paper_bf16 32 bf16
     step large_float32 114 float32
     step paper_float32 32 float32

@@ -10,7 +10,6 @@
 #include <cublasLt.h>
 #include <cuda_bf16.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <unordered_map>
 
@@ -18,10 +17,6 @@ constexpr int WORKSPACE = 64 << 20, MOST_PLANS = 4096, BEST_ALIGNMENT = 256, BIA
 
 static cublasLtHandle_t library;
 static void *workspace;
-
-/* ICOT_CUDA_EPILOGUES=1: GELU and its slope by cuBLASLt, in the product that they follow. Off until
- * it has been seen on a card that this is right and quicker than kernels of their own. */
-static bool has_epilogues;
 
 static int check(cublasStatus_t code, const char *what)
 {
@@ -32,8 +27,6 @@ static int check(cublasStatus_t code, const char *what)
 
 int cuda_matmul_start(void)
 {
-    const char *wish = getenv("ICOT_CUDA_EPILOGUES");
-    has_epilogues = wish && strcmp(wish, "1") == 0;
     if (check(cublasLtCreate(&library), "starting cuBLASLt")) return FAILED;
     return cuda_memory.allocate(WORKSPACE, &workspace);
 }
@@ -374,9 +367,8 @@ static int product_with_gelu(int64_t m, const void *a, const right_factor *b,
 {
     constexpr int RUN_OF_U = 8, ALIGNMENT = 16;
     const plan_key key = key_of(ALL_BF16, false, m, a, b, with.end, false, c);
-    *done = has_epilogues && (key.m == 0 || key.n == 0);
-    if (!has_epilogues || *done || key.n % RUN_OF_U != 0 || alignment_of(with.u) < ALIGNMENT)
-        return OK;
+    *done = key.m == 0 || key.n == 0;
+    if (*done || key.n % RUN_OF_U != 0 || alignment_of(with.u) < ALIGNMENT) return OK;
     return multiply_by_plan(key, a, b, with, c, done);
 }
 

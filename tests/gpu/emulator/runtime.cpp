@@ -5,7 +5,31 @@
 #include <map>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <vector>
+
+/*
+ * What can be wrong with a card, by ICOT_EMULATOR_FAULT: "no_card", "old_card", "old_driver", or
+ * the number of launches after which it is lost. All else that goes wrong ends the program.
+ */
+static int64_t launches;
+
+static const char *fault()
+{
+    static const char *wanted = getenv("ICOT_EMULATOR_FAULT");
+    return wanted ? wanted : "";
+}
+
+static bool has_fault(const char *name)
+{
+    return strcmp(fault(), name) == 0;
+}
+
+static cudaError_t state_of_card()
+{
+    static const int64_t last = atoll(fault());
+    return last > 0 && launches > last ? cudaErrorLaunchFailure : cudaSuccess;
+}
 
 namespace emulator
 {
@@ -108,7 +132,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
     finish_stream();
-    return cudaSuccess;
+    return state_of_card();
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
@@ -132,20 +156,20 @@ cudaError_t cudaEventSynchronize(cudaEvent_t)
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
-    return cudaSuccess;
+    *count = has_fault("no_card") ? 0 : 1;
+    return has_fault("old_driver") ? cudaErrorInsufficientDriver : cudaSuccess;
 }
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = CUDART_VERSION;
+    *version = has_fault("old_driver") ? 11040 : CUDART_VERSION;
     return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *out, int)
 {
     size_t unused;
-    *out = {"Emulated card", 8, 0, 0};
+    *out = {"Emulated card", has_fault("old_card") ? 7 : 8, has_fault("old_card") ? 5 : 0, 0};
     return cudaMemGetInfo(&unused, &out->totalGlobalMem);
 }
 
@@ -154,13 +178,14 @@ const char *cudaGetErrorString(cudaError_t code)
     return code == cudaSuccess ? "no error" : "error of the emulated card";
 }
 
-/* What is wrong ends the program, so that there never was an error. */
+/* Called behind each launch. */
 cudaError_t cudaGetLastError()
 {
-    return cudaSuccess;
+    launches++;
+    return state_of_card();
 }
 
 cudaError_t cudaPeekAtLastError()
 {
-    return cudaSuccess;
+    return state_of_card();
 }
