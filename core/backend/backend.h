@@ -67,6 +67,17 @@ typedef struct right_factor {
     void *packed; /* in the order in which the device reads it; NULL: it reads `data` */
 } right_factor;
 
+/* The sizes of op(b) (k,n). */
+static inline int64_t right_rows(const right_factor *b)
+{
+    return b->transpose ? b->columns : b->rows;
+}
+
+static inline int64_t right_columns(const right_factor *b)
+{
+    return b->transpose ? b->rows : b->columns;
+}
+
 /* n numbers that lie one behind the other. */
 typedef struct number_array {
     int64_t n;

@@ -24,14 +24,10 @@ end
 
 -- ---- What is wrong ------------------------------------------------------------------------------
 
---- Whether a value is neither NaN nor infinite.
----@param value number
----@return boolean
-function divergence.is_number(value)
+-- Neither NaN nor infinite.
+local function is_number(value)
   return value == value and math.abs(value) ~= math.huge
 end
-
-local is_number = divergence.is_number
 
 -- A loss that no model has that still predicts anything: guessing costs ln(vocabulary).
 local function highest_loss(training)

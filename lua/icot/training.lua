@@ -177,7 +177,8 @@ end
 
 --- Forward and backward of one part of the batch; the loss of the whole is a mean of `terms` terms (mostly over its
 --- targets), so a part's mean, and with it its gradient, counts by its share of them. Everything that is made on the
---- way is gone when the scope closes, before the next part begins.
+--- way is gone when the scope closes, before the next part begins. A card has backward under way when the loss, for
+--- which the host waits, is read; one that is no number spoils gradients that nobody will use.
 local function add_gradient(self, part, terms, dropout)
   return scope.run(function()
     local loss, logits = self.model:loss(part, dropout)

@@ -81,5 +81,6 @@ def product():
 
 
 if __name__ == "__main__":
+    commands = {"apart": apart, "same": same, "speed": speed, "stages": stages, "decoded": decoded, "product": product}
     command, *arguments = sys.argv[1:]
-    print({"apart": apart, "same": same, "speed": speed, "stages": stages, "decoded": decoded, "product": product}[command](*arguments))
+    print(commands[command](*arguments))

@@ -14,17 +14,6 @@
 /* Sums over tokens take so many at a time. */
 enum { SUMMED_ROWS = 64 };
 
-/* The sizes of op(b) (k,n). */
-static inline int64_t right_rows(const right_factor *b)
-{
-    return b->transpose ? b->columns : b->rows;
-}
-
-static inline int64_t right_columns(const right_factor *b)
-{
-    return b->transpose ? b->rows : b->columns;
-}
-
 /* How many rows of op(b) are to be packed for products of m rows: in bfloat16 all, and those that
  * fill it up; in float32 those that oneDNN is the faster one for. 0: none. */
 int64_t packed_depth(onednn_type type, bool transpose_a, int64_t m, const right_factor *b);

@@ -3,6 +3,8 @@
 #ifndef ICOT_BACKEND_CUDA_APPROXIMATE_H
 #define ICOT_BACKEND_CUDA_APPROXIMATE_H
 
+constexpr float LOG2_E = 1.44269504f;
+
 /* 2^x */
 static __device__ float power_of_two(float x)
 {

@@ -254,8 +254,6 @@ static __device__ float scale_of_kept(const attention_work &work)
     return work.drops ? work.rule.scale : 1.0f;
 }
 
-constexpr float LOG2_E = 1.44269504f;
-
 } /* namespace in_bf16 */
 
 #endif

@@ -28,7 +28,7 @@ static __device__ gelu_point gelu_at(float x, float)
  * not the memory say how long it takes. */
 static __device__ gelu_point gelu_at(float x, bf16)
 {
-    constexpr float LOG2_E = 1.44269504f, CUBIC = GELU_SCALE * GELU_CUBIC;
+    constexpr float CUBIC = GELU_SCALE * GELU_CUBIC;
     const float square = x * x;
     const float power = power_of_two(x * (-LOG2_E * GELU_SCALE + -LOG2_E * CUBIC * square));
     const float s = reciprocal(1.0f + power), y = x * s;

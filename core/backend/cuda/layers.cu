@@ -52,10 +52,31 @@ static int drop_backward(int64_t rows, int64_t columns, double p, icot_random_ke
     return column_sums("dropout", rows, columns, terms, accumulate, sums);
 }
 
-/* ---- float32 and TF32: a factor is the array itself ------------------------------------------ */
+/* ---- Products and GELU: one behind the other ------------------------------------------------- */
 
 typedef int factor_product(int64_t m, const void *a, const right_factor *b, const void *bias,
                            void *c);
+typedef void factor_kernel(int64_t n, const void *x, void *y);
+
+template <factor_product multiply, factor_kernel gelu>
+static int gelu_product(int64_t m, const void *a, const right_factor *b, const void *bias, void *u,
+                        void *h)
+{
+    if (multiply(m, a, b, bias, u)) return FAILED;
+    gelu(m * right_columns(b), u, h);
+    return OK;
+}
+
+template <factor_product multiply, factor_kernel multiply_slopes>
+static int gelu_product_backward(int64_t m, const void *a, const right_factor *b, const void *u,
+                                 void *du)
+{
+    if (multiply(m, a, b, NULL, du)) return FAILED;
+    multiply_slopes(m * right_columns(b), u, du);
+    return OK;
+}
+
+/* ---- float32 and TF32: a factor is the array itself ------------------------------------------ */
 
 static void normalize(int64_t rows, int64_t columns, double eps, const float *x,
                       const float *weight, const float *bias, void *y, float *statistics)
@@ -71,70 +92,42 @@ static int normalize_backward(int64_t rows, int64_t columns, const float *x, con
                                     accumulate, dx, dweight, dbias);
 }
 
-template <factor_product multiply>
-static int gelu_product(int64_t m, const void *a, const right_factor *b, const void *bias, void *u,
-                        void *h)
-{
-    const int64_t n = b->transpose ? b->rows : b->columns;
-    if (multiply(m, a, b, bias, u)) return FAILED;
-    cuda_gelu_float32(m * n, u, h);
-    return OK;
-}
-
-template <factor_product multiply>
-static int gelu_product_backward(int64_t m, const void *a, const right_factor *b, const void *u,
-                                 void *du)
-{
-    const int64_t n = b->transpose ? b->rows : b->columns;
-    if (multiply(m, a, b, NULL, du)) return FAILED;
-    cuda_gelu_slopes_float32(m * n, u, du);
-    return OK;
-}
-
 static void drop(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
                  const float *onto, float *y)
 {
     cuda_dropout(n, p, key, first, (const float *)x, onto, y);
 }
 
-const layer_kernels cuda_layers_float32 = {normalize,
-                                           normalize_backward,
-                                           gelu_product<cuda_matmul_factor_float32>,
-                                           gelu_product_backward<cuda_matmul_factor_float32>,
-                                           drop,
-                                           drop_backward<float>};
+template <factor_product multiply> static constexpr layer_kernels layers_by()
+{
+    return {normalize,
+            normalize_backward,
+            gelu_product<multiply, cuda_gelu_float32>,
+            gelu_product_backward<multiply, cuda_gelu_slopes_float32>,
+            drop,
+            drop_backward<float>};
+}
 
-const layer_kernels cuda_layers_tf32 = {normalize,
-                                        normalize_backward,
-                                        gelu_product<cuda_matmul_factor_tf32>,
-                                        gelu_product_backward<cuda_matmul_factor_tf32>,
-                                        drop,
-                                        drop_backward<float>};
+const layer_kernels cuda_layers_float32 = layers_by<cuda_matmul_factor_float32>();
+const layer_kernels cuda_layers_tf32 = layers_by<cuda_matmul_factor_tf32>();
 
 /* ---- bfloat16: with cuBLASLt's own GELU, if it has it for a shape ---------------------------- */
 
 static int gelu_product_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
                              void *u, void *h)
 {
-    const int64_t n = b->transpose ? b->rows : b->columns;
     bool done;
     if (cuda_matmul_gelu_bf16(m, a, b, bias, u, h, &done)) return FAILED;
-    if (done) return OK;
-    if (cuda_matmul_factor_bf16(m, a, b, bias, u)) return FAILED;
-    cuda_gelu_bf16(m * n, u, h);
-    return OK;
+    return done ? OK : gelu_product<cuda_matmul_factor_bf16, cuda_gelu_bf16>(m, a, b, bias, u, h);
 }
 
 static int gelu_product_backward_bf16(int64_t m, const void *a, const right_factor *b,
                                       const void *u, void *du)
 {
-    const int64_t n = b->transpose ? b->rows : b->columns;
     bool done;
     if (cuda_matmul_gelu_backward_bf16(m, a, b, u, du, &done)) return FAILED;
     if (done) return OK;
-    if (cuda_matmul_factor_bf16(m, a, b, NULL, du)) return FAILED;
-    cuda_gelu_slopes_bf16(m * n, u, du);
-    return OK;
+    return gelu_product_backward<cuda_matmul_factor_bf16, cuda_gelu_slopes_bf16>(m, a, b, u, du);
 }
 
 const layer_kernels cuda_layers_bf16 = {cuda_layer_norm_to_bf16, cuda_layer_norm_backward_of_bf16,

@@ -160,7 +160,7 @@ static int choose_algorithm(const plan_key &key, product_plan *p)
     const uint64_t most = WORKSPACE;
     const uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     cublasLtMatmulPreferenceOpaque_t wish;
-    cublasLtMatmulHeuristicResult_t found;
+    cublasLtMatmulHeuristicResult_t found = {};
     int count = 0;
     cublasStatus_t code = cublasLtMatmulPreferenceInit(&wish);
     if (!code) {
@@ -262,11 +262,9 @@ static cublasStatus_t multiply(product_plan *p, product_layouts *l, const void *
 static plan_key key_of(product_form form, bool transpose_a, int64_t m, const void *a,
                        const right_factor *b, product_end end, bool accumulate, const void *c)
 {
-    const int64_t n = b->transpose ? b->rows : b->columns;
-    const int64_t k = b->transpose ? b->columns : b->rows;
     return {m,
-            n,
-            k,
+            right_columns(b),
+            right_rows(b),
             form,
             end,
             transpose_a,
@@ -311,9 +309,8 @@ static int product_of(product_form form, bool transpose_a, int64_t m, const void
 static int into_float32(product_form form, bool transpose_a, int64_t m, const void *a,
                         const right_factor *b, const float *bias, bool accumulate, float *c)
 {
-    const int64_t n = b->transpose ? b->rows : b->columns;
-    const int64_t k = b->transpose ? b->columns : b->rows;
-    if (k == 0) return bias || !accumulate ? fill(m, n, bias, c) : OK;
+    const int64_t n = right_columns(b);
+    if (right_rows(b) == 0) return bias || !accumulate ? fill(m, n, bias, c) : OK;
     if (bias && alignment_of(bias) < BIAS_ALIGNMENT) {
         if (fill(m, n, bias, c)) return FAILED;
         bias = NULL, accumulate = true;
@@ -358,8 +355,7 @@ int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, con
     return product_of(ALL_BF16, false, m, a, b, bias, false, c);
 }
 
-/* ---- With GELU --------------------------------------------------------------------------------
- */
+/* ---- With GELU ------------------------------------------------------------------------------- */
 
 /* cuBLASLt wants u to begin and to go on from row to row where 16 bytes do. */
 static int product_with_gelu(int64_t m, const void *a, const right_factor *b,

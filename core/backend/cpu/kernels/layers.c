@@ -21,16 +21,11 @@ static int normalize_backward(int64_t rows, int64_t columns, const float *x, con
                                        dweight, dbias);
 }
 
-static int64_t columns_of(const right_factor *b)
-{
-    return b->transpose ? b->rows : b->columns;
-}
-
 static int gelu_product(int64_t m, const void *a, const right_factor *b, const void *bias, void *u,
                         void *h)
 {
     if (cpu_matmul_factor(m, a, b, bias, u)) return ICOT_FAILED;
-    KERNEL(gelu_factor)(m * columns_of(b), u, h);
+    KERNEL(gelu_factor)(m * right_columns(b), u, h);
     return ICOT_OK;
 }
 
@@ -38,7 +33,7 @@ static int gelu_product_backward(int64_t m, const void *a, const right_factor *b
                                  void *du)
 {
     if (cpu_matmul_factor(m, a, b, NULL, du)) return ICOT_FAILED;
-    KERNEL(unary_backward)(UNARY_GELU, m * columns_of(b), u, u, du, false, du);
+    KERNEL(unary_backward)(UNARY_GELU, m * right_columns(b), u, u, du, false, du);
     return ICOT_OK;
 }
 

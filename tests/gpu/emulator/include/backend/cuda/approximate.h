@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+constexpr float LOG2_E = 1.44269504f;
+
 static inline float power_of_two(float x)
 {
     return exp2f(x);
