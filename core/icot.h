@@ -41,7 +41,7 @@ ICOT_API size_t icot_sizeof(const char *type); /* size of a struct in this heade
 ICOT_API const char *icot_version(void);       /* icot's own version */
 ICOT_API const char *icot_blas_version(void);  /* OpenBLAS's description of itself */
 ICOT_API const char *icot_hdf5_version(void);
-ICOT_API const char *icot_onednn_version(void); /* "none": it is not there; loads it */
+ICOT_API const char *icot_onednn_version(void); /* "none": not used here; may load it */
 ICOT_API const char *icot_cpu_kernels(void); /* instruction set the CPU kernels were chosen for */
 
 typedef struct icot_memory {

@@ -112,7 +112,7 @@ function core.set_precision(precision)
   return 'float32', problem
 end
 
---- The version of oneDNN, which is loaded for that; 'none': it is not there.
+--- The version of oneDNN, if products in bf16 are its own here (it may be loaded for that), else 'none'.
 ---@return string
 function core.onednn_version()
   return ffi.string(C.icot_onednn_version())

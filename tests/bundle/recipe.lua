@@ -1,4 +1,4 @@
--- A run of a second that uses what a bundle brings along: OpenBLAS, oneDNN, HDF5, JSON.
+-- A run of a second that uses what a bundle brings along: OpenBLAS, HDF5, JSON.
 return {
   method = 'icot', precision = 'bf16', seed = 3,
   dataset = { task = 'multiplication', digits = 2, train = 400, valid = 40, test = 40 },

@@ -7,12 +7,11 @@
 #include <pthread.h>
 
 void cpu_table_generic(backend *table);
-few_rows_kernel few_rows_generic;
 #ifdef __x86_64__
 void cpu_table_avx2(backend *table);
 void cpu_table_avx512(backend *table);
 void factor_table_bf16(backend *table);
-few_rows_kernel few_rows_avx2, few_rows_avx512, few_rows_bf16;
+tile_kernel multiply_tiles_avx512, multiply_tiles_bf16;
 #endif
 
 static backend table, bf16_table;
@@ -34,19 +33,17 @@ static void choose_instruction_set(void)
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
         instruction_set = "avx512";
         cpu_table_avx512(&table);
-        packing_use(ONEDNN_FLOAT32, few_rows_avx512);
+        packing_use(TILES_FLOAT32, multiply_tiles_avx512);
         return;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         instruction_set = "avx2";
         cpu_table_avx2(&table);
-        packing_use(ONEDNN_FLOAT32, few_rows_avx2);
         return;
     }
 #endif
     instruction_set = "generic";
     cpu_table_generic(&table);
-    packing_use(ONEDNN_FLOAT32, few_rows_generic);
 }
 
 static void choose_kernels(void)
@@ -56,11 +53,10 @@ static void choose_kernels(void)
     bf16_table.layers = NULL;
 #ifdef __x86_64__
     bf16_table.factor_bytes = sizeof(uint16_t);
-    bf16_table.factor_rows = SUMMED_ROWS;
     factor_table_bf16(&bf16_table);
     bf16_table.matmul = cpu_matmul_bf16;
     bf16_table.matmul_factor = cpu_matmul_factor_bf16;
-    packing_use(ONEDNN_BFLOAT16, few_rows_bf16);
+    packing_use(TILES_BFLOAT16, multiply_tiles_bf16);
 #endif
 }
 
@@ -74,6 +70,7 @@ int cpu_bf16_backend(const backend **out)
 {
     if (cpu_bf16_check()) return ICOT_FAILED;
     pthread_once(&once, choose_kernels);
+    bf16_table.factor_rows = packed_multiple(TILES_BFLOAT16); /* may load oneDNN */
     *out = &bf16_table;
     return ICOT_OK;
 }

@@ -1,7 +1,6 @@
 #include "backend/cpu/matmul.h"
 
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/onednn_loader.h"
 #include "backend/cpu/packing.h"
 #include "base/error.h"
 #include "icot.h"
@@ -10,16 +9,16 @@
 
 #include <cblas.h>
 
-/* The product as oneDNN knows it. */
-static onednn_product product_of(bool transpose_a, int64_t m, const right_factor *b,
-                                 const float *bias, bool accumulate)
+/* The product, whoever does it. */
+static tile_product product_of(bool transpose_a, int64_t m, const right_factor *b,
+                               const float *bias, bool accumulate)
 {
-    return (onednn_product){.transpose_a = transpose_a,
-                            .accumulate = accumulate,
-                            .m = m,
-                            .n = right_columns(b),
-                            .k = right_rows(b),
-                            .bias = bias};
+    return (tile_product){.transpose_a = transpose_a,
+                          .accumulate = accumulate,
+                          .m = m,
+                          .n = right_columns(b),
+                          .k = right_rows(b),
+                          .bias = bias};
 }
 
 /* c = bias in every row, or 0 */
@@ -35,7 +34,7 @@ static void fill(int64_t m, int64_t n, const float *bias, float *c)
 }
 
 /* Nothing to multiply, or an empty sum. */
-static bool is_trivial(const onednn_product *p, float *c)
+static bool is_trivial(const tile_product *p, float *c)
 {
     if (p->m == 0 || p->n == 0) return true;
     if (p->k > 0) return false;
@@ -43,16 +42,10 @@ static bool is_trivial(const onednn_product *p, float *c)
     return true;
 }
 
-static int refused(const onednn_product *p)
-{
-    return fail("matmul: oneDNN cannot multiply (%lld,%lld) x (%lld,%lld)", (long long)p->m,
-                (long long)p->k, (long long)p->k, (long long)p->n);
-}
-
 /* ---- float32 --------------------------------------------------------------------------------- */
 
 /* One row, as in decoding one example: to multiply matrices b would be copied first. */
-static void row_times_matrix(const onednn_product *p, const float *a, bool transpose_b,
+static void row_times_matrix(const tile_product *p, const float *a, bool transpose_b,
                              const float *b, float *c)
 {
     const int64_t rows = transpose_b ? p->n : p->k, columns = transpose_b ? p->k : p->n;
@@ -61,8 +54,8 @@ static void row_times_matrix(const onednn_product *p, const float *a, bool trans
                 1);
 }
 
-/* Of b as it lies; its data may begin further on than those of the factor. */
-static void multiply_by_blas(onednn_product p, const float *a, bool transpose_b, const float *b,
+/* Of b as it lies. */
+static void multiply_by_blas(tile_product p, const float *a, bool transpose_b, const float *b,
                              float *c)
 {
     if (p.bias) {
@@ -79,30 +72,14 @@ static void multiply_by_blas(onednn_product p, const float *a, bool transpose_b,
                 (blasint)(transpose_b ? p.k : p.n), p.accumulate ? 1.0f : 0.0f, c, (blasint)p.n);
 }
 
-/* Sums over tokens: whole SUMMED_ROWS were packed, the rest goes on top. */
-static int sum_by_both(onednn_product p, const float *a, const right_factor *b, float *c)
-{
-    const float *plain = b->data;
-    const int64_t k = p.k, done = k / SUMMED_ROWS * SUMMED_ROWS;
-    p.k = done;
-    if (multiply_packed(ONEDNN_FLOAT32, p, a, b->packed, c)) return refused(&p);
-    if (k == done) return ICOT_OK;
-    p.k = k - done, p.accumulate = true, p.bias = NULL;
-    multiply_by_blas(p, a + done * p.m, false, plain + done * p.n, c);
-    return ICOT_OK;
-}
-
 int cpu_matmul(bool transpose_a, int64_t m, const void *a, const right_factor *b, const float *bias,
                bool accumulate, float *c)
 {
-    const onednn_product p = product_of(transpose_a, m, b, bias, accumulate);
+    const tile_product p = product_of(transpose_a, m, b, bias, accumulate);
     if (is_trivial(&p, c)) return ICOT_OK;
-    if (!b->packed) {
-        multiply_by_blas(p, a, b->transpose, b->data, c);
-        return ICOT_OK;
-    }
-    if (transpose_a) return sum_by_both(p, a, b, c);
-    return multiply_packed(ONEDNN_FLOAT32, p, a, b->packed, c) ? refused(&p) : ICOT_OK;
+    if (b->packed) return multiply_packed(TILES_FLOAT32, &p, a, b->packed, c);
+    multiply_by_blas(p, a, b->transpose, b->data, c);
+    return ICOT_OK;
 }
 
 int cpu_matmul_factor(int64_t m, const void *a, const right_factor *b, const void *bias, void *c)
@@ -124,14 +101,6 @@ int cpu_bf16_check(void)
     if (!__builtin_cpu_supports("avx512bf16")) {
         return fail("bf16: this CPU has no bfloat16 instructions (AVX512_BF16)");
     }
-    if (!onednn_load()) {
-        return fail(
-            "bf16: oneDNN is missing; install libdnnl-dev (or onednn) and build icot again");
-    }
-    if (!onednn_serves(ONEDNN_BFLOAT16)) {
-        return fail("bf16: oneDNN %s does not take packed weights here; 2.6 does",
-                    icot_onednn_version());
-    }
     return ICOT_OK;
 #else
     return fail("bf16: only for x86-64 so far");
@@ -141,18 +110,18 @@ int cpu_bf16_check(void)
 int cpu_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                     const float *bias, bool accumulate, float *c)
 {
-    onednn_product p = product_of(transpose_a, m, b, bias, accumulate);
+    tile_product p = product_of(transpose_a, m, b, bias, accumulate);
     if (is_trivial(&p, c)) return ICOT_OK;
-    p.k = packed_depth(ONEDNN_BFLOAT16, transpose_a, m, b);
-    return multiply_packed(ONEDNN_BFLOAT16, p, a, b->packed, c) ? refused(&p) : ICOT_OK;
+    p.k = packed_depth(TILES_BFLOAT16, transpose_a, m, b);
+    return multiply_packed(TILES_BFLOAT16, &p, a, b->packed, c);
 }
 
 int cpu_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
                            void *c)
 {
-    onednn_product p = product_of(false, m, b, bias, false);
+    tile_product p = product_of(false, m, b, bias, false);
     if (p.m == 0 || p.n == 0) return ICOT_OK;
     if (p.k == 0) return fail("matmul: an empty sum cannot be a factor");
     p.rounded = true;
-    return multiply_packed(ONEDNN_BFLOAT16, p, a, b->packed, c) ? refused(&p) : ICOT_OK;
+    return multiply_packed(TILES_BFLOAT16, &p, a, b->packed, c);
 }

@@ -3,58 +3,70 @@
 #include "backend/cpu/onednn_loader.h"
 #include "base/error.h"
 
-/* Below these sizes packing takes longer than it saves. */
-enum { FEWEST_ROWS = 16, FEWEST_COLUMNS = 16 };
+static tile_kernel *kernels[2]; /* by tile_type */
 
-static int64_t depth_in_bfloat16(bool transpose_a, const right_factor *b)
+void packing_use(tile_type type, tile_kernel *kernel)
 {
+    kernels[type] = kernel;
+}
+
+static const onednn_library *onednn_for(tile_type type)
+{
+    return type == TILES_BFLOAT16 ? onednn_load() : NULL;
+}
+
+int64_t packed_multiple(tile_type type)
+{
+    return onednn_for(type) ? SUMMED_ROWS : 1;
+}
+
+/* Below this size packing takes longer than it saves; in bfloat16 there is no other way. */
+static bool worth_packing(tile_type type, int64_t m, const right_factor *b)
+{
+    enum { FEWEST = 16 };
+    if (type == TILES_BFLOAT16) return m > 0 && b->rows > 0 && b->columns > 0;
+    return kernels[type] && m >= FEWEST && b->rows >= FEWEST && b->columns >= FEWEST;
+}
+
+int64_t packed_depth(tile_type type, bool transpose_a, int64_t m, const right_factor *b)
+{
+    if (!worth_packing(type, m, b)) return 0;
     if (!transpose_a || b->transpose) return right_rows(b);
-    return (b->rows + SUMMED_ROWS - 1) / SUMMED_ROWS * SUMMED_ROWS;
-}
-
-/* What a left factor in float32 has behind its last row is unknown, so OpenBLAS does the rest. */
-static int64_t depth_in_float32(bool transpose_a, int64_t m, const right_factor *b)
-{
-    const int64_t k = right_rows(b);
-    if (m < FEWEST_ROWS || right_columns(b) < FEWEST_COLUMNS || k < FEWEST_ROWS) return 0;
-    if (!transpose_a) return k;
-    return b->transpose ? 0 : k / SUMMED_ROWS * SUMMED_ROWS;
-}
-
-int64_t packed_depth(onednn_type type, bool transpose_a, int64_t m, const right_factor *b)
-{
-    if (m == 0 || b->rows == 0 || b->columns == 0 || !onednn_serves(type)) return 0;
-    return type == ONEDNN_BFLOAT16 ? depth_in_bfloat16(transpose_a, b)
-                                   : depth_in_float32(transpose_a, m, b);
+    const int64_t multiple = packed_multiple(type);
+    return (b->rows + multiple - 1) / multiple * multiple;
 }
 
 /* ---- Products -------------------------------------------------------------------------------- */
 
-static few_rows_kernel *few_rows[2]; /* by onednn_type */
-
-void packing_use(onednn_type type, few_rows_kernel *kernel)
+static int refused(const tile_product *p)
 {
-    few_rows[type] = kernel;
+    return fail("matmul: oneDNN cannot multiply (%lld,%lld) x (%lld,%lld)", (long long)p->m,
+                (long long)p->k, (long long)p->k, (long long)p->n);
 }
 
-int multiply_packed(onednn_type type, onednn_product p, const void *a, const void *tiles, void *c)
+/* Rows in pieces of few sizes; the rest by the kernel. */
+static int multiply_in_pieces(const onednn_library *onednn, tile_product p, const uint16_t *a,
+                              const void *tiles, char *c)
 {
-    static const int64_t sizes[] = {256, 16, 1};
+    static const int64_t sizes[] = {256, 16};
     enum { SIZES = sizeof sizes / sizeof *sizes };
-    const onednn_library *onednn = onednn_load();
-    if (p.transpose_a) return onednn->matmul(type, &p, a, tiles, c);
-
-    const int64_t bytes = type == ONEDNN_BFLOAT16 ? 2 : 4, c_bytes = p.rounded ? 2 : 4;
-    const char *from = a;
-    char *to = c;
+    const int64_t c_bytes = p.rounded ? sizeof(uint16_t) : sizeof(float);
     int64_t left = p.m;
-    for (int i = 0; i < SIZES && left > FEW_ROWS; i++) {
+    for (int i = 0; i < SIZES; i++) {
         p.m = left / sizes[i] * sizes[i];
         if (p.m == 0) continue;
-        if (onednn->matmul(type, &p, from, tiles, to)) return ICOT_FAILED;
-        from += p.m * p.k * bytes, to += p.m * p.n * c_bytes, left -= p.m;
+        if (onednn->matmul(&p, a, tiles, c)) return refused(&p);
+        a += p.m * p.k, c += p.m * p.n * c_bytes, left -= p.m;
     }
     p.m = left;
-    if (left > 0) few_rows[type](&p, from, tiles, to);
-    return ICOT_OK;
+    return left > 0 ? kernels[TILES_BFLOAT16](&p, a, tiles, c) : ICOT_OK;
+}
+
+int multiply_packed(tile_type type, const tile_product *p, const void *a, const void *tiles,
+                    void *c)
+{
+    const onednn_library *onednn = onednn_for(type);
+    if (!onednn) return kernels[type](p, a, tiles, c);
+    if (!p->transpose_a) return multiply_in_pieces(onednn, *p, a, tiles, c);
+    return onednn->matmul(p, a, tiles, c) ? refused(p) : ICOT_OK;
 }

@@ -1,31 +1,35 @@
 /*
- * Which products are done with packed right factors, and in which pieces.
+ * Which products are done with packed right factors, and by whom.
  *
- * oneDNN makes code for every shape that it meets, which takes about as long as a product. The
- * number of tokens differs from batch to batch, so it gets rows in pieces of few sizes; the few
- * that are left, and in decoding that may be all, are done by a kernel of our own.
+ * By kernels of our own (kernels/tile_product.c), unless the CPU has an AMX unit for bfloat16: that
+ * is oneDNN's, if it is there. oneDNN makes code for every shape that it meets, which takes about
+ * as long as a product. The number of tokens differs from batch to batch, so it gets rows in pieces
+ * of few sizes; the few that are left are done by the kernel.
  */
 #ifndef ICOT_BACKEND_CPU_PACKING_H
 #define ICOT_BACKEND_CPU_PACKING_H
 
 #include "backend/backend.h"
-#include "backend/cpu/onednn/onednn.h"
+#include "backend/cpu/tiles.h"
 
-/* Sums over tokens take so many at a time. */
+/* Sums over tokens by oneDNN take so many at a time. */
 enum { SUMMED_ROWS = 64 };
 
-/* How many rows of op(b) are to be packed for products of m rows: in bfloat16 all, and those that
- * fill it up; in float32 those that oneDNN is the faster one for. 0: none. */
-int64_t packed_depth(onednn_type type, bool transpose_a, int64_t m, const right_factor *b);
+/* The multiple of rows up to which factors of this type have to be filled with zeros. */
+int64_t packed_multiple(tile_type type);
 
-/* c = a·b of up to FEW_ROWS rows (kernels/few_rows.c). */
-enum { FEW_ROWS = 4 };
-typedef void few_rows_kernel(const onednn_product *p, const void *a, const void *tiles, void *c);
+/* How many rows of op(b) are to be packed for products of m rows, those that fill it up included;
+ * 0: none, for the product is OpenBLAS's, or empty. */
+int64_t packed_depth(tile_type type, bool transpose_a, int64_t m, const right_factor *b);
 
-/* Says once, before the first product, which kernel is the one for this CPU. */
-void packing_use(onednn_type type, few_rows_kernel *kernel);
+/* Does p with a left factor a and the tiles of the right one. */
+typedef int tile_kernel(const tile_product *p, const void *a, const void *tiles, void *c);
 
-/* Fails without a message if oneDNN refuses. */
-int multiply_packed(onednn_type type, onednn_product p, const void *a, const void *tiles, void *c);
+/* Says once, before the first product, which kernel is the one for this CPU; where none is,
+ * OpenBLAS is quicker. */
+void packing_use(tile_type type, tile_kernel *kernel);
+
+int multiply_packed(tile_type type, const tile_product *p, const void *a, const void *tiles,
+                    void *c);
 
 #endif

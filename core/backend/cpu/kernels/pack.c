@@ -1,5 +1,5 @@
 /*
- * Right factors of matrix products, packed into the tiles that oneDNN multiplies by (onednn.h).
+ * Right factors of matrix products, packed into tiles (tiles.h).
  *
  * Compiled as the other kernels are, where a unit is a float32, and once more with CPU_ISA=bf16,
  * where it is a pair of bfloat16, rounded on the way if they come as float32.
@@ -29,7 +29,7 @@ typedef struct source {
 
 #ifdef __AVX512BF16__
 enum { PER_UNIT = 2 };
-#define ELEMENT ONEDNN_BFLOAT16
+#define ELEMENT TILES_BFLOAT16
 
 static inline __mmask16 first(int64_t count)
 {
@@ -65,7 +65,7 @@ static inline void units_across(const right_factor *b, int64_t at, int64_t rows,
 }
 #else
 enum { PER_UNIT = 1 };
-#define ELEMENT ONEDNN_FLOAT32
+#define ELEMENT TILES_FLOAT32
 
 static inline void copy_units(const float *from, int64_t count, void *units)
 {

@@ -1,5 +1,5 @@
 /*
- * Matrix products by oneDNN: the one file that knows it, and a library of its own.
+ * Matrix products in bfloat16 by oneDNN: the one file that knows it, and a library of its own.
  *
  * oneDNN is optional and takes long to load, so the core loads this library when it first needs it
  * (see onednn_loader.c). Nothing here calls back into the core.
@@ -13,7 +13,6 @@
 #include <dnnl.h>
 
 typedef struct product_key {
-    onednn_type type;
     int transpose_a, accumulate, rounded, biased;
     int64_t m, n, k;
 } product_key;
@@ -114,10 +113,8 @@ static int add_to_result(dnnl_post_ops_t after)
 /* a (m,k) as it lies, b (k,n) in tiles, c (m,n) and bias (1,n); returns how many were made. */
 static int make_forms(const product_key *key, memory_form form[FORMS])
 {
-    const int rounded = key->type == ONEDNN_BFLOAT16;
-    const dnnl_data_type_t type = rounded ? dnnl_bf16 : dnnl_f32;
-    const dnnl_data_type_t result = key->rounded ? dnnl_bf16 : dnnl_f32;
-    const dnnl_format_tag_t tiles = rounded ? dnnl_BA16a64b2a : dnnl_BA16a64b; /* TILE_… */
+    const dnnl_data_type_t type = dnnl_bf16, result = key->rounded ? dnnl_bf16 : dnnl_f32;
+    const dnnl_format_tag_t tiles = dnnl_BA16a64b2a; /* TILE_… */
     const int64_t down = key->transpose_a ? 1 : key->k, across = key->transpose_a ? key->m : 1;
     const dnnl_dims_t b = {key->k, key->n};
     if (make_form(&form[A], key->m, key->k, type, down, across)) return 0;
@@ -231,30 +228,29 @@ static int run(prepared *product, const void *a, const void *b, const float *bia
            dnnl_stream_wait(stream);
 }
 
-static product_key key_of(onednn_type type, const onednn_product *p)
+static product_key key_of(const tile_product *p)
 {
     product_key key;
     memset(&key, 0, sizeof key);
-    key.type = type, key.rounded = p->rounded;
+    key.rounded = p->rounded;
     key.transpose_a = p->transpose_a, key.accumulate = p->accumulate, key.biased = p->bias != NULL;
     key.m = p->m, key.n = p->n, key.k = p->k;
     return key;
 }
 
-int onednn_takes_tiles(onednn_type type)
+int onednn_takes_tiles(void)
 {
-    const onednn_product some = {.m = 16, .n = TILE_COLUMNS, .k = 4 * TILE_ROWS};
-    const product_key key = key_of(type, &some);
+    const tile_product some = {.m = 16, .n = TILE_COLUMNS, .k = 4 * TILE_ROWS};
+    const product_key key = key_of(&some);
     pthread_mutex_lock(&lock);
     const int takes = !start_up() && find_or_prepare(&key) != NULL;
     pthread_mutex_unlock(&lock);
     return takes;
 }
 
-int onednn_matmul(onednn_type type, const onednn_product *p, const void *a, const void *tiles,
-                  void *c)
+int onednn_matmul(const tile_product *p, const void *a, const void *tiles, void *c)
 {
-    const product_key key = key_of(type, p);
+    const product_key key = key_of(p);
     pthread_mutex_lock(&lock);
     prepared *product = start_up() ? NULL : find_or_prepare(&key);
     int failed = !product || run(product, a, tiles, p->bias, c);

@@ -1,0 +1,401 @@
+/*
+ * Matrix products with a right factor in tiles (tiles.h): a few rows of the result at a time, whose
+ * sums stay in registers.
+ *
+ * Compiled for AVX-512, which has registers enough, where a unit of a tile is a float32, and with
+ * CPU_ISA=bf16, where it is a pair of bfloat16, of which one lies below the other.
+ */
+#include "backend/cpu/kernels/shares.h"
+#include "backend/cpu/kernels/strip.h"
+#include "backend/cpu/packing.h"
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <omp.h>
+
+/* HEIGHT rows by WIDE vectors of sums, a row of a tile and a number of the left factor take 29 of
+ * the 32 registers. */
+enum { HEIGHT = 6, WIDE = TILE_COLUMNS / LANES };
+
+#define INLINED  static inline __attribute__((always_inline))
+#define UNROLLED _Pragma("GCC unroll 8") /* what is not unrolled early does not get registers */
+
+/* ---- Units: what is multiplied at a time ----------------------------------------------------- */
+
+#ifdef __AVX512BF16__
+enum { PER_UNIT = 2 };
+
+INLINED void store_rounded(lanes y, element *to)
+{
+    const __m256i rounded = (__m256i)_mm512_cvtneps_pbh((__m512)y);
+    memcpy(to, &rounded, sizeof rounded);
+}
+
+INLINED lanes add_product(lanes sum, const element *left, const uint32_t *right)
+{
+    int pair;
+    memcpy(&pair, left, sizeof pair);
+    return (lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair),
+                                   (__m512bh)_mm512_loadu_si512(right));
+}
+#else
+enum { PER_UNIT = 1 };
+
+INLINED void store_rounded(lanes y, element *to)
+{
+    store(to, y);
+}
+
+INLINED lanes add_product(lanes sum, const element *left, const uint32_t *right)
+{
+    lanes row;
+    memcpy(&row, right, sizeof row);
+    return sum + *left * row;
+}
+#endif
+
+/* ---- A strip: up to HEIGHT rows, a column of tiles -------------------------------------------*/
+
+enum { LINE = 64 / sizeof(uint32_t) };
+
+typedef struct strip {
+    /* unit i of row r of the left factor lies at left[r·down + i·across] */
+    const element *left;
+    int64_t down, across;
+    const uint32_t *right; /* rows of tiles, TILE_COLUMNS units each */
+    int64_t units;
+    bool half;             /* behind them there is half a unit more */
+    const uint32_t *ahead; /* units to be fetched */
+} strip;
+
+/* Where its sums go. */
+typedef struct target {
+    char *c;            /* float32, or elements if rounded */
+    int64_t down, size; /* elements from row to row, bytes of an element */
+    const float *bias;  /* NULL: none */
+    bool add, rounded;
+} target;
+
+INLINED void store_sums(lanes y, int r, int w, const target *t)
+{
+    char *to = t->c + (r * t->down + w * LANES) * t->size;
+    if (t->bias) y += load(t->bias + w * LANES);
+    if (t->rounded)
+        store_rounded(y, (element *)to);
+    else
+        store((float *)to, t->add ? y + load((float *)to) : y);
+}
+
+/*
+ * What the processor does not see coming is fetched ahead: the rows of the result, and of the tiles
+ * what will be read next. Whole strips share that, and fetch it into the level 2 cache; where there
+ * is but a part of one, all time goes into reading the tiles, and it fetches for itself.
+ */
+enum { SHARES = TILE_COLUMNS / LINE };
+
+INLINED void multiply_rows(const int rows, const strip *s, const target *t)
+{
+    enum { TO_READ, TO_WRITE, LEVEL_2 = 2, LEVEL_1 };
+    const int lines = rows < HEIGHT ? SHARES : 1;
+    lanes sum[HEIGHT][WIDE];
+    const element *left = s->left;
+    const uint32_t *right = s->right, *ahead = s->ahead;
+    UNROLLED for (int r = 0; r < rows; r++) UNROLLED for (int w = 0; w < WIDE; w++)
+    {
+        sum[r][w] = (lanes){0};
+        __builtin_prefetch(t->c + (r * t->down + w * LANES) * t->size, TO_WRITE);
+    }
+    for (int64_t i = 0; i < s->units; i++, left += s->across, right += TILE_COLUMNS) {
+        UNROLLED for (int l = 0; l < lines; l++, ahead += LINE)
+        {
+            __builtin_prefetch(ahead, TO_READ, rows < HEIGHT ? LEVEL_1 : LEVEL_2);
+        }
+        UNROLLED for (int r = 0; r < rows; r++) UNROLLED for (int w = 0; w < WIDE; w++)
+        {
+            sum[r][w] = add_product(sum[r][w], left + r * s->down, right + w * LANES);
+        }
+    }
+    if (s->half) {
+        UNROLLED for (int r = 0; r < rows; r++)
+        {
+            const element last[2] = {left[r * s->down], 0};
+            UNROLLED for (int w = 0; w < WIDE; w++)
+            {
+                sum[r][w] = add_product(sum[r][w], last, right + w * LANES);
+            }
+        }
+    }
+    UNROLLED for (int r = 0; r < rows; r++) UNROLLED for (int w = 0; w < WIDE; w++)
+    {
+        store_sums(sum[r][w], r, w, t);
+    }
+}
+
+static void multiply_some_rows(int64_t rows, const strip *s, const target *t)
+{
+    switch (rows) {
+    case 1:
+        multiply_rows(1, s, t);
+        break;
+    case 2:
+        multiply_rows(2, s, t);
+        break;
+    case 3:
+        multiply_rows(3, s, t);
+        break;
+    case 4:
+        multiply_rows(4, s, t);
+        break;
+    case 5:
+        multiply_rows(5, s, t);
+        break;
+    default:
+        multiply_rows(HEIGHT, s, t);
+    }
+}
+
+/* `rows` rows, the left ones of which lie `next` elements from strip to strip. */
+static void multiply_strips(int64_t rows, int64_t next, strip s, target t)
+{
+    const uint32_t *next_tiles = s.ahead;
+    for (int64_t i = 0; rows >= HEIGHT; i++, rows -= HEIGHT) {
+        s.ahead = next_tiles + i % SHARES * LINE * s.units;
+        multiply_rows(HEIGHT, &s, &t);
+        s.left += next, t.c += HEIGHT * t.down * t.size;
+    }
+    s.ahead = next_tiles;
+    if (rows > 0) multiply_some_rows(rows, &s, &t);
+}
+
+/* The same where c does not have all the columns: the sums are made apart. */
+static void multiply_last_columns(int64_t rows, int64_t next, int64_t columns, strip s, target t)
+{
+    float sums[HEIGHT][TILE_COLUMNS];
+    const target apart = {.c = (char *)sums, .down = TILE_COLUMNS, .size = sizeof(float)};
+    for (int64_t row = 0; row < rows; row++) {
+        const int64_t r = row % HEIGHT;
+        if (r == 0) {
+            multiply_some_rows(rows - row < HEIGHT ? rows - row : HEIGHT, &s, &apart);
+            s.left += next;
+        }
+        for (int64_t j = 0; j < columns; j++) {
+            float y = sums[r][j] + (t.bias ? t.bias[j] : 0.0f);
+            char *to = t.c + (row * t.down + j) * t.size;
+            if (t.rounded)
+                put(1, (float[GROUP]){y}, (element *)to);
+            else
+                *(float *)to = t.add ? y + *(float *)to : y;
+        }
+    }
+}
+
+/* ---- A piece: some rows, some columns of tiles ------------------------------------------------
+ *
+ * A piece is what a thread does at a time. Its left rows stay in the level 2 cache while the tiles
+ * go by, and so does a column of tiles while the rows go by. Sums over tokens, of which there may
+ * be any number, are made of parts: DEEPEST units at a time.
+ */
+
+enum { DEEPEST = 1024, LARGEST = 48 * DEEPEST }; /* units of a left row, and of all of them */
+enum { HIGHEST = 192, WIDEST = 6 };              /* rows, columns of tiles */
+/* Of small products there are so many pieces for a thread, of so much work: 1.3 µs at least, where
+ * to take one costs 0.1. */
+enum { PIECES = 8, LEAST_WORK = 1 << 17 };
+enum { TEAM_WORK = 20 * PARALLEL_ELEMENTS }; /* a team of threads costs 4 µs */
+
+static int64_t parts(int64_t n, int64_t size)
+{
+    return (n + size - 1) / size;
+}
+
+static int64_t between(int64_t least, int64_t n, int64_t most)
+{
+    return n < least ? least : n > most ? most : n;
+}
+
+/* In products of units. To read a unit takes as long as to multiply it by three or four rows. */
+static int64_t work(const tile_product *p)
+{
+    return (p->m + 3) * p->n * parts(p->k, PER_UNIT);
+}
+
+typedef struct cutting {
+    int64_t units, rows_down; /* of the tiles, and of them with those that fill the last one up */
+    int64_t depth;            /* of units at a time */
+    int64_t rows, columns;    /* of a piece, in rows and in columns of tiles */
+    int64_t down, across;     /* so many pieces */
+} cutting;
+
+/* A left factor that has to be transposed is, a piece at a time; so that has all columns. */
+static cutting cut(const tile_product *p, int threads)
+{
+    const int64_t tiles = parts(p->n, TILE_COLUMNS), strips = parts(p->m, HEIGHT);
+    cutting c = {.units = parts(p->k, PER_UNIT), .columns = tiles, .across = 1};
+    c.rows_down = parts(c.units, TILE_ROWS) * TILE_ROWS;
+    c.depth = p->transpose_a && c.units > DEEPEST ? DEEPEST : c.units;
+    const int64_t pieces = between(1, work(p) / LEAST_WORK, PIECES * threads);
+    const int64_t highest = between(1, LARGEST / c.depth / HEIGHT, HIGHEST / HEIGHT);
+    if (p->transpose_a) {
+        c.rows = between(1, parts(strips, pieces), highest) * HEIGHT;
+        c.down = parts(p->m, c.rows);
+    } else {
+        c.rows = parts(strips, parts(strips, highest)) * HEIGHT;
+        c.down = parts(p->m, c.rows);
+        c.columns = between(1, tiles * c.down / pieces, WIDEST);
+        c.across = parts(tiles, c.columns);
+    }
+    return c;
+}
+
+/* The rows of a piece by the tiles of column `first` of c and those behind it. */
+static void multiply_column(const tile_product *p, int64_t rows, int64_t next, int64_t first,
+                            strip s, target t)
+{
+    t.c += first * t.size;
+    if (t.bias) t.bias += first;
+    if (first + TILE_COLUMNS <= p->n)
+        multiply_strips(rows, next, s, t);
+    else
+        multiply_last_columns(rows, next, p->n - first, s, t);
+}
+
+/* ---- The left factor, transposed --------------------------------------------------------------
+ */
+
+#ifdef __AVX512BF16__
+/* The first `count` elements of a vector, each in 32 bits. */
+INLINED __m512i widened(int64_t count, const element *from)
+{
+    const __mmask16 some = (__mmask16)(count < LANES ? (1u << count) - 1 : 0xFFFF);
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, from));
+}
+
+/* `columns` units of two rows of a, the second of which may be NULL; and zeros up to whole LANES.
+ */
+static void units_of_rows(int64_t columns, const element *upper, const element *lower,
+                          uint32_t *units)
+{
+    for (int64_t j = 0; j < columns; j += LANES) {
+        __m512i pairs = widened(columns - j, upper + j);
+        if (lower) {
+            const __m512i low = widened(columns - j, lower + j);
+            pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(low, 16));
+        }
+        _mm512_storeu_si512(units + j, pairs);
+    }
+}
+#else
+static void units_of_rows(int64_t columns, const element *upper, const element *lower,
+                          uint32_t *units)
+{
+    (void)lower;
+    memcpy(units, upper, (size_t)columns * sizeof *upper);
+}
+#endif
+
+enum { AHEAD = 16 }; /* rows of a: they are too far apart for the processor to see a line in them */
+
+INLINED void prefetch_rows(int64_t columns, int64_t down, const element *from)
+{
+    for (int r = 0; r < PER_UNIT; r++, from += down) {
+        for (int64_t j = 0; j < columns; j += 64 / sizeof *from) __builtin_prefetch(from + j);
+    }
+}
+
+/* Rows of op(a) as a strip reads them: strips of HEIGHT rows, in each of which the first units of
+ * all rows come first. a (k,m) as it lies; of its rows those of `depth` units from `unit` on. */
+static void transpose_left(const tile_product *p, const element *a, int64_t row, int64_t rows,
+                           int64_t unit, int64_t depth, uint32_t *strips)
+{
+    uint32_t units[HIGHEST + LANES] = {0};
+    for (int64_t i = 0; i < depth; i++) {
+        const int64_t k = (unit + i) * PER_UNIT;
+        const element *upper = a + k * p->m + row;
+        if (k + AHEAD + PER_UNIT <= p->k) prefetch_rows(rows, p->m, upper + AHEAD * p->m);
+        units_of_rows(rows, upper, k + 1 < p->k ? upper + p->m : NULL, units);
+        for (int64_t s = 0; s < rows; s += HEIGHT) {
+            memcpy(strips + s * depth + i * HEIGHT, units + s, HEIGHT * sizeof *units);
+        }
+    }
+}
+
+/* ---- All of it --------------------------------------------------------------------------------
+ */
+
+typedef struct operands {
+    const element *a;
+    const uint32_t *tiles;
+    void *c;
+    share *shares; /* of the pieces, by thread */
+    int threads;
+    uint32_t *strips; /* transposed rows: as many for each thread as a piece has */
+} operands;
+
+static size_t strip_bytes(const cutting *cut)
+{
+    return (size_t)(cut->rows * cut->depth) * sizeof(uint32_t);
+}
+
+/* To fetch while the tiles at `right`, of column `first` of c, are read: those of the next columns;
+ * for one strip alone, two tiles further on, as the processor itself does not look beyond a page of
+ * memory, which is one tile. */
+static const uint32_t *what_is_next(const tile_product *p, const cutting *cut, int64_t rows,
+                                    int64_t first, const uint32_t *right)
+{
+    if (rows < HEIGHT) return right + 2 * TILE_ROWS * TILE_COLUMNS;
+    return first + TILE_COLUMNS < p->n ? right + cut->rows_down * TILE_COLUMNS : right;
+}
+
+static void multiply_piece(const tile_product *p, const operands *o, const cutting *cut,
+                           int64_t piece)
+{
+    const int64_t row = piece / cut->across * cut->rows, rows = between(0, p->m - row, cut->rows);
+    const int64_t from = piece % cut->across * cut->columns * TILE_COLUMNS,
+                  to = between(0, from + cut->columns * TILE_COLUMNS, p->n);
+    uint32_t *own = o->strips + (size_t)omp_get_thread_num() * strip_bytes(cut) / sizeof *own;
+    target t = {.down = p->n, .bias = p->bias, .add = p->accumulate, .rounded = p->rounded};
+    t.size = p->rounded ? sizeof(element) : sizeof(float);
+    t.c = (char *)o->c + row * p->n * t.size;
+    for (int64_t unit = 0; unit < cut->units; unit += cut->depth) {
+        strip s = {.units = between(0, cut->units - unit, cut->depth)};
+        int64_t next = HEIGHT * p->k;
+        if (p->transpose_a) {
+            transpose_left(p, o->a, row, rows, unit, s.units, own);
+            s.left = (const element *)own, s.down = PER_UNIT, s.across = HEIGHT * PER_UNIT;
+            next = HEIGHT * s.units * PER_UNIT;
+        } else {
+            s.left = o->a + row * p->k + unit * PER_UNIT, s.down = p->k, s.across = PER_UNIT;
+            s.half = p->k < (unit + s.units) * PER_UNIT;
+            s.units -= s.half;
+        }
+        for (int64_t first = from; first < to; first += TILE_COLUMNS) {
+            s.right = o->tiles + first * cut->rows_down + unit * TILE_COLUMNS;
+            s.ahead = what_is_next(p, cut, rows, first, s.right);
+            multiply_column(p, rows, next, first, s, t);
+        }
+        t.bias = NULL, t.add = true;
+    }
+}
+
+static void multiply_pieces(const tile_product *p, const operands *o, const cutting *cut)
+{
+    const int self = omp_get_thread_num();
+    for (int t = 0; t < o->threads; t++) {
+        share *of = &o->shares[(self + t) % o->threads];
+        for (int64_t i = take_piece(of); i >= 0; i = take_piece(of)) multiply_piece(p, o, cut, i);
+    }
+}
+
+int KERNEL(multiply_tiles)(const tile_product *p, const void *a, const void *tiles, void *c)
+{
+    operands o = {.a = a, .tiles = tiles, .c = c, .threads = omp_get_max_threads()};
+    const cutting cut_up = cut(p, o.threads);
+    const size_t shares = (size_t)o.threads * sizeof *o.shares;
+    const size_t strips = p->transpose_a ? (size_t)o.threads * strip_bytes(&cut_up) : 0;
+    if (memory_alloc(shares + strips, (void **)&o.shares)) return ICOT_FAILED;
+    o.strips = (uint32_t *)(o.shares + o.threads);
+    share_out(cut_up.down * cut_up.across, o.threads, o.shares);
+    BY_THREADS(work(p) > TEAM_WORK, multiply_pieces(p, &o, &cut_up));
+    memory_free(o.shares);
+    return ICOT_OK;
+}
