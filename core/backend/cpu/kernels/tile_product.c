@@ -293,7 +293,7 @@ static void units_of_rows(int64_t columns, const element *upper, const element *
 }
 #endif
 
-enum { AHEAD = 16 }; /* rows of a: they are too far apart for the processor to see a line in them */
+enum { AHEAD = 64 }; /* rows of a: they are too far apart for the processor to see a line in them */
 
 INLINED void prefetch_rows(int64_t columns, int64_t down, const element *from)
 {
@@ -302,20 +302,16 @@ INLINED void prefetch_rows(int64_t columns, int64_t down, const element *from)
     }
 }
 
-/* Rows of op(a) as a strip reads them: strips of HEIGHT rows, in each of which the first units of
- * all rows come first. a (k,m) as it lies; of its rows those of `depth` units from `unit` on. */
+/* Rows of op(a), unit by unit: `down` units from one to the next. a (k,m) as it lies; of its rows
+ * those of `depth` units from `unit` on. */
 static void transpose_left(const tile_product *p, const element *a, int64_t row, int64_t rows,
-                           int64_t unit, int64_t depth, uint32_t *strips)
+                           int64_t unit, int64_t depth, int64_t down, uint32_t *units)
 {
-    uint32_t units[HIGHEST + LANES] = {0};
-    for (int64_t i = 0; i < depth; i++) {
+    for (int64_t i = 0; i < depth; i++, units += down) {
         const int64_t k = (unit + i) * PER_UNIT;
         const element *upper = a + k * p->m + row;
         if (k + AHEAD + PER_UNIT <= p->k) prefetch_rows(rows, p->m, upper + AHEAD * p->m);
         units_of_rows(rows, upper, k + 1 < p->k ? upper + p->m : NULL, units);
-        for (int64_t s = 0; s < rows; s += HEIGHT) {
-            memcpy(strips + s * depth + i * HEIGHT, units + s, HEIGHT * sizeof *units);
-        }
     }
 }
 
@@ -333,7 +329,7 @@ typedef struct operands {
 
 static size_t strip_bytes(const cutting *cut)
 {
-    return (size_t)(cut->rows * cut->depth) * sizeof(uint32_t);
+    return (size_t)(parts(cut->rows, LANES) * LANES * cut->depth) * sizeof(uint32_t);
 }
 
 /* To fetch while the tiles at `right`, of column `first` of c, are read: those of the next columns;
@@ -360,9 +356,10 @@ static void multiply_piece(const tile_product *p, const operands *o, const cutti
         strip s = {.units = between(0, cut->units - unit, cut->depth)};
         int64_t next = HEIGHT * p->k;
         if (p->transpose_a) {
-            transpose_left(p, o->a, row, rows, unit, s.units, own);
-            s.left = (const element *)own, s.down = PER_UNIT, s.across = HEIGHT * PER_UNIT;
-            next = HEIGHT * s.units * PER_UNIT;
+            const int64_t down = parts(cut->rows, LANES) * LANES;
+            transpose_left(p, o->a, row, rows, unit, s.units, down, own);
+            s.left = (const element *)own, s.down = PER_UNIT, s.across = down * PER_UNIT;
+            next = HEIGHT * PER_UNIT;
         } else {
             s.left = o->a + row * p->k + unit * PER_UNIT, s.down = p->k, s.across = PER_UNIT;
             s.half = p->k < (unit + s.units) * PER_UNIT;
