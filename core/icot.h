@@ -27,7 +27,7 @@
 #endif
 
 enum {
-    ICOT_ABI = 7,        /* raised whenever anything in this file changes its meaning */
+    ICOT_ABI = 8,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 9, /* most inputs an operator can have (concat included) */
     ICOT_MAX_INDICES = 16
@@ -130,6 +130,9 @@ ICOT_API int icot_fuses_layers(const icot_engine *engine);
 /* Makes a tensor of zeros in the innermost scope. A shape of 0 dimensions is a scalar. */
 ICOT_API int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim,
                                 const int64_t *shape, icot_tensor *out);
+/* The same with whatever lies in its memory, for one that is written before it is read. */
+ICOT_API int icot_tensor_create_empty(icot_engine *engine, icot_dtype dtype, int ndim,
+                                      const int64_t *shape, icot_tensor *out);
 ICOT_API int icot_tensor_free(icot_engine *engine, icot_tensor tensor);
 
 /* The caller won't use it any more: it goes as soon as backward does not need it, mostly long

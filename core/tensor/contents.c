@@ -7,8 +7,9 @@
 #include <math.h>
 #include <string.h>
 
-int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim, const int64_t *sizes,
-                       icot_tensor *out)
+/* A tensor of whatever lies in its memory. */
+static int new_tensor(icot_engine *engine, icot_dtype dtype, int ndim, const int64_t *sizes,
+                      tensor **out)
 {
     if (ndim < 0 || ndim > ICOT_MAX_DIMS) {
         return fail("tensor: got %d dimensions, expected 0 to %d", ndim, ICOT_MAX_DIMS);
@@ -24,10 +25,24 @@ int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim, const in
         }
         size.size[d] = sizes[d];
     }
+    return tensor_new(engine, dtype, &size, out);
+}
+
+int icot_tensor_create_empty(icot_engine *engine, icot_dtype dtype, int ndim, const int64_t *sizes,
+                             icot_tensor *out)
+{
     tensor *made;
-    if (tensor_new(engine, dtype, &size, &made)) return ICOT_FAILED;
-    size_t bytes = (size_t)shape_numel(&size) * dtype_bytes(dtype);
-    if (made->storage->device->clear(made->storage->data, bytes)) {
+    if (new_tensor(engine, dtype, ndim, sizes, &made)) return ICOT_FAILED;
+    *out = made->handle;
+    return ICOT_OK;
+}
+
+int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim, const int64_t *sizes,
+                       icot_tensor *out)
+{
+    tensor *made;
+    if (new_tensor(engine, dtype, ndim, sizes, &made)) return ICOT_FAILED;
+    if (made->storage->device->clear(made->storage->data, made->storage->bytes)) {
         tensor_release(engine, made);
         return ICOT_FAILED;
     }

@@ -22,9 +22,9 @@ KVCache.__index = KVCache
 function generate.cache(config, slots, capacity)
   local self = { keys = {}, values = {} }
   local made = scope.all_or_none(function()
-    local zeros = {}
-    for i = 1, 2 * config.layers do zeros[i] = tensor.zeros { slots, capacity, config.width } end
-    return zeros
+    local empty = {}
+    for i = 1, 2 * config.layers do empty[i] = tensor.empty { slots, capacity, config.width } end
+    return empty
   end)
   for layer = 1, config.layers do self.keys[layer], self.values[layer] = made[2 * layer - 1], made[2 * layer] end
   return setmetatable(self, KVCache)
@@ -49,11 +49,6 @@ end
 
 local int_array = ffi.typeof('int32_t[?]')
 
-local function ints(list)
-  local n = #list
-  return tensor.from_ints(int_array(math.max(n, 1), list), n)
-end
-
 --- One forward pass over new tokens of the sequences in `active`; the most likely next token of each.
 ---@param model icot.GPT2
 ---@param cache icot.KVCache
@@ -61,19 +56,24 @@ end
 ---@param enter? fun(layer: integer, x: icot.Tensor): icot.Tensor see icot.Context
 ---@return ffi.cdata* next int32_t[#active]
 local function advance(model, cache, active, enter)
-  local tokens, positions, starts, last, slots, lengths, row = {}, {}, { 0 }, {}, {}, {}, 0
+  local sequences, rows, row = #active, 0, 0
+  for _, sequence in ipairs(active) do rows = rows + sequence.count end
+  local tokens, positions = int_array(rows), int_array(rows)
+  local starts, last = int_array(sequences + 1), int_array(sequences)
+  local slots, lengths = int_array(sequences), int_array(sequences)
   for b, sequence in ipairs(active) do
     for i = 1, sequence.count do
-      row = row + 1
       tokens[row], positions[row] = sequence.tokens[i], sequence.positions[i]
+      row = row + 1
     end
-    starts[b + 1], last[b] = row, row - 1
-    slots[b], lengths[b] = sequence.slot, sequence.length
+    starts[b], last[b - 1] = row, row - 1
+    slots[b - 1], lengths[b - 1] = sequence.slot, sequence.length
   end
-  cache.slots, cache.lengths = ints(slots), ints(lengths)
-  local context = { cu_seqlens = ints(starts), cache = cache, enter = enter }
-  local wanted = row > #active and ints(last) or nil -- nil: all rows
-  local hidden = model:hidden(ints(tokens), ints(positions), context, wanted)
+  local ints = tensor.from_ints
+  cache.slots, cache.lengths = ints(slots, sequences), ints(lengths, sequences)
+  local context = { cu_seqlens = ints(starts, sequences + 1), cache = cache, enter = enter }
+  local wanted = rows > sequences and ints(last, sequences) or nil -- nil: all rows
+  local hidden = model:hidden(ints(tokens, rows), ints(positions, rows), context, wanted)
   return (model:logits(hidden):argmax():read())
 end
 

@@ -52,17 +52,29 @@ end
 
 -- ---- Making tensors -----------------------------------------------------------------------------
 
+local function make(create, shape, dtype)
+  if type(shape) ~= 'table' then errors.raise('tensor: the shape is a %s, expected a table of sizes', type(shape)) end
+  local code = dtypes[dtype or 'float32'] or errors.raise("tensor: '%s' is not a dtype", tostring(dtype))
+  local sizes = ffi.new('int64_t[?]', #shape + 1)
+  fill_in(sizes, shape, 'tensor', true)
+  check(create(core.engine(), code, #shape, sizes, handle_out))
+  return tensor.wrap(handle_out[0])
+end
+
 --- A tensor of zeros.
 ---@param shape integer[] sizes of the dimensions; {} is a scalar
 ---@param dtype? 'float32'|'int32' float32 by default
 ---@return icot.Tensor
 function tensor.zeros(shape, dtype)
-  if type(shape) ~= 'table' then errors.raise('tensor: the shape is a %s, expected a table of sizes', type(shape)) end
-  local code = dtypes[dtype or 'float32'] or errors.raise("tensor: '%s' is not a dtype", tostring(dtype))
-  local sizes = ffi.new('int64_t[?]', #shape + 1)
-  fill_in(sizes, shape, 'tensor', true)
-  check(C.icot_tensor_create(core.engine(), code, #shape, sizes, handle_out))
-  return tensor.wrap(handle_out[0])
+  return make(C.icot_tensor_create, shape, dtype)
+end
+
+--- A tensor of whatever lies in its memory, for one that is written before it is read.
+---@param shape integer[]
+---@param dtype? 'float32'|'int32'
+---@return icot.Tensor
+function tensor.empty(shape, dtype)
+  return make(C.icot_tensor_create_empty, shape, dtype)
 end
 
 --- A tensor with the same value everywhere.
@@ -71,7 +83,7 @@ end
 ---@param dtype? 'float32'|'int32'
 ---@return icot.Tensor
 function tensor.full(shape, value, dtype)
-  local made = tensor.zeros(shape, dtype)
+  local made = tensor.empty(shape, dtype)
   check(C.icot_tensor_fill(core.engine(), made.handle, value))
   return made
 end
@@ -89,7 +101,7 @@ end
 ---@return icot.Tensor
 function tensor.randn(shape, options)
   options = options or {}
-  local made = tensor.zeros(shape)
+  local made = tensor.empty(shape)
   local key = options.key or random.default_generator():next()
   check(C.icot_tensor_normal(core.engine(), made.handle, options.mean or 0, options.std or 1, key))
   return made
@@ -101,7 +113,7 @@ end
 ---@return icot.Tensor
 function tensor.rand(shape, options)
   options = options or {}
-  local made = tensor.zeros(shape)
+  local made = tensor.empty(shape)
   local key = options.key or random.default_generator():next()
   check(C.icot_tensor_uniform(core.engine(), made.handle, options.low or 0, options.high or 1, key))
   return made
@@ -133,7 +145,7 @@ function tensor.new(data, dtype)
     inner = inner[1]
   end
   flatten(data, 1, shape, values)
-  local made = tensor.zeros(shape, dtype)
+  local made = tensor.empty(shape, dtype)
   made:write(ffi.new(elements[dtypes[dtype or 'float32']], math.max(#values, 1), values), #values)
   return made
 end
@@ -144,7 +156,7 @@ end
 ---@return icot.Tensor
 function tensor.from_ints(numbers, n)
   one_size[0] = n
-  check(C.icot_tensor_create(core.engine(), C.ICOT_INT32, 1, one_size, handle_out))
+  check(C.icot_tensor_create_empty(core.engine(), C.ICOT_INT32, 1, one_size, handle_out))
   local made = tensor.wrap(handle_out[0])
   made:write(numbers, n)
   return made
