@@ -10,13 +10,13 @@
  */
 #include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/reduce.h"
+#include "backend/cpu/shares.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/random.h"
 
 #include <math.h>
-#include <omp.h>
 
 /* Whether there is enough to do to wake the other threads. */
 static bool worth_threads(const packed_shape *shape)
@@ -168,40 +168,55 @@ static void forward_strip(const head_forward *w, int64_t first)
     put_rows(rows, w->width, w->strip, false, w->y + first * C, C);
 }
 
+typedef struct forward_work {
+    const packed_shape *shape;
+    const element *qkv;
+    element *y;
+    float *logsumexp;
+    float *scratch; /* `stride` floats for each thread */
+    int64_t longest, stride;
+} forward_work;
+
+/* A piece of work is a (sequence, head). */
+static void forward_head(const void *work, int64_t job, int thread)
+{
+    const forward_work *f = work;
+    const packed_shape *shape = f->shape;
+    const int64_t C = shape->channels, H = shape->heads, D = C / H, Dp = padded(D);
+    const int64_t b = job / H, h = job % H, start = shape->cu_seqlens.host[b];
+    const int64_t length = shape->cu_seqlens.host[b + 1] - start, longest = f->longest;
+    const element *query = f->qkv + start * 3 * C + h * D;
+    float *own = f->scratch + thread * f->stride;
+    const head_forward head = {
+        .shape = shape,
+        .length = length,
+        .width = D,
+        .first_row = start * H + h,
+        .query = query,
+        .keys = transpose_head(length, D, 3 * C, query + C, own),
+        .values = gather_head(length, D, 3 * C, query + 2 * C, own + D * longest),
+        .scores = own + (D + Dp) * longest,
+        .mask = own + (D + Dp + STRIP_ROWS) * longest,
+        .strip = own + (D + Dp + STRIP_ROWS + 1) * longest,
+        .y = f->y + start * C + h * D,
+        .logsumexp = f->logsumexp + start * H + h,
+    };
+    for (int64_t i = 0; i < length; i += STRIP_ROWS) forward_strip(&head, i);
+}
+
 int KERNEL(attention)(const packed_shape *shape, const element *qkv, element *y, float *logsumexp)
 {
-    int64_t C = shape->channels, H = shape->heads, D = C / H, Dp = padded(D);
-    int64_t longest = padded(longest_sequence(shape)), stride;
-    float *scratch;
-    if (KERNEL(scratch_new)((D + Dp + STRIP_ROWS + 1) * longest + STRIP_ROWS * Dp, &stride,
-                            &scratch)) {
+    const int64_t D = shape->channels / shape->heads, Dp = padded(D);
+    forward_work work = {.shape = shape, .qkv = qkv, .y = y, .logsumexp = logsumexp};
+    work.longest = padded(longest_sequence(shape));
+    if (KERNEL(scratch_new)((D + Dp + STRIP_ROWS + 1) * work.longest + STRIP_ROWS * Dp,
+                            &work.stride, &work.scratch)) {
         return ICOT_FAILED;
     }
-
-#pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
-    for (int64_t job = 0; job < shape->sequences * H; job++) {
-        int64_t b = job / H, h = job % H, start = shape->cu_seqlens.host[b];
-        int64_t length = shape->cu_seqlens.host[b + 1] - start;
-        const element *query = qkv + start * 3 * C + h * D;
-        float *own = scratch + omp_get_thread_num() * stride;
-        head_forward work = {
-            .shape = shape,
-            .length = length,
-            .width = D,
-            .first_row = start * H + h,
-            .query = query,
-            .keys = transpose_head(length, D, 3 * C, query + C, own),
-            .values = gather_head(length, D, 3 * C, query + 2 * C, own + D * longest),
-            .scores = own + (D + Dp) * longest,
-            .mask = own + (D + Dp + STRIP_ROWS) * longest,
-            .strip = own + (D + Dp + STRIP_ROWS + 1) * longest,
-            .y = y + start * C + h * D,
-            .logsumexp = logsumexp + start * H + h,
-        };
-        for (int64_t i = 0; i < length; i += STRIP_ROWS) forward_strip(&work, i);
-    }
-    memory_free(scratch);
-    return ICOT_OK;
+    const int failed =
+        do_in_shares(worth_threads(shape), shape->sequences * shape->heads, forward_head, &work);
+    memory_free(work.scratch);
+    return failed;
 }
 
 /* ---- Backward -------------------------------------------------------------------------------- */
@@ -295,64 +310,77 @@ static int64_t backward_floats(int64_t D, int64_t longest)
     return (4 * padded(D) + 2 * D + 2 * longest + 1) * longest + STRIP_ROWS * padded(D);
 }
 
-static void backward_head(const packed_shape *shape, int64_t b, int64_t h, const element *qkv,
-                          const float *logsumexp, const element *dy, bool accumulate, element *y,
-                          element *dqkv, float *scratch)
+typedef struct backward_work {
+    const packed_shape *shape;
+    const element *qkv, *dy;
+    const float *logsumexp;
+    bool accumulate;
+    element *y, *dqkv;
+    float *scratch; /* `stride` floats for each thread */
+    int64_t stride;
+} backward_work;
+
+static void backward_head(const void *work, int64_t job, int thread)
 {
-    int64_t C = shape->channels, H = shape->heads, D = C / H, start = shape->cu_seqlens.host[b];
-    int64_t length = shape->cu_seqlens.host[b + 1] - start, across = padded(length);
+    const backward_work *all = work;
+    const packed_shape *shape = all->shape;
+    const int64_t C = shape->channels, H = shape->heads, D = C / H, b = job / H, h = job % H;
+    const int64_t start = shape->cu_seqlens.host[b];
+    const int64_t length = shape->cu_seqlens.host[b + 1] - start, across = padded(length);
     const int64_t copy = padded(D) * across;
-    const element *query = qkv + start * 3 * C + h * D;
-    element *dquery = dqkv + start * 3 * C + h * D;
-    float *columns = scratch + 4 * copy;
+    const element *query = all->qkv + start * 3 * C + h * D;
+    element *dquery = all->dqkv + start * 3 * C + h * D;
+    float *scratch = all->scratch + thread * all->stride, *columns = scratch + 4 * copy;
     float *scores = columns + 2 * D * across, *rest = scores + 2 * across * across;
-    head_backward work = {
+    head_backward w = {
         .shape = shape,
         .length = length,
         .width = D,
         .row_length = across,
         .first_row = start * H + h,
-        .logsumexp = logsumexp + start * H + h,
+        .logsumexp = all->logsumexp + start * H + h,
         .queries = gather_head(length, D, 3 * C, query, scratch),
         .keys = gather_head(length, D, 3 * C, query + C, scratch + copy),
-        .slopes = gather_head(length, D, C, dy + start * C + h * D, scratch + 2 * copy),
+        .slopes = gather_head(length, D, C, all->dy + start * C + h * D, scratch + 2 * copy),
         .keys_across = transpose_head(length, D, 3 * C, query + C, columns),
         .values_across = transpose_head(length, D, 3 * C, query + 2 * C, columns + D * across),
         .p = scores,
         .ds = scores + across * across,
         .mask = rest,
         .strip = rest + across,
-        .accumulate = accumulate,
+        .accumulate = all->accumulate,
         .dquery = dquery,
         .dkey = dquery + C,
         .dvalue = dquery + 2 * C,
     };
-    if (y) {
-        work.values = gather_head(length, D, 3 * C, query + 2 * C, scratch + 3 * copy);
-        work.y = y + start * C + h * D;
+    if (all->y) {
+        w.values = gather_head(length, D, 3 * C, query + 2 * C, scratch + 3 * copy);
+        w.y = all->y + start * C + h * D;
     }
-    for (int64_t i = 0; i < length; i += STRIP_ROWS) backward_of_queries(&work, i);
-    for (int64_t j = 0; j < length; j += STRIP_ROWS) backward_of_keys(&work, j);
+    for (int64_t i = 0; i < length; i += STRIP_ROWS) backward_of_queries(&w, i);
+    for (int64_t j = 0; j < length; j += STRIP_ROWS) backward_of_keys(&w, j);
 }
 
 int KERNEL(attention_backward_anew)(const packed_shape *shape, const element *qkv,
                                     const float *logsumexp, const element *dy, bool accumulate,
                                     element *y, element *dqkv)
 {
-    int64_t C = shape->channels, H = shape->heads, stride;
-    float *scratch;
-    if (KERNEL(scratch_new)(backward_floats(C / H, padded(longest_sequence(shape))), &stride,
-                            &scratch)) {
+    const int64_t D = shape->channels / shape->heads;
+    backward_work work = {.shape = shape,
+                          .qkv = qkv,
+                          .dy = dy,
+                          .logsumexp = logsumexp,
+                          .accumulate = accumulate,
+                          .y = y,
+                          .dqkv = dqkv};
+    if (KERNEL(scratch_new)(backward_floats(D, padded(longest_sequence(shape))), &work.stride,
+                            &work.scratch)) {
         return ICOT_FAILED;
     }
-
-#pragma omp parallel for schedule(dynamic, 4) if (worth_threads(shape))
-    for (int64_t job = 0; job < shape->sequences * H; job++) {
-        backward_head(shape, job / H, job % H, qkv, logsumexp, dy, accumulate, y, dqkv,
-                      scratch + omp_get_thread_num() * stride);
-    }
-    memory_free(scratch);
-    return ICOT_OK;
+    const int failed =
+        do_in_shares(worth_threads(shape), shape->sequences * shape->heads, backward_head, &work);
+    memory_free(work.scratch);
+    return failed;
 }
 
 /* δ comes out of what is at hand in any case, so y is not read. */

@@ -5,9 +5,9 @@
  * Compiled for AVX-512, which has registers enough, where a unit of a tile is a float32, and with
  * CPU_ISA=bf16, where it is a pair of bfloat16, of which one lies below the other.
  */
-#include "backend/cpu/kernels/shares.h"
 #include "backend/cpu/kernels/strip.h"
 #include "backend/cpu/packing.h"
+#include "backend/cpu/shares.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -154,21 +154,21 @@ static void multiply_some_rows(int64_t rows, const strip *s, const target *t)
     }
 }
 
-/* `rows` rows, the left ones of which lie `next` elements from strip to strip. */
-static void multiply_strips(int64_t rows, int64_t next, strip s, target t)
+/* So many rows, strip by strip. */
+static void multiply_strips(int64_t rows, strip s, target t)
 {
     const uint32_t *next_tiles = s.ahead;
     for (int64_t i = 0; rows >= HEIGHT; i++, rows -= HEIGHT) {
         s.ahead = next_tiles + i % SHARES * LINE * s.units;
         multiply_rows(HEIGHT, &s, &t);
-        s.left += next, t.c += HEIGHT * t.down * t.size;
+        s.left += HEIGHT * s.down, t.c += HEIGHT * t.down * t.size;
     }
     s.ahead = next_tiles;
     if (rows > 0) multiply_some_rows(rows, &s, &t);
 }
 
 /* The same where c does not have all the columns: the sums are made apart. */
-static void multiply_last_columns(int64_t rows, int64_t next, int64_t columns, strip s, target t)
+static void multiply_last_columns(int64_t rows, int64_t columns, strip s, target t)
 {
     float sums[HEIGHT][TILE_COLUMNS];
     const target apart = {.c = (char *)sums, .down = TILE_COLUMNS, .size = sizeof(float)};
@@ -176,7 +176,7 @@ static void multiply_last_columns(int64_t rows, int64_t next, int64_t columns, s
         const int64_t r = row % HEIGHT;
         if (r == 0) {
             multiply_some_rows(rows - row < HEIGHT ? rows - row : HEIGHT, &s, &apart);
-            s.left += next;
+            s.left += HEIGHT * s.down;
         }
         for (int64_t j = 0; j < columns; j++) {
             float y = sums[r][j] + (t.bias ? t.bias[j] : 0.0f);
@@ -248,15 +248,14 @@ static cutting cut(const tile_product *p, int threads)
 }
 
 /* The rows of a piece by the tiles of column `first` of c and those behind it. */
-static void multiply_column(const tile_product *p, int64_t rows, int64_t next, int64_t first,
-                            strip s, target t)
+static void multiply_column(const tile_product *p, int64_t rows, int64_t first, strip s, target t)
 {
     t.c += first * t.size;
     if (t.bias) t.bias += first;
     if (first + TILE_COLUMNS <= p->n)
-        multiply_strips(rows, next, s, t);
+        multiply_strips(rows, s, t);
     else
-        multiply_last_columns(rows, next, p->n - first, s, t);
+        multiply_last_columns(rows, p->n - first, s, t);
 }
 
 /* ---- The left factor, transposed --------------------------------------------------------------
@@ -318,18 +317,18 @@ static void transpose_left(const tile_product *p, const element *a, int64_t row,
 /* ---- All of it --------------------------------------------------------------------------------
  */
 
-typedef struct operands {
+typedef struct product_work {
+    const tile_product *p;
     const element *a;
     const uint32_t *tiles;
     void *c;
-    share *shares; /* of the pieces, by thread */
-    int threads;
-    uint32_t *strips; /* transposed rows: as many for each thread as a piece has */
-} operands;
+    uint32_t *rows; /* transposed left ones: as many for each thread as a piece has */
+    cutting cut;
+} product_work;
 
-static size_t strip_bytes(const cutting *cut)
+static size_t transposed_units(const cutting *cut)
 {
-    return (size_t)(parts(cut->rows, LANES) * LANES * cut->depth) * sizeof(uint32_t);
+    return (size_t)(parts(cut->rows, LANES) * LANES * cut->depth);
 }
 
 /* To fetch while the tiles at `right`, of column `first` of c, are read: those of the next columns;
@@ -342,57 +341,57 @@ static const uint32_t *what_is_next(const tile_product *p, const cutting *cut, i
     return first + TILE_COLUMNS < p->n ? right + cut->rows_down * TILE_COLUMNS : right;
 }
 
-static void multiply_piece(const tile_product *p, const operands *o, const cutting *cut,
-                           int64_t piece)
+/* The left factor from row `row` and unit `unit` on, as far as its units are taken at a time. */
+static strip left_strip(const product_work *w, int64_t row, int64_t rows, int64_t unit, int thread)
 {
+    const tile_product *p = w->p;
+    const cutting *cut = &w->cut;
+    strip s = {.units = between(0, cut->units - unit, cut->depth)};
+    if (p->transpose_a) {
+        const int64_t down = parts(cut->rows, LANES) * LANES;
+        uint32_t *own = w->rows + (size_t)thread * transposed_units(cut);
+        transpose_left(p, w->a, row, rows, unit, s.units, down, own);
+        s.left = (const element *)own, s.down = PER_UNIT, s.across = down * PER_UNIT;
+    } else {
+        s.left = w->a + row * p->k + unit * PER_UNIT, s.down = p->k, s.across = PER_UNIT;
+        s.half = p->k < (unit + s.units) * PER_UNIT;
+        s.units -= s.half;
+    }
+    return s;
+}
+
+static void multiply_piece(const void *work, int64_t piece, int thread)
+{
+    const product_work *w = work;
+    const tile_product *p = w->p;
+    const cutting *cut = &w->cut;
     const int64_t row = piece / cut->across * cut->rows, rows = between(0, p->m - row, cut->rows);
     const int64_t from = piece % cut->across * cut->columns * TILE_COLUMNS,
                   to = between(0, from + cut->columns * TILE_COLUMNS, p->n);
-    uint32_t *own = o->strips + (size_t)omp_get_thread_num() * strip_bytes(cut) / sizeof *own;
     target t = {.down = p->n, .bias = p->bias, .add = p->accumulate, .rounded = p->rounded};
     t.size = p->rounded ? sizeof(element) : sizeof(float);
-    t.c = (char *)o->c + row * p->n * t.size;
+    t.c = (char *)w->c + row * p->n * t.size;
     for (int64_t unit = 0; unit < cut->units; unit += cut->depth) {
-        strip s = {.units = between(0, cut->units - unit, cut->depth)};
-        int64_t next = HEIGHT * p->k;
-        if (p->transpose_a) {
-            const int64_t down = parts(cut->rows, LANES) * LANES;
-            transpose_left(p, o->a, row, rows, unit, s.units, down, own);
-            s.left = (const element *)own, s.down = PER_UNIT, s.across = down * PER_UNIT;
-            next = HEIGHT * PER_UNIT;
-        } else {
-            s.left = o->a + row * p->k + unit * PER_UNIT, s.down = p->k, s.across = PER_UNIT;
-            s.half = p->k < (unit + s.units) * PER_UNIT;
-            s.units -= s.half;
-        }
+        strip s = left_strip(w, row, rows, unit, thread);
         for (int64_t first = from; first < to; first += TILE_COLUMNS) {
-            s.right = o->tiles + first * cut->rows_down + unit * TILE_COLUMNS;
+            s.right = w->tiles + first * cut->rows_down + unit * TILE_COLUMNS;
             s.ahead = what_is_next(p, cut, rows, first, s.right);
-            multiply_column(p, rows, next, first, s, t);
+            multiply_column(p, rows, first, s, t);
         }
         t.bias = NULL, t.add = true;
     }
 }
 
-static void multiply_pieces(const tile_product *p, const operands *o, const cutting *cut)
-{
-    const int self = omp_get_thread_num();
-    for (int t = 0; t < o->threads; t++) {
-        share *of = &o->shares[(self + t) % o->threads];
-        for (int64_t i = take_piece(of); i >= 0; i = take_piece(of)) multiply_piece(p, o, cut, i);
-    }
-}
-
 int KERNEL(multiply_tiles)(const tile_product *p, const void *a, const void *tiles, void *c)
 {
-    operands o = {.a = a, .tiles = tiles, .c = c, .threads = omp_get_max_threads()};
-    const cutting cut_up = cut(p, o.threads);
-    const size_t shares = (size_t)o.threads * sizeof *o.shares;
-    const size_t strips = p->transpose_a ? (size_t)o.threads * strip_bytes(&cut_up) : 0;
-    if (memory_alloc(shares + strips, (void **)&o.shares)) return ICOT_FAILED;
-    o.strips = (uint32_t *)(o.shares + o.threads);
-    share_out(cut_up.down * cut_up.across, o.threads, o.shares);
-    BY_THREADS(work(p) > TEAM_WORK, multiply_pieces(p, &o, &cut_up));
-    memory_free(o.shares);
-    return ICOT_OK;
+    const int threads = omp_get_max_threads();
+    product_work work_on = {.p = p, .a = a, .tiles = tiles, .c = c, .cut = cut(p, threads)};
+    if (p->transpose_a) {
+        const size_t units = (size_t)threads * transposed_units(&work_on.cut);
+        if (memory_alloc(units * sizeof *work_on.rows, (void **)&work_on.rows)) return ICOT_FAILED;
+    }
+    const int failed = do_in_shares(work(p) > TEAM_WORK, work_on.cut.down * work_on.cut.across,
+                                    multiply_piece, &work_on);
+    memory_free(work_on.rows);
+    return failed;
 }
