@@ -22,7 +22,7 @@ static void choose_instruction_set(void)
 {
     table.memory = &host_memory;
     table.description = icot_cpu_kernels;
-    table.rows_at_a_time = 512;
+    table.rows_at_a_time = 1024;
     table.factor_bytes = sizeof(float);
     table.factor_rows = 1;
     table.matmul = cpu_matmul;
