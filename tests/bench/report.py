@@ -87,7 +87,7 @@ def training_means(results):
         parts = []
         for peer, values in every.items():
             found = [training_ratios(row)[peer] for row in shape["training"]]
-            if all(found):
+            if found and all(found):
                 values += found
                 parts.append(f"{geometric_mean(found):.2f}x to {peer}")
         if parts:
@@ -98,17 +98,23 @@ def training_means(results):
     return lines
 
 
+def fastest(rates):
+    return max((rate for rate in rates if rate), default=None)
+
+
 def decoding_table(results):
     rows = []
     for shape in results["shapes"]:
         for row in shape["decoding"]:
             by_name = {(entry.peer, entry.variant): rate for entry, rate in row["rates"].items()}
             cells = [by_name.get((peer, variant)) for peer in ("icot", "trainer") for variant in ("float32", "bf16")]
-            same = "-" if row["same"] is None else f"{row['same']} of {row['compared']}"
+            same = [f"{row['same'][variant]} of {row['compared']}" if variant in row["same"] else "-"
+                    for variant in ("float32", "bf16")]
+            ratios = [ratio(cells[0], cells[2]), ratio(fastest(cells[:2]), fastest(cells[2:]))]
             rows.append([shape["shape"], str(row["batch"]), *(number(cell, 1) for cell in cells),
-                         times_text(ratio(cells[0], cells[2])), same])
-    names = ["model", "batch", "icot float32", "icot bf16", "generate float32", "generate bf16", "float32 ratio",
-             "same texts"]
+                         *(times_text(each) for each in ratios), *same])
+    names = ["model", "batch", "icot float32", "icot bf16", "generate float32", "generate bf16", "in float32",
+             "each's best", "same texts", "in bf16"]
     return "Decoding, examples/s (11 tokens each)", names, rows
 
 
