@@ -52,7 +52,7 @@ $(BUILD)/flags: always
 # The CPU kernels are compiled once per instruction set; the best one is chosen at run time.
 KERNELS    := $(sort $(wildcard core/backend/cpu/kernels/*.c))
 BF16       := attention attention_shared factor_table factors pack strip sum_rows tile_product # once more, for AVX512_BF16
-FOR_AVX512 := core/backend/cpu/kernels/tile_product.c # alone: elsewhere OpenBLAS is quicker
+FOR_AVX512 := $(addprefix core/backend/cpu/kernels/,pack.c tile_product.c) # alone: elsewhere OpenBLAS is quicker
 ONEDNN     := core/backend/cpu/onednn/onednn.c
 SOURCES    := $(filter-out $(KERNELS) $(ONEDNN),$(sort $(shell find core -name '*.c')))
 ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)

@@ -8,8 +8,8 @@
 #include <string.h>
 
 /* A tensor of whatever lies in its memory. */
-static int new_tensor(icot_engine *engine, icot_dtype dtype, int ndim, const int64_t *sizes,
-                      tensor **out)
+static int tensor_from_sizes(icot_engine *engine, icot_dtype dtype, int ndim, const int64_t *sizes,
+                             tensor **out)
 {
     if (ndim < 0 || ndim > ICOT_MAX_DIMS) {
         return fail("tensor: got %d dimensions, expected 0 to %d", ndim, ICOT_MAX_DIMS);
@@ -32,7 +32,7 @@ int icot_tensor_create_empty(icot_engine *engine, icot_dtype dtype, int ndim, co
                              icot_tensor *out)
 {
     tensor *made;
-    if (new_tensor(engine, dtype, ndim, sizes, &made)) return ICOT_FAILED;
+    if (tensor_from_sizes(engine, dtype, ndim, sizes, &made)) return ICOT_FAILED;
     *out = made->handle;
     return ICOT_OK;
 }
@@ -41,7 +41,7 @@ int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim, const in
                        icot_tensor *out)
 {
     tensor *made;
-    if (new_tensor(engine, dtype, ndim, sizes, &made)) return ICOT_FAILED;
+    if (tensor_from_sizes(engine, dtype, ndim, sizes, &made)) return ICOT_FAILED;
     if (made->storage->device->clear(made->storage->data, made->storage->bytes)) {
         tensor_release(engine, made);
         return ICOT_FAILED;

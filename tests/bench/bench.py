@@ -14,7 +14,7 @@ update of a real training, packing included; on the other side stand
               autocast, on a card TF32, as the paper's code has it
 
 Tokens are those without padding, on both sides. Decoding writes 11 tokens to each of 256 ragged prompts, greedily and
-with a KV cache, in icot and with `generate` of transformers; the texts must be the same.
+with a KV cache, in icot and with `generate` of transformers; the texts in float32 must be the same.
 
 All processes of a model are there at once and take turns of half a second or a step, so that a change of the machine's
 speed hits all of them; what is told are medians over the rounds. Variants of PyTorch that are 25 % slower than its best

@@ -113,8 +113,8 @@ def decoding_table(results):
             ratios = [ratio(cells[0], cells[2]), ratio(fastest(cells[:2]), fastest(cells[2:]))]
             rows.append([shape["shape"], str(row["batch"]), *(number(cell, 1) for cell in cells),
                          *(times_text(each) for each in ratios), *same])
-    names = ["model", "batch", "icot float32", "icot bf16", "generate float32", "generate bf16", "in float32",
-             "each's best", "same texts", "in bf16"]
+    names = ["model", "batch", "icot float32", "icot bf16", "generate float32", "generate bf16", "ratio in float32",
+             "each's best", "same texts", "same in bf16"]
     return "Decoding, examples/s (11 tokens each)", names, rows
 
 

@@ -19,6 +19,34 @@ local function losses_in(precision)
   return small.column(file.tables.train, 'loss'), file.attributes.precision
 end
 
+-- The same of a training by the program, wide enough that threads share the work.
+local function losses_of_program(precision, threads, environment)
+  local run = small.run { settings = { 'train.log_every=1' } }
+  local result = program.run({
+    run.output:gsub('%.h5$', '.lua'), '--out', run.output, '--threads', tostring(threads),
+    '--set', 'precision=' .. precision, '--set', 'model.width=64', '--set', 'train.log_every=1',
+  }, { environment = environment })
+  assert.equal(0, result.code, result.err)
+  local file = small.read(run.output)
+  return small.column(file.tables.train, 'loss'), file.attributes
+end
+
+describe('a training', function()
+  after_each(temporary.clean)
+
+  for _, precision in ipairs { 'float32', 'bf16' } do
+    it('has the same bits with any number of threads in ' .. precision, function()
+      if core.versions().cpu_kernels ~= 'avx512' then return pending('a CPU without AVX-512') end
+      local there, problem = is_there()
+      if precision == 'bf16' and not there then return pending(problem) end
+      local alone = losses_of_program(precision, 1)
+      assert.equal(40, #alone)
+      assert.same(alone, (losses_of_program(precision, 2)))
+      assert.same(alone, (losses_of_program(precision, 3)))
+    end)
+  end
+end)
+
 describe('a training in bf16', function()
   after_each(function()
     temporary.clean()
@@ -39,6 +67,17 @@ describe('a training in bf16', function()
     local there, problem = is_there()
     if not there then return pending(problem) end
     assert.same((losses_in('bf16')), (losses_in('bf16')))
+  end)
+
+  it('takes oneDNN where it is asked to, and names it', function()
+    local there, problem = is_there()
+    if not there then return pending(problem) end
+    local losses, attributes = losses_of_program('bf16', 2, 'ICOT_ONEDNN=1')
+    if attributes.onednn_version == 'none' then return pending('built without oneDNN') end
+    assert.matches('^%d+%.%d+', attributes.onednn_version)
+    local own, without = losses_of_program('bf16', 2, 'ICOT_ONEDNN=0')
+    assert.equal('none', without.onednn_version)
+    for i, loss in ipairs(own) do assert.near(loss, losses[i], 0.01 * loss) end
   end)
 
   it('needs no library but that of icot itself', function()

@@ -16,7 +16,7 @@ tile_kernel multiply_tiles_avx512, multiply_tiles_bf16;
 
 static backend table, bf16_table;
 static const char *instruction_set;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_once_t once = PTHREAD_ONCE_INIT, bf16_once = PTHREAD_ONCE_INIT;
 
 static void choose_instruction_set(void)
 {
@@ -60,6 +60,12 @@ static void choose_kernels(void)
 #endif
 }
 
+/* May load oneDNN, so not before bf16 is asked for. */
+static void choose_who_multiplies_bf16(void)
+{
+    bf16_table.factor_rows = packed_multiple(TILES_BFLOAT16);
+}
+
 const backend *cpu_backend(void)
 {
     pthread_once(&once, choose_kernels);
@@ -70,7 +76,7 @@ int cpu_bf16_backend(const backend **out)
 {
     if (cpu_bf16_check()) return ICOT_FAILED;
     pthread_once(&once, choose_kernels);
-    bf16_table.factor_rows = packed_multiple(TILES_BFLOAT16); /* may load oneDNN */
+    pthread_once(&bf16_once, choose_who_multiplies_bf16);
     *out = &bf16_table;
     return ICOT_OK;
 }

@@ -1,5 +1,5 @@
 /*
- * The kernels of the CPU. Each file of kernels/ is compiled once per instruction set, with CPU_ISA
+ * The kernels of the CPU. Files of kernels/ are compiled once per instruction set, with CPU_ISA
  * set to its name; KERNEL(name) gives every copy a name of its own, and kernels/table.c collects
  * the copies of one instruction set in a table.
  */

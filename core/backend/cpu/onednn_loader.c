@@ -40,10 +40,11 @@ static void load(void)
     if (!library) return;
     void (*describe)(int *, int *, int *);
     int major, minor, patch;
-    *(void **)&found.takes_tiles = dlsym(library, "onednn_takes_tiles");
+    int (*takes_tiles)(void);
+    *(void **)&takes_tiles = dlsym(library, "onednn_takes_tiles");
     *(void **)&found.matmul = dlsym(library, "onednn_matmul");
     *(void **)&describe = dlsym(library, "onednn_describe");
-    if (!found.takes_tiles || !found.matmul || !describe || !found.takes_tiles()) return;
+    if (!takes_tiles || !found.matmul || !describe || !takes_tiles()) return;
     describe(&major, &minor, &patch);
     snprintf(version, sizeof version, "%d.%d.%d", major, minor, patch);
     is_there = true;

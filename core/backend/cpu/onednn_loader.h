@@ -4,10 +4,10 @@
 #ifndef ICOT_BACKEND_CPU_ONEDNN_LOADER_H
 #define ICOT_BACKEND_CPU_ONEDNN_LOADER_H
 
-#include "backend/cpu/onednn/onednn.h"
+#include "backend/cpu/tiles.h"
 
 typedef struct onednn_library {
-    int (*takes_tiles)(void);
+    /* see onednn/onednn.h; not 0: refused, and nothing done */
     int (*matmul)(const tile_product *p, const void *a, const void *tiles, void *c);
 } onednn_library;
 

@@ -15,6 +15,9 @@ static const onednn_library *onednn_for(tile_type type)
     return type == TILES_BFLOAT16 ? onednn_load() : NULL;
 }
 
+/* Sums over tokens by oneDNN take so many at a time. */
+enum { SUMMED_ROWS = 64 };
+
 int64_t packed_multiple(tile_type type)
 {
     return onednn_for(type) ? SUMMED_ROWS : 1;
@@ -36,15 +39,16 @@ int64_t packed_depth(tile_type type, bool transpose_a, int64_t m, const right_fa
     return (b->rows + multiple - 1) / multiple * multiple;
 }
 
-/* ---- Products -------------------------------------------------------------------------------- */
-
-static int refused(const tile_product *p)
+int pack_nothing(bool transpose_a, int64_t m, right_factor *b)
 {
-    return fail("matmul: oneDNN cannot multiply (%lld,%lld) x (%lld,%lld)", (long long)p->m,
-                (long long)p->k, (long long)p->k, (long long)p->n);
+    (void)transpose_a, (void)m;
+    b->packed = NULL;
+    return ICOT_OK;
 }
 
-/* Rows in pieces of few sizes; the rest by the kernel. */
+/* ---- Products -------------------------------------------------------------------------------- */
+
+/* Rows in pieces of few sizes; the rest, and what oneDNN refuses, by the kernel. */
 static int multiply_in_pieces(const onednn_library *onednn, tile_product p, const uint16_t *a,
                               const void *tiles, char *c)
 {
@@ -55,7 +59,7 @@ static int multiply_in_pieces(const onednn_library *onednn, tile_product p, cons
     for (int i = 0; i < SIZES; i++) {
         p.m = left / sizes[i] * sizes[i];
         if (p.m == 0) continue;
-        if (onednn->matmul(&p, a, tiles, c)) return refused(&p);
+        if (onednn->matmul(&p, a, tiles, c)) break;
         a += p.m * p.k, c += p.m * p.n * c_bytes, left -= p.m;
     }
     p.m = left;
@@ -66,7 +70,7 @@ int multiply_packed(tile_type type, const tile_product *p, const void *a, const 
                     void *c)
 {
     const onednn_library *onednn = onednn_for(type);
-    if (!onednn) return kernels[type](p, a, tiles, c);
-    if (!p->transpose_a) return multiply_in_pieces(onednn, *p, a, tiles, c);
-    return onednn->matmul(p, a, tiles, c) ? refused(p) : ICOT_OK;
+    if (onednn && !p->transpose_a) return multiply_in_pieces(onednn, *p, a, tiles, c);
+    if (onednn && !onednn->matmul(p, a, tiles, c)) return ICOT_OK;
+    return kernels[type](p, a, tiles, c);
 }

@@ -12,9 +12,6 @@
 #include "backend/backend.h"
 #include "backend/cpu/tiles.h"
 
-/* Sums over tokens by oneDNN take so many at a time. */
-enum { SUMMED_ROWS = 64 };
-
 /* The multiple of rows up to which factors of this type have to be filled with zeros. */
 int64_t packed_multiple(tile_type type);
 
@@ -22,12 +19,16 @@ int64_t packed_multiple(tile_type type);
  * 0: none, for the product is OpenBLAS's, or empty. */
 int64_t packed_depth(tile_type type, bool transpose_a, int64_t m, const right_factor *b);
 
-/* Does p with a left factor a and the tiles of the right one. */
+/* Does p, of which m, n and k are greater than 0, with a left factor a and the tiles of the right
+ * one. */
 typedef int tile_kernel(const tile_product *p, const void *a, const void *tiles, void *c);
 
 /* Says once, before the first product, which kernel is the one for this CPU; where none is,
  * OpenBLAS is quicker. */
 void packing_use(tile_type type, tile_kernel *kernel);
+
+/* Leaves b as it is: for instruction sets without such a kernel. */
+int pack_nothing(bool transpose_a, int64_t m, right_factor *b);
 
 int multiply_packed(tile_type type, const tile_product *p, const void *a, const void *tiles,
                     void *c);

@@ -9,10 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Does one piece; threads are numbered from 0. */
+/* Does one piece; threads are numbered from 0, and there are at most omp_get_max_threads(). */
 typedef void piece_of_work(const void *work, int64_t piece, int thread);
 
-/* Does all pieces: on all threads if that is worth it, else on this one alone, thread 0. */
+/* Does all pieces: on all threads if that is worth it, else on this one alone, thread 0. Fails
+ * without memory, before it has begun. */
 int do_in_shares(bool worth_it, int64_t pieces, piece_of_work *do_piece, const void *work);
 
 #endif

@@ -1,6 +1,7 @@
 /* The kernels of factors (see factor_bytes in backend.h): compiled as the others are, and once more
  * with CPU_ISA=bf16. */
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/packing.h"
 
 static int attend(const packed_shape *shape, const void *qkv, void *y, float *logsumexp)
 {
@@ -29,7 +30,11 @@ void KERNEL(factor_table)(backend *table)
 #ifdef __AVX512BF16__
     table->round = KERNEL(round);
 #endif
+#ifdef __AVX512F__
     table->pack = KERNEL(pack);
+#else
+    table->pack = pack_nothing;
+#endif
     table->gelu_factor = KERNEL(gelu_factor);
     table->gelu_factor_backward = KERNEL(gelu_factor_backward);
     table->attention_factor = attend;

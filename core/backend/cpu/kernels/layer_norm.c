@@ -1,10 +1,10 @@
 /* Layer normalization over the last dimension (Ba, Kiros, Hinton 2016). */
 #include "backend/cpu/kernels/reduce.h"
+#include "backend/cpu/shares.h"
 #include "base/error.h"
 #include "base/memory.h"
 
 #include <math.h>
-#include <omp.h>
 
 /* ---- A row, LANES numbers at a time; what is left of it number by number ----------------------
  */
@@ -130,44 +130,59 @@ static void gradient_row(int64_t columns, row_statistics s, row_means mean, cons
     }
 }
 
-static void collect(int64_t columns, int threads, int64_t stride, const float *partial,
-                    bool accumulate, float *out)
+/* What the backward pass works on. */
+typedef struct norm_work {
+    int64_t rows, columns;
+    const float *x, *weight, *statistics, *dy;
+    bool accumulate;
+    float *dx;      /* NULL: not wanted */
+    float *partial; /* sums of each chunk: (chunks, 2, C) of dweight and dbias */
+} norm_work;
+
+enum { CHUNK = 128 }; /* rows */
+
+static void backward_chunk(const void *work, int64_t chunk, int thread)
+{
+    const norm_work *w = work;
+    const int64_t C = w->columns, end = (chunk + 1) * CHUNK;
+    float *dweight = w->partial + chunk * 2 * C, *dbias = dweight + C;
+    (void)thread;
+    for (int64_t r = chunk * CHUNK; r < w->rows && r < end; r++) {
+        const float *x = w->x + r * C, *dy = w->dy + r * C;
+        const row_statistics s = {w->statistics[2 * r], w->statistics[2 * r + 1]};
+        const row_means mean = add_terms(C, s, x, w->weight, dy, dweight, dbias);
+        if (w->dx) gradient_row(C, s, mean, x, w->weight, dy, w->accumulate, w->dx + r * C);
+    }
+}
+
+static void collect(int64_t columns, int64_t chunks, const float *partial, bool accumulate,
+                    float *out)
 {
     if (!out) return;
     for (int64_t c = 0; c < columns; c++) {
         double total = 0.0;
-        for (int t = 0; t < threads; t++) total += (double)partial[t * stride + c];
+        for (int64_t i = 0; i < chunks; i++) total += (double)partial[i * 2 * columns + c];
         out[c] = (accumulate ? out[c] : 0.0f) + (float)total;
     }
 }
 
-/* Each thread sums its own rows into its own partial sums, which are then added in thread order. */
+/* Sums of chunks are added in their order: the same bits for any number of threads. */
 int KERNEL(layer_norm_backward)(int64_t rows, int64_t columns, const float *x, const float *weight,
                                 const float *statistics, const float *dy, const bool accumulate[3],
                                 float *dx, float *dweight, float *dbias)
 {
-    int threads = rows * columns > PARALLEL_ELEMENTS ? omp_get_max_threads() : 1;
-    void *memory;
-    if (memory_alloc_zero((size_t)threads * 2 * (size_t)columns, sizeof(float), &memory)) {
+    const int64_t chunks = (rows + CHUNK - 1) / CHUNK;
+    norm_work work = {rows, columns, x, weight, statistics, dy, accumulate[0], dx, NULL};
+    if (memory_alloc_zero((size_t)(chunks * 2 * columns), sizeof *work.partial,
+                          (void **)&work.partial)) {
         return ICOT_FAILED;
     }
-    float *partial = memory; /* (threads, 2, C) */
-
-#pragma omp parallel num_threads(threads)
-    {
-        float *own_dweight = partial + omp_get_thread_num() * 2 * columns;
-        float *own_dbias = own_dweight + columns;
-#pragma omp for schedule(static)
-        for (int64_t r = 0; r < rows; r++) {
-            const float *in = x + r * columns, *slope = dy + r * columns;
-            const row_statistics s = {statistics[2 * r], statistics[2 * r + 1]};
-            const row_means mean = add_terms(columns, s, in, weight, slope, own_dweight, own_dbias);
-            if (!dx) continue;
-            gradient_row(columns, s, mean, in, weight, slope, accumulate[0], dx + r * columns);
-        }
+    const int failed =
+        do_in_shares(rows * columns > PARALLEL_ELEMENTS, chunks, backward_chunk, &work);
+    if (!failed) {
+        collect(columns, chunks, work.partial, accumulate[1], dweight);
+        collect(columns, chunks, work.partial + columns, accumulate[2], dbias);
     }
-    collect(columns, threads, 2 * columns, partial, accumulate[1], dweight);
-    collect(columns, threads, 2 * columns, partial + columns, accumulate[2], dbias);
-    memory_free(memory);
-    return ICOT_OK;
+    memory_free(work.partial);
+    return failed;
 }

@@ -91,12 +91,12 @@ INLINED void store_sums(lanes y, int r, int w, const target *t)
  * what will be read next. Whole strips share that, and fetch it into the level 2 cache; where there
  * is but a part of one, all time goes into reading the tiles, and it fetches for itself.
  */
-enum { SHARES = TILE_COLUMNS / LINE };
+enum { LINES = TILE_COLUMNS / LINE };
 
 INLINED void multiply_rows(const int rows, const strip *s, const target *t)
 {
     enum { TO_READ, TO_WRITE, LEVEL_2 = 2, LEVEL_1 };
-    const int lines = rows < HEIGHT ? SHARES : 1;
+    const int lines = rows < HEIGHT ? LINES : 1;
     lanes sum[HEIGHT][WIDE];
     const element *left = s->left;
     const uint32_t *right = s->right, *ahead = s->ahead;
@@ -108,7 +108,10 @@ INLINED void multiply_rows(const int rows, const strip *s, const target *t)
     for (int64_t i = 0; i < s->units; i++, left += s->across, right += TILE_COLUMNS) {
         UNROLLED for (int l = 0; l < lines; l++, ahead += LINE)
         {
-            __builtin_prefetch(ahead, TO_READ, rows < HEIGHT ? LEVEL_1 : LEVEL_2);
+            if (rows < HEIGHT)
+                __builtin_prefetch(ahead, TO_READ, LEVEL_1);
+            else
+                __builtin_prefetch(ahead, TO_READ, LEVEL_2);
         }
         UNROLLED for (int r = 0; r < rows; r++) UNROLLED for (int w = 0; w < WIDE; w++)
         {
@@ -159,7 +162,7 @@ static void multiply_strips(int64_t rows, strip s, target t)
 {
     const uint32_t *next_tiles = s.ahead;
     for (int64_t i = 0; rows >= HEIGHT; i++, rows -= HEIGHT) {
-        s.ahead = next_tiles + i % SHARES * LINE * s.units;
+        s.ahead = next_tiles + i % LINES * LINE * s.units;
         multiply_rows(HEIGHT, &s, &t);
         s.left += HEIGHT * s.down, t.c += HEIGHT * t.down * t.size;
     }
@@ -200,8 +203,8 @@ enum { DEEPEST = 1024, LARGEST = 48 * DEEPEST }; /* units of a left row, and of 
 enum { HIGHEST = 192, WIDEST = 6 };              /* rows, columns of tiles */
 /* Of small products there are so many pieces for a thread, of so much work: 1.3 µs at least, where
  * to take one costs 0.1. */
-enum { PIECES = 8, LEAST_WORK = 1 << 17 };
-enum { TEAM_WORK = 20 * PARALLEL_ELEMENTS }; /* a team of threads costs 4 µs */
+enum { PIECES = 8, LEAST_EFFORT = 1 << 17 };
+enum { TEAM_EFFORT = 20 * PARALLEL_ELEMENTS }; /* a team of threads costs 4 µs */
 
 static int64_t parts(int64_t n, int64_t size)
 {
@@ -214,7 +217,7 @@ static int64_t between(int64_t least, int64_t n, int64_t most)
 }
 
 /* In products of units. To read a unit takes as long as to multiply it by three or four rows. */
-static int64_t work(const tile_product *p)
+static int64_t effort(const tile_product *p)
 {
     return (p->m + 3) * p->n * parts(p->k, PER_UNIT);
 }
@@ -230,21 +233,21 @@ typedef struct cutting {
 static cutting cut(const tile_product *p, int threads)
 {
     const int64_t tiles = parts(p->n, TILE_COLUMNS), strips = parts(p->m, HEIGHT);
-    cutting c = {.units = parts(p->k, PER_UNIT), .columns = tiles, .across = 1};
-    c.rows_down = parts(c.units, TILE_ROWS) * TILE_ROWS;
-    c.depth = p->transpose_a && c.units > DEEPEST ? DEEPEST : c.units;
-    const int64_t pieces = between(1, work(p) / LEAST_WORK, PIECES * threads);
-    const int64_t highest = between(1, LARGEST / c.depth / HEIGHT, HIGHEST / HEIGHT);
+    cutting into = {.units = parts(p->k, PER_UNIT), .columns = tiles, .across = 1};
+    into.rows_down = parts(into.units, TILE_ROWS) * TILE_ROWS;
+    into.depth = p->transpose_a && into.units > DEEPEST ? DEEPEST : into.units;
+    const int64_t pieces = between(1, effort(p) / LEAST_EFFORT, PIECES * threads);
+    const int64_t highest = between(1, LARGEST / into.depth / HEIGHT, HIGHEST / HEIGHT);
     if (p->transpose_a) {
-        c.rows = between(1, parts(strips, pieces), highest) * HEIGHT;
-        c.down = parts(p->m, c.rows);
+        into.rows = between(1, parts(strips, pieces), highest) * HEIGHT;
+        into.down = parts(p->m, into.rows);
     } else {
-        c.rows = parts(strips, parts(strips, highest)) * HEIGHT;
-        c.down = parts(p->m, c.rows);
-        c.columns = between(1, tiles * c.down / pieces, WIDEST);
-        c.across = parts(tiles, c.columns);
+        into.rows = parts(strips, parts(strips, highest)) * HEIGHT;
+        into.down = parts(p->m, into.rows);
+        into.columns = between(1, tiles * into.down / pieces, WIDEST);
+        into.across = parts(tiles, into.columns);
     }
-    return c;
+    return into;
 }
 
 /* The rows of a piece by the tiles of column `first` of c and those behind it. */
@@ -382,6 +385,8 @@ static void multiply_piece(const void *work, int64_t piece, int thread)
     }
 }
 
+tile_kernel KERNEL(multiply_tiles);
+
 int KERNEL(multiply_tiles)(const tile_product *p, const void *a, const void *tiles, void *c)
 {
     const int threads = omp_get_max_threads();
@@ -390,7 +395,7 @@ int KERNEL(multiply_tiles)(const tile_product *p, const void *a, const void *til
         const size_t units = (size_t)threads * transposed_units(&work_on.cut);
         if (memory_alloc(units * sizeof *work_on.rows, (void **)&work_on.rows)) return ICOT_FAILED;
     }
-    const int failed = do_in_shares(work(p) > TEAM_WORK, work_on.cut.down * work_on.cut.across,
+    const int failed = do_in_shares(effort(p) > TEAM_EFFORT, work_on.cut.down * work_on.cut.across,
                                     multiply_piece, &work_on);
     memory_free(work_on.rows);
     return failed;
