@@ -10,6 +10,7 @@
  */
 #include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/reduce.h"
+#include "backend/cpu/kernels/strip.h"
 #include "backend/cpu/shares.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"

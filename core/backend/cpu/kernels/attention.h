@@ -2,7 +2,8 @@
 #ifndef ICOT_BACKEND_CPU_KERNELS_ATTENTION_H
 #define ICOT_BACKEND_CPU_KERNELS_ATTENTION_H
 
-#include "backend/cpu/kernels/strip.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/lanes.h"
 
 /* Memory for each thread, in whole cache lines so that no two threads share one; *stride is what
  * lies between one thread's and the next's. */

@@ -1,5 +1,6 @@
 /* Sums over rows, as the gradients of biases are; also of factors, with CPU_ISA=bf16. */
-#include "backend/cpu/kernels/strip.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/lanes.h"
 #include "base/error.h"
 
 enum { STRIP = 64, CHUNK = 64 }; /* columns of a strip; rows summed in float32 at a time */

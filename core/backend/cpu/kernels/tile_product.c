@@ -5,7 +5,8 @@
  * Compiled for AVX-512, which has registers enough, where a unit of a tile is a float32, and with
  * CPU_ISA=bf16, where it is a pair of bfloat16, of which one lies below the other.
  */
-#include "backend/cpu/kernels/strip.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/lanes.h"
 #include "backend/cpu/packing.h"
 #include "backend/cpu/shares.h"
 #include "base/error.h"

@@ -2,7 +2,8 @@
 #ifndef ICOT_BACKEND_CPU_KERNELS_TRANSPOSE_H
 #define ICOT_BACKEND_CPU_KERNELS_TRANSPOSE_H
 
-#include "backend/cpu/kernels/strip.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/lanes.h"
 
 #if defined(__clang__) /* the two compilers' names for the same */
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)

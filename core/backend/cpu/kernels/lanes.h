@@ -1,0 +1,60 @@
+/* Vectors: LANES numbers at a time. */
+#ifndef ICOT_BACKEND_CPU_KERNELS_LANES_H
+#define ICOT_BACKEND_CPU_KERNELS_LANES_H
+
+#include "backend/cpu/kernels/elements.h"
+
+#include <stdint.h>
+#include <string.h>
+
+/* As long as the registers are: a longer vector would lie in memory. */
+#if defined __AVX512F__
+enum { LANES = 16 };
+#elif defined __AVX__
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+
+/* A vector of the compiler's, so that sums stay in registers. */
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
+
+static inline lanes load(const float *from)
+{
+    lanes v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+static inline void store(float *to, lanes v)
+{
+    memcpy(to, &v, sizeof v);
+}
+
+/* Up to LANES elements (elements.h), 0 behind them. */
+static inline lanes load_some(int64_t count, const element *from)
+{
+    float all[GROUP];
+    if (count >= LANES) /* known to the compiler: a vector */
+        get(LANES, from, all);
+    else
+        get(count, from, all);
+    return load(all);
+}
+
+static inline void store_some(int64_t count, lanes v, element *to)
+{
+    float all[GROUP] = {0};
+    store(all, v);
+    if (count >= LANES)
+        put(LANES, all, to);
+    else
+        put(count, all, to);
+}
+
+static inline int64_t padded(int64_t n)
+{
+    return (n + LANES - 1) / LANES * LANES;
+}
+
+#endif
