@@ -5,6 +5,7 @@
  * CPU_ISA=bf16, where it is bfloat16 (elements.h).
  */
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/reduce.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -140,17 +141,6 @@ static void backward_row(int64_t columns, const element *x, const float *dy, ele
     if (c < columns) backward_group(columns - c, x + c, dy + c, y + c, dx + c, sums + c);
 }
 
-/* sums (C) from those of each chunk of rows, in their order: the same for any number of threads */
-static void collect(int64_t chunks, int64_t columns, const float *partial, bool accumulate,
-                    float *sums)
-{
-    for (int64_t c = 0; c < columns; c++) {
-        double total = accumulate ? (double)sums[c] : 0.0;
-        for (int64_t i = 0; i < chunks; i++) total += (double)partial[i * columns + c];
-        sums[c] = (float)total;
-    }
-}
-
 int KERNEL(gelu_factor_backward)(int64_t rows, int64_t columns, const void *x, const float *dy,
                                  void *y, void *dx, bool accumulate, float *sums)
 {
@@ -170,7 +160,7 @@ int KERNEL(gelu_factor_backward)(int64_t rows, int64_t columns, const void *x, c
                          partial + chunk * columns);
         }
     }
-    collect(chunks, columns, partial, accumulate, sums);
+    add_chunks(chunks, columns, columns, partial, accumulate, sums);
     memory_free(memory);
     return ICOT_OK;
 }

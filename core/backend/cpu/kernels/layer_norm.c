@@ -155,18 +155,6 @@ static void backward_chunk(const void *work, int64_t chunk, int thread)
     }
 }
 
-static void collect(int64_t columns, int64_t chunks, const float *partial, bool accumulate,
-                    float *out)
-{
-    if (!out) return;
-    for (int64_t c = 0; c < columns; c++) {
-        double total = 0.0;
-        for (int64_t i = 0; i < chunks; i++) total += (double)partial[i * 2 * columns + c];
-        out[c] = (accumulate ? out[c] : 0.0f) + (float)total;
-    }
-}
-
-/* Sums of chunks are added in their order: the same bits for any number of threads. */
 int KERNEL(layer_norm_backward)(int64_t rows, int64_t columns, const float *x, const float *weight,
                                 const float *statistics, const float *dy, const bool accumulate[3],
                                 float *dx, float *dweight, float *dbias)
@@ -179,10 +167,11 @@ int KERNEL(layer_norm_backward)(int64_t rows, int64_t columns, const float *x, c
     }
     const int failed =
         do_in_shares(rows * columns > PARALLEL_ELEMENTS, chunks, backward_chunk, &work);
-    if (!failed) {
-        collect(columns, chunks, work.partial, accumulate[1], dweight);
-        collect(columns, chunks, work.partial + columns, accumulate[2], dbias);
+    const float *of_bias = work.partial + columns;
+    if (!failed && dweight) {
+        add_chunks(chunks, columns, 2 * columns, work.partial, accumulate[1], dweight);
     }
+    if (!failed && dbias) add_chunks(chunks, columns, 2 * columns, of_bias, accumulate[2], dbias);
     memory_free(work.partial);
     return failed;
 }
