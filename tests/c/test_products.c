@@ -56,18 +56,18 @@ static void *factor_from(const backend *kernels, int64_t rows, int64_t columns, 
     return factor;
 }
 
-/* As many rows as make a device pack a weight, which it then may keep for fewer. */
-enum { MANY_ROWS = 100 };
+/* A weight that is kept was packed for products of more rows than some that it is used for. */
+enum { FEW_ROWS = 16, MANY_ROWS = 100 };
 
-/* b as it comes, float32, or made a factor before; as a weight is packed, if rows do not count. */
-static void right_from(const backend *kernels, shape_case s, bool is_factor, const float *b,
-                       right_factor *out)
+/* b as it comes, float32, or made a factor before; packed for products of so many rows. */
+static void right_from(const backend *kernels, shape_case s, int64_t rows, bool is_factor,
+                       const float *b, right_factor *out)
 {
     *out = (right_factor){.transpose = s.transpose_b, .is_factor = is_factor};
     out->rows = s.transpose_b ? s.n : s.k, out->columns = s.transpose_b ? s.k : s.n;
     out->data = is_factor ? factor_from(kernels, out->rows, out->columns, b)
                           : put(kernels, out->rows * out->columns, b);
-    assert_ok(kernels->pack(s.transpose_a, s.transpose_a ? s.m : s.m + MANY_ROWS, out));
+    assert_ok(kernels->pack(s.transpose_a, rows, out));
 }
 
 static void right_done(const backend *kernels, right_factor *b)
@@ -170,10 +170,12 @@ static void check_product(const backend *kernels, shape_case s, bool accumulate,
     const product_case p = {kernels, s, a, b, biased ? bias : NULL, accumulate ? before : NULL};
     const size_t bytes = (size_t)(s.m * s.n + 1) * sizeof *c;
     float *added = put(kernels, s.n, p.bias);
-    for (int is_factor = 0; is_factor < 2; is_factor++) {
+    const int ways = !s.transpose_a && s.m < FEW_ROWS ? 4 : 2;
+    for (int way = 0; way < ways; way++) {
+        const bool is_factor = way % 2, kept = way / 2;
         right_factor right;
         float *there = put(kernels, s.m * s.n + 1, before);
-        right_from(kernels, s, is_factor, b, &right);
+        right_from(kernels, s, kept ? MANY_ROWS : s.m, is_factor, b, &right);
         assert_ok(kernels->matmul(s.transpose_a, s.m, left, &right, added, accumulate, there));
         assert_ok(kernels->memory->copy_out(c, there, bytes));
         check_values(&p, c);
@@ -243,7 +245,7 @@ static void test_threads_change_no_bit(void **state)
         const shape_case s = {transposed, false, M, N, K};
         right_factor right;
         void *left = factor_from(kernels, transposed ? K : M, transposed ? M : K, a);
-        right_from(kernels, s, false, b, &right);
+        right_from(kernels, s, M, false, b, &right);
         for (int threads = 1; threads <= 3; threads += 2) {
             assert_ok(icot_set_threads(threads));
             assert_ok(kernels->matmul(transposed, M, left, &right, NULL, false, c[threads / 2]));
