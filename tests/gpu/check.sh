@@ -3,9 +3,11 @@
 #
 # FOLDER is a build (build/, with `make build tests-built`) or what tests/gpu/pack.sh has made of one for a machine
 # where nothing of icot's is installed. Without a card all is skipped. Needs python3 (or ICOT_PYTHON) with h5py; PyTorch,
-# if it is there, tells the rate of matrix products. WITHOUT=sanitizer,bench,peers leaves parts out; KEEP=DIR keeps what the
-# runs wrote.
+# if it is there, tells the rate of matrix products. PARTS=operators,speed takes some of the parts below only; KEEP=DIR
+# keeps what the runs wrote.
 set -uo pipefail
+all_parts=operators,training,resume,memory,sanitizer,speed,peers,accuracy
+parts=${PARTS:-$all_parts}
 cd "$(dirname "$0")/../.." || exit
 folder=$(realpath "${1:-build}")
 icot=$folder/bin/icot
@@ -32,10 +34,6 @@ finish() {
     echo "$(count passed) passed, $(count failed) failed, $(count skipped) skipped"
     [ "$(count failed)" -eq 0 ]
     exit
-}
-
-is_left_out() {
-    [[ ",${WITHOUT:-}," == *",$1,"* ]]
 }
 
 # judge NAME VALUE LIMIT - passed if a number is at most the limit.
@@ -82,7 +80,17 @@ suite() {
     fi
 }
 
-for name in backends gradients products decoding optimizer autograd; do suite $name; done
+check_operators() {
+    for name in backends gradients products decoding optimizer autograd; do suite $name; done
+}
+
+# Memory and races
+check_sanitizer() {
+    command -v compute-sanitizer > /dev/null || { row skipped "compute-sanitizer" "not there"; return; }
+    suite decoding compute-sanitizer --error-exitcode 9
+    suite autograd compute-sanitizer --error-exitcode 9
+    suite backends compute-sanitizer --tool racecheck --error-exitcode 9
+}
 
 # ---- A training, against the CPU's -------------------------------------------------------------
 
@@ -95,13 +103,15 @@ train() {
     return 1
 }
 
-train cpu
-train card --device cuda
-train again --device cuda
-train bf16 --device cuda --set precision=bf16
-train bf16_again --device cuda --set precision=bf16
-judge "300 updates with removal, float32: losses off by" "$(read_runs apart "$work/cpu.h5" "$work/card.h5")" 1e-3
-judge "300 updates with removal, bf16: losses off by" "$(read_runs apart "$work/cpu.h5" "$work/bf16.h5")" 0.02
+# The runs that others are compared with, made once
+train_once() {
+    [ -e "$work/$1.h5" ] || train "$@"
+}
+
+# losses_apart NAME A B LIMIT
+losses_apart() {
+    judge "$1: losses off by" "$(read_runs apart "$work/$2.h5" "$work/$3.h5")" "$4"
+}
 
 # equal NAME A B - the same rows and the same model, to the bit.
 equal() {
@@ -115,10 +125,17 @@ equal() {
     fi
 }
 
-equal "the same bits twice, float32" card again
-equal "the same bits twice, bf16" bf16 bf16_again
-
-# ---- Broken off and resumed --------------------------------------------------------------------
+check_training() {
+    train_once cpu
+    train_once card --device cuda
+    train again --device cuda
+    train bf16 --device cuda --set precision=bf16
+    train bf16_again --device cuda --set precision=bf16
+    losses_apart "300 updates with removal, float32" cpu card 1e-3
+    losses_apart "300 updates with removal, bf16" cpu bf16 0.02
+    equal "the same bits twice, float32" card again
+    equal "the same bits twice, bf16" bf16 bf16_again
+}
 
 # interrupt NAME - a run on the card that Ctrl-C ends after its checkpoint of step 100.
 interrupt() {
@@ -132,34 +149,29 @@ interrupt() {
     return 1
 }
 
-if interrupt resumed && train resumed --device cuda --resume; then
-    equal "resumed on the card" card resumed
-fi
-if interrupt moved && train moved --device cpu --resume; then
-    judge "begun on the card, ended on the CPU: losses off by" "$(read_runs apart "$work/cpu.h5" "$work/moved.h5")" 1e-3
-fi
-
-# ---- Out of memory -----------------------------------------------------------------------------
+check_resume() {
+    train_once cpu
+    train_once card --device cuda
+    if interrupt resumed && train resumed --device cuda --resume; then
+        equal "resumed on the card" card resumed
+    fi
+    if interrupt moved && train moved --device cpu --resume; then
+        losses_apart "begun on the card, ended on the CPU" cpu moved 1e-3
+    fi
+}
 
 # 2.3 million tokens, 140 GB and more a layer
-if "$icot" $here/removal.lua --quiet --device cuda --out "$work/full.h5" --set dataset.digits=9 --set dataset.train=8000 \
-    --set train.batch=8000 --set model.width=1024 --set model.heads=16 --set model.layers=8 > "$work/full.log" 2>&1; then
-    row failed "more than the card holds" "it was trained on"
-elif grep -q "^icot: training: out of memory on the card: " "$work/full.log"; then
-    row passed "more than the card holds" "$(tail -n 1 "$work/full.log" | cut -c 1-90)"
-else
-    row failed "more than the card holds" "$(tail -n 1 "$work/full.log")"
-fi
-
-# ---- Memory and races --------------------------------------------------------------------------
-
-if is_left_out sanitizer || ! command -v compute-sanitizer > /dev/null; then
-    row skipped "compute-sanitizer" "left out, or not there"
-else
-    suite decoding compute-sanitizer --error-exitcode 9
-    suite autograd compute-sanitizer --error-exitcode 9
-    suite backends compute-sanitizer --tool racecheck --error-exitcode 9
-fi
+check_memory() {
+    if "$icot" $here/removal.lua --quiet --device cuda --out "$work/full.h5" --set dataset.digits=9 \
+        --set dataset.train=8000 --set train.batch=8000 --set model.width=1024 --set model.heads=16 \
+        --set model.layers=8 > "$work/full.log" 2>&1; then
+        row failed "more than the card holds" "it was trained on"
+    elif grep -q "^icot: training: out of memory on the card: " "$work/full.log"; then
+        row passed "more than the card holds" "$(tail -n 1 "$work/full.log" | cut -c 1-90)"
+    else
+        row failed "more than the card holds" "$(tail -n 1 "$work/full.log")"
+    fi
+}
 
 # ---- Speed: GPT-2 Small on 9 x 9 digits --------------------------------------------------------
 
@@ -193,6 +205,17 @@ stages() {
     fi
 }
 
+check_speed() {
+    product=$(read_runs product 2> /dev/null) && row measured "PyTorch's bfloat16 product of 8192" "$product TFLOP/s"
+    step large_bf16 114 bf16 # 32,768 tokens
+    step large_bf16_no_dropout 114 bf16 --set model.dropout=0
+    step paper_bf16 32 bf16
+    step large_float32 114 float32
+    step paper_float32 32 float32
+    stages
+    row measured "decoding 1,000 examples with all CoT, bf16" "$(read_runs decoded "$work/paper_bf16.h5") examples/s"
+}
+
 # compare ARGUMENTS... - tests/bench beside PyTorch, on this card.
 compare() {
     PATH=$folder/bin:$PATH ICOT_LIBRARY=$folder/lib/icot/libicot.so ICOT_HEADER=$folder/share/icot/icot.ffi.h \
@@ -203,22 +226,47 @@ compare() {
     echo && cat "$work/compared" && echo
 }
 
-if is_left_out bench; then
-    row skipped "speed" "left out"
-else
-    product=$(read_runs product 2> /dev/null) && row measured "PyTorch's bfloat16 product of 8192" "$product TFLOP/s"
-    step large_bf16 114 bf16 # 32,768 tokens
-    step large_bf16_no_dropout 114 bf16 --set model.dropout=0
-    step paper_bf16 32 bf16
-    step large_float32 114 float32
-    step paper_float32 32 float32
-    stages
-    row measured "decoding 1,000 examples with all CoT, bf16" "$(read_runs decoded "$work/paper_bf16.h5") examples/s"
-fi
-if is_left_out peers || ! $python -c 'import torch, transformers' 2> /dev/null; then
-    row skipped "beside PyTorch" "left out, or $python has no PyTorch and transformers"
-else
+check_peers() {
+    if ! $python -c 'import torch, transformers' 2> /dev/null; then
+        row skipped "beside PyTorch" "$python has no PyTorch and transformers"
+        return
+    fi
     compare --batch 114 --stages all --only train --rounds 3 # 32,768 tokens
     compare --batch 32 --eager --rounds 3                    # the paper's
-fi
+}
+
+# ---- Accuracy ----------------------------------------------------------------------------------
+
+# 4 x 4 digits from scratch, in ten minutes
+check_accuracy() {
+    local name="GPT-2 Small on 4 x 4 digits, all CoT removed" begin=$SECONDS accuracy told result=failed
+    timeout --signal=INT 600 "$icot" $here/mult_4x4.lua --quiet --device cuda --out "$work/mult_4x4.h5" \
+        > "$work/mult_4x4.log" 2>&1
+    if accuracy=$(read_runs internalized "$work/mult_4x4.h5" 46); then
+        told="$accuracy of 1,000 unseen problems (at least 0.99), $((SECONDS - begin)) s"
+        awk -v accuracy="$accuracy" 'BEGIN { exit !(accuracy >= 0.99) }' && result=passed
+    else
+        told=$(tail -n 1 "$work/mult_4x4.log")
+    fi
+    row $result "$name" "$told"
+}
+
+# ---- All of it ---------------------------------------------------------------------------------
+
+for part in ${parts//,/ }; do
+    [[ ",$all_parts," == *",$part,"* ]] || { row failed "PARTS" "$part is none of $all_parts"; finish; }
+done
+
+wants() {
+    [[ ",$parts," == *",$1,"* ]] || { row skipped "$1" "left out"; return 1; }
+}
+
+wants operators && check_operators
+wants training && check_training
+wants resume && check_resume
+wants memory && check_memory
+wants sanitizer && check_sanitizer
+wants speed && check_speed
+wants peers && check_peers
+wants accuracy && check_accuracy
 finish

@@ -6,6 +6,7 @@
     runs.py decoded RUN     examples per second of the last evaluation
     runs.py stages RUN      tokens per second of a run that removes its CoT quickly, with none, half and all of it
                             removed; and what recipes/mult_9x9.lua takes until all of it is, in hours
+    runs.py internalized RUN COT   accuracy on test examples at its end, where all COT tokens must be removed
     runs.py product         TFLOP/s of a large bfloat16 matrix product, by PyTorch
 """
 import sys
@@ -65,6 +66,14 @@ def decoded(path):
     return f"{rows(path, 'eval')['examples_per_second'][-1]:.0f}"
 
 
+def internalized(path, cot):
+    log = rows(path, "eval")
+    test = log[log["split"] == b"test"]
+    if len(test) == 0 or test["removed"][-1] < int(cot):
+        sys.exit("it did not come to its end, without CoT")
+    return f"{test['accuracy'][-1]:.3f}"
+
+
 def product():
     import torch
 
@@ -81,6 +90,6 @@ def product():
 
 
 if __name__ == "__main__":
-    commands = {"apart": apart, "same": same, "speed": speed, "stages": stages, "decoded": decoded, "product": product}
+    commands = {f.__name__: f for f in (apart, same, speed, stages, decoded, internalized, product)}
     command, *arguments = sys.argv[1:]
     print(commands[command](*arguments))
