@@ -13,7 +13,9 @@ return {
 
   dataset = {
     task = 'gsm8k', train = 'gsm8k/train.txt', valid = 'gsm8k/valid.txt', test = 'gsm8k/test.txt',
-    max_length = 150, -- tokens; longer training examples are left out
+    -- tokens with all CoT; longer training examples are left out (the paper's code leaves out whole batches, those that
+    -- are too long after the removal)
+    max_length = 150,
   },
 
   model = { pretrained = 'gpt2', dropout = 0.1 }, -- its tokenizer is the dataset's, too

@@ -38,7 +38,7 @@ return {
 
   arms = {
     { name = 'no_cot', method = 'no_cot' },
-    { name = 'explicit_cot', method = 'explicit_cot', train = { steps = 2000 }, removal = { smoothing = false } },
+    { name = 'explicit_cot', method = 'explicit_cot', train = { steps = 2000 } },
     { name = 'icot' },
   },
 }

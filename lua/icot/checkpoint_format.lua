@@ -22,8 +22,9 @@ local state = { -- icot.training_state
   step = count, removed = { type = 'number', min = 0, also = { 'all' }, required = true },
   planned = { type = 'number', min = 0, also = { 'all' } }, accuracy = accuracy, loss = some_number,
   valid_loss = some_number, optimizer_updates_sq = some_count, -- not there in older ones
-  explicit_accuracy = accuracy, own = { type = 'table', required = true }, cot_was_left = { type = 'boolean' },
-  last_reset = some_count, evaluated = { type = 'table', fields = { valid = some_count, test = some_count } },
+  explicit_accuracy = accuracy, test_accuracy = accuracy,
+  own = { type = 'table', required = true }, cot_was_left = { type = 'boolean' },
+  last_reset = some_count, evaluated = { type = 'table', fields = { valid = some_count } }, -- or another split
   collapse = { type = 'table', fields = { was_above = { type = 'boolean' }, count = some_count } },
   optimizer_updates = count, lr_scale = { type = 'number', above = 0, required = true }, skipped = count,
   meter = { type = 'table', fields = {
@@ -81,7 +82,7 @@ end
 
 -- JSON has no NaN, so null was written.
 local function restore_nan(part)
-  for _, name in ipairs { 'accuracy', 'explicit_accuracy', 'hits' } do
+  for _, name in ipairs { 'accuracy', 'explicit_accuracy', 'test_accuracy', 'hits' } do
     if part[name] == json.null then part[name] = 0 / 0 end
   end
 end

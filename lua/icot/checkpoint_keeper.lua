@@ -51,14 +51,15 @@ end
 
 -- ---- When ---------------------------------------------------------------------------------------
 
+-- The checkpoint of this step, if there is one.
+local function entry_at(self, step)
+  local last = self.entries[#self.entries] or {}
+  return last.step == step and last or {}
+end
+
 local function is_due(self, step)
   local minutes, steps = self.options.every_minutes, self.options.every_steps
   return minutes and C.icot_seconds() - self.last_time >= 60 * minutes or steps and step % steps == 0
-end
-
--- Whether the next update removes more than all before.
-local function ends_stage(training)
-  return math.min(training.planned, training.data.max_cot) > training:removed() and training.state.step > 0
 end
 
 --- Takes in an evaluation of the validation examples at this step.
@@ -70,12 +71,20 @@ function Keeper:note_accuracy(removed, accuracy)
   self.best, self.is_best = { removed = removed, accuracy = accuracy }, self.options.keep.best
 end
 
+--- Forgets what was the best since a checkpoint, to which the training goes back.
+---@param from icot.Checkpoint
+function Keeper:go_back(from)
+  self.best, self.is_best = from.description.best, nil
+end
+
 --- Writes a checkpoint if there is a reason to, between the plan of an update and the update.
 ---@param training icot.Training
 function Keeper:consider(training)
-  if training.state.step == self.last_step then return end
-  local stage = self.options.keep.stages ~= 0 and ends_stage(training)
-  if stage or self.is_best or is_due(self, training.state.step) then self:save(training, { stage = stage }) end
+  local step, there = training.state.step, entry_at(self, training.state.step)
+  local stage = self.options.keep.stages ~= 0 and training:begins_stage(training.planned)
+  -- that of a run that was stopped before it could know what this step is
+  local is_for_more = stage and not there.stage or self.is_best and not there.best
+  if is_for_more or step ~= self.last_step and is_due(self, step) then self:save(training, { stage = stage }) end
 end
 
 -- ---- Writing ------------------------------------------------------------------------------------
@@ -115,8 +124,7 @@ end
 -- What is to be written, and where. A checkpoint that is written once more is kept for all that it was kept for.
 local function prepare(self, training, why)
   local parts, step = training:checkpoint_parts(), training.state.step
-  local before = self.entries[#self.entries] or {}
-  local same = before.step == step and before or {}
+  local same = entry_at(self, step)
   local entry = {
     step = step, path = checkpoint.path(self.folder, step),
     stage = why.stage or same.stage, best = self.is_best or same.best,
@@ -132,8 +140,8 @@ local function write(model, path, parts)
   checkpoint.write(path, parts)
 end
 
---- Writes a checkpoint of the training as it is now. If it cannot be written, only this checkpoint is lost: the user is
---- told, and the training goes on.
+--- Writes a checkpoint of the training as it is now. If it cannot be written, only this checkpoint is lost, and
+--- the user is told.
 ---@param training icot.Training
 ---@param why icot.CheckpointReason
 ---@return boolean saved
@@ -146,8 +154,10 @@ function Keeper:save(training, why)
     note_written(self, training, entry, started)
   elseif errors.is_user_error(problem) then
     self.last_time = C.icot_seconds() -- the next attempt is as far away as ever
-    training.progress:note(('no checkpoint at step %d: %s; %straining goes on'):format(
-      entry.step, errors.describe(problem), self:last_good() and 'the one before stands, ' or ''))
+    local notes = { ('no checkpoint at step %d: %s'):format(entry.step, errors.describe(problem)) }
+    if self:last_good() then notes[2] = 'the one before stands' end
+    if not why.stopped_by and not why.result then notes[#notes + 1] = 'training goes on' end
+    training.progress:note(table.concat(notes, '; '))
   else
     error(problem, 0)
   end

@@ -1,9 +1,9 @@
 --- The frontier of a run: how well it answers with how much of the CoT still written, from its stage checkpoints.
-local core = require 'icot.core'
 local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
 local models = require 'icot.model'
+local removal = require 'icot.removal'
 local resume = require 'icot.resume'
 local training_state = require 'icot.training_state'
 
@@ -15,8 +15,8 @@ local WARM_UP = 8 -- examples, before anything is timed
 
 ---@class icot.FrontierPoint a row of /frontier; see icot.runlog_format
 ---@field step integer
----@field removed integer CoT tokens
----@field cot_left integer at most
+---@field removed integer CoT tokens, or steps
+---@field cot_left integer the same, at most
 ---@field accuracy number on the test examples
 ---@field tokens_per_example number generated, with separators
 ---@field milliseconds_batch number per example, many at a time
@@ -43,7 +43,7 @@ local function measure(found, data, wanted)
   end)
   model:free()
   if not ok then error(many, 0) end
-  removed = math.min(removed, data.max_cot)
+  removed = removal.of_longest(removing, removed, data.max_cot)
   return {
     step = found.description.state.step, removed = removed, cot_left = data.max_cot - removed,
     accuracy = many.accuracy, tokens_per_example = many.tokens_generated / many.examples,
@@ -61,7 +61,6 @@ end
 --- Errors: the data are gone, Ctrl-C (icot.interrupt).
 function frontier.measure(checkpoints, wanted, note)
   local config, points = checkpoints[1].description.config, {}
-  core.set_precision(config.precision or 'float32')
   local data = dataset.of_run(config)
   local ok, problem = pcall(function()
     if data.test:size() == 0 then errors.raise('frontier: the dataset has no test examples') end

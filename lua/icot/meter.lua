@@ -57,8 +57,7 @@ end
 ---@param model icot.Model
 ---@param measured { loss: number, hits: integer, grad_norm: number } hits: NaN where no tokens are predicted
 ---@param lr number
----@param was_reset boolean
-function Meter:add(batch, model, measured, lr, was_reset)
+function Meter:add(batch, model, measured, lr)
   local current, tokens, targets = self.current, batch:tokens(), batch:targets()
   self.tokens = self.tokens + tokens
   self.flops = self.flops + model:step_flops(batch:shape())
@@ -67,7 +66,11 @@ function Meter:add(batch, model, measured, lr, was_reset)
   current.targets, current.hits = current.targets + targets, current.hits + measured.hits
   current.grad_norm = current.grad_norm + measured.grad_norm
   current.lr = lr
-  current.optimizer_reset = current.optimizer_reset or was_reset
+end
+
+--- Notes that the optimizer's moments were reset.
+function Meter:note_reset()
+  self.current.optimizer_reset = true
 end
 
 --- Whether there was no update since the last interval.

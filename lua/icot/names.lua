@@ -47,13 +47,13 @@ function names.hint(given, known)
   return 'known are: ' .. (#known > 0 and table.concat(known, ', ') or 'none')
 end
 
---- The keys of a table, sorted.
----@param map table<string, any>
----@return string[]
+--- The keys of a table, sorted as text: what a user gave may mix names and numbers.
+---@param map table
+---@return any[]
 function names.of(map)
   local keys = {}
   for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
   return keys
 end
 

@@ -172,10 +172,10 @@ end
 -- What a checkpoint's model is shown.
 local function subject_of(data, found, control, model, its_labels)
   local state = found.description.state
-  local removed = training_state.unpack_removed(state.removed)
+  local s, removing = training_state.unpack_removed(state.removed), resume.removal_of(found)
   return {
     control = control, model = model, labels = its_labels, step = state.step,
-    cut = removal.cut(resume.removal_of(found), data, removed), removed = math.min(removed, data.max_cot),
+    cut = removal.cut(removing, data, s), removed = removal.of_longest(removing, s, data.max_cot),
   }
 end
 

@@ -105,7 +105,7 @@ local distillation = { -- steps and lr of the last step, in which student and em
 }
 
 local evaluate = {
-  examples = { type = 'integer', min = 1, max = MOST, default = 1000, doc = 'of the validation split, each time' },
+  examples = { type = 'integer', min = 1, max = MOST, default = 1000, doc = 'of each split, at most' },
   batch = { type = 'integer', min = 1, max = MOST, default = 256, doc = 'examples decoded at once' },
   samples = { type = 'integer', min = 0, max = 1000, default = 5, doc = 'predictions kept in /samples each time' },
 }

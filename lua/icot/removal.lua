@@ -137,6 +137,19 @@ local function set_offsets(cut, smoothing, longest)
   end
 end
 
+-- ---- For messages and run files -----------------------------------------------------------------
+
+--- How much of the longest CoT is gone without offsets, when the schedule says s: never more than there is, and all of
+--- it from `remove_all_beyond` on.
+---@param given icot.Removal
+---@param s number
+---@param max_cot integer tokens, or steps
+---@return integer removed
+function removal.of_longest(given, s, max_cot)
+  local beyond = given.remove_all_beyond
+  return beyond and s >= beyond and max_cot or math.min(s, max_cot)
+end
+
 -- ---- For the core -------------------------------------------------------------------------------
 
 local units = { token = C.ICOT_TOKENS, step = C.ICOT_STEPS }

@@ -135,8 +135,8 @@ function resolve.run(given, where)
   resolve_distillation(config, where)
   config.schedule = resolve_schedule(config.schedule, where)
   if not methods.has_schedule(config.method) then
-    -- arms without a schedule, and so without earlier stages, share a recipe with those that have one
-    config.schedule, config.removal.replay = nil, 0
+    -- arms without a schedule, whose only stage has all of the CoT or none, share a recipe with those that have one
+    config.schedule, config.removal.smoothing, config.removal.replay = nil, false, 0
   elseif not config.schedule then
     errors.raise("%s: schedule is missing; the method '%s' needs one", where, config.method)
   end

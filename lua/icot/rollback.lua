@@ -31,6 +31,8 @@ function rollback.to_stage(training, removed)
   local from = found.description.state
   pretrained.read_into(training.model, found.model_folder)
   training.optimizer:reset()
+  training.meter:note_reset()
+  training.keeper:go_back(found)
   training.collapse.count = 0 -- what was lost is there again
   training.cot_was_left, training.last_reset = from.cot_was_left, state.step
   training.log:event(training, 'rollback', ('from %d removed to the end of that stage, step %d'):format(

@@ -8,7 +8,7 @@ local format = { version = 1 }
 format.train = {
   { 'step', 'integer' }, -- updates so far
   { 'epoch', 'number' }, -- passes over the training examples so far
-  { 'removed', 'integer' }, -- s: CoT tokens that the schedule removes
+  { 'removed', 'integer' }, -- s: CoT tokens, or steps, that the schedule removes
   { 'loss', 'number' }, -- mean over target tokens, nats
   { 'token_accuracy', 'number' }, -- share of target tokens that were the most probable
   { 'grad_norm', 'number' }, -- before clipping
@@ -26,10 +26,11 @@ format.eval = {
   { 'removed', 'integer' },
   { 'split', 'text', 16 },
   { 'accuracy', 'number' }, -- share of examples whose decoded answer is exactly right
-  { 'token_accuracy', 'number' }, -- share of answer tokens that are right
+  { 'token_accuracy', 'number' }, -- share of target tokens, with those of the CoT left, that are hit
   { 'loss', 'number' }, -- teacher-forced, mean over target tokens, nats
   { 'examples_per_second', 'number' }, -- while decoding
-  { 'tokens_generated', 'integer' },
+  { 'tokens_generated', 'integer' }, -- by the model, for all examples together
+  { 'examples', 'integer' }, -- that were decoded
 }
 
 --- Rows for each evaluation of a dataset that tells its examples apart (icot.Dataset: groups), one per group.
@@ -107,8 +108,8 @@ format.arms = {
 --- One row per stage end of a run; of a file of its own (`icot frontier`).
 format.frontier = {
   { 'step', 'integer' },
-  { 'removed', 'integer' }, -- CoT tokens
-  { 'cot_left', 'integer' }, -- of the longest CoT
+  { 'removed', 'integer' }, -- CoT tokens, or steps
+  { 'cot_left', 'integer' }, -- the same, of the longest CoT
   { 'accuracy', 'number' }, -- on test examples, 256 at a time
   { 'tokens_per_example', 'number' }, -- generated, with separators
   { 'milliseconds_batch', 'number' }, -- per example, 256 at a time

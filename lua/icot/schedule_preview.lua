@@ -2,6 +2,7 @@
 ---
 --- A schedule that looks at accuracy or loss is told the ones that are assumed, at each validation.
 local errors = require 'icot.errors'
+local removal = require 'icot.removal'
 local schedule = require 'icot.schedule'
 
 local schedule_preview = {}
@@ -13,6 +14,7 @@ local schedule_preview = {}
 
 ---@class icot.PreviewOptions
 ---@field evaluate_every integer updates
+---@field removal icot.Removal
 ---@field accuracy number that every validation is assumed to give
 ---@field loss number likewise
 
@@ -29,7 +31,8 @@ function schedule_preview.stages(fn, info, options)
     local is_evaluated = state.step > 0 and state.step % options.evaluate_every == 0
     if is_evaluated then schedule.note_validation(state, options) end
     state.removed = schedule.call(fn, state)
-    local removed, current = math.min(state.removed, info.max_cot), stages[#stages]
+    local removed = removal.of_longest(options.removal, state.removed, info.max_cot)
+    local current = stages[#stages]
     if not current or current.removed ~= removed then
       current = { removed = removed, first = state.step, updates = 0 }
       stages[#stages + 1] = current

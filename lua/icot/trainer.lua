@@ -29,7 +29,7 @@ end
 
 -- Whether a model that once wrote CoT has to do without any.
 local function has_internalized(self)
-  return methods.has_schedule(self.config.method) and self.state.removed >= self.data.max_cot
+  return methods.has_schedule(self.config.method) and self:removed() >= self.data.max_cot
 end
 
 --- A run may end early once it answers well enough; if a schedule removes CoT, only when none is left.
@@ -133,9 +133,9 @@ local function run_whole(self)
   train(self)
   self:log_interval()
   validate(self)
-  local accuracy = self:evaluate('test').accuracy
-  for _, split in ipairs(self.data.ood) do self:evaluate(split) end
-  return accuracy
+  self:evaluate_once('test')
+  for _, split in ipairs(self.data.ood) do self:evaluate_once(split) end
+  return self.test_accuracy
 end
 
 --- Keeps what there is: a checkpoint to go on from, the last rows, the model, and how the run ended. A run that failed

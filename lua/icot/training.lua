@@ -33,6 +33,7 @@ local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.a
 ---@field planned number? removed tokens of the next update, once the schedule was asked
 ---@field evaluated table<string, integer> step of the last evaluation of each split
 ---@field explicit_accuracy number? accuracy with all CoT, measured just before the first removal
+---@field test_accuracy number? of the last evaluation of the test examples
 ---@field precision 'float32'|'bf16'|'tf32' of matrix products, as far as the machine has it
 ---@field precision_problem string? why it is not what the recipe wants
 ---@field lr_scale number factor on the learning rate, after rollbacks
@@ -72,6 +73,13 @@ local function check_data(data, from, allow_changes)
                .. 'to go on with these', from.path)
 end
 
+-- A schedule that waits for validations would wait for ever.
+local function check_validations(config, data)
+  local kind = type(config.schedule) == 'table' and config.schedule.kind
+  if not kind or not schedule.kinds[kind].looks_at_validations or data.valid:size() > 0 then return end
+  errors.raise("dataset: the schedule '%s' waits for validations, and there are no validation examples", kind)
+end
+
 -- How many updates it will be, as far as that is known now, and with it how the learning rate decays.
 local function follow_budget(self)
   local state = self.state
@@ -84,6 +92,7 @@ end
 local function assemble(run, data, packed, resumption)
   local config, from = run.config, resumption and resumption.from
   if from then check_data(data, from, resumption.allow_changes) end
+  check_validations(config, data)
   local examples = sampler.new(data.train:size(), config.train.batch, config.seed)
   local model, optimizer = errors.explain_memory('model', 'a smaller model.width or model.layers needs less',
                                                  make_model_and_optimizer, config, data, from)
@@ -126,43 +135,47 @@ end
 ---@return icot.CheckpointParts
 function Training:checkpoint_parts()
   local at_start = self.state.step == 0
-  local drops_moments = self.planned and self:resets_all_at(self.planned)
   return {
     description = { state = training_state.capture(self), data = self.data:digest() },
     source = self.run.source, model = not at_start and self.model or nil, words = self.data.vocabulary,
-    optimizer = not at_start and not drops_moments and self.optimizer or nil, log = self.log and self.log.file,
+    optimizer = not at_start and not self:forgets_moments() and self.optimizer or nil,
+    log = self.log and self.log.file,
   }
 end
 
 -- ---- One update ---------------------------------------------------------------------------------
 
 --- Removed tokens as they are reported: never more than there are.
-function Training:removed()
-  return math.min(self.state.removed, self.data.max_cot)
+---@param s? number what the schedule says; default: what it said last
+---@return integer
+function Training:removed(s)
+  return removal.of_longest(self.config.removal, s or self.state.removed, self.data.max_cot)
 end
 
--- Whether an update with `removed` tokens removed is the first of a stage.
-local function begins_stage(self, removed)
-  return removed > self.state.removed and self.state.step > 0
-end
-
---- Whether it begins with zero moments: at a new stage, as long as the batch before still had some CoT (DESIGN: the
---- method).
----@param removed number
+--- Whether an update with s tokens removed is the first of a stage.
+---@param s number
 ---@return boolean
-function Training:resets_all_at(removed)
-  return begins_stage(self, removed) and self.config.optimizer.reset == 'all' and self.cot_was_left == true
+function Training:begins_stage(s)
+  return self:removed(s) > self:removed() and self.state.step > 0
+end
+
+--- Whether the next update begins with zero moments, so that a checkpoint needs none: at a new stage, as long as the
+--- batch before still had some CoT (DESIGN: the method).
+---@return boolean
+function Training:forgets_moments()
+  local begins = self.planned ~= nil and self:begins_stage(self.planned)
+  return begins and self.config.optimizer.reset == 'all' and self.cot_was_left == true
 end
 
 -- Does what the recipe wants done to the moments at a new stage, and logs it.
 local function reset_if_needed(self, removed)
-  if not begins_stage(self, removed) then return false end
+  if not self:begins_stage(removed) then return end
   local policy = self.cot_was_left and self.config.optimizer.reset or 'keep'
   self.optimizer:reset(policy, self.config.optimizer.reset_decay)
   if self.log then self.log:event(self, 'removal', 'reset ' .. policy, removed) end
-  if policy == 'keep' then return false end
+  if policy == 'keep' then return end
   self.last_reset = self.state.step
-  return true
+  self.meter:note_reset()
 end
 
 local function pack(self)
@@ -223,7 +236,7 @@ end
 ---raises an error when there is too little memory, or the loss or the gradients are no numbers; nothing is updated then
 function Training:update(removed)
   local state, config = self.state, self.config
-  local was_reset = reset_if_needed(self, removed)
+  reset_if_needed(self, removed)
   state.removed = removed
   pack(self)
   local lr, dropout = learning_rate_now(self), config.model.dropout > 0 and { seed = config.seed, step = state.step }
@@ -232,7 +245,7 @@ function Training:update(removed)
     divergence.handle(self, measured.trouble, lr, dropout or nil)
   else
     state.loss = measured.loss
-    self.meter:add(self.batch, self.model, measured, lr, was_reset)
+    self.meter:add(self.batch, self.model, measured, lr)
   end
   state.step = state.step + 1
   state.epoch = state.step / state.steps_per_epoch
@@ -242,7 +255,7 @@ end
 -- ---- Evaluation ---------------------------------------------------------------------------------
 
 --- Evaluates a split with the CoT that is left now, logs it and says so.
----@param split string 'valid', 'test' or one of those out of distribution, which only the end of a run evaluates
+---@param split string 'valid', or 'test' and those out of distribution, which only the end of a run evaluates
 ---@return icot.Evaluation
 function Training:evaluate(split)
   local seconds = C.icot_seconds()
@@ -250,8 +263,9 @@ function Training:evaluate(split)
                               self.config.evaluate)
   self.meter:pause(C.icot_seconds() - seconds)
   self.log:evaluation(self, split, result)
-  if not self.data:is_ood(split) then self.evaluated[split] = self.state.step end
+  self.evaluated[split] = self.state.step
   if split == 'valid' then schedule.note_validation(self.state, result) end
+  if split == 'test' then self.test_accuracy = result.accuracy end
   self.progress:note(('%s: step %d, removed %d of %d, accuracy %.3f, loss %.4f'):format(
     split, self.state.step, self:removed(), self.data.max_cot, result.accuracy, result.loss),
     split == 'valid' and { accuracy = result.accuracy } or nil)
@@ -259,7 +273,7 @@ function Training:evaluate(split)
 end
 
 --- The same, unless it was done at this step already.
----@param split 'valid'|'test'
+---@param split string
 ---@return icot.Evaluation? result nil: it was done; the last accuracy still holds
 function Training:evaluate_once(split)
   if self.evaluated[split] ~= self.state.step then return self:evaluate(split) end

@@ -56,6 +56,7 @@ function TrainingLog:evaluation(training, split, result)
     step = state.step, epoch = state.epoch, removed = training:removed(), split = split,
     accuracy = result.accuracy, token_accuracy = result.token_accuracy, loss = result.loss,
     examples_per_second = result.examples_per_second, tokens_generated = result.tokens_generated,
+    examples = result.examples,
   }, result.positions)
   for _, group in ipairs(result.groups) do
     self.file:eval_group {
@@ -78,7 +79,7 @@ end
 ---@param removed number from now on
 function TrainingLog:event(training, event, detail, removed)
   self.file:event {
-    step = training.state.step, event = event, detail = detail, removed = math.min(removed, training.data.max_cot),
+    step = training.state.step, event = event, detail = detail, removed = training:removed(removed),
   }
 end
 

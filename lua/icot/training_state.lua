@@ -26,14 +26,16 @@ local unpack_removed = training_state.unpack_removed
 ---@param training icot.Training
 ---@return table
 function training_state.capture(training)
-  local state = training.state
+  local state, forgets = training.state, training:forgets_moments()
   return {
     step = state.step, removed = pack_removed(state.removed), accuracy = state.accuracy, loss = state.loss,
     valid_loss = state.valid_loss,
     own = state.own, planned = training.planned and pack_removed(training.planned),
     cot_was_left = training.cot_was_left, last_reset = training.last_reset,
-    explicit_accuracy = training.explicit_accuracy, evaluated = training.evaluated,
-    optimizer_updates = training.optimizer.updates, optimizer_updates_sq = training.optimizer.updates_sq,
+    explicit_accuracy = training.explicit_accuracy, test_accuracy = training.test_accuracy,
+    evaluated = training.evaluated,
+    optimizer_updates = forgets and 0 or training.optimizer.updates,
+    optimizer_updates_sq = forgets and 0 or training.optimizer.updates_sq,
     lr_scale = training.lr_scale, skipped = training.skipped,
     collapse = options.copy(training.collapse), meter = training.meter:state(),
   }
@@ -50,7 +52,8 @@ function training_state.restore(training, saved)
   state.own = options.copy(saved.own)
   training.planned = saved.planned and unpack_removed(saved.planned)
   training.cot_was_left, training.last_reset = saved.cot_was_left, saved.last_reset
-  training.explicit_accuracy, training.evaluated = saved.explicit_accuracy, options.copy(saved.evaluated)
+  training.explicit_accuracy, training.test_accuracy = saved.explicit_accuracy, saved.test_accuracy
+  training.evaluated = options.copy(saved.evaluated)
   training.optimizer.updates = saved.optimizer_updates
   training.optimizer.updates_sq = saved.optimizer_updates_sq or saved.optimizer_updates
   training.lr_scale, training.skipped = saved.lr_scale, saved.skipped

@@ -81,6 +81,8 @@ describe('a grid', function()
         'recipe: grid.optimizer.lr: got a table, expected a list of values, or a table with fields that have lists' },
       ['it has a list of fields'] = { "grid = { 'lr' },",
         "recipe: grid.1: got 'lr', expected a list of values, or a table with fields that have lists" },
+      ['it mixes values and fields'] = { 'grid = { 5, optimizer = { lr = { 1, 2 } } },',
+        'recipe: grid.1: got 5, expected a list of values, or a table with fields that have lists' },
       ['values are tables'] = { "grid = { schedule = { { kind = 'linear' } } },",
         'recipe: grid.schedule: got a table among the values, expected numbers, strings, true or false; arms can have '
         .. 'the rest' },

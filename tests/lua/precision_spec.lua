@@ -31,6 +31,20 @@ local function losses_of_program(precision, threads, environment)
   return small.column(file.tables.train, 'loss'), file.attributes
 end
 
+describe('icot eval', function()
+  after_each(temporary.clean)
+
+  it('computes as the training did', function()
+    if not is_there() then return pending('no bf16 here') end
+    local ok, result, path = small.train { settings = { 'precision=bf16' } }
+    core.set_precision('float32')
+    assert.is_true(ok, tostring(result))
+    local losses = small.column(small.read(path).tables.eval, 'loss')
+    local shown = program.run { 'eval', path }
+    expect.mentions(shown.out, ('loss             %.6f'):format(losses[#losses]), 'precision        bf16')
+  end)
+end)
+
 describe('a training', function()
   after_each(temporary.clean)
 

@@ -1,6 +1,8 @@
 --- Checkpoints, and going on from them as if nothing had happened.
 local checkpoint = require 'icot.checkpoint'
+local core = require 'icot.core'
 local errors = require 'icot.errors'
+local evaluate = require 'icot.evaluate'
 local expect = require 'tests.lua.support.expect'
 local lfs = require 'lfs'
 local lock = require 'icot.lock'
@@ -47,6 +49,30 @@ local function model_bytes(path)
   return temporary.read(path:gsub('%.h5$', '/model.safetensors'))
 end
 
+-- Trains until a signal comes within the evaluation of this number (from 1).
+local function interrupt_evaluation(number, changes)
+  local run, count = evaluate.run, 0
+  core.check(core.C.icot_interrupts_catch())
+  evaluate.run = function(...)
+    count = count + 1
+    if count == number then os.execute('kill -TERM $PPID') end
+    return run(...)
+  end
+  local ok, result = small.train(changes)
+  evaluate.run = run
+  core.C.icot_interrupts_clear()
+  return ok and result.status
+end
+
+-- What each checkpoint that is there is kept for.
+local function kept_for(path)
+  local reasons = {}
+  for i, each in ipairs(checkpoint.list(checkpoint.folder_of(path))) do
+    reasons[i] = { each.step, checkpoint.read_description(each.path).kept_for }
+  end
+  return reasons
+end
+
 local function steps_of(path)
   local steps = {}
   for i, each in ipairs(checkpoint.list(checkpoint.folder_of(path))) do steps[i] = each.step end
@@ -74,7 +100,6 @@ describe('a run that is resumed', function()
   end)
 
   it('ends with the same bits after a signal in the middle of an evaluation', function()
-    local core = require 'icot.core'
     local _, _, path = train_full(temporary.folder())
     core.check(core.C.icot_interrupts_catch())
     local folder = temporary.folder()
@@ -90,6 +115,41 @@ describe('a run that is resumed', function()
     assert.equal(2, #segments.rows)
     assert.same({ '', 'interrupted' }, small.column(segments, 'stopped_by'))
     assert.matches('^%d+%-%d+%-%d+T', small.column(segments, 'stopped_time')[2])
+  end)
+
+  it('has the same rows and keeps the same checkpoints after a signal within any of its evaluations', function()
+    local changes = { settings = { -- stages that end where evaluations are due, and a best model on the way
+      'schedule={"kind":"linear","steps_per_token":5,"explicit_steps":5}', 'train.evaluate_every=5',
+      'checkpoint.keep.stages=all', 'dataset.ood.longer={"digits":[3,2],"examples":12}',
+    } }
+    local ok, whole, path = small.train(changes)
+    assert.is_true(ok, tostring(whole))
+    local evaluations = #small.read(path).tables.eval.rows
+    assert.equal(10, evaluations)
+    for _, number in ipairs { 2, 4, evaluations - 1, evaluations } do -- two stage ends; test and longer
+      changes.folder = temporary.folder()
+      assert.equal('interrupted', interrupt_evaluation(number, changes))
+      local resumed, result, broken = small.train(changes, { resume = true })
+      assert.is_true(resumed, tostring(result))
+      assert.equal(whole.accuracy, result.accuracy)
+      assert.same(tables_of(path), tables_of(broken))
+      assert.same(kept_for(path), kept_for(broken))
+    end
+  end)
+
+  it('has moments that are as old as they are, if it is resumed at a stage end that left them out', function()
+    local folder = temporary.folder()
+    local stopping = { folder = folder, schedule = [[function(state)
+      if STOP and state.step == STOP then error('stopped') end
+      return state.step < 20 and 0 or 2
+    end]], settings = { 'checkpoint.keep.best=false' } }
+    rawset(_G, 'STOP', 21)
+    small.train(stopping)
+    rawset(_G, 'STOP', nil)
+    stopping.settings[2] = 'optimizer.reset=keep'
+    assert(small.train(stopping, { resume = true, allow_changes = true }))
+    local state = checkpoint.read_description(checkpoint.path(folder .. '/small/checkpoints', 40)).state
+    assert.same({ 20, 20 }, { state.optimizer_updates, state.optimizer_updates_sq })
   end)
 
   it('begins where there is nothing yet, and has nothing to do where all is done', function()

@@ -69,6 +69,24 @@ describe('a rollback', function()
     end
   end)
 
+  it('forgets what was best in the stage that it gives up', function()
+    local back_at_validation = [[function(state)
+      if state.step == 20 then return 0, 'rollback' end
+      return state.step < 10 and 0 or state.step < 20 and 2 or state.step < 30 and 0 or 1
+    end]]
+    local ok, result, path = train(temporary.folder(), {
+      schedule = back_at_validation, settings = { 'train.evaluate_every=10', 'checkpoint.every_steps=5' },
+    })
+    assert(ok, result)
+    local best = checkpoint.read_description(checkpoint.list(checkpoint.folder_of(path))[1].path)
+    local last = checkpoint.list(checkpoint.folder_of(path))
+    last = checkpoint.read_description(last[#last].path)
+    assert.equal(1, last.best.removed)
+    assert.is_nil(best.kept_for.best and best.best.removed == 2 or nil)
+    local resets = small.column(small.read(path).tables.train, 'optimizer_reset')
+    assert.same({ false, true, true, true }, resets) -- at the removals, and at the rollback
+  end)
+
   it('needs the checkpoint of that stage end', function()
     local ok, problem = train(temporary.folder(), { schedule = [[function(state)
       if state.step == 20 then return 1, 'rollback' end

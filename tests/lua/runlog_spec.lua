@@ -38,7 +38,7 @@ local train_row = {
 }
 local eval_row = {
   step = 1, epoch = 0.5, removed = 0, split = 'valid', accuracy = 0, token_accuracy = 0.1, loss = 2,
-  examples_per_second = 10, tokens_generated = 5,
+  examples_per_second = 10, tokens_generated = 5, examples = 2,
 }
 
 local function with(row, changes)
@@ -68,7 +68,7 @@ describe('a run file', function()
     assert.same({ 'int64', 'float64', 'int64', 'float64', 'float64', 'float64', 'float64', 'int64', 'float64',
                   'float64', 'bool' }, found.tables.train.dtypes)
     assert.same({ 'step', 'epoch', 'removed', 'split', 'accuracy', 'token_accuracy', 'loss', 'examples_per_second',
-                  'tokens_generated' }, found.tables.eval.columns)
+                  'tokens_generated', 'examples' }, found.tables.eval.columns)
     assert.same({ 'step', 'split', 'question', 'target', 'prediction' }, found.tables.samples.columns)
     assert.same({ 'step', 'split', 'group', 'examples', 'accuracy' }, found.tables.eval_groups.columns)
     assert.same({ 'int64', 'object', 'object', 'int64', 'float64' }, found.tables.eval_groups.dtypes)

@@ -193,6 +193,25 @@ describe('the gated schedule', function()
     assert.same({ 0, 0, 0, 4, 8 }, list)
   end)
 
+  it('takes no validation of the stage before for one of this stage', function()
+    local fn = of { kind = 'gated', tokens = 1, threshold = 0.9, patience = false, explicit_steps = 15 }
+    local state, removals = { step = 0, removed = 0, own = {}, accuracy = 1 }, {}
+    for step = 0, 34 do
+      state.step = step
+      if step > 0 and step % 10 == 0 then state.evaluated_step = step end
+      local removed = schedule.call(fn, state)
+      if removed > 0 and state.removed == 0 then state.evaluated_step = step end -- with all CoT, as a training does
+      if removed > state.removed then removals[#removals + 1] = step end
+      state.removed = removed
+    end
+    assert.same({ 15, 20, 30 }, removals)
+  end)
+
+  it('does not take a loss that is no number for one that passes', function()
+    local fn = of { kind = 'gated', tokens = 1, threshold = 0.9, metric = 'loss', patience = false }
+    assert.equal(0, (schedule.call(fn, { step = 10, removed = 0, own = {}, accuracy = 1, evaluated_step = 10 })))
+  end)
+
   it('goes back to the last good stage with half as many tokens when a stage has lost patience', function()
     local list, back = play({ tokens = 5, threshold = 0.9, patience = 2 },
                             { 1, 1, 0.1, 0.2, 1, 0.1, 0.1, 1, 0, 0, 0, 0 })

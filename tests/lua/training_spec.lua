@@ -26,6 +26,31 @@ describe('a training', function()
     assert.equal(result.tokens, column(file.tables.train, 'tokens')[4])
   end)
 
+  it('keeps all CoT with explicit_cot, whatever the recipe says of offsets', function()
+    local ok, result = train { settings = { 'method=explicit_cot', 'removal.smoothing=0.01' } }
+    assert.is_true(ok, tostring(result))
+    assert.equal(40 * 20 * 21, result.tokens) -- updates, examples, tokens of each
+  end)
+
+  it('begins a new stage only where more is removed than before', function()
+    local function events(settings)
+      settings[#settings + 1] = 'schedule={"kind":"linear","steps_per_token":2,"explicit_steps":12}'
+      settings[#settings + 1] = 'checkpoint.keep.stages=all'
+      local ok, result, path = train { settings = settings }
+      assert.is_true(ok, tostring(result))
+      local rows = read(path).tables.events
+      return column(rows, 'step'), column(rows, 'removed'), result.removed
+    end
+    -- a replayed example still has CoT when all of it is gone
+    local steps, removed = events { 'removal.replay=0.5' }
+    assert.same({ 14, 16, 18, 20, 22, 24, 26, 28 }, steps)
+    assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, removed)
+    -- from three tokens on all of them go
+    local all
+    steps, removed, all = events { 'removal.remove_all_beyond=3' }
+    assert.same({ { 14, 16, 18 }, { 1, 2, 8 }, 8 }, { steps, removed, all })
+  end)
+
   it('draws offsets from the update on that the recipe says', function()
     local ok, result, path = train { schedule = "{ kind = 'linear', steps_per_token = 1, explicit_steps = 100 }",
       settings = { 'removal.smoothing=0.01', 'removal.smoothing_after=20' } }
@@ -88,6 +113,12 @@ describe('a training', function()
     end
     assert.same(runs[1], runs[2])
     assert.is_not.same(runs[1], runs[3])
+  end)
+
+  it('refuses to wait for validations that cannot be', function()
+    local ok, problem = train { schedule = "{ kind = 'gated', threshold = 0.9 }", settings = { 'dataset.valid=0' } }
+    assert.is_false(ok)
+    expect.mentions(problem.message, "'gated' waits for validations", 'no validation examples')
   end)
 
   it('keeps the moments where the recipe says so', function()

@@ -66,4 +66,13 @@ function declare.path_of_tables(args, ending)
   return path
 end
 
+--- Computes as the training of a checkpoint did; the user is told if this machine cannot.
+---@param found icot.Checkpoint
+---@return 'float32'|'bf16'|'tf32' precision what it is now
+function declare.use_precision(found)
+  local precision, problem = core.set_precision(found.description.config.precision or 'float32')
+  if problem then io.stderr:write('icot: ', problem, '; computing in float32\n') end
+  return precision
+end
+
 return declare

@@ -11,6 +11,7 @@ local files = require 'icot.files'
 local interrupt = require 'icot.interrupt'
 local models = require 'icot.model'
 local options = require 'icot.options'
+local removal = require 'icot.removal'
 local resume = require 'icot.resume'
 local training_state = require 'icot.training_state'
 
@@ -35,9 +36,9 @@ local function find(path)
 end
 
 local function print_result(found, split, removed, data, result)
-  local shown = math.min(removed, data.max_cot)
-  print(('%s: step %d, %d of %d CoT %ss removed'):format(found.path, found.description.state.step, shown, data.max_cot,
-                                                        found.description.config.removal.unit or 'token'))
+  local removing, step = found.description.config.removal, found.description.state.step
+  print(('%s: step %d, %d of %d CoT %ss removed'):format(
+    found.path, step, removal.of_longest(removing, removed, data.max_cot), data.max_cot, removing.unit or 'token'))
   print(('%-16s %d of %s'):format('examples', result.examples, split))
   print(('%-16s %.4f'):format('accuracy', result.accuracy))
   print(('%-16s %.4f'):format('token accuracy', result.token_accuracy))
@@ -53,7 +54,7 @@ local function print_result(found, split, removed, data, result)
 end
 
 local function run_with(args, found)
-  local config = found.description.config
+  local config, precision = found.description.config, declare.use_precision(found)
   local data = dataset.of_run(config)
   data:corpus(args.split, 'eval')
   local model = models.of_checkpoint(found)
@@ -61,6 +62,7 @@ local function run_with(args, found)
   config.evaluate.examples = args.examples or config.evaluate.examples
   local result = evaluate.run(model, data, args.split, removed, resume.removal_of(found), config.evaluate)
   print_result(found, args.split, removed, data, result)
+  print(('%-16s %s'):format('precision', precision))
   if model.note then print('\n' .. model.note) end
   model:free()
   data:free()

@@ -35,12 +35,18 @@ end
 local columns = {
   column('step', '%d', 'step'), column('removed', '%d', 'removed'), column('CoT left', '%d', 'cot_left'),
   column('accuracy', '%.3f', 'accuracy'), column('tokens', '%.1f', 'tokens_per_example'),
-  column('ms, batch 256', '%.2f', 'milliseconds_batch'), column('ms, batch 1', '%.2f', 'milliseconds_single'),
+  column('ms, batch ' .. frontier.BATCH, '%.2f', 'milliseconds_batch'),
+  column('ms, batch 1', '%.2f', 'milliseconds_single'),
   { 'best for', function(point)
     local tokens, time = point.on_frontier_tokens, point.on_frontier_time
     return tokens and time and 'tokens, time' or tokens and 'tokens' or time and 'time' or ''
   end, text = true },
 }
+
+-- 'token' or 'step': what removed and cot_left count
+local function unit_of(found)
+  return found[1].description.config.removal.unit or 'token'
+end
 
 local function print_choice(points, found)
   local explicit = frontier.explicit_accuracy(points)
@@ -48,8 +54,8 @@ local function print_choice(points, found)
   if not explicit then
     print('\nNo checkpoint with all CoT was kept, so none can be compared with it.')
   elseif chosen then
-    print(('\nMost internalized within 0.01 of the accuracy with all CoT (%.3f): step %d, %d CoT tokens left\n%s')
-      :format(explicit, chosen.step, chosen.cot_left, chosen.checkpoint))
+    print(('\nMost internalized within %g of the accuracy with all CoT (%.3f): step %d, %d CoT %ss left\n%s')
+      :format(frontier.TOLERANCE, explicit, chosen.step, chosen.cot_left, unit_of(found), chosen.checkpoint))
   end
   local keep = found[#found].description.config.checkpoint
   if keep and keep.keep.stages ~= 'all' then
@@ -70,11 +76,12 @@ local function write(path, run_path, points, found, force)
 end
 
 local function run_with(args, path, found)
+  declare.use_precision(found[1])
   local points = frontier.measure(found, {
     examples = args.examples, single = args.single or SINGLE_EXAMPLES,
   }, function(point)
-    io.stderr:write(('icot: step %d, %d CoT tokens left: accuracy %.3f\n'):format(point.step, point.cot_left,
-                                                                               point.accuracy))
+    io.stderr:write(('icot: step %d, %d CoT %ss left: accuracy %.3f\n'):format(point.step, point.cot_left,
+                                                                             unit_of(found), point.accuracy))
   end)
   frontier.mark(points)
   result_table.print(io.stdout, result_table.lay_out(columns, points))

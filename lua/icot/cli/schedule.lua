@@ -84,7 +84,8 @@ local function show(run, info, args)
   local config = run.config
   local every = config.train.evaluate_every
   local stages = preview.stages(schedule.of(config, info), info, {
-    evaluate_every = every == 'epoch' and info.steps_per_epoch or every, accuracy = args.accuracy, loss = args.loss,
+    evaluate_every = every == 'epoch' and info.steps_per_epoch or every, removal = config.removal,
+    accuracy = args.accuracy, loss = args.loss,
   })
   local columns = math.min(MOST_COLUMNS, terminal.columns(io.stdout) or USUAL_COLUMNS) - #tostring(info.max_cot) - 3
   print(('%s: %d of %d CoT %ss removed after %d updates (%.4g epochs)'):format(

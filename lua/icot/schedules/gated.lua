@@ -17,8 +17,9 @@ gated.options = timing.with_explicit {
   },
 }
 
+-- A loss that is no number has not passed, nor has an accuracy.
 local function passes(options, state)
-  if options.metric == 'loss' then return state.valid_loss <= options.threshold end
+  if options.metric == 'loss' then return state.valid_loss ~= nil and state.valid_loss <= options.threshold end
   return state.accuracy >= options.threshold
 end
 
@@ -42,9 +43,10 @@ function gated.build(options, info)
   return function(state)
     local own = state.own
     own.tokens, own.waited = own.tokens or options.tokens, own.waited or 0
-    local is_new = state.evaluated_step ~= nil and state.evaluated_step ~= own.judged
+    -- The validation just before the first removal is made when its step has been judged, and belongs to that stage.
+    local is_new = state.evaluated_step ~= nil and state.evaluated_step > (own.judged or -1)
     if passed(state) < 0 or not is_new or state.removed >= info.max_cot then return state.removed end
-    own.judged = state.evaluated_step
+    own.judged = state.step
     return judge(options, state, info.max_cot)
   end
 end

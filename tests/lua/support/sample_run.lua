@@ -41,6 +41,7 @@ local function eval_row(method, step, random)
     step = step, epoch = step / 500, removed = method.removed(step), split = 'valid', accuracy = accuracy,
     token_accuracy = accuracy ^ 0.3, loss = 0.02 - 0.6 * math.log(math.max(accuracy, 1e-3)),
     examples_per_second = 1800 + 100 * random(), tokens_generated = 1000 * (ANSWER + 2),
+    examples = 1000,
   }
   local positions = {}
   for i = 1, ANSWER do -- the middle digits depend on most of the others
