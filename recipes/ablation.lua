@@ -23,7 +23,7 @@ return {
     { name = 'full' },
     { name = 'no_smoothing', removal = { smoothing = false } },
     { name = 'no_reset', optimizer = { reset = 'keep' } },
-    { name = 'right_side', removal = { side = 'right' } }, -- with a reset at each removal; the paper's code makes only one
+    { name = 'right_side', removal = { side = 'right' } }, -- a reset at each removal; the paper's code makes one
     { name = 'aggressive', schedule = { kind = 'linear', explicit_steps = 1500, steps_per_token = 250 } },
     { name = 'very_aggressive', schedule = { kind = 'linear', explicit_steps = 1500, steps_per_token = 125 } },
     { name = 'no_cot', method = 'no_cot' },

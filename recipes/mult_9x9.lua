@@ -1,9 +1,9 @@
--- 9 x 9 digits with GPT-2 Small: the experiment of Deng, Choi and Shieber (2024), with their schedule, smoothing, resets,
--- batch and learning rate.
+-- 9 x 9 digits with GPT-2 Small: the experiment of Deng, Choi and Shieber (2024), with their schedule, smoothing,
+-- resets, batch and learning rate.
 --
 -- Reported there: 0.99 of the held-out products right, with no intermediate tokens at all. Theirs starts from the
--- pretrained model, in the tokens of which the problems are written: `--set model.pretrained=path/to/gpt2` does. Here it
--- is random weights and a vocabulary of the task's own symbols. On a CPU this takes weeks; mult_4x4.lua is for trying
+-- pretrained model and writes the problems in its tokens, as `--set model.pretrained=path/to/gpt2` does; here it is
+-- random weights and a vocabulary of the task's own symbols. On a CPU this takes weeks; mult_4x4.lua is for trying
 -- things out.
 
 return {
