@@ -155,6 +155,7 @@ int main(int argc, char **argv)
         return 1;
     }
     if (lua_cpcall(L, run_protected, &self) != 0) {
+        luaL_callmeta(L, -1, "__tostring"); /* an error of ours (icot.errors) is a table */
         print_failure(lua_tostring(L, -1));
         self.exit_code = 1;
     }

@@ -4,10 +4,11 @@
 --- number of the CoT is computed straight from the operands (all products of two digits that belong
 --- to a place are summed first, carries come last) and the expected words are compared one by one.
 local difference = require 'datasets.arithmetic.difference'
+local schoolbook = require 'datasets.multiplication.schoolbook'
 
 local checker = {}
 
-local LEAST_DIGITS, MOST_DIGITS = 2, 20
+local LEAST_DIGITS, MOST_DIGITS = 2, schoolbook.MOST_DIGITS
 
 -- ---- Reading ------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ local files = require 'icot.files'
 local json = require 'icot.json'
 local model_file = require 'icot.model_file'
 local options = require 'icot.options'
+local pretrained = require 'icot.pretrained'
 local safetensors = require 'icot.safetensors'
 local lfs = require 'lfs'
 
@@ -78,10 +79,6 @@ end
 ---@field optimizer? icot.AdamW nil: the moments are not needed
 ---@field log? icot.RunLog nil: there is no run file yet
 
-local function write_text(path, text)
-  check(C.icot_file_write(path, text, #text))
-end
-
 local function moment_tensors(model, optimizer)
   local tensors = {}
   for i, each in ipairs(model:named_parameters()) do
@@ -108,8 +105,8 @@ local function write_parts(folder, parts)
     parts.description.run_file = digest_of(folder .. '/' .. RUN_FILE)
   end
   parts.description.format = FORMAT
-  write_text(folder .. '/' .. DESCRIPTION, json.encode(parts.description) .. '\n')
-  write_text(folder .. '/' .. RECIPE, parts.source)
+  core.write_file(folder .. '/' .. DESCRIPTION, json.encode(parts.description) .. '\n')
+  core.write_file(folder .. '/' .. RECIPE, parts.source)
   if parts.model then model_file.save(folder, parts.model, parts.words) end
   if parts.optimizer then
     safetensors.save_file(moment_tensors(parts.model, parts.optimizer), folder .. '/' .. MOMENTS)
@@ -177,7 +174,7 @@ function checkpoint.read(path)
   for _, name in ipairs { MOMENTS, model_file.OTHERS } do
     if existing(path .. '/' .. name) then safetensors.open(path .. '/' .. name):close() end
   end
-  if self.model_folder then require('icot.pretrained').inspect(path, 'checkpoint') end
+  if self.model_folder then pretrained.inspect(path, 'checkpoint') end
   return self
 end
 

@@ -130,6 +130,14 @@ function core.versions()
   }
 end
 
+--- Writes a file whole or not at all, in place of what is there.
+---@param path string
+---@param text string
+--- Errors: it cannot be written.
+function core.write_file(path, text)
+  core.check(C.icot_file_write(path, text, #text))
+end
+
 --- Bytes in use now, at most, and kept for reuse.
 ---@return { live: number, peak: number, cached: number, allocations: number }
 function core.memory()

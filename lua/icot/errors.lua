@@ -17,6 +17,13 @@ function errors.one_line(text)
   return (text:gsub('%c', '?'):gsub('\194[\128-\159]', '?')) -- U+0080 to U+009F are controls too
 end
 
+--- What went wrong, of what io.open says, which is 'PATH: WHAT'.
+---@param message string
+---@return string
+function errors.reason(message)
+  return message:match(': ([^:]*)$') or message
+end
+
 --- Raises a user error. Whatever came into its message from a file or from outside, it is one line.
 ---@param format string as for string.format
 ---@param ... any

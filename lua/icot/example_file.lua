@@ -17,6 +17,71 @@ local BYTE_ORDER_MARK = '\239\187\191'
 
 -- ---- Lines --------------------------------------------------------------------------------------
 
+---@class icot.LineReader
+---@field file file*? nil: its end was reached
+---@field path string
+---@field prefix string of messages
+---@field buffer string what was read and not yet given, from `position` on
+---@field position integer
+---@field number integer of the line that was given last
+---@field has_cr boolean its lines end in CRLF
+local Reader = {}
+Reader.__index = Reader
+
+-- Whether the file's lines end in CRLF: the first one does, and so does the second if it is there.
+function Reader:ends_in_crlf(first_line)
+  local second = find(self.buffer, '\n', self.position, true)
+  return sub(first_line, -1) == '\r' and (not second or sub(self.buffer, second - 1, second - 1) == '\r')
+end
+
+function Reader:take(line)
+  self.number = self.number + 1
+  if self.number == 1 then
+    if sub(line, 1, 3) == BYTE_ORDER_MARK then line = sub(line, 4) end
+    self.has_cr = self:ends_in_crlf(line)
+  end
+  if self.has_cr and sub(line, -1) == '\r' then line = sub(line, 1, -2) end
+  return self.number, line
+end
+
+function Reader:close()
+  if self.file then self.file:close() end
+  self.file = nil
+end
+
+-- Reads on, at least to the end of the next line if there is one.
+function Reader:read_more()
+  local chunk, problem = self.file:read(CHUNK)
+  if problem then errors.raise("%scannot read '%s': %s", self.prefix, self.path, problem) end
+  self.buffer, self.position = sub(self.buffer, self.position) .. (chunk or ''), 1
+  if #self.buffer > LONGEST then
+    self:close()
+    errors.raise('%s: line %d is longer than %d MiB; is this a text file?', self.path, self.number + 1,
+                 LONGEST / 2 ^ 20)
+  end
+  if not chunk then self:close() end
+end
+
+function Reader:next()
+  local stop = find(self.buffer, '\n', self.position, true)
+  while not stop and self.file do
+    self:read_more()
+    stop = find(self.buffer, '\n', 1, true)
+  end
+  if not stop and self.position > #self.buffer then return nil end
+  local first = self.position
+  self.position = (stop or #self.buffer) + 1
+  return self:take(sub(self.buffer, first, self.position - (stop and 2 or 1)))
+end
+
+local function open(path, where)
+  local prefix = where and where .. ': ' or ''
+  local file, problem = io.open(path, 'rb')
+  if not file then errors.raise("%scannot open '%s': %s", prefix, path, errors.reason(problem)) end
+  return setmetatable({ file = file, path = path, prefix = prefix, buffer = '', position = 1, number = 0,
+                        has_cr = false }, Reader)
+end
+
 --- Goes over the lines of a file, without their ends: `for number, line in example_file.lines(path)`.
 --- Unlike io.lines it sees NUL bytes and tells a read error from the end of the file.
 ---@param path string
@@ -24,52 +89,8 @@ local BYTE_ORDER_MARK = '\239\187\191'
 ---@return fun(): integer?, string?
 ---raises an error when the file can't be read or has a line of more than 16 MiB
 function example_file.lines(path, where)
-  local prefix = where and where .. ': ' or ''
-  local file, problem = io.open(path, 'rb')
-  if not file then errors.raise("%scannot open '%s': %s", prefix, path, problem:match(': ([^:]*)$') or problem) end
-  local buffer, position, number, has_cr = '', 1, 0, false
-
-  -- Whether the file's lines end in CRLF: the first one does, and so does the second if it is there.
-  local function ends_in_crlf(first_line)
-    local second = find(buffer, '\n', position, true)
-    return sub(first_line, -1) == '\r' and (not second or sub(buffer, second - 1, second - 1) == '\r')
-  end
-
-  local function take(line)
-    number = number + 1
-    if number == 1 then
-      if sub(line, 1, 3) == BYTE_ORDER_MARK then line = sub(line, 4) end
-      has_cr = ends_in_crlf(line)
-    end
-    if has_cr and sub(line, -1) == '\r' then line = sub(line, 1, -2) end
-    return number, line
-  end
-
-  local function read_more()
-    local chunk, read_problem = file:read(CHUNK)
-    if read_problem then errors.raise("%scannot read '%s': %s", prefix, path, read_problem) end
-    buffer, position = sub(buffer, position) .. (chunk or ''), 1
-    if #buffer > LONGEST then
-      errors.raise('%s: line %d is longer than %d MiB; is this a text file?', path, number + 1, LONGEST / 2 ^ 20)
-    end
-    return chunk ~= nil
-  end
-
-  return function()
-    local stop = find(buffer, '\n', position, true)
-    while not stop and file do
-      if read_more() then
-        stop = find(buffer, '\n', 1, true)
-      else
-        file:close()
-        file = nil
-      end
-    end
-    if not stop and position > #buffer then return nil end
-    local first = position
-    position = (stop or #buffer) + 1
-    return take(sub(buffer, first, position - (stop and 2 or 1)))
-  end
+  local reader = open(path, where)
+  return function() return reader:next() end
 end
 
 -- ---- One line -----------------------------------------------------------------------------------
@@ -166,12 +187,13 @@ end
 ---@return fun(): integer?, string?, string?, string?
 ---raises an error at the first malformed line, with its number
 function example_file.examples(path, where)
-  local next_line = example_file.lines(path, where)
+  local reader = open(path, where)
   return function()
-    local number, line = next_line()
+    local number, line = reader:next()
     if not number then return nil end
     local question, cot, answer = example_file.parse(line)
     if not question then
+      reader:close()
       errors.raise("%s: line %d: %s (`icot data check` lists all such lines)", path, number, cot)
     end
     return number, question, cot, answer

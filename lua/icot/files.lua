@@ -27,7 +27,7 @@ end
 --- Errors: there is no such file, it cannot be read, it has more bytes.
 function files.read(path, most)
   local file, message = io.open(path, 'rb')
-  if not file then errors.raise('%s: cannot open it: %s', path, message:match(': ([^:]*)$') or message) end
+  if not file then errors.raise('%s: cannot open it: %s', path, errors.reason(message)) end
   local text, problem = file:read(most + 1)
   file:close()
   if problem then errors.raise('%s: cannot read it: %s', path, problem) end
@@ -93,7 +93,7 @@ function files.require_writable(folder)
   files.make_folder(folder)
   local probe = ('%s/.icot-%d-%d'):format(folder, os.time(), math.random(0, 2 ^ 30))
   local file, message = io.open(probe, 'w')
-  if not file then errors.raise('%s: cannot write there: %s', folder, message:match(': ([^:]*)$') or message) end
+  if not file then errors.raise('%s: cannot write there: %s', folder, errors.reason(message)) end
   file:close()
   os.remove(probe)
 end

@@ -4,7 +4,7 @@ local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
 local models = require 'icot.model'
 local removal = require 'icot.removal'
-local resume = require 'icot.resume'
+local saved_run = require 'icot.saved_run'
 local training_state = require 'icot.training_state'
 
 local frontier = {}
@@ -29,7 +29,7 @@ local WARM_UP = 8 -- examples, before anything is timed
 -- ---- Measuring ----------------------------------------------------------------------------------
 
 local function measure(found, data, wanted)
-  local config, removing = found.description.config, resume.removal_of(found)
+  local config, removing = found.description.config, saved_run.removal(found)
   local model = models.of_checkpoint(found)
   local removed = training_state.unpack_removed(found.description.state.removed)
   local function run(examples, batch)

@@ -12,17 +12,12 @@ local scope = require 'icot.scope'
 local tokenizer_files = require 'icot.tokenizer_files'
 local vocabulary = require 'icot.vocabulary'
 
-local C, check = core.C, core.check
 local model_file = {}
 
 local LONGEST_VOCABULARY = 64 * 2 ^ 20 -- bytes
 
 --- The networks beside the GPT-2 that answers; see icot.distillation.
 model_file.OTHERS = 'distillation.safetensors'
-
-local function write_text(path, text)
-  check(C.icot_file_write(path, text, #text))
-end
 
 local function write_tensors(path, model)
   local tensors = {}
@@ -49,7 +44,7 @@ end
 -- A tokenizer brings files of its own, which Hugging Face knows.
 local function save_vocabulary(folder, words)
   if words.tokenizer == 'bpe' then return words:save(folder) end
-  write_text(folder .. '/vocabulary.json', json.encode(words:to_table()) .. '\n')
+  core.write_file(folder .. '/vocabulary.json', json.encode(words:to_table()) .. '\n')
 end
 
 --- Saves a model. Each file is replaced as a whole; the weights come last, so they never lack their description.
@@ -60,7 +55,7 @@ end
 ---raises an error when a file cannot be written
 function model_file.save(folder, model, words, extra)
   save_vocabulary(folder, words)
-  write_text(folder .. '/config.json', json.encode(config_of(model, words, extra)) .. '\n')
+  core.write_file(folder .. '/config.json', json.encode(config_of(model, words, extra)) .. '\n')
   if model.other_tensors then safetensors.save_file(model:other_tensors(), folder .. '/' .. model_file.OTHERS) end
   scope.run(function() write_tensors(folder .. '/model.safetensors', model) end)
 end

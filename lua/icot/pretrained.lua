@@ -2,13 +2,13 @@
 ---
 --- Everything is checked before memory is taken for the model: config.json against what we compute, then names, shapes
 --- and dtypes of all tensors against config.json. The weights are then read straight into the parameters.
-local checkpoint_weights = require 'icot.checkpoint_weights'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local gpt2 = require 'icot.gpt2'
 local gpt2_config = require 'icot.gpt2_config'
 local json = require 'icot.json'
 local options = require 'icot.options'
+local pretrained_weights = require 'icot.pretrained_weights'
 local scope = require 'icot.scope'
 local tensor_text = require 'icot.tensor_text'
 
@@ -152,7 +152,7 @@ end
 -- Calls body(weights, config) with the weights of a folder, checked; they are closed after it.
 local function with_weights(folder, who, body)
   local config, tied = read_config(folder, who)
-  local weights = checkpoint_weights.open(folder)
+  local weights = pretrained_weights.open(folder)
   local ok, result = pcall(function()
     check_weights(weights, config, tied)
     return body(weights, config)

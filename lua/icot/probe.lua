@@ -19,7 +19,7 @@ local methods = require 'icot.methods'
 local models = require 'icot.model'
 local places = require 'icot.probe.places'
 local removal = require 'icot.removal'
-local resume = require 'icot.resume'
+local saved_run = require 'icot.saved_run'
 local scope = require 'icot.scope'
 local states = require 'icot.probe.states'
 local training_state = require 'icot.training_state'
@@ -75,7 +75,7 @@ local function read_data(self, config)
     fit = plan.fit, held_out = HELD_OUT,
     n_fit = size_of(data, plan.fit, plan.examples), n_held_out = size_of(data, HELD_OUT, plan.examples),
   }
-  local whole = removal.cut(resume.removal_of(plan.stages[1]), data, 0)
+  local whole = removal.cut(saved_run.removal(plan.stages[1]), data, 0)
   places.check(plan.places, places.shapes(data[HELD_OUT], self.splits.n_held_out, whole))
   self.longest_shown = longest_shown(data, plan.show)
   self.labels = labels.read(data, dataset.task(config.dataset.task), config.dataset, self.splits, plan.quantities)
@@ -172,7 +172,7 @@ end
 -- What a checkpoint's model is shown.
 local function subject_of(data, found, control, model, its_labels)
   local state = found.description.state
-  local s, removing = training_state.unpack_removed(state.removed), resume.removal_of(found)
+  local s, removing = training_state.unpack_removed(state.removed), saved_run.removal(found)
   return {
     control = control, model = model, labels = its_labels, step = state.step,
     cut = removal.cut(removing, data, s), removed = removal.of_longest(removing, s, data.max_cot),

@@ -106,7 +106,7 @@ end
 function Progress:draw(columns)
   local text = self:line(columns - 1) -- the last column would wrap on some terminals
   if self.color and text:sub(1, #self.label) == self.label then
-    text = terminal.style(self.label, 'bold', true) .. text:sub(#self.label + 1)
+    text = terminal.bold(self.label, true) .. text:sub(#self.label + 1)
   end
   self.stream:write('\r', text, '\27[K')
   self.stream:flush()

@@ -47,7 +47,7 @@ local LONGEST_NAME = 120 -- of an arm: a file's name may have 255 bytes, an arm 
 
 local function read_file(path)
   local file, message = io.open(path, 'rb')
-  if not file then errors.raise('recipe %s: %s', path, message:match(': ([^:]*)$') or message) end
+  if not file then errors.raise('recipe %s: %s', path, errors.reason(message)) end
   local text, trouble = file:read('*a')
   file:close()
   if not text then errors.raise('recipe %s: cannot be read: %s', path, trouble or 'is it a folder?') end

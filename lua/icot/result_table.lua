@@ -121,7 +121,7 @@ end
 ---@param stream file*
 ---@param lines string[]
 function result_table.print(stream, lines)
-  local heading = terminal.style(lines[1], 'bold', terminal.has_color(stream))
+  local heading = terminal.bold(lines[1], terminal.has_color(stream))
   stream:write('\n', heading, '\n', table.concat(lines, '\n', 2), #lines > 1 and '\n' or '')
 end
 

@@ -1,118 +1,15 @@
 --- Finds what a run can go on from, and makes sure that it is the same run.
 local checkpoint = require 'icot.checkpoint'
-local equal_compute = require 'icot.study.equal_compute'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json = require 'icot.json'
 local names = require 'icot.names'
 local options = require 'icot.options'
-local overrides = require 'icot.overrides'
-local recipe = require 'icot.recipe'
 local runlog = require 'icot.runlog'
+local saved_run = require 'icot.saved_run'
 local lfs = require 'lfs'
 
 local resume = {}
-
--- ---- The newest whole checkpoint ----------------------------------------------------------------
-
---- The newest checkpoint of a run that can be read; broken ones are passed over, with a note.
----@param run_path string
----@param note fun(text: string)
----@return icot.Checkpoint? newest nil: there is none
-function resume.newest(run_path, note)
-  local found = checkpoint.list(checkpoint.folder_of(run_path))
-  for i = #found, 1, -1 do
-    local ok, result = pcall(checkpoint.read, found[i].path)
-    if ok then return result end
-    if not errors.is_user_error(result) then error(result, 0) end
-    note(('checkpoint of step %d cannot be used: %s'):format(found[i].step, errors.describe(result)))
-  end
-end
-
--- ---- The recipe of a run that is there ----------------------------------------------------------
-
--- The runs below the folder of a study's index that have a checkpoint.
-local function runs_of(index_path)
-  local folder, found = files.model_folder(index_path), {}
-  if files.kind(folder) ~= 'directory' then return found end
-  for name in lfs.dir(folder) do
-    local path = folder .. '/' .. name .. '.h5'
-    if #checkpoint.list(checkpoint.folder_of(path)) > 0 then found[#found + 1] = path end
-  end
-  table.sort(found)
-  return found
-end
-
---- Raises the error for a run without a checkpoint that could be used.
----@param run_path string of the run file
----@param where string who asks, named at the start of the error
-function resume.raise_missing(run_path, where)
-  local members = runs_of(run_path)
-  if #members > 0 then
-    errors.raise('%s: %s: is a study; name one of its runs, such as %s', where, run_path, members[1])
-  elseif not files.kind(run_path) and not files.kind(checkpoint.folder_of(run_path)) then
-    errors.raise('%s: %s: there is no such run', where, run_path)
-  end
-  errors.raise('%s: %s: there is no checkpoint of a trained model in %s', where, run_path,
-               checkpoint.folder_of(run_path))
-end
-
--- The recipe of a checkpoint, with its results at `output`.
-local function load_from(from, output, wanted)
-  local invocation, settings = from.description.invocation, {}
-  for i, text in ipairs(invocation.settings) do
-    settings[i] = overrides.parse(text) or errors.raise('%s: %s', from.path, select(2, overrides.parse(text)))
-  end
-  for _, setting in ipairs(wanted.settings or {}) do settings[#settings + 1] = setting end
-  return recipe.from_source(from.description.recipe_path, from.source, {
-    settings = settings, seed = wanted.seed or invocation.seed, output = output,
-  })
-end
-
--- Only one run of a study; if it was to train as long as another one did, it still knows how long that is.
-local function single_out(whole, path, from)
-  for _, run in ipairs(whole.runs) do
-    if run.output == path then
-      if run.match then equal_compute.restore(run, from.description.config.train) end
-      run.waits_for = nil
-      whole.runs, whole.is_study, whole.output = { run }, false, path
-      return whole
-    end
-  end
-  errors.raise('%s: is no run of the recipe %s that its checkpoint has', path, whole.name)
-end
-
---- The recipe that a run, or a study, was started with.
----@param path string of its run file or index
----@param wanted { settings?: icot.Setting[], seed?: integer } more changes of it
----@return icot.Recipe
----raises an error when there is no checkpoint
-function resume.recipe_of(path, wanted)
-  local function ignore() end
-  local from = resume.newest(path, ignore)
-  local member = not from and runs_of(path)[1]
-  if member then return load_from(resume.newest(member, ignore), path, wanted) end
-  if not from then
-    errors.raise('%s: there is no checkpoint in %s to resume it from', path, checkpoint.folder_of(path))
-  end
-  local found = load_from(from, path, wanted)
-  if not found.is_study then return found end
-  return single_out(load_from(from, files.folder_of(path) .. '.h5', wanted), path, from)
-end
-
---- How the CoT is cut in the run of a checkpoint. What is a function there comes from the recipe, which is run again.
----@param from icot.Checkpoint
----@return icot.Removal
----raises an error when that recipe cannot be run any more
-function resume.removal_of(from)
-  local described = from.description
-  if not json.is_function_description(described.config.removal.side) then return described.config.removal end
-  for _, run in ipairs(load_from(from, nil, {}).runs) do
-    if run.arm == described.arm and run.seed == described.seed then return run.config.removal end
-  end
-  errors.raise('%s: its recipe has no arm %s with seed %s any more', from.path, tostring(described.arm),
-               tostring(described.seed))
-end
 
 -- ---- Whether it is the same run -----------------------------------------------------------------
 
@@ -195,7 +92,7 @@ end
 ---@param wanted { allow_changes?: boolean }
 ---raises an error when the recipe has changed, or there are rows but no checkpoint
 function resume.check(run, wanted)
-  check_found(run, resume.newest(run.output, function() end), wanted)
+  check_found(run, saved_run.newest(run.output, function() end), wanted)
 end
 
 --- Makes sure that the index of a study that is resumed loses no run: it is made anew, of the runs that there are now.
@@ -205,7 +102,7 @@ end
 function resume.check_index(study, wanted)
   local planned = {}
   for _, run in ipairs(study.runs) do planned[run.output] = true end
-  for _, path in ipairs(wanted.allow_changes and {} or runs_of(study.output)) do
+  for _, path in ipairs(wanted.allow_changes and {} or saved_run.runs_of(study.output)) do
     if not planned[path] then
       errors.raise('%s: has the run %s, which is not among those now; give --out for another study, or '
                    .. '--allow-changes to leave it out of the index', study.output, path)
@@ -220,7 +117,7 @@ end
 ---@return icot.Resumption? resumption nil: nothing has begun yet
 ---raises an error as `resume.check` does
 function resume.find(run, wanted, note)
-  local from = resume.newest(run.output, note)
+  local from = saved_run.newest(run.output, note)
   local changes = check_found(run, from, wanted)
   if not from then return nil end
   local stopped_by = from.description.stopped_by

@@ -12,6 +12,7 @@
 local ffi = require 'ffi'
 local core = require 'icot.core'
 local format = require 'icot.runlog_format'
+local names = require 'icot.names'
 
 local C, check = core.C, core.check
 local runlog = {}
@@ -127,13 +128,6 @@ local function set_attribute(self, name, value)
   end
 end
 
-local function sorted_names(values)
-  local names = {}
-  for name in pairs(values) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 -- Of a file that is continued, start_time stays that of its beginning.
 local function set_attributes(self, kind, options)
   local attributes = {
@@ -143,7 +137,7 @@ local function set_attributes(self, kind, options)
   }
   for name, version in pairs(core.versions()) do attributes[name .. '_version'] = version end
   for name, value in pairs(options.attributes or {}) do attributes[name] = value end
-  for _, name in ipairs(sorted_names(attributes)) do set_attribute(self, name, attributes[name]) end
+  for _, name in ipairs(names.of(attributes)) do set_attribute(self, name, attributes[name]) end
 end
 
 local handle_out = ffi.new('icot_runlog *[1]')

@@ -1,6 +1,6 @@
 --- The stages of a run as it has kept them: the checkpoints that end one, and the newest.
 local checkpoint = require 'icot.checkpoint'
-local resume = require 'icot.resume'
+local saved_run = require 'icot.saved_run'
 
 local stages = {}
 
@@ -21,7 +21,7 @@ function stages.checkpoints(run_path, where)
       found[#found + 1] = checkpoint.read(each.path)
     end
   end
-  if #found == 0 then resume.raise_missing(run_path, where) end
+  if #found == 0 then saved_run.raise_missing(run_path, where) end
   return found
 end
 

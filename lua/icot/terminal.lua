@@ -2,7 +2,6 @@
 local terminal = {}
 
 local STDOUT, STDERR = 1, 2
-local codes = { bold = 1, dim = 2, red = 31, green = 32, yellow = 33 }
 
 --- Columns of the terminal that a stream goes to.
 ---@param stream file* io.stdout or io.stderr
@@ -21,13 +20,12 @@ function terminal.has_color(stream)
   return (forbidden == nil or forbidden == '') and terminal.columns(stream) ~= nil
 end
 
---- Wraps a text in a style, if there is colour.
+--- Makes a text bold, if there is colour.
 ---@param text string
----@param style 'bold'|'dim'|'red'|'green'|'yellow'
 ---@param color boolean see `terminal.has_color`
 ---@return string
-function terminal.style(text, style, color)
-  return color and ('\27[%dm%s\27[0m'):format(codes[style], text) or text
+function terminal.bold(text, color)
+  return color and ('\27[1m%s\27[0m'):format(text) or text
 end
 
 return terminal

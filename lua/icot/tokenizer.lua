@@ -189,7 +189,7 @@ end
 function Tokenizer:save(folder)
   for _, name in ipairs(tokenizer_files.NAMES) do
     local path, text = folder .. '/' .. name, self.files[name]
-    if text then core.check(C.icot_file_write(path, text, #text)) end
+    if text then core.write_file(path, text) end
   end
   for _, name in ipairs(tokenizer_files.NAMES) do
     if not self.files[name] then os.remove(folder .. '/' .. name) end

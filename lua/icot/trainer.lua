@@ -224,13 +224,6 @@ local function run_with_rollbacks(run, options, resumption, note)
   end
 end
 
--- JSON has no NaN, so it is not in a result that was read.
-local function finished_result(from)
-  local result = from.description.result
-  result.accuracy = result.accuracy or 0 / 0
-  return result
-end
-
 ---@class icot.TrainerOptions
 ---@field progress icot.Progress
 ---@field overwrite? boolean replace results that are there
@@ -252,7 +245,7 @@ function trainer.run(run, options)
     local resumption = options.resume and resume.find(run, options, note) or nil
     if resumption and resumption.from.description.result and #resumption.segment.changes == 0 then
       note(resumption.from.description.result.status .. ' already')
-      return finished_result(resumption.from)
+      return resumption.from.description.result
     end
     core.use_device(run.config.device)
     if resumption then resume.compare_machine(resumption.from, note) end

@@ -247,6 +247,14 @@ describe('icot', function()
     assert.matches('icot: ' .. own, result.err, 1, true)
   end)
 
+  it('says which part of the installation is missing', function()
+    local prefix = temporary.folder()
+    installed_in(prefix)
+    local result = program.shell(("'%s/bin/icot' --version"):format(prefix))
+    assert.equal(1, result.code)
+    assert.matches('^icot: cannot load the core: .*/libicot%.so', result.err)
+  end)
+
   it('says where it cannot lie', function()
     local prefix = temporary.folder() .. '/a;b'
     installed_in(prefix)

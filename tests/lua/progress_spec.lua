@@ -142,8 +142,8 @@ end)
 
 describe('terminal', function()
   it('colours only when asked to', function()
-    assert.equal('\27[1mx\27[0m', terminal.style('x', 'bold', true))
-    assert.equal('x', terminal.style('x', 'bold', false))
+    assert.equal('\27[1mx\27[0m', terminal.bold('x', true))
+    assert.equal('x', terminal.bold('x', false))
   end)
 
   it('is none outside the program', function()

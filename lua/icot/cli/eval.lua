@@ -12,7 +12,7 @@ local interrupt = require 'icot.interrupt'
 local models = require 'icot.model'
 local options = require 'icot.options'
 local removal = require 'icot.removal'
-local resume = require 'icot.resume'
+local saved_run = require 'icot.saved_run'
 local training_state = require 'icot.training_state'
 
 local eval = {}
@@ -32,7 +32,7 @@ end
 local function find(path)
   if files.kind(path) == 'directory' then return checkpoint.read(path) end
   local function tell(text) io.stderr:write('icot: ', text, '\n') end
-  return resume.newest(path, tell) or resume.raise_missing(path, 'eval')
+  return saved_run.newest(path, tell) or saved_run.raise_missing(path, 'eval')
 end
 
 local function print_result(found, split, removed, data, result)
@@ -60,7 +60,7 @@ local function run_with(args, found)
   local model = models.of_checkpoint(found)
   local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
   config.evaluate.examples = args.examples or config.evaluate.examples
-  local result = evaluate.run(model, data, args.split, removed, resume.removal_of(found), config.evaluate)
+  local result = evaluate.run(model, data, args.split, removed, saved_run.removal(found), config.evaluate)
   print_result(found, args.split, removed, data, result)
   print(('%-16s %s'):format('precision', precision))
   if model.note then print('\n' .. model.note) end

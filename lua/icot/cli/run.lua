@@ -53,7 +53,7 @@ local function load_recipe(arguments)
   elseif not resumed then
     errors.raise('which recipe? (or --resume RUN; see icot --help)')
   end
-  return require('icot.resume').recipe_of(resumed, { settings = settings, seed = arguments.seed })
+  return require('icot.saved_run').recipe(resumed, { settings = settings, seed = arguments.seed })
 end
 
 --- Runs a recipe, or, with `processes`, a study.

@@ -3,6 +3,7 @@
 --- and starts from the models that those before it have left. The last has the arm's own name, `kd`, the others have
 --- `kd.teacher`, `kd.student` and `kd.emulator`.
 local budget = require 'icot.budget'
+local methods = require 'icot.methods'
 local options = require 'icot.options'
 
 local chain = {}
@@ -13,7 +14,7 @@ chain.LAST = 'coupled'
 ---@param config table resolved configuration
 ---@return string[]? steps nil: its method has no steps
 function chain.steps(config)
-  if config.method ~= 'icot_kd' then return nil end
+  if not methods.is_distillation(config.method) then return nil end
   local steps = { 'student', 'emulator', chain.LAST }
   if not config.distillation.teacher then table.insert(steps, 1, 'teacher') end
   return steps

@@ -2,7 +2,7 @@
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local lfs = require 'lfs'
-local resume = require 'icot.resume'
+local saved_run = require 'icot.saved_run'
 
 local controls = {}
 
@@ -31,7 +31,7 @@ function controls.no_cot_beside(run_path, description)
   local own_name = ('%s-%d.h5'):format(description.arm, description.seed)
   if run_path:match('[^/]*$') ~= own_name or description.config.method == 'no_cot' then return nil end
   for _, path in ipairs(runs_beside(run_path, description.seed)) do
-    if is_trained_without_cot(resume.newest(path, ignore)) then return path end
+    if is_trained_without_cot(saved_run.newest(path, ignore)) then return path end
   end
 end
 
@@ -40,8 +40,8 @@ end
 ---@return icot.Checkpoint
 ---raises an error when there is none, or the run has another method
 function controls.no_cot(run_path)
-  local found = resume.newest(run_path, ignore)
-  if not found or not found.model_folder then return resume.raise_missing(run_path, 'probe: --no-cot') end
+  local found = saved_run.newest(run_path, ignore)
+  if not found or not found.model_folder then return saved_run.raise_missing(run_path, 'probe: --no-cot') end
   if not is_trained_without_cot(found) then
     errors.raise("probe: --no-cot %s: its method is '%s', expected 'no_cot'", run_path, found.description.config.method)
   end

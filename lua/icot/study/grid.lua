@@ -103,10 +103,10 @@ function grid.points(axes)
 end
 
 local function sets(changes, path)
-  for i, key in ipairs(path) do
+  for _, key in ipairs(path) do
     changes = changes[key]
     if changes == nil then return false end
-    if type(changes) ~= 'table' or changes == overrides.unset then return i <= #path end
+    if type(changes) ~= 'table' or changes == overrides.unset then return true end
   end
   return true
 end

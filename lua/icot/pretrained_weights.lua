@@ -8,7 +8,7 @@ local names = require 'icot.names'
 local options = require 'icot.options'
 local safetensors = require 'icot.safetensors'
 
-local checkpoint_weights = {}
+local pretrained_weights = {}
 
 local WHOLE, INDEX, PICKLED = 'model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin'
 local LONGEST_INDEX = 16 * 2 ^ 20 -- bytes
@@ -78,7 +78,7 @@ end
 --- Opens the weights of a folder.
 ---@param folder string
 ---@return icot.CheckpointWeights
-function checkpoint_weights.open(folder)
+function pretrained_weights.open(folder)
   local self = setmetatable({ files = {}, places = {} }, Weights)
   local open
   if files.kind(folder .. '/' .. WHOLE) then
@@ -126,4 +126,4 @@ function Weights:read_into(name, into)
   place.file:read_into(place.name, into)
 end
 
-return checkpoint_weights
+return pretrained_weights
