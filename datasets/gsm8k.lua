@@ -15,7 +15,7 @@ local gsm8k = { options = {}, check = equation.check }
 
 for name, option in pairs(text_files.options) do gsm8k.options[name] = option end
 gsm8k.options.tokenizer = { type = 'string', default = 'character',
-  doc = "'character', or a folder with GPT-2's vocab.json and merges.txt; default: that of model.pretrained, if given" }
+  doc = "'character', or the folder of a model, for its vocabulary; default: that of model.pretrained, if given" }
 gsm8k.options.max_length = { type = 'integer', min = 1, default = 150,
   doc = 'longer training examples are left out, in tokens with the four separators; held-out ones never are' }
 

@@ -32,12 +32,12 @@ local checker = require 'datasets.multiplication.checker'
 local corpus = require 'icot.corpus'
 local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
+local model_file = require 'icot.model_file'
 local pairs_of = require 'datasets.multiplication.pairs'
 local quantities = require 'datasets.multiplication.quantities'
 local schoolbook = require 'datasets.multiplication.schoolbook'
 local shape = require 'datasets.multiplication.shape'
 local sparse = require 'datasets.multiplication.sparse'
-local tokenizer = require 'icot.tokenizer'
 local vocabulary = require 'icot.vocabulary'
 local writer = require 'datasets.multiplication.writer'
 
@@ -167,7 +167,7 @@ end
 ---@return icot.Dataset
 ---raises an error when there are fewer pairs of operands than asked for
 function multiplication.load(options, wanted)
-  local symbols = options.tokenizer and tokenizer.load(options.tokenizer) or vocabulary.new('word', SYMBOLS)
+  local symbols = options.tokenizer and model_file.words(options.tokenizer) or vocabulary.new('word', SYMBOLS)
   local trained = shape.of(options.digits, options.digits_from)
   local ood_of, names, longer = ood_counts(options, trained)
   local counts = counts_of(options, ood_of.carries, wanted)

@@ -9,6 +9,7 @@ local files = require 'icot.files'
 local json = require 'icot.json'
 local safetensors = require 'icot.safetensors'
 local scope = require 'icot.scope'
+local tokenizer = require 'icot.tokenizer'
 local tokenizer_files = require 'icot.tokenizer_files'
 local vocabulary = require 'icot.vocabulary'
 
@@ -78,8 +79,25 @@ function model_file.vocabulary(folder)
   local saved, message = json.decode(files.read(path, LONGEST_VOCABULARY))
   if saved == nil then errors.raise('%s: not valid JSON: %s', path, message) end
   local ok, result = pcall(vocabulary.from_table, saved)
-  if ok then return result end
-  errors.raise('%s: %s', path, errors.describe(result))
+  if not ok then errors.raise('%s: %s', path, errors.describe(result)) end
+  result.source = path
+  return result
+end
+
+--- Whether a folder says how texts become ids.
+---@param folder string
+---@return boolean
+function model_file.has_words(folder)
+  return files.kind(folder .. '/vocabulary.json') ~= nil or tokenizer.is_at(folder)
+end
+
+--- How texts become ids for the model of a folder, whether icot or Hugging Face has saved it.
+---@param folder string
+---@return icot.Vocabulary|icot.Tokenizer words of ours without the symbol for pauses, which is none of the examples'
+---raises an error when the folder has neither, or one that is broken
+function model_file.words(folder)
+  local saved = model_file.vocabulary(folder)
+  return saved and saved:without_pause() or tokenizer.load(folder)
 end
 
 return model_file

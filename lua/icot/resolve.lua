@@ -97,7 +97,7 @@ end
 local function resolve_dataset(given, model, where)
   local task = dataset.task(given.task, where, 'dataset.')
   local folder = type(model) == 'table' and model.pretrained
-  if folder and task.options.tokenizer and given.tokenizer == nil and require('icot.tokenizer').is_at(folder) then
+  if folder and task.options.tokenizer and given.tokenizer == nil and require('icot.model_file').has_words(folder) then
     given.tokenizer = folder
   end
   return dataset.check(given, where, 'dataset.')

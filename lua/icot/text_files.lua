@@ -1,15 +1,15 @@
 --- Datasets of text files, one `question||cot #### answer` per line; the CoT may be empty. What exactly a line may
 --- look like: icot.example_file.
 ---
---- Three tokenizers: 'word' and 'character' (icot.vocabulary) take every symbol of all files given, sorted, so that the
---- vocabulary is the same however the lines are ordered; anything else is the folder of a byte-level BPE
---- (icot.tokenizer), such as that of a pretrained GPT-2.
+--- Tokenizers: 'word' and 'character' (icot.vocabulary) take every symbol of all files given, sorted, so that the
+--- vocabulary is the same however the lines are ordered; anything else is a folder, with the vocabulary of a model of
+--- icot's, or with a byte-level BPE (icot.tokenizer) such as that of a pretrained GPT-2.
 local ffi = require 'ffi'
 local corpus = require 'icot.corpus'
 local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local example_file = require 'icot.example_file'
-local tokenizer = require 'icot.tokenizer'
+local model_file = require 'icot.model_file'
 local vocabulary = require 'icot.vocabulary'
 
 local text_files = {}
@@ -20,7 +20,7 @@ text_files.options = {
   valid = { type = 'string', doc = 'file of validation examples' },
   test = { type = 'string', doc = 'file of test examples' },
   tokenizer = { type = 'string', default = 'word',
-    doc = "'word': symbols between single spaces; 'character'; or a folder with GPT-2's vocab.json and merges.txt" },
+    doc = "'word': symbols between single spaces; 'character'; or the folder of a model, for its vocabulary" },
   max_length = { type = 'integer', min = 1,
     doc = 'longest sequence allowed, in tokens with the four separators; any length by default' },
 }
@@ -44,8 +44,7 @@ local function collect_symbols(options)
 end
 
 local function vocabulary_of(options)
-  if made_of_symbols[options.tokenizer] then return collect_symbols(options) end
-  return tokenizer.load(options.tokenizer)
+  return made_of_symbols[options.tokenizer] and collect_symbols(options) or model_file.words(options.tokenizer)
 end
 
 -- An array of int32 that grows with the texts put into it.
@@ -62,7 +61,7 @@ local function encode(symbols, part, buffer)
 end
 
 --- Counts the tokens of a part of an example.
----@param name string 'word', 'character' or the folder of a BPE tokenizer
+---@param name string 'word', 'character' or a folder
 ---@return fun(text: string): integer
 ---raises an error when the folder has none
 function text_files.counter(name)
@@ -70,7 +69,7 @@ function text_files.counter(name)
     local collector = vocabulary.collector(name)
     return function(text) return collector:add(text) end
   end
-  local symbols, buffer = tokenizer.load(name), new_buffer()
+  local symbols, buffer = model_file.words(name), new_buffer()
   return function(text)
     encode(symbols, text, buffer)
     return buffer.count

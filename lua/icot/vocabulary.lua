@@ -21,6 +21,7 @@ vocabulary.EOS, vocabulary.SEPARATOR, vocabulary.PAUSE = '<eos>', '####', '<paus
 ---@field eos integer id of `<eos>`
 ---@field separator integer id of `####`
 ---@field pause? integer id of `<pause>`, which takes the place of removed CoT tokens; nil: nothing does
+---@field source? string the file that it comes from, for messages
 ---@field symbols string[] symbol of id i is symbols[i + 1]
 ---@field ids table<string, integer>
 local Vocabulary = {}
@@ -104,6 +105,16 @@ function Vocabulary:with_pause()
   return made
 end
 
+--- The same vocabulary without a last symbol `<pause>`.
+---@return icot.Vocabulary
+function Vocabulary:without_pause()
+  local symbols = others_of(self.symbols)
+  if symbols[#symbols] == vocabulary.PAUSE then symbols[#symbols] = nil end
+  local made = vocabulary.new(self.tokenizer, symbols)
+  made.source = self.source
+  return made
+end
+
 ---@class icot.SymbolCollector
 ---@field tokenizer 'word'|'character'
 local SymbolCollector = {}
@@ -152,7 +163,7 @@ function Vocabulary:encode_into(text, out)
   for _, symbol in splitters[self.tokenizer], text, 0 do
     local id = ids[symbol]
     if not id then
-      errors.raise('vocabulary: %s is not among its %d symbols', options.show(symbol), self.size)
+      errors.raise('%s: %s is not among its %d symbols', self.source or 'vocabulary', options.show(symbol), self.size)
     end
     out[count] = id
     count = count + 1

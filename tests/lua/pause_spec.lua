@@ -166,7 +166,7 @@ describe('a pretrained model', function()
     temporary.write(saved, (text:gsub('"9"', '"x"')))
     local ok, problem = small.train { settings = { 'method=pause', 'model.pretrained=' .. model_of(start) } }
     assert.is_false(ok)
-    expect.mentions(problem.message, "model.pretrained: id 11 is '9' in the dataset, but 'x'")
+    expect.mentions(problem.message, saved .. ": '9' is not among its 16 symbols")
   end)
 
   it('brings a tokenizer that gets the token, too', function()

@@ -374,6 +374,14 @@ describe('a recipe with a pretrained model', function()
     assert.equal('file', lfs.attributes(path .. '/vocabulary.json', 'mode'))
   end)
 
+  it('writes a dataset of any symbols that the model knows in its ids', function()
+    local first = train 'model = { layers = 1, heads = 1, width = 8, context = 40 },'
+    local examples = temporary.write(temporary.folder() .. '/own.txt', '2 1||3 7 #### 4\n1 2||3 #### 4\n')
+    local more = ("dataset = { task = 'text', train = '%s' }, model = { pretrained = 'FOLDER' },"):format(examples)
+    local before, after = model_file.vocabulary(first), model_file.vocabulary(train(more, first))
+    assert.same(before.symbols, after.symbols)
+  end)
+
   it('needs a checkpoint that has all symbols and positions', function()
     local small = fitting_folder { vocab_size = 5 }
     local fitting = "model = { pretrained = 'FOLDER' },"
@@ -381,8 +389,11 @@ describe('a recipe with a pretrained model', function()
                     "the checkpoint 5; give dataset.tokenizer = '" .. small .. "'")
     local other = fitting_folder()
     temporary.write(other .. '/vocabulary.json', json.encode(words:to_table()))
-    expect.mentions(expect.user_error(train, fitting, other), "model.pretrained: id 2 is '",
-                    "but '1' in " .. other .. '/vocabulary.json')
+    expect.mentions(expect.user_error(train, fitting, other), other .. "/vocabulary.json: '0' is not among its 5 symbols")
+    local examples = temporary.write(temporary.folder() .. '/own.txt', '2 1||3 7 #### 4\n')
+    local own_ids = ("dataset = { task = 'text', train = '%s', tokenizer = 'word' },"):format(examples)
+    expect.mentions(expect.user_error(train, own_ids .. fitting, other),
+                    "model.pretrained: id 4 is '3' in the dataset, but 'x' in " .. other .. '/vocabulary.json')
     for text, part in pairs { ['{"symbols": ['] = 'not valid JSON', ['3'] = 'vocabulary: expected a table of',
                               ['{"symbols": ["<eos>", "####"]}'] = "vocabulary: got the tokenizer nil" } do
       temporary.write(other .. '/vocabulary.json', text)
