@@ -155,8 +155,11 @@ bundle: build packages-bundle # a folder and a tarball, under build/, that need 
 	@$(MAKE) --silent install PREFIX= DESTDIR=$(BUNDLE)
 	@CC='$(CC)' third_party/bundle/bundle.sh $(BUNDLE)
 
-run: build # builds, then runs RECIPE (recipes/quickstart.lua) with ARGS
-	$(PROGRAM) $(RECIPE) --force $(ARGS)
+# The quick start may be run again and again; what any other recipe has left is not overwritten.
+AGAIN = $(if $(filter recipes/quickstart.lua,$(RECIPE)),$(if $(findstring --resume,$(ARGS)),,--force))
+
+run: build # builds, then runs RECIPE (recipes/quickstart.lua, whose results it overwrites) with ARGS
+	$(PROGRAM) $(RECIPE) $(AGAIN) $(ARGS)
 
 # ---- Tests and checks --------------------------------------------------------------------------
 

@@ -85,6 +85,9 @@ end
 
 local function usage_error(message, name)
   message = message:gsub('\n(%u)', function(letter) return '; ' .. letter:lower() end)
+  if not name and (message:find('--jobs', 1, true) or message:find('--memory', 1, true)) then
+    message = message .. '; it is one of icot study'
+  end
   report(('%s (see %s --help)'):format(message, name and 'icot ' .. name or 'icot'))
   return WRONG_USAGE
 end
@@ -109,6 +112,7 @@ local function dispatch(argv)
     print_versions(argument_of(argv, '--device'))
     return 0
   end
+  if first == 'help' then return dispatch { argv[2] or '--help', argv[2] and '--help' } end
   local name = commands[first] and first
   if not name and is_unknown_command(first) then
     local hint = names.hint(first, names.of(commands))

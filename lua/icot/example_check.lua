@@ -49,6 +49,7 @@ end
 ---@field examples integer well-formed lines
 ---@field malformed integer lines that are no example
 ---@field wrong integer examples that the task says are wrong
+---@field doubled integer examples with two spaces in a row, between which the tokenizer 'word' has an empty token
 ---@field lengths table<string, icot.LengthCounts> by the names in example_check.parts
 
 local function note_lengths(count, lengths, question, cot, answer)
@@ -67,7 +68,7 @@ end
 ---@return icot.ExampleReport
 ---raises an error when the file can't be read
 function example_check.file(path, count, check, found)
-  local report = { examples = 0, malformed = 0, wrong = 0, lengths = {} }
+  local report = { examples = 0, malformed = 0, wrong = 0, doubled = 0, lengths = {} }
   for _, part in ipairs(example_check.parts) do report.lengths[part] = new_counts() end
 
   for number, line in example_file.lines(path) do
@@ -75,6 +76,7 @@ function example_check.file(path, count, check, found)
     if question then
       report.examples = report.examples + 1
       note_lengths(count, report.lengths, question, cot, answer)
+      if line:find('  ', 1, true) then report.doubled = report.doubled + 1 end
       local problem = check and check(question, cot, answer)
       if problem then
         report.wrong = report.wrong + 1

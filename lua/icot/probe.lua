@@ -26,6 +26,8 @@ local training_state = require 'icot.training_state'
 
 local probe = {}
 
+probe.PRECISION = 'float32' -- as exact as can be, whatever the run was trained in
+
 local HELD_OUT = 'test'
 local MOST_BYTES = 2 ^ 30 -- of states held at a time; of larger models one layer after the other is taken
 
@@ -219,7 +221,7 @@ end
 function Probe:run(log, note)
   local plan = self.plan
   local config = plan.stages[1].description.config
-  core.set_precision('float32') -- as exact as can be, whatever the run was trained in
+  core.set_precision(probe.PRECISION)
   with_model(models.make(config, self.data), function(untrained)
     for _, found in ipairs(plan.stages) do probe_stage(self, log, found, untrained, note) end
   end)

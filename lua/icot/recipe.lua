@@ -47,7 +47,10 @@ local LONGEST_NAME = 120 -- of an arm: a file's name may have 255 bytes, an arm 
 
 local function read_file(path)
   local file, message = io.open(path, 'rb')
-  if not file then errors.raise('recipe %s: %s', path, errors.reason(message)) end
+  if not file then
+    local hint = files.kind(path .. '.lua') and (' (%s.lua is there)'):format(path) or ''
+    errors.raise('recipe %s: %s%s', path, errors.reason(message), hint)
+  end
   local text, trouble = file:read('*a')
   file:close()
   if not text then errors.raise('recipe %s: cannot be read: %s', path, trouble or 'is it a folder?') end
@@ -59,6 +62,11 @@ local function first_line(message)
   return (message:match('^[^\n]*'):gsub(':$', ''))
 end
 
+-- What helps where a recipe uses icot's modules and has not asked for them.
+local function hint_at_require(message)
+  return message:find("global 'icot'", 1, true) and " (begin the recipe with: local icot = require 'icot')" or ''
+end
+
 -- Runs a recipe's file; what goes wrong in it is the user's to mend, so it is a user error.
 local function evaluate(path, source)
   local chunk, syntax_message = loadstring(source, '@' .. path)
@@ -67,6 +75,7 @@ local function evaluate(path, source)
   if not ok then
     if errors.is_user_error(result) then error(result, 0) end
     local message = type(result) == 'string' and first_line(result) or 'raised ' .. options.show(result)
+    message = message .. hint_at_require(message)
     errors.raise('%s', message:find(path, 1, true) and message or ('recipe %s: %s'):format(path, message))
   end
   if type(result) ~= 'table' then

@@ -132,7 +132,7 @@ end
 local function set_attributes(self, kind, options)
   local attributes = {
     format_version = format.version, kind = kind, recipe = options.recipe,
-    precision = 'float32', device = 'cpu', threads = C.icot_threads(), host = runlog.host_name(),
+    threads = C.icot_threads(), host = runlog.host_name(),
     start_time = not options.from and runlog.time() or nil,
   }
   for name, version in pairs(core.versions()) do attributes[name .. '_version'] = version end
@@ -181,7 +181,7 @@ end
 ---@field config? string the resolved configuration as JSON
 ---@field answer_length integer tokens of the longest answer
 ---@field text_width? integer bytes kept of each text in /samples, 256 by default
----@field attributes? table<string, string|number> more attributes of /, or others than the usual ones
+---@field attributes? table<string, string|number> more attributes of /: precision, device, …
 
 -- A run that is never interrupted is one segment; each resumption begins another.
 local function begin_segment(self, segment)

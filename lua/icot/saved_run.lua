@@ -47,9 +47,12 @@ end
 ---@param run_path string of the run file
 ---@param where string who asks, named at the start of the error
 function saved_run.raise_missing(run_path, where)
-  local members = saved_run.runs_of(run_path)
+  local members, what = saved_run.runs_of(run_path), run_path:match('%.(%a+)%.h5$')
   if #members > 0 then
     errors.raise('%s: %s: is a study; name one of its runs, such as %s', where, run_path, members[1])
+  elseif what == 'frontier' or what == 'probes' then
+    errors.raise('%s: %s: holds what icot %s has found; name the run, %s', where, run_path, what:gsub('s$', ''),
+                 (run_path:gsub('%.%a+%.h5$', '.h5')))
   elseif not files.kind(run_path) and not files.kind(checkpoint.folder_of(run_path)) then
     errors.raise('%s: %s: there is no such run', where, run_path)
   end
@@ -92,9 +95,7 @@ function saved_run.recipe(path, wanted)
   local from = saved_run.newest(path, ignore)
   local member = not from and saved_run.runs_of(path)[1]
   if member then return load_from(saved_run.newest(member, ignore), path, wanted) end
-  if not from then
-    errors.raise('%s: there is no checkpoint in %s to resume it from', path, checkpoint.folder_of(path))
-  end
+  if not from then saved_run.raise_missing(path, '--resume') end
   local found = load_from(from, path, wanted)
   if not found.is_study then return found end
   return single_out(load_from(from, files.folder_of(path) .. '.h5', wanted), path, from)

@@ -97,12 +97,23 @@ local function tell_failure(recipe, run, result, stream)
   stream:write(('icot: %s%s\n'):format(recipe.is_study and label_of(recipe, run) .. ': ' or '', result.message))
 end
 
+-- A field that all runs of a study share; nil: they differ in it.
+local function common(runs, field)
+  local value = runs[1].config[field]
+  for _, run in ipairs(runs) do
+    if run.config[field] ~= value then return nil end
+  end
+  return value
+end
+
+-- Precision and device are those that the recipe asks for; each run's file has those that it got.
 local function create_index(recipe, overwrite)
   local runs = {}
   for i, run in ipairs(recipe.runs) do runs[i] = { arm = run.arm, seed = run.seed, path = run.output } end
   return require('icot.runlog').index {
     path = recipe.output, force = overwrite, recipe = recipe.name, source = recipe.source, runs = runs,
-    config = recipe.config_json, attributes = { device = recipe.runs[1].config.device },
+    config = recipe.config_json,
+    attributes = { precision = common(recipe.runs, 'precision'), device = common(recipe.runs, 'device') },
   }
 end
 
@@ -116,10 +127,12 @@ local function add_to_index(index, run, result, collapse_below)
   }
 end
 
-local function print_paths(recipe, results, stream)
-  if recipe.is_study then return stream:write(('\nstudy     %s\n'):format(recipe.output)) end
-  stream:write(('\nrun file  %s\n'):format(recipe.output))
-  if results[1].model_path then stream:write(('model     %s\n'):format(results[1].model_path)) end
+local function print_paths(recipe, results, end_state, stream)
+  stream:write(('\n%-9s %s\n'):format(recipe.is_study and 'study' or 'run file', recipe.output))
+  if not recipe.is_study and results[1].model_path then
+    stream:write(('model     %s\n'):format(results[1].model_path))
+  end
+  if end_state == 'interrupted' then stream:write(('go on     icot --resume %s\n'):format(recipe.output)) end
 end
 
 local function any_has_ended(arms)
@@ -130,11 +143,11 @@ local function any_has_ended(arms)
 end
 
 -- The results; of a study with several seeds also what its arms come to.
-local function print_results(recipe, results, stream)
+local function print_results(recipe, results, end_state, stream)
   result_table.print(stream, result_table.lines(recipe.runs, results))
   local arms = arm_summary.of(recipe.runs, results, recipe.collapse_below)
   if #recipe.runs > #arms and any_has_ended(arms) then result_table.print(stream, result_table.arm_lines(arms)) end
-  print_paths(recipe, results, stream)
+  print_paths(recipe, results, end_state, stream)
 end
 
 -- Runs them one after another, until all are done or the user ends it.
@@ -201,7 +214,7 @@ function study.run(recipe, options)
   local run = recipe.is_study and run_with_index or run_all
   local results, end_state = run(recipe, options)
   if recipe.is_study or end_state ~= 'failed' then
-    print_results(recipe, results, options.out)
+    print_results(recipe, results, end_state, options.out)
   end
   return end_state == 'finished', results
 end

@@ -72,6 +72,12 @@ describe('icot', function()
     assert_fails(1, 'recipe mine.lua: metod is not a known field; did you mean method?', icot({ 'mine.lua' }, folder))
     temporary.write(folder .. '/mine.lua', 'return {\n  seed = = 1 }')
     assert_fails(1, "mine.lua:2: unexpected symbol near '='", icot({ 'mine.lua' }, folder))
+    temporary.write(folder .. '/mine.lua', 'return { model = icot.gpt2 }')
+    assert_fails(1, "mine.lua:1: attempt to index global 'icot' (a nil value) (begin the recipe with: local icot = "
+                 .. "require 'icot')", icot({ 'mine.lua' }, folder))
+    assert_fails(1, 'recipe ./mine: No such file or directory (./mine.lua is there)', icot({ './mine' }, folder))
+    assert_fails(2, "unknown option '--jobs'; it is one of icot study (see icot --help)",
+                 icot({ 'mine.lua', '--jobs', '2' }, folder))
     assert.is_nil(temporary.read(folder .. '/results/mine.h5'))
   end)
 
@@ -100,6 +106,28 @@ describe('icot', function()
       icot({ 'mine.lua' }, folder))
     assert.equal(before, temporary.read(folder .. '/results/mine/icot-42.h5'))
     assert.equal(0, icot({ 'mine.lua', '--force' }, folder).code)
+  end)
+
+  it('helps whoever asks for help', function()
+    assert.equal(icot({ '--help' }).out, icot({ 'help' }).out)
+    assert.equal(icot({ 'data', '--help' }).out, icot({ 'help', 'data' }).out)
+  end)
+
+  it('resumes a recipe, whichever comes first', function()
+    local folder = folder_with()
+    assert.equal(0, icot({ 'mine.lua', '--quiet' }, folder).code)
+    local again = icot({ '--resume', 'mine.lua' }, folder)
+    assert.equal(0, again.code, again.err)
+    assert.matches('finished already', again.err)
+  end)
+
+  it('evaluates a run by its folder, too, and no tables of other commands', function()
+    local folder = folder_with()
+    assert.equal(0, icot({ 'mine.lua', '--quiet' }, folder).code)
+    local shown = icot({ 'eval', 'results/mine/icot-42' }, folder)
+    assert.equal(0, shown.code, shown.err)
+    assert_fails(1, 'eval: results/mine/icot-42.frontier.h5: holds what icot frontier has found; name the run, '
+                 .. 'results/mine/icot-42.h5', icot({ 'eval', 'results/mine/icot-42.frontier.h5' }, folder))
   end)
 
   it('takes settings, a seed, an output and threads', function()

@@ -250,6 +250,14 @@ describe('icot data TASK', function()
     assert.equal(3, select(2, output:gsub('\n', '\n')))
   end)
 
+  it('tells of empty tokens', function()
+    write_file('1  2||3 #### 3\n1 2||3 #### 3\n')
+    local _, output = run('check', path)
+    expect.mentions(output, "1 example has two spaces in a row, which the tokenizer 'word' takes for an empty token")
+    _, output = run('check', path, '--tokenizer', 'character')
+    assert.is_nil(output:find('in a row', 1, true))
+  end)
+
   it('prints text files too', function()
     local lines = '1 2||a #### 3\n4|| #### 5\n'
     write_file(lines)

@@ -98,8 +98,9 @@ describe('icot export', function()
 
   it('names the runs of a study', function()
     temporary.write(folder .. '/results/both.h5', HDF5)
-    temporary.write(folder .. '/results/both/a-1.h5', HDF5)
-    temporary.write(folder .. '/results/both/b-1.h5', HDF5)
+    for _, name in ipairs { 'a-1.h5', 'a-1/model.safetensors', 'a-1.frontier.h5', 'b-1.h5', 'b-1/model.safetensors' } do
+      temporary.write(folder .. '/results/both/' .. name, HDF5)
+    end
     refused({ 'results/both.h5', 'out' }, 'is the index of a study; export one of its runs: results/both/a-1.h5, '
             .. 'results/both/b-1.h5')
   end)

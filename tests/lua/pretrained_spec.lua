@@ -389,7 +389,8 @@ describe('a recipe with a pretrained model', function()
                     "the checkpoint 5; give dataset.tokenizer = '" .. small .. "'")
     local other = fitting_folder()
     temporary.write(other .. '/vocabulary.json', json.encode(words:to_table()))
-    expect.mentions(expect.user_error(train, fitting, other), other .. "/vocabulary.json: '0' is not among its 5 symbols")
+    expect.mentions(expect.user_error(train, fitting, other),
+                    other .. "/vocabulary.json: '0' is not among its 5 symbols")
     local examples = temporary.write(temporary.folder() .. '/own.txt', '2 1||3 7 #### 4\n')
     local own_ids = ("dataset = { task = 'text', train = '%s', tokenizer = 'word' },"):format(examples)
     expect.mentions(expect.user_error(train, own_ids .. fitting, other),

@@ -83,7 +83,7 @@ describe('a run file', function()
   end)
 
   it('says how it was made, in attributes that h5py reads as text and numbers', function()
-    create():close('finished')
+    create({ attributes = { precision = 'bf16', device = 'cpu' } }):close('finished')
     local attributes = dump(path).attributes
     local expected = {
       format_version = 'number', kind = 'string', recipe = 'string', seed = 'number', precision = 'string',

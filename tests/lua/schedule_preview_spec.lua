@@ -6,7 +6,7 @@ local schedule = require 'icot.schedule'
 local temporary = require 'tests.lua.support.temporary'
 
 local info = { steps_per_epoch = 100, total_steps = 200, max_cot = 8 }
-local assumed = { evaluate_every = 25, accuracy = 0.9, loss = 0.3 }
+local assumed = { evaluate_every = 25, accuracy = 0.9, loss = 0.3, removal = {} }
 
 local function stages_of(fields)
   return preview.stages(schedule.of({ method = 'icot', schedule = fields }, info), info, assumed)
@@ -23,6 +23,13 @@ describe('the stages of a schedule', function()
   it('end with all CoT removed, however much more is asked for', function()
     local stages = preview.stages(function(state) return state.step < 120 and 0 or math.huge end, info, assumed)
     assert.same({ { removed = 0, first = 0, updates = 120 }, { removed = 8, first = 120, updates = 80 } }, stages)
+  end)
+
+  it('end where the recipe removes all', function()
+    local options = { evaluate_every = 25, accuracy = 0, loss = 1, removal = { remove_all_beyond = 2 } }
+    local stages = preview.stages(function(state) return math.floor(state.step / 50) end, info, options)
+    assert.same({ 0, 1, 8 }, { stages[1].removed, stages[2].removed, stages[3].removed })
+    assert.equal(100, stages[3].updates)
   end)
 
   it('follow the validations that are assumed', function()

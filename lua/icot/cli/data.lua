@@ -95,13 +95,18 @@ local function check_file(args)
   refuse(args, 'icot data check', 'split', 'count')
   if not args.task then refuse(args, 'icot data check', 'set', 'seed') end
   local path = args.file or errors.raise('%s: no file given: icot data check FILE', WHERE)
-  local count = text_files.counter(args.tokenizer or 'word')
+  local tokenizer = args.tokenizer or 'word'
+  local count = text_files.counter(tokenizer)
   local report = example_check.file(path, count, check_of_task(args), function(number, problem)
     put(('%s: line %d: %s\n'):format(path, number, problem))
   end)
 
   put(('%s: %s\n'):format(path, count_of(report.examples, 'example', 'examples')))
   if report.examples > 0 then print_lengths(report) end
+  if tokenizer == 'word' and report.doubled > 0 then
+    put(("%s two spaces in a row, which the tokenizer 'word' takes for an empty token\n"):format(
+      count_of(report.doubled, 'example has', 'examples have')))
+  end
   put(verdict(report), '\n')
   return report.examples > 0 and report.malformed + report.wrong == 0 and 0 or 1
 end

@@ -45,6 +45,12 @@ function declare.use_device(args)
   core.use_device(args.device or 'cpu')
 end
 
+--- What the engine works on, for the attributes of a file.
+---@return 'cpu'|'cuda'
+function declare.device_name()
+  return (core.device())
+end
+
 --- A file of tables that is written beside the run that they are about.
 ---@param parser table
 ---@param what string that is in it

@@ -30,7 +30,7 @@ function eval.configure(command)
 end
 
 local function find(path)
-  if files.kind(path) == 'directory' then return checkpoint.read(path) end
+  if files.kind(path .. '/checkpoint.json') then return checkpoint.read(path) end
   local function tell(text) io.stderr:write('icot: ', text, '\n') end
   return saved_run.newest(path, tell) or saved_run.raise_missing(path, 'eval')
 end

@@ -25,7 +25,7 @@ local parts = {
 --- Describes the command to the argument parser.
 ---@param command table a command of lua-argparse
 function export.configure(command)
-  command:argument('run', 'the run file, such as results/mult_4x4.h5, or a checkpoint'):argname('RUN')
+  command:argument('run', 'the run file, such as results/mult_4x4/icot-1.h5, or a checkpoint'):argname('RUN')
   command:argument('dir', 'the folder to make'):argname('DIR')
   command:flag('--force', 'replace the folder if it is there, as long as it holds nothing but a model')
 end
@@ -35,7 +35,7 @@ end
 local function require_run_file(path)
   local kind = files.kind(path)
   if kind ~= 'file' then
-    errors.raise('%s: %s: %s, expected a run file such as results/mult_4x4.h5', WHERE, path,
+    errors.raise('%s: %s: %s, expected a run file such as results/mult_4x4/icot-1.h5', WHERE, path,
                  kind and 'is a ' .. kind or 'there is no such file')
   end
   local file, message = io.open(path, 'rb')
@@ -45,12 +45,16 @@ local function require_run_file(path)
   if start ~= HDF5_SIGNATURE then errors.raise('%s: %s: is no run file (HDF5)', WHERE, path) end
 end
 
--- The run files of a study: they lie in the folder that has the name of its index.
+local function has_model(folder)
+  return files.kind(folder .. '/model.safetensors') ~= nil
+end
+
+-- The run files of a study that have left a model: they lie in the folder that has the name of its index.
 local function runs_below(folder)
   local found = {}
   if files.kind(folder) == 'directory' then
     for name in lfs.dir(folder) do
-      if name:find('%.h5$') then found[#found + 1] = folder .. '/' .. name end
+      if has_model(folder .. '/' .. name) then found[#found + 1] = ('%s/%s.h5'):format(folder, name) end
     end
   end
   table.sort(found)
@@ -59,10 +63,10 @@ end
 
 -- The folder with the model of a run; a checkpoint is such a folder itself.
 local function model_of(run)
-  if files.kind(run .. '/model.safetensors') then return run end
+  if has_model(run) then return run end
   require_run_file(run)
   local folder = files.model_folder(run)
-  if files.kind(folder .. '/model.safetensors') then return folder end
+  if has_model(folder) then return folder end
   local runs = runs_below(folder)
   if #runs > 0 then
     errors.raise('%s: %s: is the index of a study; export one of its runs: %s', WHERE, run, table.concat(runs, ', '))

@@ -64,19 +64,22 @@ local function print_choice(points, found)
   end
 end
 
-local function write(path, run_path, points, found, force)
+local function write(path, run_path, points, found, precision, force)
   local description = found[1].description
   local log = runlog.frontier {
     path = path, force = force, recipe = description.recipe, source = found[1].source,
     config = json.encode(description.config),
-    attributes = { run = run_path, arm = description.arm, seed = description.seed },
+    attributes = {
+      run = run_path, arm = description.arm, seed = description.seed, precision = precision,
+      device = declare.device_name(),
+    },
   }
   for _, point in ipairs(points) do log:frontier_point(point) end
   log:close('finished')
 end
 
 local function run_with(args, path, found)
-  declare.use_precision(found[1])
+  local precision = declare.use_precision(found[1])
   local points = frontier.measure(found, {
     examples = args.examples, single = args.single or SINGLE_EXAMPLES,
   }, function(point)
@@ -86,7 +89,7 @@ local function run_with(args, path, found)
   frontier.mark(points)
   result_table.print(io.stdout, result_table.lay_out(columns, points))
   print_choice(points, found)
-  write(path, args.run, points, found, args.force)
+  write(path, args.run, points, found, precision, args.force)
   print(('\nfrontier  %s'):format(path))
 end
 

@@ -105,7 +105,10 @@ local function create_log(args, path, looked_at)
   return runlog.probes {
     path = path, force = args.force, recipe = description.recipe, source = found.source,
     config = json.encode(description.config), longest = looked_at.longest_shown,
-    attributes = { run = args.run, arm = description.arm, seed = description.seed, fit = args.fit },
+    attributes = {
+      run = args.run, arm = description.arm, seed = description.seed, fit = args.fit, precision = probe.PRECISION,
+      device = declare.device_name(),
+    },
   }
 end
 

@@ -7,7 +7,6 @@ local terminal = require 'icot.terminal'
 
 local run = {}
 
-
 --- Describes the arguments to the parser.
 ---@param parser table of lua-argparse
 function run.configure(parser)
@@ -44,6 +43,9 @@ end
 -- `--resume RUN` names the results; without a recipe, it is the one that they were made with.
 local function load_recipe(arguments)
   local resumed, settings = arguments.resume and arguments.resume[1], settings_of(arguments)
+  if resumed and resumed:find('%.lua$') and not arguments.recipe then -- icot --resume RECIPE
+    arguments.recipe, resumed = resumed, nil
+  end
   if arguments.resume and arguments.force then errors.raise('give either --resume or --force, not both') end
   if resumed and arguments.out then errors.raise('--resume %s: leave out --out, this names the results', resumed) end
   if arguments.recipe then

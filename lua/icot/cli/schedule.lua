@@ -88,7 +88,7 @@ local function show(run, info, args)
     accuracy = args.accuracy, loss = args.loss,
   })
   local columns = math.min(MOST_COLUMNS, terminal.columns(io.stdout) or USUAL_COLUMNS) - #tostring(info.max_cot) - 3
-  print(('%s: %d of %d CoT %ss removed after %d updates (%.4g epochs)'):format(
+  print(('arm %s: %d of %d CoT %ss removed after %d updates (%.4g epochs)'):format(
     run.arm, stages[#stages].removed, info.max_cot, config.removal.unit, info.total_steps,
     info.total_steps / info.steps_per_epoch))
   tell_assumption(config, args)

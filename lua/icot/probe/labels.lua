@@ -99,6 +99,21 @@ end
 ---@field n_fit integer its first so many examples
 ---@field n_held_out integer
 
+-- Names up to their first comma, which are those of groups.
+local function raise_none(task, part, all_names)
+  local groups, seen = {}, {}
+  for _, name in ipairs(all_names) do
+    local group = name:match('^[^,]*')
+    if not seen[group] then groups[#groups + 1] = group end
+    seen[group] = true
+  end
+  if part and #groups > 0 then
+    errors.raise("probe: %s: nothing that differs between the examples is called '%s'; there are: %s", task, part,
+                 table.concat(groups, ', '))
+  end
+  errors.raise('probe: %s: there is nothing in all examples that differs between them', task)
+end
+
 --- Reads the labels of a dataset's examples: the quantities that all of them have, and that are not always the same.
 ---@param data icot.Dataset
 ---@param task icot.Task
@@ -119,8 +134,7 @@ function labels.read(data, task, options, splits, part)
     end
   end
   if #self.columns == 0 then
-    errors.raise("probe: %s: there is nothing%s in all examples that differs between them", data.task,
-                 part and (" called '%s'"):format(part) or '')
+    raise_none(data.task, part, order)
   end
   self.fit, self.held_out = fill(fit, self.columns, classes), fill(held_out, self.columns, classes)
   set_baselines(self)
