@@ -177,8 +177,8 @@ return {
     end
     expect.mentions(message('--show', '91'), 'probe: --show 91: there are only 90 test examples')
     expect.mentions(message('--show', '0'), "--show: got '0', expected numbers of examples from 1 on")
-    expect.mentions(message('--quantities', 'remainder'), "between the examples is called 'remainder'; there are: partial ",
-                    'product')
+    expect.mentions(message('--quantities', 'remainder'),
+                    "between the examples is called 'remainder'; there are: partial ", 'product')
     expect.mentions(message('--fit', 'test'), '--fit')
     expect.mentions(message('--places', 'middle'), "no place has 'middle' in its name")
     assert.is_nil(lfs.attributes((path:gsub('%.h5$', '.probes.h5')), 'mode'))
