@@ -55,15 +55,15 @@ static void wish_for_large_pages(void *start, size_t bytes)
 #endif
 }
 
-/* As many addresses as there are to be had, from where a large page begins. */
+/* As many addresses as there are to be had, from where a large page begins. Not with MAP_NORESERVE:
+ * then the kernel would promise any amount of memory, and end the program when it is used. */
 static void reserve(void)
 {
     static bool tried;
     if (tried) return;
     tried = true;
     for (size_t bytes = ARENA_MOST; bytes >= STEP; bytes /= 2) {
-        char *start =
-            mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        char *start = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (start == MAP_FAILED) continue;
         grown = start + (LARGE_PAGE - (uintptr_t)start % LARGE_PAGE) % LARGE_PAGE;
         reserved_end = start + bytes;

@@ -26,7 +26,6 @@ local checkpoint = {}
 
 local FORMAT = 1 -- raised when older checkpoints can no longer be read
 local LONGEST = 64 * 2 ^ 20 -- bytes of checkpoint.json, and of recipe.lua
-local LONGEST_RUN_FILE = 2 ^ 30
 local DESCRIPTION, MOMENTS, RUN_FILE, RECIPE = 'checkpoint.json', 'moments.safetensors', 'run.h5', 'recipe.lua'
 local WORK = '.partial' -- ends the name of a folder that is being made, or is about to go
 
@@ -90,12 +89,13 @@ end
 
 -- Tells a file from one that was damaged: its length, and FNV-1a over its bytes.
 local function digest_of(path)
-  local bytes = files.read(path, LONGEST_RUN_FILE)
-  local start, digest = ffi.cast('const uint8_t *', bytes), bit.tobit(0x811C9DC5)
-  for i = 0, #bytes - 1 do
-    digest = bit.tobit(bit.bxor(digest, start[i]) * 0x01000193ll)
-  end
-  return ('%d-%s'):format(#bytes, bit.tohex(digest))
+  local bytes, digest = 0, bit.tobit(0x811C9DC5)
+  files.in_pieces(path, function(piece)
+    local start = ffi.cast('const uint8_t *', piece)
+    for i = 0, #piece - 1 do digest = bit.tobit(bit.bxor(digest, start[i]) * 0x01000193ll) end
+    bytes = bytes + #piece
+  end)
+  return ('%d-%s'):format(bytes, bit.tohex(digest))
 end
 
 -- The run file comes before the description, which tells its digest: HDF5 may crash on one that is damaged.
@@ -104,8 +104,13 @@ local function write_parts(folder, parts)
     parts.log:snapshot(folder .. '/' .. RUN_FILE)
     parts.description.run_file = digest_of(folder .. '/' .. RUN_FILE)
   end
-  parts.description.format = FORMAT
-  core.write_file(folder .. '/' .. DESCRIPTION, json.encode(parts.description) .. '\n')
+  parts.description.format, parts.description.moments = FORMAT, parts.optimizer ~= nil
+  local description = json.encode(parts.description) .. '\n'
+  if #description > LONGEST then
+    errors.raise('%s would have %d bytes, %d at most; does the schedule keep so much in state.own?', DESCRIPTION,
+                 #description, LONGEST)
+  end
+  core.write_file(folder .. '/' .. DESCRIPTION, description)
   core.write_file(folder .. '/' .. RECIPE, parts.source)
   if parts.model then model_file.save(folder, parts.model, parts.words) end
   if parts.optimizer then
@@ -157,6 +162,15 @@ function checkpoint.read_description(folder)
   return description
 end
 
+-- Without one of its parts a checkpoint would be that of another training.
+local function require_parts(self)
+  local description = self.description
+  local missing = description.state.step > 0 and not self.model_folder and 'model.safetensors'
+    or description.moments and not self.moments and MOMENTS
+    or description.run_file and not self.run_file and RUN_FILE
+  if missing then errors.raise('%s/%s: is missing', self.path, missing) end
+end
+
 --- Reads a checkpoint, all but its tensors, and makes sure that its files are there and have their length.
 ---@param path string
 ---@return icot.Checkpoint
@@ -168,6 +182,7 @@ function checkpoint.read(path)
     run_file = existing(path .. '/' .. RUN_FILE),
   }
   self.model_folder = existing(path .. '/model.safetensors') and path
+  require_parts(self)
   if self.run_file and digest_of(self.run_file) ~= self.description.run_file then
     errors.raise('%s: is not as it was written', self.run_file)
   end

@@ -24,7 +24,7 @@ local state = { -- icot.training_state
   valid_loss = some_number, optimizer_updates_sq = some_count, -- not there in older ones
   explicit_accuracy = accuracy, test_accuracy = accuracy,
   own = { type = 'table', required = true }, cot_was_left = { type = 'boolean' },
-  last_reset = some_count, evaluated = { type = 'table', fields = { valid = some_count } }, -- or another split
+  last_reset = some_count, evaluated = { type = 'table', fields = { valid = some_count, test = some_count } },
   collapse = { type = 'table', fields = { was_above = { type = 'boolean' }, count = some_count } },
   optimizer_updates = count, lr_scale = { type = 'number', above = 0, required = true }, skipped = count,
   meter = { type = 'table', fields = {
@@ -52,6 +52,7 @@ local config = {
 local always = {
   state = { type = 'table', fields = state }, config = { type = 'table', fields = config },
   data = text, recipe_path = text, time = text, stopped_by = { type = 'string' },
+  moments = { type = 'boolean' }, -- whether it has some; not there in older ones
   invocation = { type = 'table', fields = {
     settings = { type = 'list', each = { type = 'string' }, required = true }, seed = some_count,
   } },

@@ -157,7 +157,7 @@ function Keeper:save(training, why)
     local notes = { ('no checkpoint at step %d: %s'):format(entry.step, errors.describe(problem)) }
     if self:last_good() then notes[2] = 'the one before stands' end
     if not why.stopped_by and not why.result then notes[#notes + 1] = 'training goes on' end
-    training.progress:note(table.concat(notes, '; '))
+    training.progress:warn(table.concat(notes, '; '))
   else
     error(problem, 0)
   end

@@ -4,11 +4,20 @@ local lfs = require 'lfs'
 
 local files = {}
 
+local PIECE = 2 ^ 16 -- bytes read at a time
+
 --- What a path names.
 ---@param path string
 ---@return 'file'|'directory'|nil|string kind nil: nothing is there
 function files.kind(path)
   return (lfs.attributes(path, 'mode'))
+end
+
+--- Whether a path names a link that leads nowhere.
+---@param path string
+---@return boolean
+function files.is_dangling(path)
+  return files.kind(path) == nil and lfs.symlinkattributes(path, 'mode') == 'link'
 end
 
 --- The folder that a path lies in.
@@ -20,19 +29,44 @@ function files.folder_of(path)
   return folder or '.'
 end
 
+--- Reads a file piece by piece: to read many bytes at once, Lua would first ask for a block of so many.
+---@param path string
+---@param take fun(piece: string): boolean? true: that is enough
+--- Errors: there is no such file, it cannot be read.
+function files.in_pieces(path, take)
+  local file, message = io.open(path, 'rb')
+  if not file then errors.raise('%s: cannot open it: %s', path, errors.reason(message)) end
+  local piece, problem
+  repeat piece, problem = file:read(PIECE) until not piece or take(piece)
+  file:close()
+  if problem then errors.raise('%s: cannot read it: %s', path, problem) end
+end
+
 --- The contents of a file that is small enough to be held as a string.
 ---@param path string
 ---@param most integer bytes
 ---@return string
---- Errors: there is no such file, it cannot be read, it has more bytes.
+--- Errors: as `in_pieces`; it has more bytes.
 function files.read(path, most)
-  local file, message = io.open(path, 'rb')
-  if not file then errors.raise('%s: cannot open it: %s', path, errors.reason(message)) end
-  local text, problem = file:read(most + 1)
-  file:close()
-  if problem then errors.raise('%s: cannot read it: %s', path, problem) end
-  if text and #text > most then errors.raise('%s: it has more than %d bytes', path, most) end
-  return text or ''
+  local pieces, bytes = {}, 0
+  files.in_pieces(path, function(piece)
+    pieces[#pieces + 1], bytes = piece, bytes + #piece
+    return bytes > most
+  end)
+  if bytes > most then errors.raise('%s: it has more than %d bytes', path, most) end
+  return table.concat(pieces)
+end
+
+--- What lies in a folder.
+---@param folder string
+---@return string[] names in order
+function files.names_in(folder)
+  local names = {}
+  for name in lfs.dir(folder) do
+    if name ~= '.' and name ~= '..' then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
 end
 
 --- The folder for the model of a run: results/mult.h5 → results/mult.
@@ -68,9 +102,7 @@ end
 ---@param path string need not be there; a link is removed, not what it leads to
 function files.remove_tree(path)
   if lfs.symlinkattributes(path, 'mode') == 'directory' then
-    for name in lfs.dir(path) do
-      if name ~= '.' and name ~= '..' then files.remove_tree(path .. '/' .. name) end
-    end
+    for _, name in ipairs(files.names_in(path)) do files.remove_tree(path .. '/' .. name) end
   end
   os.remove(path)
 end

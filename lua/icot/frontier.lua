@@ -30,7 +30,7 @@ local WARM_UP = 8 -- examples, before anything is timed
 
 local function measure(found, data, wanted)
   local config, removing = found.description.config, saved_run.removal(found)
-  local model = models.of_checkpoint(found)
+  local model = models.of_checkpoint(found, data)
   local removed = training_state.unpack_removed(found.description.state.removed)
   local function run(examples, batch)
     return evaluate.run(model, data, 'test', removed, removing, {
@@ -54,8 +54,8 @@ end
 
 --- Evaluates checkpoints of a run on its test examples.
 ---@param checkpoints icot.Checkpoint[]
----@param wanted { examples?: integer, single: integer } most examples, many at a time (default: as in the recipe) and
----   one at a time
+---@param wanted { examples?: integer, single: integer, on_data?: fun(data: icot.Dataset) } most examples, many at a time
+---   (default: as in the recipe) and one at a time; called once the dataset is there
 ---@param note fun(point: icot.FrontierPoint) called after each
 ---@return icot.FrontierPoint[]
 --- Errors: the data are gone, Ctrl-C (icot.interrupt).
@@ -63,6 +63,7 @@ function frontier.measure(checkpoints, wanted, note)
   local config, points = checkpoints[1].description.config, {}
   local data = dataset.of_run(config)
   local ok, problem = pcall(function()
+    if wanted.on_data then wanted.on_data(data) end
     if data.test:size() == 0 then errors.raise('frontier: the dataset has no test examples') end
     for i, found in ipairs(checkpoints) do
       points[i] = measure(found, data, wanted)

@@ -1,6 +1,8 @@
 --- What a run trains: a GPT-2, or several networks around one that answers (icot.distillation).
+local errors = require 'icot.errors'
 local gpt2 = require 'icot.gpt2'
 local methods = require 'icot.methods'
+local pretrained = require 'icot.pretrained'
 local starting_model = require 'icot.starting_model'
 
 local model = {}
@@ -19,6 +21,17 @@ local model = {}
 ---@field hugging_face_config fun(self): table
 ---@field other_tensors? fun(self): table<string, icot.Tensor> what else has to be saved
 
+-- The sizes of a model do not change on the way.
+local function check_sizes(config, from)
+  local found = pretrained.inspect(from.model_folder, 'checkpoint')
+  for _, name in ipairs { 'layers', 'heads', 'width' } do
+    if found[name] ~= config.model[name] then
+      errors.raise('model.%s: the checkpoint %s has %d, the recipe %d; a new run can start from what is there '
+                   .. '(model.pretrained), with its sizes', name, from.path, found[name], config.model[name])
+    end
+  end
+end
+
 --- The model of a run, as its recipe has it or as a checkpoint left it.
 ---@param config table resolved configuration (icot.recipe_fields.run)
 ---@param data icot.Dataset
@@ -26,6 +39,7 @@ local model = {}
 ---@return icot.Model
 function model.make(config, data, from)
   local folder = from and from.model_folder
+  if folder then check_sizes(config, from) end
   if methods.is_distillation(config.method) then
     return require('icot.distillation.model').make(config, data, folder)
   end
@@ -36,9 +50,12 @@ end
 
 --- The model of a checkpoint, to be evaluated.
 ---@param found icot.Checkpoint of a step above 0
+---@param data icot.Dataset
 ---@return icot.Model
-function model.of_checkpoint(found)
+---raises an error when the dataset has other symbols than the model
+function model.of_checkpoint(found, data)
   local config = found.description.config
+  starting_model.check_vocabulary(data.vocabulary, found.model_folder, 'dataset')
   if methods.is_distillation(config.method) then
     return require('icot.distillation.model').load(config, found.model_folder)
   end

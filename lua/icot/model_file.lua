@@ -20,6 +20,11 @@ local LONGEST_VOCABULARY = 64 * 2 ^ 20 -- bytes
 --- The networks beside the GPT-2 that answers; see icot.distillation.
 model_file.OTHERS = 'distillation.safetensors'
 
+--- All files that a folder may have of a model.
+model_file.NAMES = {
+  'model.safetensors', 'config.json', 'vocabulary.json', model_file.OTHERS, unpack(tokenizer_files.NAMES),
+}
+
 local function write_tensors(path, model)
   local tensors = {}
   for _, each in ipairs(model:hugging_face_tensors()) do tensors[each.name] = each.tensor end
@@ -36,10 +41,7 @@ end
 --- Removes the model that a folder holds, so that it isn't taken for that of the run that begins now.
 ---@param folder string need not be there
 function model_file.remove(folder)
-  local names = {
-    'model.safetensors', 'config.json', 'vocabulary.json', model_file.OTHERS, unpack(tokenizer_files.NAMES),
-  }
-  for _, name in ipairs(names) do os.remove(folder .. '/' .. name) end
+  for _, name in ipairs(model_file.NAMES) do os.remove(folder .. '/' .. name) end
 end
 
 -- A tokenizer brings files of its own, which Hugging Face knows.

@@ -15,6 +15,8 @@ local names = require 'icot.names'
 
 local options = {}
 
+local DEEPEST = 100 -- tables in each other
+
 ---@class icot.Field
 ---@field type string|string[]
 ---@field min? number
@@ -142,15 +144,23 @@ function options.describe(field, value)
   return table.concat(parts, ', ', 1, #parts - 1) .. ' or ' .. parts[#parts]
 end
 
+local function copy(value, depth)
+  if type(value) ~= 'table' then return value end
+  if depth > DEEPEST then
+    errors.raise('recipe: tables lie in each other more than %d deep; does one contain itself?', DEEPEST)
+  end
+  local copied = {}
+  for key, item in pairs(value) do copied[key] = copy(item, depth + 1) end
+  return copied
+end
+
 --- A copy of a value, tables in depth.
 ---@generic T
 ---@param value T
 ---@return T
+---raises an error when a table contains itself
 function options.copy(value)
-  if type(value) ~= 'table' then return value end
-  local copied = {}
-  for key, item in pairs(value) do copied[key] = options.copy(item) end
-  return copied
+  return copy(value, 0)
 end
 
 --- Raises the error for a field that is not known, naming the nearest one that is.

@@ -147,7 +147,12 @@ end
 ---@param state? { accuracy?: number } what the line shows from now on
 function Progress:note(text, state)
   for name, value in pairs(state or {}) do self.state[name] = value end
-  if self.quiet then return end
+  if not self.quiet then self:warn(text) end
+end
+
+--- The same for what is told with --quiet, too: something that the user wanted is not done.
+---@param text string
+function Progress:warn(text)
   local was_drawn = self.drawn
   self:erase()
   self.stream:write(self.label, '  ', errors.one_line(text), '\n')

@@ -105,7 +105,7 @@ local function check_seeds(seeds, where)
 end
 
 local function is_name(value)
-  return type(value) == 'string' and value:find('^[%w_.-]+$') ~= nil
+  return type(value) == 'string' and value:find('^[%w_.-]+$') ~= nil and not value:find('^%.+$')
 end
 
 -- An arm may change whatever describes a run but its seed, output and the recipe's name.

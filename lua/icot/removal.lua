@@ -22,6 +22,11 @@ local removal = {}
 --- The order in which the tokens of a CoT go: its positions, from 1 to `length`, the first to go first.
 ---@alias icot.RemovalOrder fun(length: integer): integer[]
 
+-- What a user's function raised.
+local function on_one_line(raised)
+  return (tostring(raised):gsub('\n', ' '))
+end
+
 local policies = { closed_up = C.ICOT_CLOSED_UP, kept = C.ICOT_KEPT }
 local EVERYTHING = 2 ^ 52 -- more tokens than any CoT has
 
@@ -66,8 +71,7 @@ end
 local function call_order(order_of, length)
   local ok, order = pcall(order_of, length)
   if ok then return check_order(order, length) end
-  errors.raise('removal.side: the function raised for a CoT of %d tokens: %s', length,
-               (tostring(order):gsub('\n', ' ')))
+  errors.raise('removal.side: the function raised for a CoT of %d tokens: %s', length, on_one_line(order))
 end
 
 -- ranks[starts[m] + i]: how many tokens of a CoT of m go before its token i, for all m up to `longest`.
@@ -100,9 +104,18 @@ end
 
 -- ---- Offsets ------------------------------------------------------------------------------------
 
+-- The user's function; what it raises is the user's to mend.
+local function guarded(weight_of)
+  return function(offset)
+    local ok, weight = pcall(weight_of, offset)
+    if ok then return weight end
+    errors.raise('removal.smoothing: the function raised for the offset %d: %s', offset, on_one_line(weight))
+  end
+end
+
 -- The weights of offsets 0, 1, … count-1, as a function.
 local function weights_of(smoothing, longest)
-  if type(smoothing) == 'function' then return smoothing, longest + 1 end
+  if type(smoothing) == 'function' then return guarded(smoothing), longest + 1 end
   return function(offset) return smoothing[offset + 1] end, #smoothing
 end
 
@@ -120,6 +133,7 @@ local function distribution(smoothing, longest)
     at_most[offset] = sum
   end
   if sum <= 0 then errors.raise('removal.smoothing: all weights are 0, expected one that is more') end
+  if sum == math.huge then errors.raise('removal.smoothing: the weights are too large to be added up') end
   for offset = 0, count - 1 do at_most[offset] = at_most[offset] / sum end
   return { at_most = at_most, count = count }
 end

@@ -111,6 +111,8 @@ function resolve.output(path, where)
     errors.raise('%s: output: got %s, expected a path that ends in .h5', where, options.show(path))
   elseif path:find('%c') then
     errors.raise('%s: output: got %s, expected a path without control characters', where, options.show(path))
+  elseif path:find('^%.+%.h5$') or path:find('/%.+%.h5$') then -- the model's folder would be . or ..
+    errors.raise('%s: output: got %s, expected the name of a file before .h5', where, options.show(path))
   end
 end
 

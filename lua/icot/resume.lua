@@ -75,12 +75,15 @@ end
 ---@field allow_changes boolean
 ---@field lr_scale number? of the training; nil: as in the checkpoint
 
--- What has changed since a checkpoint, if that is allowed; nil where nothing has begun yet.
-local function check_found(run, from, wanted)
+-- What has changed since a checkpoint, if that is allowed; nil where nothing has begun yet. `problem`: why the newest
+-- cannot be read.
+local function check_found(run, from, problem, wanted)
   if from then
     local changes = resume.changes(run, from)
     if not wanted.allow_changes then require_same(run, from, changes) end
     return changes
+  elseif problem then
+    errors.raise('%s: %s; --force starts it anew', run.output, problem)
   elseif files.kind(run.output) then
     errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
                  checkpoint.folder_of(run.output))
@@ -92,14 +95,18 @@ end
 ---@param wanted { allow_changes?: boolean }
 ---raises an error when the recipe has changed, or there are rows but no checkpoint
 function resume.check(run, wanted)
-  check_found(run, saved_run.newest(run.output, function() end), wanted)
+  local from, problem = saved_run.newest_or_why(run.output)
+  check_found(run, from, problem, wanted)
 end
 
 --- Makes sure that the index of a study that is resumed loses no run: it is made anew, of the runs that there are now.
 ---@param study icot.Recipe
 ---@param wanted { allow_changes?: boolean }
----raises an error that names a run of the study that is not among them
+---raises an error that names a run of the study that is not among them, or when a run is in the index's place
 function resume.check_index(study, wanted)
+  if #checkpoint.list(checkpoint.folder_of(study.output)) > 0 then
+    errors.raise('%s: is a run by itself; give --out for the study', study.output)
+  end
   local planned = {}
   for _, run in ipairs(study.runs) do planned[run.output] = true end
   for _, path in ipairs(wanted.allow_changes and {} or saved_run.runs_of(study.output)) do
@@ -117,8 +124,12 @@ end
 ---@return icot.Resumption? resumption nil: nothing has begun yet
 ---raises an error as `resume.check` does
 function resume.find(run, wanted, note)
-  local from = saved_run.newest(run.output, note)
-  local changes = check_found(run, from, wanted)
+  local problem
+  local from = saved_run.newest(run.output, function(text)
+    problem = problem or text
+    note(text)
+  end)
+  local changes = check_found(run, from, problem, wanted)
   if not from then return nil end
   local stopped_by = from.description.stopped_by
   return {

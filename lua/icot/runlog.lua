@@ -266,11 +266,11 @@ function RunLog:flush()
   check(C.icot_runlog_flush(self:open_handle()))
 end
 
---- Flushes, and copies the file as it is then, for `from` of a later run file.
+--- Flushes, and copies the file as it is then, for `from` of a later run file; one that is closed can be copied, too.
 ---@param path string
 ---raises an error when the copy cannot be written
 function RunLog:snapshot(path)
-  check(C.icot_runlog_snapshot(self:open_handle(), path))
+  check(self.handle and C.icot_runlog_snapshot(self.handle, path) or C.icot_file_copy(self.path, path))
 end
 
 --- Writes how the run ended, and closes the file. Closing it a second time does nothing.

@@ -7,7 +7,6 @@ local files = require 'icot.files'
 local json = require 'icot.json'
 local overrides = require 'icot.overrides'
 local recipe = require 'icot.recipe'
-local lfs = require 'lfs'
 
 local saved_run = {}
 
@@ -27,6 +26,15 @@ function saved_run.newest(run_path, note)
   end
 end
 
+--- The same without notes.
+---@param run_path string
+---@return icot.Checkpoint? newest
+---@return string? problem what is wrong with the newest of those that cannot be read; nil: there is none at all
+function saved_run.newest_or_why(run_path)
+  local problem
+  return saved_run.newest(run_path, function(text) problem = problem or text end), problem
+end
+
 -- ---- The recipe of a run that is there ----------------------------------------------------------
 
 --- The runs of a study that have a checkpoint: they lie in the folder that has the name of its index.
@@ -35,11 +43,10 @@ end
 function saved_run.runs_of(index_path)
   local folder, found = files.model_folder(index_path), {}
   if files.kind(folder) ~= 'directory' then return found end
-  for name in lfs.dir(folder) do
+  for _, name in ipairs(files.names_in(folder)) do
     local path = folder .. '/' .. name .. '.h5'
     if #checkpoint.list(checkpoint.folder_of(path)) > 0 then found[#found + 1] = path end
   end
-  table.sort(found)
   return found
 end
 
@@ -91,10 +98,12 @@ end
 ---@return icot.Recipe
 ---raises an error when there is no checkpoint
 function saved_run.recipe(path, wanted)
-  local function ignore() end
-  local from = saved_run.newest(path, ignore)
-  local member = not from and saved_run.runs_of(path)[1]
-  if member then return load_from(saved_run.newest(member, ignore), path, wanted) end
+  local from, problem = saved_run.newest_or_why(path)
+  for _, member in ipairs(from and {} or saved_run.runs_of(path)) do
+    local found = saved_run.newest_or_why(member)
+    if found then return load_from(found, path, wanted) end
+  end
+  if not from and problem then errors.raise('--resume: %s: %s', path, problem) end
   if not from then saved_run.raise_missing(path, '--resume') end
   local found = load_from(from, path, wanted)
   if not found.is_study then return found end

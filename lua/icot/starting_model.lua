@@ -16,9 +16,12 @@ local function context_for(config, data)
   return context
 end
 
--- Each symbol of the dataset must have an id in the checkpoint, and the same one, where the checkpoint tells. A pause
--- token after all others may be new to it.
-local function check_vocabulary(words, folder, who)
+--- Makes sure that each symbol of a dataset has an id in a checkpoint, and the same one, where the checkpoint tells. A
+--- pause token after all others may be new to it.
+---@param words icot.Vocabulary|icot.Tokenizer of the dataset
+---@param folder string
+---@param who string who asks, for messages
+function starting_model.check_vocabulary(words, folder, who)
   local known = pretrained.inspect(folder, who).vocab_size
   local own = words.pause == words.size - 1 and words.pause or words.size
   if own > known then
@@ -51,7 +54,7 @@ end
 ---@return icot.GPT2
 ---raises an error when its context is too short for the examples, or it doesn't know their symbols
 function starting_model.load(config, data, folder, who)
-  check_vocabulary(data.vocabulary, folder, who or 'model.pretrained')
+  starting_model.check_vocabulary(data.vocabulary, folder, who or 'model.pretrained')
   local model = gpt2.from_pretrained(folder, { context = context_for(config, data), dropout = config.model.dropout })
   add_symbols(model, data.vocabulary)
   return model

@@ -34,16 +34,18 @@ local study = {}
 local function check_run(run, overwrite)
   files.require_free(run.output, overwrite)
   files.require_writable(files.folder_of(run.output))
-  local kind = files.kind(run.model_output)
-  if not kind then return end
-  if kind ~= 'directory' then errors.raise('%s: is a file, expected the folder of the model', run.model_output) end
-  files.require_writable(run.model_output)
-  for _, name in ipairs { 'model.safetensors', 'config.json' } do
-    files.require_free(run.model_output .. '/' .. name, overwrite)
-  end
   local checkpoints = files.checkpoint_folder(run.output)
   if not overwrite and files.kind(checkpoints) then
     errors.raise('%s: there are checkpoints already; --resume goes on from them, --force overwrites them', checkpoints)
+  end
+  local kind = files.kind(run.model_output)
+  if not kind and not files.is_dangling(run.model_output) then return end
+  if kind ~= 'directory' then
+    errors.raise('%s: is a %s, expected the folder of the model', run.model_output, kind or 'link that leads nowhere')
+  end
+  files.require_writable(run.model_output)
+  for _, name in ipairs(require('icot.model_file').NAMES) do
+    files.require_free(run.model_output .. '/' .. name, overwrite)
   end
 end
 

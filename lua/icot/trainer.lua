@@ -140,16 +140,17 @@ end
 
 --- Keeps what there is: a checkpoint to go on from, the last rows, the model, and how the run ended. A run that failed
 --- gets no checkpoint: its last one is known to be good. Rows that are only there because the run stops come after it.
+--- The checkpoint that says that a run is over comes last: all else is as it shall be then.
 local function wind_up(self, status, accuracy)
   if status == 'interrupted' then self.keeper:save(self, { stopped_by = status }) end
   self:log_interval()
   save_model(self)
-  local result = result_of(self, status, accuracy)
-  local is_over = status == 'finished' or status == 'collapsed'
-  if is_over and self.keeper:save(self, { result = result }) then self.keeper:prune(true) end
   self.log:set('checkpoint_seconds', self.keeper.seconds)
   self.log:set('total_steps', self.state.total_steps)
   self.log:close(status)
+  local result = result_of(self, status, accuracy)
+  local is_over = status == 'finished' or status == 'collapsed'
+  if is_over and self.keeper:save(self, { result = result }) then self.keeper:prune(true) end
   return result
 end
 
@@ -157,7 +158,7 @@ end
 
 --- What the user should know about the examples before the training begins.
 local function tell_notes(self)
-  if self.precision_problem then self.progress:note(self.precision_problem .. '; training in float32') end
+  if self.precision_problem then self.progress:warn(self.precision_problem .. '; training in float32') end
   for _, note in ipairs(self.data.notes or {}) do self.progress:note(note) end
   if self.model.note then self.progress:note(self.model.note) end
   local there, wanted = self.data.train:size(), self.config.train.batch
@@ -224,6 +225,13 @@ local function run_with_rollbacks(run, options, resumption, note)
   end
 end
 
+-- Whether a run is over, and what it has left is there. If not, all of it is made again from the last checkpoint.
+local function has_ended(run, resumption)
+  local result = resumption.from.description.result
+  return result and resumption.segment.changes == '' and files.kind(run.output) == 'file'
+    and (not result.model_path or files.kind(run.model_output .. '/model.safetensors') == 'file')
+end
+
 ---@class icot.TrainerOptions
 ---@field progress icot.Progress
 ---@field overwrite? boolean replace results that are there
@@ -243,7 +251,7 @@ function trainer.run(run, options)
     if about_place then note(about_place) end
     files.remove_partials(run.output)
     local resumption = options.resume and resume.find(run, options, note) or nil
-    if resumption and resumption.from.description.result and #resumption.segment.changes == 0 then
+    if resumption and has_ended(run, resumption) then
       note(resumption.from.description.result.status .. ' already')
       return resumption.from.description.result
     end

@@ -130,6 +130,55 @@ describe('icot', function()
                  .. 'results/mine/icot-42.h5', icot({ 'eval', 'results/mine/icot-42.frontier.h5' }, folder))
   end)
 
+  it('leaves alone what is not its own', function()
+    local folder = folder_with()
+    for _, name in ipairs { 'vocab.json', 'merges.txt' } do
+      temporary.write(folder .. '/results/mine/icot-42/' .. name, 'mine')
+      assert_fails(1, ('results/mine/icot-42/%s: exists already; --force overwrites it, --out chooses another path')
+        :format(name), icot({ 'mine.lua' }, folder))
+      assert.equal('mine', temporary.read(folder .. '/results/mine/icot-42/' .. name))
+      os.remove(folder .. '/results/mine/icot-42/' .. name)
+    end
+    for _, output in ipairs { '..h5', 'a/...h5' } do
+      local result = icot({ 'mine.lua', '--out', output }, folder)
+      assert.matches('expected the name of a file before .h5', result.err, 1, true)
+    end
+    assert.matches('name: got', icot({ 'mine.lua', '--set', 'name=..' }, folder).err, 1, true)
+    os.execute(("ln -s nowhere '%s/results/mine/no_cot-42'"):format(folder))
+    assert_fails(1, 'results/mine/no_cot-42: is a link that leads nowhere, expected the folder of the model',
+                 icot({ 'mine.lua' }, folder))
+  end)
+
+  it('refuses nonsense in recipes and settings', function()
+    local folder = folder_with()
+    local function refused(message, ...)
+      assert.matches(message, icot({ 'mine.lua', ... }, folder).err, 1, true)
+    end
+    refused("it has 'width' twice", '--set', 'model={"width":8,"width":32}')
+    refused('threshold: got 1.5, expected an accuracy', '--set', 'schedule={"kind":"gated","threshold":1.5}')
+    temporary.write(folder .. '/mine.lua', "local r = { method = 'icot' }\nr.model = { x = r }\nreturn r")
+    refused('tables lie in each other more than 100 deep')
+  end)
+
+  it('tells if a dataset is another one now', function()
+    local folder = temporary.folder()
+    local function examples(text)
+      for _, name in ipairs { 'train', 'valid', 'test' } do temporary.write(folder .. '/' .. name .. '.txt', text) end
+    end
+    examples '1 2||3 #### 4\n2 1||3 #### 4\n'
+    temporary.write(folder .. '/own.lua', [[return { method = 'explicit_cot',
+      dataset = { task = 'text', train = 'train.txt', valid = 'valid.txt', test = 'test.txt' },
+      model = { layers = 1, heads = 1, width = 8 }, train = { steps = 2, batch = 2 } }]])
+    assert.equal(0, icot({ 'own.lua', '--quiet' }, folder).code)
+    assert.equal('', icot({ 'eval', 'results/own.h5' }, folder).err)
+    examples '1 2||3 #### 4\n'
+    assert.matches('the dataset is not what .* was trained with', icot({ 'eval', 'results/own.h5' }, folder).err)
+    examples '1 5||3 #### 4\n'
+    for _, name in ipairs { 'eval', 'frontier' } do
+      assert.matches("dataset: id %d is '%d' in the dataset, but", icot({ name, 'results/own.h5' }, folder).err)
+    end
+  end)
+
   it('takes settings, a seed, an output and threads', function()
     local folder = folder_with()
     local result = icot({

@@ -319,7 +319,7 @@ local function load_recipe(more, model_folder)
   return recipe.load(temporary.write(temporary.folder() .. '/mine.lua', text))
 end
 
-local silent = { update = function() end, note = function() end, finish = function() end }
+local silent = require('tests.lua.support.small_training').silent
 
 describe('a recipe with a pretrained model', function()
   it('gets its sizes from config.json', function()

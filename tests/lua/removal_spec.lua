@@ -89,9 +89,11 @@ describe('the offsets', function()
   end)
 
   it('are refused if they are no distribution', function()
-    for _, bad in ipairs { { 0, 0 }, { -1, 2 }, { 1, 0 / 0 }, { math.huge }, {} } do
+    for _, bad in ipairs { { 0, 0 }, { -1, 2 }, { 1, 0 / 0 }, { math.huge }, {}, { 1e308, 1e308 } } do
       expect.mentions(expect.user_error(distribution, bad), 'removal.smoothing')
     end
+    expect.mentions(expect.user_error(distribution, function() error('no\nidea') end), 'raised for the offset 0',
+                    'no idea')
     expect.mentions(expect.user_error(distribution, function() return nil end), 'offset 0 is nil')
   end)
 end)

@@ -198,6 +198,59 @@ describe('a run that is resumed', function()
     expect.mentions(problem.message, 'schedule: a function')
   end)
 
+  it('takes none that lacks a part', function()
+    for _, part in ipairs { 'model.safetensors', 'moments.safetensors', 'run.h5' } do
+      local folder = temporary.folder()
+      local _, _, path = train_full(folder, 31)
+      local before = steps_of(path)
+      local newest = checkpoint.path(checkpoint.folder_of(path), before[#before])
+      assert(os.remove(newest .. '/' .. part))
+      expect.mentions(expect.user_error(checkpoint.read, newest), part .. ': is missing')
+    end
+  end)
+
+  it('says what is wrong with the only checkpoint, and keeps it', function()
+    local only_last = { folder = temporary.folder(), settings = { 'checkpoint.keep={"stages":0,"best":false}' } }
+    local _, _, path = small.train(only_last)
+    local newest = checkpoint.list(checkpoint.folder_of(path))[1].path
+    local description = temporary.read(newest .. '/checkpoint.json')
+    temporary.write(newest .. '/checkpoint.json', (description:gsub('"format":%s*1', '"format": 2')))
+    for _, path_of_rows in ipairs { path, path .. '.moved' } do
+      local ok, problem = small.train(only_last, { resume = true })
+      assert.is_false(ok)
+      expect.mentions(problem.message, 'checkpoint of step 40 cannot be used', 'format is 2')
+      os.rename(path, path_of_rows) -- also where there are no rows
+    end
+    assert.same({ 40 }, steps_of(path))
+    local shown = program.run { '--resume', path }
+    assert.equal(1, shown.code)
+    expect.mentions(shown.err, 'checkpoint of step 40 cannot be used', 'format is 2')
+  end)
+
+  it('makes again what a run that is over has lost', function()
+    local folder = temporary.folder()
+    local _, first, path = small.train { folder = folder }
+    local expected, bytes = tables_of(path), model_bytes(path)
+    os.remove(path)
+    local ok, again = small.train({ folder = folder }, { resume = true })
+    assert.is_true(ok, tostring(again))
+    assert.same(expected, tables_of(path))
+    assert.equal(first.accuracy, again.accuracy)
+    os.remove((path:gsub('%.h5$', '/model.safetensors')))
+    assert(small.train({ folder = folder }, { resume = true }))
+    assert.equal(bytes, model_bytes(path))
+    assert.equal('finished', small.read(path).attributes.end_state)
+  end)
+
+  it('has the sizes that it had', function()
+    local folder = temporary.folder()
+    assert(small.train { folder = folder })
+    local ok, problem = small.train({ folder = folder, settings = { 'model.width=32', 'train.steps=50' } },
+                                    { resume = true, allow_changes = true })
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'model.width: the checkpoint', 'has 16, the recipe 32')
+  end)
+
   it('refuses rows without a checkpoint', function()
     local folder = temporary.folder()
     local _, _, path = small.train { folder = folder }
@@ -313,7 +366,7 @@ describe('checkpoints', function()
     local notes, folder = {}, temporary.folder()
     local run_folder = folder .. '/small'
     local blocked = setmetatable({
-      note = function(_, note) notes[#notes + 1] = note end,
+      warn = function(_, note) notes[#notes + 1] = note end,
       update = function(_, state)
         if state.step == 1 then os.execute(("rm -r '%s' && touch '%s'"):format(run_folder, run_folder)) end
         if state.step == 20 then os.remove(run_folder) end

@@ -45,6 +45,15 @@ function declare.use_device(args)
   core.use_device(args.device or 'cpu')
 end
 
+--- Tells the user if the examples are not those of the training.
+---@param found icot.Checkpoint
+---@param data icot.Dataset
+function declare.tell_other_data(found, data)
+  if data:digest() == found.description.data then return end
+  io.stderr:write(('icot: the dataset is not what %s was trained with: its files or options have changed since\n')
+    :format(found.path))
+end
+
 --- What the engine works on, for the attributes of a file.
 ---@return 'cpu'|'cuda'
 function declare.device_name()

@@ -53,11 +53,10 @@ end
 local function runs_below(folder)
   local found = {}
   if files.kind(folder) == 'directory' then
-    for name in lfs.dir(folder) do
+    for _, name in ipairs(files.names_in(folder)) do
       if has_model(folder .. '/' .. name) then found[#found + 1] = ('%s/%s.h5'):format(folder, name) end
     end
   end
-  table.sort(found)
   return found
 end
 
@@ -79,9 +78,9 @@ end
 
 -- Only a folder that holds nothing but a model is replaced.
 local function require_replaceable(folder)
-  local expected = { ['.'] = true, ['..'] = true }
+  local expected = {}
   for _, name in ipairs(parts) do expected[name] = true end
-  for name in lfs.dir(folder) do
+  for _, name in ipairs(files.names_in(folder)) do
     if not expected[name] then
       errors.raise('%s: %s: holds %s, which is no part of a model; choose another folder', WHERE, folder, name)
     end

@@ -82,6 +82,7 @@ local function run_with(args, path, found)
   local precision = declare.use_precision(found[1])
   local points = frontier.measure(found, {
     examples = args.examples, single = args.single or SINGLE_EXAMPLES,
+    on_data = function(data) declare.tell_other_data(found[1], data) end,
   }, function(point)
     io.stderr:write(('icot: step %d, %d CoT %ss left: accuracy %.3f\n'):format(point.step, point.cot_left,
                                                                              unit_of(found), point.accuracy))

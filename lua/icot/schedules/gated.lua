@@ -17,6 +17,12 @@ gated.options = timing.with_explicit {
   },
 }
 
+function gated.check(options)
+  if options.metric == 'accuracy' and options.threshold > 1 then
+    return ('threshold: got %g, expected an accuracy, at most 1'):format(options.threshold)
+  end
+end
+
 -- A loss that is no number has not passed, nor has an accuracy.
 local function passes(options, state)
   if options.metric == 'loss' then return state.valid_loss ~= nil and state.valid_loss <= options.threshold end

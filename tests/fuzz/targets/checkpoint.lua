@@ -8,6 +8,7 @@ local meter = require 'icot.meter'
 local optim = require 'icot.optim'
 local parts = require 'tests.fuzz.parts'
 local resume = require 'icot.resume'
+local saved_run = require 'icot.saved_run'
 local training_state = require 'icot.training_state'
 
 local NAMES = { 'checkpoint.json', 'moments.safetensors' }
@@ -48,8 +49,8 @@ return function(folder)
 
   return function(bytes)
     parts.put(place, parts.split(bytes), NAMES)
-    if not resume.newest(run_path, harness.check_message) then return end
-    local run = resume.recipe_of(run_path, {}).runs[1]
+    if not saved_run.newest(run_path, harness.check_message) then return end
+    local run = saved_run.recipe(run_path, {}).runs[1]
     local found = resume.find(run, { allow_changes = true }, note)
     assert(type(found.segment.changes) == 'string')
     resume.compare_machine(found.from, note)

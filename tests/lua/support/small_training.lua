@@ -21,8 +21,10 @@ return {
 --- Two digits have a CoT of 3 + 1 + 4 = 8 tokens; update t (from 1) is made with floor((t - 13)/2) of them removed.
 local linear = "{ kind = 'linear', steps_per_token = 2, explicit_steps = 12 }"
 
+local function nothing() end
+
 --- A display of progress that shows nothing.
-small_training.silent = { update = function() end, note = function() end, finish = function() end }
+small_training.silent = { update = nothing, note = nothing, warn = nothing, finish = nothing }
 
 ---@class icot.SmallTraining
 ---@field model? string more fields of the model, after a comma; `optimizer` and `more` likewise
