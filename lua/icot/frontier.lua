@@ -54,8 +54,8 @@ end
 
 --- Evaluates checkpoints of a run on its test examples.
 ---@param checkpoints icot.Checkpoint[]
----@param wanted { examples?: integer, single: integer, on_data?: fun(data: icot.Dataset) } most examples, many at a time
----   (default: as in the recipe) and one at a time; called once the dataset is there
+---@param wanted { examples?: integer, single: integer, on_data?: fun(data: icot.Dataset) } most examples, many at a
+---   time (default: as in the recipe) and one at a time; what is called once the dataset is there
 ---@param note fun(point: icot.FrontierPoint) called after each
 ---@return icot.FrontierPoint[]
 --- Errors: the data are gone, Ctrl-C (icot.interrupt).

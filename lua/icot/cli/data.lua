@@ -119,7 +119,9 @@ local function print_examples(args)
   local split = args.split or 'test'
   local loaded = dataset.load(options_from(args, args.what), split)
   local corpus = loaded:corpus(split, WHERE)
-  if corpus:size() == 0 then errors.raise('%s %s: the %s split has no examples', WHERE, args.what, split) end
+  if corpus:size() == 0 then
+    errors.raise('%s %s: the %s split has no examples; --split names another', WHERE, args.what, split)
+  end
   for i = 0, math.min(args.count or 10, corpus:size()) - 1 do put(corpus:text(i), '\n') end
   loaded:free()
   return 0
