@@ -95,7 +95,7 @@ end
 ---@param wanted { allow_changes?: boolean }
 ---raises an error when the recipe has changed, or there are rows but no checkpoint
 function resume.check(run, wanted)
-  local from, problem = saved_run.newest_or_why(run.output)
+  local from, problem = saved_run.newest(run.output)
   check_found(run, from, problem, wanted)
 end
 
@@ -124,11 +124,7 @@ end
 ---@return icot.Resumption? resumption nil: nothing has begun yet
 ---raises an error as `resume.check` does
 function resume.find(run, wanted, note)
-  local problem
-  local from = saved_run.newest(run.output, function(text)
-    problem = problem or text
-    note(text)
-  end)
+  local from, problem = saved_run.newest(run.output, note)
   local changes = check_found(run, from, problem, wanted)
   if not from then return nil end
   local stopped_by = from.description.stopped_by

@@ -12,27 +12,22 @@ local saved_run = {}
 
 -- ---- The newest whole checkpoint ----------------------------------------------------------------
 
---- The newest checkpoint of a run that can be read; broken ones are passed over, with a note.
+--- The newest checkpoint of a run that can be read; broken ones are passed over.
 ---@param run_path string
----@param note fun(text: string)
+---@param note? fun(text: string) is told of them
 ---@return icot.Checkpoint? newest nil: there is none
+---@return string? problem what is wrong with the newest of those that cannot be read, if there is none that can
 function saved_run.newest(run_path, note)
-  local found = checkpoint.list(checkpoint.folder_of(run_path))
+  local found, problem = checkpoint.list(checkpoint.folder_of(run_path)), nil
   for i = #found, 1, -1 do
     local ok, result = pcall(checkpoint.read, found[i].path)
     if ok then return result end
     if not errors.is_user_error(result) then error(result, 0) end
-    note(('checkpoint of step %d cannot be used: %s'):format(found[i].step, errors.describe(result)))
+    local text = ('checkpoint of step %d cannot be used: %s'):format(found[i].step, errors.describe(result))
+    problem = problem or text
+    if note then note(text) end
   end
-end
-
---- The same without notes.
----@param run_path string
----@return icot.Checkpoint? newest
----@return string? problem what is wrong with the newest of those that cannot be read; nil: there is none at all
-function saved_run.newest_or_why(run_path)
-  local problem
-  return saved_run.newest(run_path, function(text) problem = problem or text end), problem
+  return nil, problem
 end
 
 -- ---- The recipe of a run that is there ----------------------------------------------------------
@@ -98,9 +93,9 @@ end
 ---@return icot.Recipe
 ---raises an error when there is no checkpoint
 function saved_run.recipe(path, wanted)
-  local from, problem = saved_run.newest_or_why(path)
+  local from, problem = saved_run.newest(path)
   for _, member in ipairs(from and {} or saved_run.runs_of(path)) do
-    local found = saved_run.newest_or_why(member)
+    local found = saved_run.newest(member)
     if found then return load_from(found, path, wanted) end
   end
   if not from and problem then errors.raise('--resume: %s: %s', path, problem) end
