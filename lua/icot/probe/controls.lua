@@ -6,8 +6,6 @@ local saved_run = require 'icot.saved_run'
 
 local controls = {}
 
-local function ignore() end
-
 local function is_trained_without_cot(found)
   return found ~= nil and found.model_folder ~= nil and found.description.config.method == 'no_cot'
 end
@@ -31,7 +29,7 @@ function controls.no_cot_beside(run_path, description)
   local own_name = ('%s-%d.h5'):format(description.arm, description.seed)
   if run_path:match('[^/]*$') ~= own_name or description.config.method == 'no_cot' then return nil end
   for _, path in ipairs(runs_beside(run_path, description.seed)) do
-    if is_trained_without_cot(saved_run.newest(path, ignore)) then return path end
+    if is_trained_without_cot(saved_run.newest(path)) then return path end
   end
 end
 
@@ -40,7 +38,7 @@ end
 ---@return icot.Checkpoint
 ---raises an error when there is none, or the run has another method
 function controls.no_cot(run_path)
-  local found = saved_run.newest(run_path, ignore)
+  local found = saved_run.newest(run_path)
   if not found or not found.model_folder then return saved_run.raise_missing(run_path, 'probe: --no-cot') end
   if not is_trained_without_cot(found) then
     errors.raise("probe: --no-cot %s: its method is '%s', expected 'no_cot'", run_path, found.description.config.method)
