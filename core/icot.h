@@ -60,7 +60,8 @@ ICOT_API void icot_memory_fail_at(int64_t nth);
 ICOT_API int icot_threads(void);
 ICOT_API int icot_set_threads(int count);
 
-/* Random numbers are a pure function of (seed, stream, step, index): Philox4x32-10. */
+/* Random numbers are a pure function of (seed, stream, step, index): Philox4x32-10. A key has 2^33
+ * numbers; behind them they repeat. */
 typedef struct icot_random_key {
     uint64_t seed;
     uint32_t stream; /* what the numbers are for: one of ICOT_STREAM_*, or a layer's own number */
@@ -296,7 +297,7 @@ typedef struct icot_removal {
     int64_t longest;
     int32_t eos, separator; /* ids of <eos> and #### */
     int32_t pause; /* id, of no example, that stands in for each token that goes; negative: none */
-    icot_random_key key; /* of what is drawn: example k draws numbers k, k + 2^32, k + 2^33 */
+    icot_random_key key; /* of what is drawn: example k draws numbers k, k + 2^32, k + 3·2^31 */
 } icot_removal;
 
 /*

@@ -16,9 +16,10 @@ enum { RANDOM_LANES = PHILOX_WORDS };
 /* Words 4·block … 4·block+3 of the key's sequence; block < 2^32. */
 void random_words(icot_random_key key, uint32_t block, uint32_t out[RANDOM_LANES]);
 
-double random_uniform_at(icot_random_key key, uint64_t index); /* in [0, 1), 53 random bits */
+/* Number `index` of a key, below 2^33; behind that they repeat. In [0, 1), 53 random bits. */
+double random_uniform_at(icot_random_key key, uint64_t index);
 
-/* n numbers of a normal distribution (Box-Muller), float32. */
+/* n numbers, at most 2^33, of a normal distribution (Box-Muller), float32. */
 void random_normal(icot_random_key key, int64_t n, float mean, float std, float *out);
 
 #endif

@@ -81,9 +81,12 @@ int32_t removal_before_first(const icot_removal *removal, int32_t m, int32_t rem
     return first;
 }
 
-/* Each example draws up to three numbers; these are added to its own. */
+/*
+ * Each example draws up to three numbers; these are added to its own, which is below 2^31, since it
+ * has more than one of a batch's at most 2^31 tokens. So all lie apart, and below 2^33 (random.h).
+ */
 static const uint64_t OFFSET_DRAW = 0, REPLAY_DRAW = UINT64_C(1) << 32,
-                      STAGE_DRAW = UINT64_C(1) << 33;
+                      STAGE_DRAW = UINT64_C(3) << 31;
 
 /* The smallest o with P(offset <= o) > u. */
 static int64_t find_offset(const icot_removal *removal, double u)

@@ -402,6 +402,25 @@ static void test_replay_of_earlier_stages(void **state)
     assert_int_equal(removal_count(&removal, 3, 10, WITH_DRAWS), 0);
 }
 
+/* Whether an example replays, which stage, and its offset have nothing to do with each other. */
+static void test_draws_of_an_example_are_independent(void **state)
+{
+    (void)state;
+    const double at_most[] = {0.5, 0.5, 0.5, 0.5, 0.5, 1.0}; /* o is 0 or 5 */
+    const double shares[8] = {0.125, 0.125, 0.25, 0.0, 0.0, 0.125, 0.125, 0.25};
+    const int64_t draws = 100000;
+    int64_t counts[8] = {0};
+    icot_removal removal = no_removal();
+    removal.offsets = at_most;
+    removal.n_offsets = 6;
+    removal.replay = 0.5;
+    removal.removed = 2;
+    for (int64_t k = 0; k < draws; k++) counts[removal_count(&removal, k, 1000, WITH_DRAWS)]++;
+    for (int count = 0; count < 8; count++) {
+        assert_true(fabs((double)counts[count] / (double)draws - shares[count]) < 0.005);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_extreme_smoothing),
         cmocka_unit_test(test_any_distribution_of_offsets),
         cmocka_unit_test(test_replay_of_earlier_stages),
+        cmocka_unit_test(test_draws_of_an_example_are_independent),
     };
     return cmocka_run_group_tests_name("removal", tests, set_up, tear_down);
 }
