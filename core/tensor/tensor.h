@@ -21,6 +21,7 @@ typedef struct storage {
     int references;       /* tensors that share these bytes */
     void *packed; /* there, in the form in which kernels take them: weights as matrix products do,
                      transposed (factor.h); a copy of indices. NULL: not made */
+    int64_t packed_rows, packed_columns; /* of the weight that was packed */
     size_t bytes;
     int64_t maker; /* of dropped contents: entry of the tape that can make them again */
 } storage;

@@ -84,22 +84,33 @@ static bool lasts(const tensor *weight)
     return tensor_fills_storage(weight) && weight->node < 0;
 }
 
+/* Whether what is kept was made of the same matrix: views of one storage may differ in shape. */
+static bool is_kept(const storage *held, const right_factor *b)
+{
+    return held->packed && held->packed_rows == b->rows && held->packed_columns == b->columns;
+}
+
+static void keep_packed(storage *held, packed *p)
+{
+    held->packed = p->b.packed;
+    held->packed_rows = p->b.rows;
+    held->packed_columns = p->b.columns;
+    p->kept = true;
+}
+
 /* Packs a weight, unless that was done before and it may be used; if it lasts and so it is wanted,
- * the packed form is kept beside it. */
+ * the packed form is kept beside it, if none is there: another may be in use. */
 static int pack_weight(const node *n, const tensor *weight, int64_t rows, right_factor b,
                        bool use_kept, bool keep, packed *out)
 {
-    void **kept = &weight->storage->packed;
-    if (use_kept && lasts(weight) && *kept) {
+    storage *held = weight->storage;
+    if (use_kept && lasts(weight) && is_kept(held, &b)) {
         *out = (packed){.b = b, .kept = true};
-        out->b.packed = *kept;
+        out->b.packed = held->packed;
         return ICOT_OK;
     }
     if (pack(kernels(n), false, rows, b, out)) return ICOT_FAILED;
-    if (keep && lasts(weight) && out->b.packed) {
-        *kept = out->b.packed;
-        out->kept = true;
-    }
+    if (keep && lasts(weight) && out->b.packed && !held->packed) keep_packed(held, out);
     return ICOT_OK;
 }
 
