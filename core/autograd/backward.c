@@ -20,6 +20,7 @@ int grad_of_input(node *n, int i, grad_target *out)
     *out = (grad_target){0};
     if (!input->requires_grad) return ICOT_OK;
     if (make_grad(n->engine, input)) return ICOT_FAILED;
+    tensor_changed(input->grad);
     *out = (grad_target){.data = tensor_floats(input->grad), .accumulate = input->grad_is_set};
     input->grad_is_set = true;
     return ICOT_OK;
@@ -57,6 +58,7 @@ static int seed_gradient(icot_engine *engine, tensor *loss)
 {
     const float one = 1.0f;
     if (make_grad(engine, loss)) return ICOT_FAILED;
+    tensor_changed(loss->grad);
     loss->grad_is_set = true;
     return engine->device->copy_in(tensor_floats(loss->grad), &one, sizeof one);
 }

@@ -102,6 +102,8 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
     if (tensor_indices(in.slots, &cache.slots)) return ICOT_FAILED;
     if (tensor_indices(in.lengths, &cache.lengths)) return ICOT_FAILED;
     if (tensor_new(engine, ICOT_FLOAT32, &size, &y)) return ICOT_FAILED;
+    tensor_changed(in.keys);
+    tensor_changed(in.values);
     if (engine->backend->attention_cached(&packed, tensor_floats(in.qkv), &cache,
                                           tensor_floats(y))) {
         tensor_release(engine, y);

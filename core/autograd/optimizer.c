@@ -70,6 +70,15 @@ static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_a
     return ICOT_OK;
 }
 
+static void note_update(icot_engine *engine, const icot_adamw_state *state)
+{
+    tensor *p = tensor_find(engine, state->parameter);
+    if (!p->grad || !p->grad_is_set) return;
+    if (!rounded_form(engine, p)) tensor_changed(p);
+    tensor_changed(tensor_find(engine, state->exp_avg));
+    tensor_changed(tensor_find(engine, state->exp_avg_sq));
+}
+
 int icot_adamw_step(icot_engine *engine, const icot_adamw_state *states, int64_t count,
                     const icot_adamw_options *options)
 {
@@ -87,10 +96,7 @@ int icot_adamw_step(icot_engine *engine, const icot_adamw_state *states, int64_t
         if (arrays[found].n >= 0) found++;
     }
     if (engine->backend->adamw(found, arrays, options)) goto done;
-    for (int64_t i = 0; i < count; i++) {
-        tensor *p = tensor_find(engine, states[i].parameter);
-        if (p->grad && p->grad_is_set && !rounded_form(engine, p)) tensor_changed(p);
-    }
+    for (int64_t i = 0; i < count; i++) note_update(engine, &states[i]);
     status = ICOT_OK;
 
 done:

@@ -192,6 +192,7 @@ void tensor_release(icot_engine *engine, tensor *released)
 
 void tensor_changed(tensor *t)
 {
+    if (!t->storage->packed) return;
     t->storage->near->release(t->storage->packed);
     t->storage->packed = NULL;
 }

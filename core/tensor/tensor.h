@@ -81,7 +81,7 @@ int tensor_restore_contents(tensor *t);
 /* Moves a tensor (and its gradient) to the scope that `like` lies in. */
 void tensor_move_beside(tensor *moved, const tensor *like);
 
-/* To be called after its contents were overwritten: what was derived from them goes. */
+/* To be called wherever its contents are overwritten: what was derived from them goes. */
 void tensor_changed(tensor *t);
 
 /* ---- Looking at tensors ---- */

@@ -1,4 +1,4 @@
-/* What is kept of a weight, as products take it, is that of its shape.
+/* What is kept of a weight, as products take it, is that of its shape and of what lies in it now.
  */
 #include "support.h"
 
@@ -80,9 +80,70 @@ static void test_a_view_of_another_shape(void **state)
     }
 }
 
+/* Of sum(weight ∘ numbers), which is added to the gradient once more. */
+static void backward(icot_tensor weight)
+{
+    const icot_tensor y = apply_two(engine, "mul", weight, matrix(OUT, IN));
+    assert_ok(icot_backward(engine, apply_one(engine, "sum", y)));
+}
+
+static void test_a_gradient(void **state)
+{
+    (void)state;
+    if (!engine) skip();
+    const icot_tensor weight = matrix(OUT, IN);
+    icot_tensor grad;
+    assert_ok(icot_requires_grad(engine, weight, 1));
+    for (int round = 0; round < 2; round++) {
+        backward(weight);
+        assert_ok(icot_grad(engine, weight, &grad));
+        check_weight(grad, OUT, IN);
+    }
+}
+
+static void test_moments(void **state)
+{
+    (void)state;
+    if (!engine) skip();
+    const icot_adamw_options options = {
+        .lr = 0.1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = 1, .step_sq = 1};
+    const icot_adamw_state s = {matrix(OUT, IN), matrix(OUT, IN), matrix(OUT, IN)};
+    assert_ok(icot_requires_grad(engine, s.parameter, 1));
+    backward(s.parameter);
+    for (int round = 0; round < 2; round++) {
+        check_weight(s.parameter, OUT, IN);
+        check_weight(s.exp_avg, OUT, IN);
+        check_weight(s.exp_avg_sq, OUT, IN);
+        assert_ok(icot_adamw_step(engine, &s, 1, &options));
+    }
+}
+
+/* Keys and values, (1, OUT, IN) each, as weights. */
+static void test_a_cache(void **state)
+{
+    (void)state;
+    if (!engine) skip();
+    const int64_t cache[] = {1, OUT, IN}, new_tokens = 2;
+    const icot_tensor keys = tensor_of(engine, 3, cache, numbers);
+    const icot_tensor values = tensor_of(engine, 3, cache, numbers);
+    const icot_tensor qkv = matrix(new_tokens, 3 * IN);
+    const icot_tensor starts = ids_of(engine, 2, (const int32_t[]){0, (int32_t)new_tokens});
+    const icot_tensor zero = ids_of(engine, 1, (const int32_t[]){0});
+    icot_tensor y;
+    for (int round = 0; round < 2; round++) {
+        check_weight(VIEW(engine, keys, "reshape", OUT, IN), OUT, IN);
+        check_weight(VIEW(engine, values, "reshape", OUT, IN), OUT, IN);
+        assert_ok(icot_attention_cached(engine, qkv, starts, zero, zero, keys, values, 4, &y));
+    }
+}
+
 int main(void)
 {
-#define TESTS(use) cmocka_unit_test_setup_teardown(test_a_view_of_another_shape, use, close_engine)
+#define TESTS(use)                                                                                 \
+    cmocka_unit_test_setup_teardown(test_a_view_of_another_shape, use, close_engine),              \
+        cmocka_unit_test_setup_teardown(test_a_gradient, use, close_engine),                       \
+        cmocka_unit_test_setup_teardown(test_moments, use, close_engine),                          \
+        cmocka_unit_test_setup_teardown(test_a_cache, use, close_engine)
     const struct CMUnitTest tests[] = {TESTS(use_float32), TESTS(use_bf16)};
     return cmocka_run_group_tests_name("kept_weights", tests, NULL, NULL);
 }
