@@ -122,7 +122,8 @@ ICOT_API const char *icot_engine_description(const icot_engine *engine);
 /*
  * "float32", or "bf16": the factors of matrix products are rounded to bfloat16, their sums and all
  * else stay float32; or "tf32": as a card rounds float32 factors that its tensor cores take. Fails,
- * and leaves the engine as it is, where the machine cannot do that.
+ * and leaves the engine as it is, where the machine cannot do that, and where another one would be
+ * chosen while the tape holds operators.
  */
 ICOT_API int icot_set_precision(icot_engine *engine, const char *precision);
 /* Whether the operators of whole layers are quicker here than those that layers consist of. */

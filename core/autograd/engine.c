@@ -66,7 +66,13 @@ int icot_set_precision(icot_engine *engine, const char *precision)
 {
     const backend *chosen;
     if (backend_find(engine->device->name, precision, &chosen)) return ICOT_FAILED;
-    if (chosen != engine->backend) forget_packed_weights(engine);
+    if (chosen == engine->backend) return ICOT_OK;
+    if (engine->tape->count > 0) { /* what it keeps for backward is in the form of this precision */
+        return fail("%s: the precision cannot change while the tape holds operators; run backward "
+                    "or close the scope first",
+                    precision);
+    }
+    forget_packed_weights(engine);
     engine->backend = chosen;
     return ICOT_OK;
 }

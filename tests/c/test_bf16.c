@@ -103,6 +103,31 @@ static void test_precision_of_an_engine(void **state)
     icot_engine_free(engine);
 }
 
+/* Backward of what was computed in one precision cannot be done in another. */
+static void test_precision_of_what_is_on_the_tape(void **state)
+{
+    (void)state;
+    icot_engine *engine;
+    const icot_op_params none = {0};
+    float ones[16 * 16];
+    icot_tensor in[5], grad;
+    for (int i = 0; i < 16 * 16; i++) ones[i] = 1.0f;
+    assert_ok(icot_engine_create("cpu", &engine));
+    assert_ok(icot_set_precision(engine, "bf16"));
+    for (int i = 0; i < 5; i++) { /* x, and weight and bias of both layers */
+        in[i] = tensor_of(engine, i == 2 || i == 4 ? 1 : 2, (const int64_t[]){16, 16}, ones);
+    }
+    assert_ok(icot_requires_grad(engine, in[0], 1));
+    icot_tensor loss = apply_one(engine, "sum", apply_with(engine, "mlp", in, 5, none));
+    assert_refused(icot_set_precision(engine, "float32"), "while the tape holds operators");
+    assert_ok(icot_set_precision(engine, "bf16"));
+    assert_ok(icot_backward(engine, loss));
+    assert_ok(icot_grad(engine, in[0], &grad));
+    assert_int_not_equal(grad, 0);
+    assert_ok(icot_set_precision(engine, "float32"));
+    icot_engine_free(engine);
+}
+
 /* A weight's packed form is kept where no gradient is wanted, and made anew after it was written
  * to, or when the precision changed. */
 static void test_weight_is_packed_anew(void **state)
@@ -138,6 +163,7 @@ int main(void)
         cmocka_unit_test(test_gelu),
         cmocka_unit_test(test_weight_is_packed_anew),
         cmocka_unit_test(test_precision_of_an_engine),
+        cmocka_unit_test(test_precision_of_what_is_on_the_tape),
     };
     if (cpu_bf16_check()) { /* counted as skipped, with the reason */
         const int n = sizeof tests / sizeof *tests;
