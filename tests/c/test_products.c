@@ -284,6 +284,19 @@ static void test_empty_products(void **state)
     assert_true(c[0] == 0 && c[3] == 0);
 }
 
+/* OpenBLAS counts in 32 bits; nothing is read or written before that is found out. */
+static void test_more_rows_than_can_be_counted(void **state)
+{
+    const backend *kernels = kernels_of(state);
+    if (!kernels->memory->on_host) skip();
+    const float a = 2, one = 1;
+    const right_factor b = {.rows = 1, .columns = 1, .data = &one};
+    float c = 5;
+    assert_refused(kernels->matmul(false, (INT64_C(1) << 32) + 1, &a, &b, NULL, false, &c),
+                   "(4294967297,1) x (1,1) is more than OpenBLAS counts");
+    assert_true(c == 5);
+}
+
 /* Whether a weight's packed form was kept, and so how a model was used before, changes no bit. */
 static void test_kept_weights_give_the_same_bits(void **state)
 {
@@ -406,6 +419,7 @@ int main(void)
         cmocka_unit_test_setup(test_wide_products, use_float32),
         cmocka_unit_test_setup(test_threads_change_no_bit, use_float32),
         cmocka_unit_test_setup(test_empty_products, use_float32),
+        cmocka_unit_test_setup(test_more_rows_than_can_be_counted, use_float32),
         cmocka_unit_test_setup(test_kept_weights_give_the_same_bits, use_float32),
         cmocka_unit_test_setup(test_updated_weights_are_packed_anew, use_float32),
         cmocka_unit_test_setup(test_no_memory, use_float32),

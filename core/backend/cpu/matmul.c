@@ -54,22 +54,34 @@ static void row_times_matrix(const tile_product *p, const float *a, bool transpo
                 1);
 }
 
-/* Of b as it lies. */
-static void multiply_by_blas(tile_product p, const float *a, bool transpose_b, const float *b,
-                             float *c)
+static int check_sizes(const tile_product *p)
 {
+    const int64_t most = sizeof(blasint) < sizeof most ? INT32_MAX : INT64_MAX;
+    if (p->m <= most && p->n <= most && p->k <= most) return ICOT_OK;
+    return fail("matmul: (%lld,%lld) x (%lld,%lld) is more than OpenBLAS counts, %lld per "
+                "dimension; multiply fewer rows at a time",
+                (long long)p->m, (long long)p->k, (long long)p->k, (long long)p->n,
+                (long long)most);
+}
+
+/* Of b as it lies. */
+static int multiply_by_blas(tile_product p, const float *a, bool transpose_b, const float *b,
+                            float *c)
+{
+    if (check_sizes(&p)) return ICOT_FAILED;
     if (p.bias) {
         fill(p.m, p.n, p.bias, c);
         p.accumulate = true;
     }
     if (p.m == 1 && !p.transpose_a) {
         row_times_matrix(&p, a, transpose_b, b, c);
-        return;
+        return ICOT_OK;
     }
     cblas_sgemm(CblasRowMajor, p.transpose_a ? CblasTrans : CblasNoTrans,
                 transpose_b ? CblasTrans : CblasNoTrans, (blasint)p.m, (blasint)p.n, (blasint)p.k,
                 1.0f, a, (blasint)(p.transpose_a ? p.m : p.k), b,
                 (blasint)(transpose_b ? p.k : p.n), p.accumulate ? 1.0f : 0.0f, c, (blasint)p.n);
+    return ICOT_OK;
 }
 
 int cpu_matmul(bool transpose_a, int64_t m, const void *a, const right_factor *b, const float *bias,
@@ -78,8 +90,7 @@ int cpu_matmul(bool transpose_a, int64_t m, const void *a, const right_factor *b
     const tile_product p = product_of(transpose_a, m, b, bias, accumulate);
     if (is_trivial(&p, c)) return ICOT_OK;
     if (b->packed) return multiply_packed(TILES_FLOAT32, &p, a, b->packed, c);
-    multiply_by_blas(p, a, b->transpose, b->data, c);
-    return ICOT_OK;
+    return multiply_by_blas(p, a, b->transpose, b->data, c);
 }
 
 int cpu_matmul_factor(int64_t m, const void *a, const right_factor *b, const void *bias, void *c)
