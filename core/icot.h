@@ -183,7 +183,9 @@ ICOT_API int icot_operator_find(const char *name);  /* -1: no such operator */
 /* Applies an operator and records it on the tape if an input requires a gradient. */
 ICOT_API int icot_apply(icot_engine *engine, int operator_index, const icot_tensor *inputs,
                         int n_inputs, const icot_op_params *params, icot_tensor *out);
-/* Gradients of a scalar, added into the .grad of every leaf that requires one; empties the tape. */
+/* Gradients of a scalar, added into the .grad of every leaf that requires one; empties the tape.
+ * After a failure the leaves that it had not done with have none: not what was added to before,
+ * either. */
 ICOT_API int icot_backward(icot_engine *engine, icot_tensor loss);
 
 /*

@@ -73,6 +73,12 @@ static void drop_grad(icot_engine *engine, tensor *t)
     t->grad = NULL;
 }
 
+/* After a failure: nobody may take what is not all there, or not written, for a gradient. */
+static void drop_incomplete(icot_engine *engine, const node *n)
+{
+    for (int i = 0; i < n->n_inputs; i++) drop_grad(engine, n->inputs[i]);
+}
+
 /* Backward of node i; *restored is the checkpointed segment whose contents are there. */
 static int pass_on(tape *recorded, int64_t i, int64_t *restored)
 {
@@ -103,6 +109,7 @@ int icot_backward(icot_engine *engine, icot_tensor handle)
     for (int64_t i = recorded->count - 1; i >= 0; i--) {
         node *n = &recorded->nodes[i];
         if (!status && n->output->grad_is_set) status = pass_on(recorded, i, &restored);
+        if (status) drop_incomplete(engine, n);
         drop_grad(engine, n->output);
         checkpoint_drop(n);
         tape_truncate(recorded, i); /* what nobody else has goes at once */

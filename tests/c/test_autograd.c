@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -145,6 +146,65 @@ static void test_backward_inside_of_a_scope(void **state)
     assert_ok(icot_tensor_free(engine, p));
 }
 
+enum { ROWS = 20, WIDTH = 32, NUMBERS = WIDTH * WIDTH };
+
+static icot_tensor leaf(int64_t rows, const float *values)
+{
+    const icot_tensor made = tensor_of(engine, 2, (const int64_t[]){rows, WIDTH}, values);
+    assert_ok(icot_requires_grad(engine, made, 1));
+    return made;
+}
+
+/* sum(gelu(x·aᵀ)·bᵀ + x), of which x, a and b get gradients. */
+static icot_tensor loss_of(const icot_tensor leaves[3])
+{
+    icot_tensor y = apply_two(engine, "linear", leaves[0], leaves[1]);
+    y = apply_two(engine, "linear", apply_one(engine, "gelu", y), leaves[2]);
+    return apply_one(engine, "sum", apply_two(engine, "add", y, leaves[0]));
+}
+
+/* Whether all leaves have a gradient; those that have one have the whole of it. */
+static int check_gradients(const icot_tensor leaves[3], const icot_tensor expected[3])
+{
+    int found = 0;
+    for (int i = 0; i < 3; i++) {
+        const int64_t n = (i == 0 ? ROWS : WIDTH) * WIDTH;
+        float got[NUMBERS], values[NUMBERS];
+        if (!grad_of(leaves[i])) continue;
+        found++;
+        assert_ok(icot_tensor_read(engine, grad_of(leaves[i]), got, n));
+        assert_ok(icot_tensor_read(engine, grad_of(expected[i]), values, n));
+        assert_memory_equal(got, values, (size_t)n * sizeof *got);
+    }
+    return found == 3;
+}
+
+/* Whichever allocation fails. Numbers differ from try to try, and so does what freed memory holds.
+ */
+static void test_a_failed_backward_leaves_no_half_of_a_gradient(void **state)
+{
+    (void)state;
+    if (!tested_backend("float32")->memory->on_host)
+        skip(); /* other memory cannot be made to fail */
+    int tries = 0, failed = 1;
+    for (; failed; tries++) {
+        float *numbers = random_floats(NUMBERS, (uint64_t)tries);
+        icot_tensor leaves[3], expected[3];
+        for (int i = 0; i < 3; i++) {
+            leaves[i] = leaf(i == 0 ? ROWS : WIDTH, numbers);
+            expected[i] = leaf(i == 0 ? ROWS : WIDTH, numbers);
+        }
+        const icot_tensor loss = loss_of(leaves);
+        icot_memory_fail_at(tries + 1);
+        failed = icot_backward(engine, loss);
+        icot_memory_fail_at(0);
+        assert_ok(icot_backward(engine, loss_of(expected)));
+        assert_int_equal(check_gradients(leaves, expected), !failed);
+        free(numbers);
+    }
+    assert_true(tries > 10);
+}
+
 /* What operators make for themselves goes, also where no scope is open. */
 static void test_nothing_hidden_stays(void **state)
 {
@@ -188,6 +248,7 @@ int main(void)
         TEST(test_what_the_tape_needs_is_not_freed),
         TEST(test_backward_refuses),
         TEST(test_backward_inside_of_a_scope),
+        TEST(test_a_failed_backward_leaves_no_half_of_a_gradient),
         TEST(test_nothing_hidden_stays),
     };
     return cmocka_run_group_tests_name("autograd", tests, NULL, NULL);
