@@ -120,6 +120,21 @@ static void test_shapes_that_cannot_be(void **state)
     assert_null(other);
 }
 
+/* What an operator keeps for backward may be too large where no input, and no output, is. */
+static void test_sizes_in_between_that_cannot_be(void **state)
+{
+    (void)state;
+    const int64_t rows = INT64_C(1) << 44, hidden = 1 << 18;
+    const int64_t sizes[5][2] = {{rows, 0}, {hidden, 0}, {hidden}, {0, hidden}, {0}};
+    const icot_op_params none = {0};
+    icot_tensor in[5], out;
+    for (int i = 0; i < 5; i++) {
+        in[i] = tensor_of(engine, i == 2 || i == 4 ? 1 : 2, sizes[i], NULL);
+    }
+    assert_refused(icot_apply(engine, icot_operator_find("mlp"), in, 5, &none, &out),
+                   "(17592186044416,262144) does not fit in memory");
+}
+
 /* ---- Copying in and out ---------------------------------------------------------------------- */
 
 static void test_views_read_and_write_in_row_major_order(void **state)
@@ -267,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_new_tensors_are_zero),
         TEST(test_shapes_that_cannot_be),
+        TEST(test_sizes_in_between_that_cannot_be),
         TEST(test_views_read_and_write_in_row_major_order),
         TEST(test_copies_from_and_to_any_address),
         TEST(test_int32),

@@ -37,7 +37,9 @@ int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float
 int factor_save(node *n, int which, int64_t rows, int64_t columns)
 {
     const backend *k = kernels(n);
-    const int64_t bytes = all_rows(k, rows) * columns * (int64_t)k->factor_bytes;
+    const shape size = {.ndim = 2, .size = {all_rows(k, rows), columns}};
+    if (shape_check(&size)) return ICOT_FAILED;
+    const int64_t bytes = shape_numel(&size) * (int64_t)k->factor_bytes;
     const shape room = {.ndim = 1, .size = {(bytes + 3) / 4}};
     return tensor_new(n->engine, ICOT_FLOAT32, &room, &n->saved[which]);
 }
