@@ -145,7 +145,11 @@ ICOT_API int icot_tensor_describe(icot_engine *engine, icot_tensor tensor, icot_
 ICOT_API int icot_tensor_keep(icot_engine *engine, icot_tensor tensor);
 /* A second tensor on the same data that the tape does not follow. */
 ICOT_API int icot_tensor_detach(icot_engine *engine, icot_tensor tensor, icot_tensor *out);
-/* Copies numel elements in or out, in row-major order whatever the strides are. */
+/*
+ * Copies numel elements in or out, in row-major order whatever the strides are. What overwrites a
+ * tensor, here and below, fails while the tape reads it, since backward would take the new numbers
+ * for the old; that is not noticed where another tensor on the same data is given.
+ */
 ICOT_API int icot_tensor_read(icot_engine *engine, icot_tensor tensor, void *out, int64_t numel);
 ICOT_API int icot_tensor_write(icot_engine *engine, icot_tensor tensor, const void *in,
                                int64_t numel);

@@ -213,7 +213,7 @@ function Tensor:read()
   return values, numel
 end
 
---- Overwrites the elements, row-major, from a C array of the tensor's dtype.
+--- Overwrites the elements, row-major, from a C array of the tensor's dtype. Not while backward still has to read it.
 ---@param values ffi.cdata*
 ---@param numel integer must be the tensor's
 function Tensor:write(values, numel)

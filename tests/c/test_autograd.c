@@ -108,6 +108,22 @@ static void test_what_the_tape_needs_is_not_freed(void **state)
     assert_ok(icot_tensor_free(engine, x));
 }
 
+static void test_what_the_tape_reads_is_not_overwritten(void **state)
+{
+    (void)state;
+    const char *message = "cannot be overwritten: the tape still reads it";
+    const icot_random_key key = {.seed = 1};
+    icot_tensor p = parameter(), x = matrix_3_4(), y = apply_two(engine, "mul", p, x);
+    assert_refused(icot_tensor_write(engine, x, counting, 12), message);
+    assert_refused(icot_tensor_fill(engine, x, 1.0), message);
+    assert_refused(icot_tensor_normal(engine, p, 0.0, 1.0, key), message);
+    assert_refused(icot_tensor_uniform(engine, p, 0.0, 1.0, key), message);
+    assert_ok(icot_backward(engine, apply_one(engine, "sum", y)));
+    ASSERT_VALUES(engine, grad_of(p), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11);
+    assert_ok(icot_tensor_fill(engine, x, 2.0));
+    assert_ok(icot_tensor_write(engine, p, counting, 12));
+}
+
 static void test_backward_refuses(void **state)
 {
     (void)state;
@@ -246,6 +262,7 @@ int main(void)
         TEST(test_leaves_in_a_scope_take_their_gradients_along),
         TEST(test_a_gradient_can_be_freed),
         TEST(test_what_the_tape_needs_is_not_freed),
+        TEST(test_what_the_tape_reads_is_not_overwritten),
         TEST(test_backward_refuses),
         TEST(test_backward_inside_of_a_scope),
         TEST(test_a_failed_backward_leaves_no_half_of_a_gradient),

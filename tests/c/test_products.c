@@ -307,6 +307,7 @@ static void test_kept_weights_give_the_same_bits(void **state)
     icot_tensor weight = tensor_of(engine, 2, (const int64_t[]){OUT, IN}, numbers);
     assert_ok(icot_requires_grad(engine, weight, 1));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_ok(icot_scope_open(engine));
         icot_tensor x = tensor_of(engine, 2, (const int64_t[]){rows[i], IN}, numbers);
         for (int kept = 0; kept < 2; kept++) {
             icot_set_grad_enabled(engine, !kept);
@@ -314,6 +315,7 @@ static void test_kept_weights_give_the_same_bits(void **state)
             assert_ok(icot_tensor_read(engine, y, kept ? again : first, rows[i] * OUT));
         }
         assert_memory_equal(first, again, (size_t)(rows[i] * OUT) * sizeof *first);
+        assert_ok(icot_scope_close(engine));
         assert_ok(icot_tensor_fill(engine, weight, 0.5)); /* forgets the packed form */
         assert_ok(icot_tensor_write(engine, weight, numbers, OUT * IN));
     }
