@@ -53,12 +53,35 @@ static int is_folder(const char *path)
     return stat(path, &found) == 0 && S_ISDIR(found.st_mode);
 }
 
+/* What is new in a folder is safe against a power cut only once that is on the disk, too. */
+static void sync_folder_of(const char *path)
+{
+    char *folder;
+    if (memory_copy_string(path, &folder)) return;
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0';
+    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd); /* some file systems cannot sync a folder; the file itself is safe by then */
+        close(fd);
+    }
+    memory_free(folder);
+}
+
+/* Returns 0, or -1 and errno. */
+static int make_folder(const char *path)
+{
+    if (mkdir(path, 0777)) return -1;
+    sync_folder_of(path);
+    return 0;
+}
+
 /* Makes the folders of a path up to its last slash, like `mkdir -p`; changes `path` on the way. */
 static int make_folders(const output_file *file, char *path)
 {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        int failed = !is_folder(path) && mkdir(path, 0777) && errno != EEXIST;
+        int failed = !is_folder(path) && make_folder(path) && errno != EEXIST;
         int reason = failed ? errno : ENOTDIR;
         if (failed || !is_folder(path)) {
             return fail("%s %s: cannot make the folder %s: %s", file->kind, file->path, path,
@@ -76,21 +99,6 @@ static int make_folders_of(const output_file *file)
     int status = make_folders(file, path);
     memory_free(path);
     return status;
-}
-
-/* A rename is safe against a power cut only once the folder is on the disk too. */
-static void sync_folder_of(const char *path)
-{
-    char *folder;
-    if (memory_copy_string(path, &folder)) return;
-    char *slash = strrchr(folder, '/');
-    if (slash) slash[slash == folder] = '\0';
-    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd); /* some file systems cannot sync a folder; the file itself is safe by then */
-        close(fd);
-    }
-    memory_free(folder);
 }
 
 /* ---- Output files ---------------------------------------------------------------------------- */

@@ -52,6 +52,21 @@ static void assert_contents(const char *expected, size_t bytes)
     close(fd);
 }
 
+static void refuse(int status, const char *message)
+{
+    assert_int_equal(status, 1);
+    if (!strstr(icot_last_error(), message)) fail_msg("%s", icot_last_error());
+}
+
+static const char *in_folder(const char *name)
+{
+    static char paths[8][128];
+    static int next;
+    char *made = paths[next++ % 8];
+    snprintf(made, sizeof paths[0], "%s/%s", folder, name);
+    return made;
+}
+
 static void test_file_write_replaces_a_file(void **state)
 {
     (void)state;
@@ -89,22 +104,40 @@ static void test_full_disk_leaves_the_old_file(void **state)
     assert_contents("old", 3);
 }
 
+/* ---- What the system is asked for: the core's calls come here, and go on from here ------------
+ */
+
+static ino_t synced[8]; /* in this order */
+static int n_synced;
+
+int fsync(int fd)
+{
+    struct stat found;
+    assert_int_equal(fstat(fd, &found), 0);
+    if (n_synced < 8) synced[n_synced++] = found.st_ino;
+    return 0;
+}
+
+static ino_t inode_of(const char *name)
+{
+    struct stat found;
+    assert_int_equal(stat(name, &found), 0);
+    return found.st_ino;
+}
+
+static void test_new_folders_reach_the_disk(void **state)
+{
+    (void)state;
+    const char *outer = in_folder("a"), *inner = in_folder("a/b"), *file = in_folder("a/b/c");
+    n_synced = 0;
+    assert_int_equal(icot_file_write(file, "", 0), 0);
+    const ino_t expected[] = {inode_of(folder), inode_of(outer), inode_of(file), inode_of(inner)};
+    assert_int_equal(n_synced, 4);
+    assert_memory_equal(synced, expected, sizeof expected);
+    assert_int_equal(unlink(file) || rmdir(inner) || rmdir(outer), 0);
+}
+
 /* ---- Copies and folders ---------------------------------------------------------------------- */
-
-static void refuse(int status, const char *message)
-{
-    assert_int_equal(status, 1);
-    if (!strstr(icot_last_error(), message)) fail_msg("%s", icot_last_error());
-}
-
-static const char *in_folder(const char *name)
-{
-    static char paths[8][128];
-    static int next;
-    char *made = paths[next++ % 8];
-    snprintf(made, sizeof paths[0], "%s/%s", folder, name);
-    return made;
-}
 
 static void test_copy(void **state)
 {
@@ -265,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_file_write_replaces_a_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk_leaves_the_old_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_new_folders_reach_the_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_copy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_folders_get_their_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_staged_changes_wait_for_the_commit, set_up, tear_down),
