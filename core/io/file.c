@@ -171,19 +171,34 @@ int output_write(output_file *file, const void *data, size_t bytes)
     return fail("%s %s: cannot write: %s", file->kind, file->path, strerror(reason));
 }
 
+/*
+ * Renames, unless there is a file of that name: one may have appeared since output_open, so the
+ * kernel has to do the check. Where the file system has none with a rename, it has one with a link;
+ * and where there are no links either, what appears at this very moment is overwritten. Returns 0,
+ * or -1 and errno.
+ */
+static int rename_to_free(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return -1;
+    if (link(from, to) == 0) {
+        unlink(from); /* if that fails, there are two names for it, the right one among them */
+        return 0;
+    }
+    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) return -1;
+    if (access(to, F_OK)) return rename(from, to);
+    errno = EEXIST;
+    return -1;
+}
+
 int output_publish(output_file *file)
 {
     if (fsync(file->fd)) {
         return fail("%s %s: cannot write: %s", file->kind, file->path, strerror(errno));
     }
-    /* A file may have appeared since output_open, so the kernel has to do the check. */
-    int failed = file->overwrite
-                     ? rename(file->temporary, file->path)
-                     : renameat2(AT_FDCWD, file->temporary, AT_FDCWD, file->path, RENAME_NOREPLACE);
+    const int failed = file->overwrite ? rename(file->temporary, file->path)
+                                       : rename_to_free(file->temporary, file->path);
     if (failed && errno == EEXIST && !file->overwrite) return refuse_existing(file);
-    if (failed && (errno == EINVAL || errno == ENOSYS)) { /* the file system has no such check */
-        failed = access(file->path, F_OK) == 0 ? -1 : rename(file->temporary, file->path);
-    }
     if (failed) {
         return fail("%s %s: cannot create it: %s", file->kind, file->path, strerror(errno));
     }

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,8 +108,27 @@ static void test_full_disk_leaves_the_old_file(void **state)
 /* ---- What the system is asked for: the core's calls come here, and go on from here ------------
  */
 
-static ino_t synced[8]; /* in this order */
+static int lacks_rename_check, lacks_links; /* of the file system */
+static ino_t synced[8];                     /* in this order */
 static int n_synced;
+
+int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned flags)
+{
+    if (lacks_rename_check && flags) {
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)syscall(SYS_renameat2, from_folder, from, to_folder, to, flags);
+}
+
+int link(const char *from, const char *to)
+{
+    if (lacks_links) {
+        errno = EPERM;
+        return -1;
+    }
+    return linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
 
 int fsync(int fd)
 {
@@ -135,6 +155,32 @@ static void test_new_folders_reach_the_disk(void **state)
     assert_int_equal(n_synced, 4);
     assert_memory_equal(synced, expected, sizeof expected);
     assert_int_equal(unlink(file) || rmdir(inner) || rmdir(outer), 0);
+}
+
+static void check_publishing(void)
+{
+    output_file file;
+    assert_int_equal(output_open(&file, "file", path, 0), 0);
+    assert_int_equal(icot_file_write(path, "other", 5), 0); /* appears in the meantime */
+    refuse(output_publish(&file), "exists already");
+    assert_contents("other", 5);
+    unlink(path);
+    assert_int_equal(output_write(&file, "new", 3), 0);
+    assert_int_equal(output_publish(&file), 0);
+    output_close(&file);
+    assert_contents("new", 3);
+    unlink(path);
+}
+
+/* Whatever the file system has to check by that a name is free. */
+static void test_no_file_is_overwritten(void **state)
+{
+    (void)state;
+    for (int lacking = 0; lacking < 3; lacking++) {
+        lacks_rename_check = lacking > 0, lacks_links = lacking > 1;
+        check_publishing();
+    }
+    lacks_rename_check = lacks_links = 0;
 }
 
 /* ---- Copies and folders ---------------------------------------------------------------------- */
@@ -299,6 +345,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_file_write_replaces_a_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk_leaves_the_old_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_new_folders_reach_the_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_file_is_overwritten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_copy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_folders_get_their_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_staged_changes_wait_for_the_commit, set_up, tear_down),
