@@ -74,11 +74,11 @@ static int commit(icot_runlog *log)
 }
 
 /* HDF5 wants each group on the way asked for. */
-int runlog_has(const icot_runlog *log, const char *path)
+int runlog_has(icot_runlog *log, const char *path, int *out)
 {
     htri_t found = 1;
     char *part;
-    if (memory_copy_string(path, &part)) return 0;
+    if (memory_copy_string(path, &part)) return fail_within("run file %s", log->output.path);
     for (char *slash = strchr(part, '/'); slash && found > 0; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         found = H5Lexists(log->file, part, H5P_DEFAULT);
@@ -86,7 +86,9 @@ int runlog_has(const icot_runlog *log, const char *path)
     }
     if (found > 0) found = H5Lexists(log->file, part, H5P_DEFAULT);
     memory_free(part);
-    return found > 0;
+    if (found < 0) return runlog_fail(log, "cannot look for /%s", path);
+    *out = found > 0;
+    return ICOT_OK;
 }
 
 /* ---- New ------------------------------------------------------------------------------------- */

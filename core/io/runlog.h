@@ -48,8 +48,8 @@ int runlog_check(const icot_runlog *log);
 /* Notes that an HDF5 call failed: "run file PATH: what: HDF5's reason". Returns ICOT_FAILED. */
 __attribute__((format(printf, 2, 3))) int runlog_fail(icot_runlog *log, const char *format, ...);
 
-/* Whether the file has something of this path already, as one that is continued may. */
-int runlog_has(const icot_runlog *log, const char *path);
+/* *out: whether the file has something of this path already, as one that is continued may. */
+int runlog_has(icot_runlog *log, const char *path, int *out);
 
 /* Writes the attributes that wait, and forgets them. */
 int runlog_write_waiting(icot_runlog *log);

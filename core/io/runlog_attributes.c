@@ -179,13 +179,15 @@ static hid_t link_properties(void)
 
 int icot_runlog_put_text(icot_runlog *log, const char *path, const char *value)
 {
-    int status = ICOT_FAILED;
+    int status = ICOT_FAILED, is_there;
     char *text;
-    if (check_new(log, path) || utf8_duplicate(value, &text)) return ICOT_FAILED;
+    if (check_new(log, path) || runlog_has(log, path, &is_there) || utf8_duplicate(value, &text)) {
+        return ICOT_FAILED;
+    }
 
     hid_t type = text_type(), space = H5Screate(H5S_SCALAR), link = link_properties(), made = -1;
     if (type < 0 || space < 0 || link < 0) goto done;
-    if (runlog_has(log, path) && H5Ldelete(log->file, path, H5P_DEFAULT) < 0) goto done;
+    if (is_there && H5Ldelete(log->file, path, H5P_DEFAULT) < 0) goto done;
     if ((made = H5Dcreate2(log->file, path, type, space, link, H5P_DEFAULT, H5P_DEFAULT)) < 0) {
         goto done;
     }

@@ -199,7 +199,9 @@ static int add_table(icot_runlog *log, const char *path, const icot_column *colu
         return fail("run file %s: /%s cannot be added once the file is live", log->output.path,
                     path);
     }
+    int is_there;
     void *grown = log->tables, *row;
+    if (runlog_has(log, path, &is_there)) return ICOT_FAILED;
     if (memory_resize(&grown, (size_t)(log->n_tables + 1) * sizeof(runlog_table))) {
         return ICOT_FAILED;
     }
@@ -212,9 +214,7 @@ static int add_table(icot_runlog *log, const char *path, const icot_column *colu
     if (memory_alloc_zero(1, table.row_bytes, &row)) goto failed;
     table.row = row;
     if (describe_row(log, &table)) goto failed;
-    if (runlog_has(log, path) ? open_dataset(log, &table) : create_dataset(log, &table)) {
-        goto failed;
-    }
+    if (is_there ? open_dataset(log, &table) : create_dataset(log, &table)) goto failed;
 
     log->tables[log->n_tables] = table;
     *number = log->n_tables++;

@@ -131,6 +131,27 @@ static void test_other_columns_are_refused(void **state)
     assert_rows(run, 0, 0, "first");
 }
 
+/* Without memory it is not known whether a table is there: nothing is made in its place. */
+static void test_failures_to_find_what_is_there(void **state)
+{
+    (void)state;
+    icot_runlog *log;
+    int table, failed = 1, tries = 0;
+    assert_int_equal(begin(NULL, &log, &table), 0);
+    assert_ok(icot_runlog_snapshot(log, copy));
+    assert_ok(icot_runlog_close(log, "finished"));
+    for (; failed; tries++) {
+        assert_ok(icot_runlog_continue(run, copy, &log));
+        icot_memory_fail_at(tries + 1);
+        failed = icot_runlog_table(log, "group/train", columns, 2, &table) ||
+                 icot_runlog_put_text(log, "recipe/source", "second");
+        icot_memory_fail_at(0);
+        if (failed) assert_refused(failed, "out of memory");
+        assert_ok(icot_runlog_close(log, NULL));
+    }
+    assert_true(tries > 5);
+}
+
 static void test_damaged_files_are_refused(void **state)
 {
     (void)state;
@@ -262,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rows_after_a_snapshot_are_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_other_columns_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_failures_to_find_what_is_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damaged_files_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_removed_file_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
