@@ -171,13 +171,18 @@ static int open_dataset(icot_runlog *log, runlog_table *table)
     table->dataset = H5Dopen2(log->file, table->path, H5P_DEFAULT);
     hid_t space = table->dataset < 0 ? -1 : H5Dget_space(table->dataset);
     hid_t type = table->dataset < 0 ? -1 : H5Dget_type(table->dataset);
-    int same = space >= 0 && type >= 0 && H5Tequal(type, table->row_type) > 0 &&
-               H5Sget_simple_extent_ndims(space) == (table->columns ? 1 : 2) &&
-               H5Sget_simple_extent_dims(space, size, NULL) >= 0 &&
-               size[1] == (hsize_t)table->n_columns;
+    const int opened = space >= 0 && type >= 0;
+    const int same = opened && H5Tequal(type, table->row_type) > 0 &&
+                     H5Sget_simple_extent_ndims(space) == (table->columns ? 1 : 2) &&
+                     H5Sget_simple_extent_dims(space, size, NULL) >= 0 &&
+                     size[1] == (hsize_t)table->n_columns;
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);
-    if (!same) return runlog_fail(log, "/%s cannot be continued: other columns", table->path);
+    if (!opened) return runlog_fail(log, "/%s cannot be continued", table->path);
+    if (!same) {
+        return fail("run file %s: /%s cannot be continued: it has other columns", log->output.path,
+                    table->path);
+    }
     table->n_rows = size[0];
     return ICOT_OK;
 }

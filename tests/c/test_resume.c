@@ -123,10 +123,16 @@ static void test_other_columns_are_refused(void **state)
     assert_ok(icot_runlog_close(log, "finished"));
 
     assert_ok(icot_runlog_continue(run, copy, &log));
-    assert_refused(icot_runlog_table(log, "group/train", others, 2, &table), "cannot be continued");
+    assert_refused(icot_runlog_table(log, "group/train", others, 2, &table),
+                   "/group/train cannot be continued: it has other columns");
+    assert_null(strstr(icot_last_error(), "reason"));
     assert_ok(icot_runlog_close(log, NULL));
     assert_ok(icot_runlog_continue(run, copy, &log));
     assert_refused(icot_runlog_matrix(log, "group/train", 2, &table), "cannot be continued");
+    assert_ok(icot_runlog_close(log, NULL));
+    assert_ok(icot_runlog_continue(run, copy, &log));
+    assert_refused(icot_runlog_table(log, "group", columns, 2, &table),
+                   "/group cannot be continued: not a dataset");
     assert_ok(icot_runlog_close(log, NULL));
     assert_rows(run, 0, 0, "first");
 }
