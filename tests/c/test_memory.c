@@ -88,22 +88,22 @@ static void test_large_blocks_grow_together(void **state)
     (void)state;
     if (!CACHING) skip();
     enum { COUNT = 6, BYTES = 1 << 20 };
-    char *blocks[COUNT], *whole;
+    void *blocks[COUNT], *whole;
     for (int i = 0; i < COUNT; i++) {
-        assert_ok(memory_alloc(BYTES, (void **)&blocks[i]));
+        assert_ok(memory_alloc(BYTES, &blocks[i]));
         memset(blocks[i], i, BYTES);
     }
     for (int k = 0; k < COUNT; k++) memory_free(blocks[(k * 5 + 2) % COUNT]); /* 2 1 0 5 4 3 */
     const int64_t mapped = counters().cached;
-    assert_ok(memory_alloc(COUNT * BYTES, (void **)&whole));
+    assert_ok(memory_alloc(COUNT * BYTES, &whole));
     memset(whole, 1, COUNT * BYTES);
     memory_free(whole);
     assert_int_equal(counters().cached, mapped);
-    for (int i = 0; i < COUNT; i++) assert_ok(memory_alloc(BYTES, (void **)&blocks[i]));
+    for (int i = 0; i < COUNT; i++) assert_ok(memory_alloc(BYTES, &blocks[i]));
     for (int i = 0; i < COUNT; i++) memset(blocks[i], i, BYTES);
     for (int i = 0; i < COUNT; i += 2) memory_free(blocks[i]);
     for (int i = 1; i < COUNT; i += 2) {
-        for (int k = 0; k < BYTES; k += 1000) assert_int_equal(blocks[i][k], i);
+        for (int k = 0; k < BYTES; k += 1000) assert_int_equal(((char *)blocks[i])[k], i);
         memory_free(blocks[i]);
     }
     assert_int_equal(counters().cached, mapped);

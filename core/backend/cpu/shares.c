@@ -23,12 +23,13 @@ static int64_t take_piece(share *s)
 int do_in_shares(bool worth_it, int64_t pieces, piece_of_work *do_piece, const void *work)
 {
     const int threads = omp_get_max_threads();
-    share *shares;
+    void *block;
     if (!worth_it || threads == 1) {
         for (int64_t i = 0; i < pieces; i++) do_piece(work, i, 0);
         return ICOT_OK;
     }
-    if (memory_alloc((size_t)threads * sizeof *shares, (void **)&shares)) return ICOT_FAILED;
+    if (memory_alloc((size_t)threads * sizeof(share), &block)) return ICOT_FAILED;
+    share *shares = block;
     for (int t = 0; t < threads; t++) {
         shares[t] = (share){pieces * t / threads, pieces * (t + 1) / threads};
     }

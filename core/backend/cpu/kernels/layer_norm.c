@@ -160,11 +160,11 @@ int KERNEL(layer_norm_backward)(int64_t rows, int64_t columns, const float *x, c
                                 float *dx, float *dweight, float *dbias)
 {
     const int64_t chunks = (rows + CHUNK - 1) / CHUNK;
-    norm_work work = {rows, columns, x, weight, statistics, dy, accumulate[0], dx, NULL};
-    if (memory_alloc_zero((size_t)(chunks * 2 * columns), sizeof *work.partial,
-                          (void **)&work.partial)) {
+    void *partial;
+    if (memory_alloc_zero((size_t)(chunks * 2 * columns), sizeof(float), &partial)) {
         return ICOT_FAILED;
     }
+    norm_work work = {rows, columns, x, weight, statistics, dy, accumulate[0], dx, partial};
     const int failed =
         do_in_shares(rows * columns > PARALLEL_ELEMENTS, chunks, backward_chunk, &work);
     const float *of_bias = work.partial + columns;

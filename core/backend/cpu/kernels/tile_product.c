@@ -392,12 +392,14 @@ int KERNEL(multiply_tiles)(const tile_product *p, const void *a, const void *til
 {
     const int threads = omp_get_max_threads();
     product_work work_on = {.p = p, .a = a, .tiles = tiles, .c = c, .cut = cut(p, threads)};
+    void *transposed = NULL;
     if (p->transpose_a) {
         const size_t units = (size_t)threads * transposed_units(&work_on.cut);
-        if (memory_alloc(units * sizeof *work_on.rows, (void **)&work_on.rows)) return ICOT_FAILED;
+        if (memory_alloc(units * sizeof *work_on.rows, &transposed)) return ICOT_FAILED;
     }
+    work_on.rows = transposed;
     const int failed = do_in_shares(effort(p) > TEAM_EFFORT, work_on.cut.down * work_on.cut.across,
                                     multiply_piece, &work_on);
-    memory_free(work_on.rows);
+    memory_free(transposed);
     return failed;
 }
