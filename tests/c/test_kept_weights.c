@@ -2,8 +2,6 @@
  */
 #include "support.h"
 
-#include "base/error.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -22,7 +22,9 @@ int factor_new(const backend *kernels, int64_t rows, int64_t columns, factor *ou
     size_t all = (size_t)(all_rows(kernels, rows) * columns) * kernels->factor_bytes;
     if (kernels->memory->allocate(all, &out->own)) return ICOT_FAILED;
     out->data = out->own;
-    return factor_clear_rest(kernels, rows, columns, out);
+    if (!factor_clear_rest(kernels, rows, columns, out)) return ICOT_OK;
+    factor_done(kernels, out);
+    return ICOT_FAILED;
 }
 
 int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float *x, factor *out)

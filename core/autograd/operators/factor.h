@@ -14,7 +14,8 @@ typedef struct factor {
     void *own;  /* what factor_done frees; NULL: the memory of a tensor */
 } factor;
 
-/* A factor from float32 numbers (rows, columns); it may stand on them. */
+/* A factor from float32 numbers (rows, columns); it may stand on them. After a failure, here and
+ * below, there is none to be freed. */
 int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float *x, factor *out);
 
 /* Memory for a factor (rows, columns) that a kernel will fill; the rows behind it are cleared. */

@@ -50,7 +50,9 @@ int picked_take(const node *n, picked_rows rows, int64_t columns, const factor *
     *out = (factor){.data = from->data};
     if (!rows.ids) return ICOT_OK;
     if (factor_new(k, rows.count, columns, out)) return ICOT_FAILED;
-    return take(n, rows, columns * (int64_t)k->factor_bytes, from->data, out->data);
+    if (!take(n, rows, columns * (int64_t)k->factor_bytes, from->data, out->data)) return ICOT_OK;
+    factor_done(k, out);
+    return ICOT_FAILED;
 }
 
 int picked_spread(const node *n, picked_rows rows, int64_t columns, factor *f)
@@ -71,11 +73,15 @@ int picked_take_floats(const node *n, picked_rows rows, int64_t columns, const f
                        const float **out, void **own)
 {
     const int64_t bytes = columns * (int64_t)sizeof(float);
+    const device *memory = kernels(n)->memory;
     *out = from, *own = NULL;
     if (!rows.ids) return ICOT_OK;
-    if (kernels(n)->memory->allocate((size_t)(rows.count * bytes), own)) return ICOT_FAILED;
+    if (memory->allocate((size_t)(rows.count * bytes), own)) return ICOT_FAILED;
     *out = (const float *)*own;
-    return take(n, rows, bytes, from, *own);
+    if (!take(n, rows, bytes, from, *own)) return ICOT_OK;
+    memory->release(*own);
+    *out = from, *own = NULL;
+    return ICOT_FAILED;
 }
 
 int picked_spread_floats(const node *n, picked_rows rows, int64_t columns, const float *from,
