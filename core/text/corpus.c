@@ -112,9 +112,9 @@ static int check_lengths(const icot_corpus *corpus, int64_t n_question, int64_t 
     if (n_question < 1 || n_cot < 0 || n_answer < 1 || n_question > most || n_cot > most ||
         n_answer > most) {
         return fail("corpus: example %lld has %lld question, %lld CoT and %lld answer tokens; "
-                    "expected at least one question and one answer token",
+                    "expected at least one question and one answer token, and at most %lld of each",
                     (long long)corpus->n_examples, (long long)n_question, (long long)n_cot,
-                    (long long)n_answer);
+                    (long long)n_answer, (long long)most);
     }
     return ICOT_OK;
 }

@@ -111,7 +111,9 @@ static void test_needs_a_question_and_an_answer(void **state)
     assert_fails_with(icot_corpus_append(corpus, ids, 0, ids, 3, ids, 3), "0 question");
     assert_fails_with(icot_corpus_append(corpus, ids, 3, ids, 3, ids, 0), "0 answer");
     assert_fails_with(icot_corpus_append(corpus, ids, 3, ids, -1, ids, 3), "-1 CoT");
-    assert_fails_with(icot_corpus_append(corpus, ids, INT64_MAX, ids, 3, ids, 3), "question");
+    assert_fails_with(icot_corpus_append(corpus, ids, INT32_MAX / 4 + 1, ids, 3, ids, 3),
+                      "536870912 question, 3 CoT and 3 answer tokens; expected at least one "
+                      "question and one answer token, and at most 536870911 of each");
     assert_int_equal(icot_corpus_append(corpus, ids, 3, NULL, 0, ids, 3), 0);
     assert_int_equal(icot_corpus_size(corpus), 1);
     icot_corpus_free(corpus);
