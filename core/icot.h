@@ -207,10 +207,12 @@ ICOT_API int icot_checkpoint(icot_engine *engine, int64_t from, const icot_tenso
 
 /*
  * Appends the keys and values of new tokens to the cache and attends over all that is there.
- *   qkv         (T, 3C) of the new tokens of B sequences, packed; cu_seqlens (B+1) says where each
- * lies slots       (B) row of the cache that sequence b uses lengths     (B) tokens that the cache
- * holds for it already keys/values (S, L, C) the cache: S slots of L tokens; written in place out
- * (T, C)
+ *   qkv          (T, 3C) of the new tokens of B sequences, packed
+ *   cu_seqlens   (B+1) where each of them lies
+ *   slots        (B) row of the cache that sequence b uses
+ *   lengths      (B) tokens of it that the cache holds already
+ *   keys/values  (S, L, C) the cache: S slots of L tokens; written in place
+ *   out          (T, C)
  */
 ICOT_API int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_seqlens,
                                    icot_tensor slots, icot_tensor lengths, icot_tensor keys,
