@@ -1,5 +1,7 @@
 #include "text/unicode_classes.h"
 
+#include "base/utf8_decode.h"
+
 #include <stddef.h>
 
 /*
@@ -265,36 +267,12 @@ character_class class_of_code_point(uint32_t code_point)
     return is_space(code_point) ? CLASS_SPACE : CLASS_OTHER;
 }
 
-/* ---- UTF-8 ----------------------------------------------------------------------------------- */
-
-/* Bytes that a character with this first byte has; 0: none begins so. */
-static int bytes_announced(unsigned char first)
-{
-    if (first < 0xC2 || first > 0xF4) return 0; /* C0 and C1 are longer than need be */
-    return first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-}
-
-/* Longer than need be, a surrogate, or beyond the last code point. */
-static int is_ill_formed(uint32_t code_point, int bytes)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    return code_point < least[bytes] || code_point > 0x10FFFF ||
-           (code_point >= 0xD800 && code_point <= 0xDFFF);
-}
-
 character character_at(const char *text, const char *end)
 {
-    const character lone_byte = {.bytes = 1, .class = CLASS_OTHER};
-    const unsigned char *in = (const unsigned char *)text;
-    if (in[0] < 0x80) return (character){.bytes = 1, .class = ascii_class(in[0])};
-
-    int bytes = bytes_announced(in[0]);
-    if (bytes == 0 || end - text < bytes) return lone_byte;
-    uint32_t code_point = in[0] & (0xFFu >> (bytes + 1));
-    for (int i = 1; i < bytes; i++) {
-        if ((in[i] & 0xC0) != 0x80) return lone_byte;
-        code_point = code_point << 6 | (in[i] & 0x3F);
-    }
-    if (is_ill_formed(code_point, bytes)) return lone_byte;
+    const unsigned char first = (unsigned char)*text;
+    uint32_t code_point;
+    if (first < 0x80) return (character){.bytes = 1, .class = ascii_class(first)};
+    const int bytes = utf8_decode(text, end, &code_point);
+    if (bytes == 0) return (character){.bytes = 1, .class = CLASS_OTHER};
     return (character){.bytes = bytes, .class = class_of_code_point(code_point)};
 }
