@@ -5,13 +5,7 @@
 
 int tape_reserve(tape *t)
 {
-    if (t->count < t->capacity) return ICOT_OK;
-    int64_t capacity = t->capacity ? 2 * t->capacity : 256;
-    void *nodes = t->nodes;
-    if (memory_resize(&nodes, (size_t)capacity * sizeof(node))) return ICOT_FAILED;
-    t->nodes = nodes;
-    t->capacity = capacity;
-    return ICOT_OK;
+    return memory_grow(&t->nodes, &t->capacity, t->count + 1, sizeof(node));
 }
 
 void tape_record(tape *t, const node *n)

@@ -203,25 +203,28 @@ int memory_resize(void **pointer, size_t bytes)
     return ICOT_OK;
 }
 
-int memory_reserve(void **pointer, int64_t *capacity, int64_t count, int64_t size)
+int memory_reserve(void *array, int64_t *capacity, int64_t count, int64_t size)
 {
     if (count <= *capacity) return ICOT_OK;
     int64_t bytes;
+    void *first;
     if (__builtin_mul_overflow(count, size, &bytes)) {
         return fail("out of memory: %lld x %lld bytes is larger than the address space",
                     (long long)count, (long long)size);
     }
-    if (memory_resize(pointer, (size_t)bytes)) return ICOT_FAILED;
+    memcpy(&first, array, sizeof first); /* a pointer of another type is not read as a void * */
+    if (memory_resize(&first, (size_t)bytes)) return ICOT_FAILED;
+    memcpy(array, &first, sizeof first);
     *capacity = count;
     return ICOT_OK;
 }
 
-int memory_grow(void **pointer, int64_t *capacity, int64_t count, int64_t size)
+int memory_grow(void *array, int64_t *capacity, int64_t count, int64_t size)
 {
     if (count <= *capacity) return ICOT_OK;
     const int64_t larger = *capacity + *capacity / 2, least = 256;
     if (count < larger) count = larger;
-    return memory_reserve(pointer, capacity, count < least ? least : count, size);
+    return memory_reserve(array, capacity, count < least ? least : count, size);
 }
 
 void memory_free(void *pointer)

@@ -24,11 +24,12 @@ int memory_resize(void **block, size_t bytes);
 
 /*
  * Makes an array hold at least `count` elements of `size` bytes; *capacity counts elements and
- * follows on success only. memory_grow takes half as much again when it has to take more, so that
- * an array may grow one by one.
+ * follows on success only. `array` is the address of the pointer to its first element, whatever the
+ * type of that; the pointer may be NULL. memory_grow takes half as much again when it has to take
+ * more, so that an array may grow one by one.
  */
-int memory_reserve(void **block, int64_t *capacity, int64_t count, int64_t size);
-int memory_grow(void **block, int64_t *capacity, int64_t count, int64_t size);
+int memory_reserve(void *array, int64_t *capacity, int64_t count, int64_t size);
+int memory_grow(void *array, int64_t *capacity, int64_t count, int64_t size);
 
 void memory_free(void *block); /* NULL is allowed */
 

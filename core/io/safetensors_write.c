@@ -16,30 +16,19 @@ enum { ELEMENT_BYTES = 4, HEADER_ALIGNMENT = 8 }; /* both dtypes take 4 bytes */
 
 typedef struct text_buffer {
     char *data;
-    size_t used, capacity;
+    int64_t used, capacity;
 } text_buffer;
-
-static int reserve(text_buffer *buffer, size_t more)
-{
-    if (buffer->used + more <= buffer->capacity) return ICOT_OK;
-    size_t capacity = 2 * (buffer->used + more);
-    void *data = buffer->data;
-    if (memory_resize(&data, capacity)) return ICOT_FAILED;
-    buffer->data = data;
-    buffer->capacity = capacity;
-    return ICOT_OK;
-}
 
 /* Adds at most 127 characters. */
 __attribute__((format(printf, 2, 3))) static int add(text_buffer *buffer, const char *format, ...)
 {
     enum { ROOM = 128 };
-    if (reserve(buffer, ROOM)) return ICOT_FAILED;
+    if (memory_grow(&buffer->data, &buffer->capacity, buffer->used + ROOM, 1)) return ICOT_FAILED;
     va_list arguments;
     va_start(arguments, format);
     int length = vsnprintf(buffer->data + buffer->used, ROOM, format, arguments);
     va_end(arguments);
-    buffer->used += (size_t)length;
+    buffer->used += length;
     return ICOT_OK;
 }
 
@@ -99,7 +88,7 @@ static int build_header(icot_engine *engine, const char *path, const icot_named_
 {
     int64_t place = 0;
     const uint64_t no_length = 0;
-    if (reserve(header, sizeof no_length)) return ICOT_FAILED;
+    if (memory_grow(&header->data, &header->capacity, sizeof no_length, 1)) return ICOT_FAILED;
     header->used = sizeof no_length;
     /* Hugging Face's loader asks for the format the tensors' layout follows: "pt" is PyTorch. */
     if (add(header, "{\"__metadata__\":{\"format\":\"pt\"}")) return ICOT_FAILED;
@@ -115,7 +104,7 @@ static int build_header(icot_engine *engine, const char *path, const icot_named_
     while (header->used % HEADER_ALIGNMENT) {
         if (add(header, " ")) return ICOT_FAILED;
     }
-    uint64_t length = header->used - sizeof length;
+    uint64_t length = (uint64_t)header->used - sizeof length;
     for (size_t i = 0; i < sizeof length; i++) header->data[i] = (char)(length >> (8 * i));
     return ICOT_OK;
 }
@@ -151,7 +140,7 @@ int icot_safetensors_save(icot_engine *engine, const char *path, const icot_name
 
     if (build_header(engine, path, tensors, count, &header)) goto done;
     if (output_open(&file, "safetensors file", path, 1)) goto done;
-    if (output_write(&file, header.data, header.used)) goto done;
+    if (output_write(&file, header.data, (size_t)header.used)) goto done;
     for (int64_t i = 0; i < count; i++) {
         if (write_tensor(engine, &file, &tensors[i], &buffer)) goto done;
     }

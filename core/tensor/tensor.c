@@ -10,10 +10,8 @@
 
 static int grow_slots(icot_engine *engine)
 {
-    int64_t count = engine->slot_count ? 2 * engine->slot_count : 256;
-    void *slots = engine->slots;
-    if (memory_resize(&slots, (size_t)count * sizeof(slot))) return ICOT_FAILED;
-    engine->slots = slots;
+    int64_t count = engine->slot_count;
+    if (memory_grow(&engine->slots, &count, count + 1, sizeof(slot))) return ICOT_FAILED;
     for (int64_t i = engine->slot_count; i < count; i++) {
         engine->slots[i] = (slot){.next_free = i + 1 < count ? i + 1 : -1};
     }

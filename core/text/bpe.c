@@ -12,15 +12,6 @@ typedef struct bpe_symbol {
     int32_t rank;           /* of the merge with the next one, or NO_MERGE */
 } bpe_symbol;
 
-/*
- * Candidates, the best on top. Each is one number, rank << 32 | place of the left token, so that
- * the smaller is the better. One that a merge beside it made void stays until it comes up.
- */
-typedef struct bpe_heap {
-    int64_t count;
-    uint64_t items[];
-} bpe_heap;
-
 /* ---- The heap -------------------------------------------------------------------------------- */
 
 static void push(bpe_heap *heap, uint64_t item)
@@ -52,7 +43,7 @@ static uint64_t pop(bpe_heap *heap)
 void bpe_scratch_free(bpe_scratch *scratch)
 {
     memory_free(scratch->symbols);
-    memory_free(scratch->heap);
+    memory_free(scratch->candidates.items);
     *scratch = (bpe_scratch){0};
 }
 
@@ -62,15 +53,9 @@ void bpe_scratch_free(bpe_scratch *scratch)
  */
 static int reserve(bpe_scratch *scratch, int64_t bytes)
 {
-    if (bytes <= scratch->capacity) return ICOT_OK;
-    const int64_t capacity = bytes + bytes / 2 + 64;
-    void *symbols = scratch->symbols, *heap = scratch->heap;
-    int failed = memory_resize(&symbols, (size_t)capacity * sizeof *scratch->symbols) ||
-                 memory_resize(&heap, sizeof(bpe_heap) + (size_t)capacity * 2 * sizeof(uint64_t));
-    scratch->symbols = symbols;
-    scratch->heap = heap;
-    if (!failed) scratch->capacity = capacity;
-    return failed ? ICOT_FAILED : ICOT_OK;
+    bpe_heap *heap = &scratch->candidates;
+    return memory_grow(&scratch->symbols, &scratch->capacity, bytes, sizeof *scratch->symbols) ||
+           memory_grow(&heap->items, &heap->capacity, 2 * bytes, sizeof *heap->items);
 }
 
 /* ---- Merging --------------------------------------------------------------------------------- */
@@ -84,7 +69,8 @@ static void consider(bpe_scratch *scratch, const merge_table *merges, int32_t at
         return;
     }
     left->rank = merge_rank(merges, left->id, scratch->symbols[left->next].id);
-    if (left->rank != NO_MERGE) push(scratch->heap, (uint64_t)left->rank << 32 | (uint32_t)at);
+    if (left->rank == NO_MERGE) return;
+    push(&scratch->candidates, (uint64_t)left->rank << 32 | (uint32_t)at);
 }
 
 static void start(bpe_scratch *scratch, const int32_t *byte_ids, const char *word, int32_t bytes)
@@ -113,7 +99,7 @@ int bpe_encode(bpe_scratch *scratch, const merge_table *merges, const int32_t *b
                const char *word, int64_t bytes, int32_t *out, int64_t *count)
 {
     if (reserve(scratch, bytes)) return ICOT_FAILED;
-    bpe_heap *heap = scratch->heap;
+    bpe_heap *heap = &scratch->candidates;
     heap->count = 0;
     start(scratch, byte_ids, word, (int32_t)bytes);
     for (int32_t i = 0; i < bytes; i++) consider(scratch, merges, i);

@@ -9,11 +9,20 @@
 
 #include <stdint.h>
 
+/*
+ * Candidates, the best on top. Each is one number, rank << 32 | place of the left token, so that
+ * the smaller is the better. One that a merge beside it made void stays until it comes up.
+ */
+typedef struct bpe_heap {
+    uint64_t *items; /* (capacity), the first `count` in use */
+    int64_t count, capacity;
+} bpe_heap;
+
 /* Scratch memory of the encoding, which grows to the longest word; zeros to begin with. */
 typedef struct bpe_scratch {
     struct bpe_symbol *symbols; /* (capacity) */
-    struct bpe_heap *heap;      /* room for 2 * capacity candidates */
     int64_t capacity;
+    bpe_heap candidates;
 } bpe_scratch;
 
 void bpe_scratch_free(bpe_scratch *scratch);

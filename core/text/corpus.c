@@ -57,21 +57,14 @@ void icot_corpus_free(icot_corpus *corpus)
 
 /* ---- Growth ---------------------------------------------------------------------------------- */
 
-static int reserve_bounds(icot_corpus *corpus, int64_t count)
-{
-    void *block = corpus->bounds;
-    int failed = memory_reserve(&block, &corpus->bounds_capacity, count, sizeof *corpus->bounds);
-    corpus->bounds = block;
-    return failed;
-}
-
 int icot_corpus_reserve(icot_corpus *corpus, int64_t examples, int64_t tokens)
 {
     if (examples < 0 || tokens < 0 || examples > INT64_MAX / (PARTS + 1)) {
         return fail("corpus: cannot reserve room for %lld examples of %lld tokens in all",
                     (long long)examples, (long long)tokens);
     }
-    if (reserve_bounds(corpus, PARTS * examples + 1) ||
+    if (memory_reserve(&corpus->bounds, &corpus->bounds_capacity, PARTS * examples + 1,
+                       sizeof *corpus->bounds) ||
         memory_reserve(&corpus->tokens, &corpus->token_capacity, tokens, corpus->token_bytes)) {
         return ICOT_FAILED;
     }
@@ -81,12 +74,10 @@ int icot_corpus_reserve(icot_corpus *corpus, int64_t examples, int64_t tokens)
 static int make_room(icot_corpus *corpus, int64_t tokens)
 {
     const int64_t tokens_needed = corpus->bounds[PARTS * corpus->n_examples] + tokens;
-    void *bounds = corpus->bounds;
-    int failed = memory_grow(&bounds, &corpus->bounds_capacity,
-                             PARTS * (corpus->n_examples + 1) + 1, sizeof *corpus->bounds);
-    corpus->bounds = bounds;
-    return failed || memory_grow(&corpus->tokens, &corpus->token_capacity, tokens_needed,
-                                 corpus->token_bytes);
+    return memory_grow(&corpus->bounds, &corpus->bounds_capacity,
+                       PARTS * (corpus->n_examples + 1) + 1, sizeof *corpus->bounds) ||
+           memory_grow(&corpus->tokens, &corpus->token_capacity, tokens_needed,
+                       corpus->token_bytes);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */

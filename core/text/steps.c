@@ -69,35 +69,23 @@ static int grow_slots(step_marks *marks)
 /* ---- Marking -----------------------------------------------------------------------------------
  */
 
-/* memory_grow for arrays of one type. */
-static int grow_numbers(int32_t **array, int64_t *capacity, int64_t count)
-{
-    void *block = *array;
-    int failed = memory_grow(&block, capacity, count, sizeof **array);
-    *array = block;
-    return failed;
-}
-
-static int grow_bounds(step_marks *marks, int64_t count)
-{
-    void *block = marks->bounds;
-    int failed = memory_grow(&block, &marks->bounds_capacity, count, sizeof *marks->bounds);
-    marks->bounds = block;
-    return failed;
-}
-
 /* The number of a pattern, which is added if it is a new one. */
 static int intern(step_marks *marks, const int32_t *ends, int64_t n, int32_t *number)
 {
     if (marks->n_patterns == INT32_MAX - 1) return fail("corpus: too many patterns of steps");
-    if (grow_bounds(marks, marks->n_patterns + 2)) return ICOT_FAILED;
+    if (memory_grow(&marks->bounds, &marks->bounds_capacity, marks->n_patterns + 2,
+                    sizeof *marks->bounds)) {
+        return ICOT_FAILED;
+    }
     if (marks->n_patterns == 0) marks->bounds[0] = 0;
     if (grow_slots(marks)) return ICOT_FAILED;
 
     int32_t *slot = marks->slots + slot_of(marks, ends, n);
     if (!*slot) {
         int64_t *at = marks->bounds + marks->n_patterns;
-        if (grow_numbers(&marks->ends, &marks->ends_capacity, at[0] + n)) return ICOT_FAILED;
+        if (memory_grow(&marks->ends, &marks->ends_capacity, at[0] + n, sizeof *ends)) {
+            return ICOT_FAILED;
+        }
         if (n > 0) memcpy(marks->ends + at[0], ends, (size_t)n * sizeof *ends);
         at[1] = at[0] + n;
         *slot = (int32_t)++marks->n_patterns;
@@ -117,7 +105,8 @@ int step_marks_add(step_marks *marks, int64_t index, const int32_t *ends, int64_
         return fail("corpus: the steps of example %lld are marked already", (long long)index);
     }
     int32_t number;
-    if (grow_numbers(&marks->pattern_of, &marks->example_capacity, index + 1) ||
+    if (memory_grow(&marks->pattern_of, &marks->example_capacity, index + 1,
+                    sizeof *marks->pattern_of) ||
         intern(marks, ends, n, &number)) {
         return ICOT_FAILED;
     }

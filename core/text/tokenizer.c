@@ -196,14 +196,8 @@ void icot_tokenizer_free(icot_tokenizer *tokenizer)
 /* Makes room for that many more ids. */
 static int reserve_ids(icot_tokenizer *tokenizer, int64_t more)
 {
-    const int64_t needed = tokenizer->n_ids + more;
-    if (needed <= tokenizer->ids_capacity) return ICOT_OK;
-    const int64_t capacity = needed + needed / 2 + 64;
-    void *ids = tokenizer->ids;
-    int failed = memory_resize(&ids, (size_t)capacity * sizeof(int32_t));
-    tokenizer->ids = ids;
-    if (!failed) tokenizer->ids_capacity = capacity;
-    return failed;
+    return memory_grow(&tokenizer->ids, &tokenizer->ids_capacity, tokenizer->n_ids + more,
+                       sizeof *tokenizer->ids);
 }
 
 static int append_word(icot_tokenizer *tokenizer, const char *word, int64_t bytes)
