@@ -111,3 +111,10 @@ int node_output_like(node *n, const tensor *like)
     shape size = tensor_shape(like);
     return node_output(n, &size);
 }
+
+int node_check_dropout(const node *n, int which)
+{
+    const double p = n->params.number[which];
+    if (p >= 0.0 && p < 1.0) return ICOT_OK;
+    return fail("%s: got p = %g of dropout, expected 0 <= p < 1", n->op->name, p);
+}

@@ -60,6 +60,9 @@ int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const 
 int node_output(node *n, const shape *size);
 int node_output_like(node *n, const tensor *like);
 
+/* Fails if number[which] is no share of what dropout may drop: 0 <= p < 1. */
+int node_check_dropout(const node *n, int which);
+
 /* Where backward writes the gradient of an input. */
 typedef struct grad_target {
     float *data;     /* contiguous, in the shape of the input; NULL: no gradient is wanted */

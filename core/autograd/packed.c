@@ -45,14 +45,12 @@ enum { HEADS, FIRST_TOKEN /* index[…] */, DROPOUT = 0 /* number[…] */ };
 int packed_check_parameters(const node *n)
 {
     const char *who = n->op->name;
-    const double p = n->params.number[DROPOUT];
     if (n->params.n_index < 1) return fail("%s: expected the number of heads", who);
     if (n->params.index[FIRST_TOKEN] < 0) {
         return fail("%s: got %lld as the first token, expected 0 or more", who,
                     (long long)n->params.index[FIRST_TOKEN]);
     }
-    if (p >= 0.0 && p < 1.0) return ICOT_OK;
-    return fail("%s: got dropout %g, expected 0 <= p < 1", who, p);
+    return node_check_dropout(n, DROPOUT);
 }
 
 int packed_shape_of_node(const node *n, const shape *qkv, int cu_seqlens, packed_shape *out)

@@ -46,12 +46,8 @@ static int attention_layer_prepare(node *n)
     if (n->params.n_index < 4 || n->params.index[FIRST_TOKEN] < 0) {
         return fail("attention_layer: expected the number of heads, a row, a stream and a token");
     }
-    if (layer_prepare(n)) return ICOT_FAILED;
+    if (layer_prepare(n) || node_check_dropout(n, WEIGHTS_DROPOUT)) return ICOT_FAILED;
     const layer_shape s = layer_shape_of(n);
-    const double p = n->params.number[WEIGHTS_DROPOUT];
-    if (!(p >= 0.0 && p < 1.0)) {
-        return fail("attention_layer: got dropout %g of the weights, expected 0 <= p < 1", p);
-    }
     if (s.first != 3 * s.width || s.inner != s.width) {
         return fail("attention_layer: got weights %s and %s, expected (3C, C) and (C, C)",
                     tensor_shape_text(n->inputs[FIRST_WEIGHT]),

@@ -36,11 +36,9 @@ static int check_shapes(const node *n)
 
 static int check_parameters(const node *n)
 {
-    const double eps = n->params.number[LAYER_EPS], p = n->params.number[LAYER_DROPOUT];
+    const double eps = n->params.number[LAYER_EPS];
     if (!(eps > 0.0)) return fail("%s: got eps = %g, expected more than 0", n->op->name, eps);
-    if (!(p >= 0.0 && p < 1.0)) {
-        return fail("%s: got dropout %g, expected 0 <= p < 1", n->op->name, p);
-    }
+    if (node_check_dropout(n, LAYER_DROPOUT)) return ICOT_FAILED;
     if (n->params.index[LAYER_FIRST_ROW] < 0) {
         return fail("%s: got %lld as the first row, expected 0 or more", n->op->name,
                     (long long)n->params.index[LAYER_FIRST_ROW]);

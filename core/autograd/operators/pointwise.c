@@ -117,8 +117,7 @@ enum { DROPOUT_X, DROPOUT_RESIDUAL };
 
 static int dropout_prepare(node *n)
 {
-    double p = n->params.number[0];
-    if (!(p >= 0.0 && p < 1.0)) return fail("dropout: got p = %g, expected 0 <= p < 1", p);
+    if (node_check_dropout(n, 0)) return ICOT_FAILED;
     if (n->params.index[0] < 0) {
         return fail("dropout: got %lld as the first number, expected 0 or more",
                     (long long)n->params.index[0]);
