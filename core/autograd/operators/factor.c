@@ -68,13 +68,14 @@ void factor_done(const backend *kernels, factor *f)
  * which library multiplies by it, since the two round differently. */
 enum { MANY_ROWS = 1 << 20 };
 
-static int pack(const backend *kernels, bool transpose_a, int64_t m, right_factor b, packed *out)
+static int pack(const backend *kernels, bool transpose_a, int64_t m, right_factor b,
+                ready_right *out)
 {
-    *out = (packed){.b = b};
+    *out = (ready_right){.b = b};
     return kernels->pack(transpose_a, m, &out->b);
 }
 
-static right_factor right_of(const tensor *weight, bool transpose)
+static right_factor matrix_of(const tensor *weight, bool transpose)
 {
     return (right_factor){.transpose = transpose,
                           .rows = weight->shape[0],
@@ -94,7 +95,7 @@ static bool is_kept(const storage *held, const right_factor *b)
     return held->packed && held->packed_rows == b->rows && held->packed_columns == b->columns;
 }
 
-static void keep_packed(storage *held, packed *p)
+static void keep_beside(storage *held, ready_right *p)
 {
     held->packed = p->b.packed;
     held->packed_rows = p->b.rows;
@@ -105,42 +106,42 @@ static void keep_packed(storage *held, packed *p)
 /* Packs a weight, unless that was done before and it may be used; if it lasts and so it is wanted,
  * the packed form is kept beside it, if none is there: another may be in use. */
 static int pack_weight(const node *n, const tensor *weight, int64_t rows, right_factor b,
-                       bool use_kept, bool keep, packed *out)
+                       bool use_kept, bool keep, ready_right *out)
 {
     storage *held = weight->storage;
     if (use_kept && lasts(weight) && is_kept(held, &b)) {
-        *out = (packed){.b = b, .kept = true};
+        *out = (ready_right){.b = b, .kept = true};
         out->b.packed = held->packed;
         return ICOT_OK;
     }
     if (pack(kernels(n), false, rows, b, out)) return ICOT_FAILED;
-    if (keep && lasts(weight) && out->b.packed && !held->packed) keep_packed(held, out);
+    if (keep && lasts(weight) && out->b.packed && !held->packed) keep_beside(held, out);
     return ICOT_OK;
 }
 
-int packed_weight(const node *n, const tensor *weight, packed *out)
+int right_of_weight(const node *n, const tensor *weight, ready_right *out)
 {
     const bool keep = !n->engine->grad_enabled || kernels(n)->packs_alike;
-    return pack_weight(n, weight, MANY_ROWS, right_of(weight, true), true, keep, out);
+    return pack_weight(n, weight, MANY_ROWS, matrix_of(weight, true), true, keep, out);
 }
 
-int packed_bias(const node *n, const tensor *bias, packed *out)
+int right_of_bias(const node *n, const tensor *bias, ready_right *out)
 {
     const right_factor b = {.rows = 1, .columns = tensor_numel(bias), .data = tensor_floats(bias)};
-    *out = (packed){.b = b};
+    *out = (ready_right){.b = b};
     if (!kernels(n)->rounds_parameters) return ICOT_OK;
     return pack_weight(n, bias, 1, b, true, true, out);
 }
 
-const void *bias_of(const packed *p)
+const void *bias_of(const ready_right *p)
 {
     return p->b.packed ? p->b.packed : p->b.data;
 }
 
-int packed_weight_backward(const node *n, const tensor *weight, int64_t rows, packed *out)
+int right_of_weight_backward(const node *n, const tensor *weight, int64_t rows, ready_right *out)
 {
     const bool alike = kernels(n)->packs_alike;
-    return pack_weight(n, weight, rows, right_of(weight, false), alike, alike, out);
+    return pack_weight(n, weight, rows, matrix_of(weight, false), alike, alike, out);
 }
 
 /* The gradient of input `which`, a weight (out, in): dyᵀ·x, where x (rows, in) is to be packed. */
@@ -149,13 +150,13 @@ static int gradient_of_weight(node *n, int which, const factor *dy, right_factor
     const backend *k = kernels(n);
     const int64_t out = n->inputs[which]->shape[0];
     grad_target target;
-    packed right;
+    ready_right right;
     if (grad_of_input(n, which, &target)) return ICOT_FAILED;
     if (!target.data) return ICOT_OK;
     if (pack(k, true, out, x, &right)) return ICOT_FAILED;
     const int status =
         k->matmul(true, out, dy->data, &right.b, NULL, target.accumulate, target.data);
-    packed_done(k, &right);
+    right_done(k, &right);
     return status;
 }
 
@@ -171,12 +172,12 @@ static int left_gradient(node *n, int x, int weight, int64_t rows, const factor 
 {
     const backend *k = kernels(n);
     grad_target dx;
-    packed right;
+    ready_right right;
     if (grad_of_input(n, x, &dx)) return ICOT_FAILED;
     if (!dx.data) return ICOT_OK;
-    if (packed_weight_backward(n, n->inputs[weight], rows, &right)) return ICOT_FAILED;
+    if (right_of_weight_backward(n, n->inputs[weight], rows, &right)) return ICOT_FAILED;
     const int status = k->matmul(false, rows, dy->data, &right.b, NULL, dx.accumulate, dx.data);
-    packed_done(k, &right);
+    right_done(k, &right);
     return status;
 }
 
@@ -188,10 +189,10 @@ int product_gradients(node *n, int x, int weight, int64_t rows, const factor *dy
     return gradient_of_weight(n, weight, dy, left);
 }
 
-void packed_done(const backend *kernels, packed *p)
+void right_done(const backend *kernels, ready_right *p)
 {
     if (!p->kept) kernels->memory->release(p->b.packed);
-    *p = (packed){0};
+    *p = (ready_right){0};
 }
 
 /* ---- Products of inputs ---------------------------------------------------------------------- */
@@ -202,17 +203,18 @@ int64_t rows_together(const node *n, int64_t rows, int64_t first)
     return rows - first < most ? rows - first : most;
 }
 
-int product_rows(node *n, int x, const packed *weight, int bias, int64_t first, const factor *out)
+int product_rows(node *n, int x, const ready_right *weight, int bias, int64_t first,
+                 const factor *out)
 {
     const backend *k = kernels(n);
     const int64_t in = weight->b.columns, rows = rows_together(n, tensor_rows(n->inputs[x]), first);
     factor left = {0};
-    packed added = {0};
+    ready_right added = {0};
     const int status = factor_of(k, rows, in, tensor_floats(n->inputs[x]) + first * in, &left) ||
-                       packed_bias(n, n->inputs[bias], &added) ||
+                       right_of_bias(n, n->inputs[bias], &added) ||
                        k->matmul_factor(rows, left.data, &weight->b, bias_of(&added),
                                         factor_row(k, out, weight->b.rows, first));
-    packed_done(k, &added);
+    right_done(k, &added);
     factor_done(k, &left);
     return status ? ICOT_FAILED : ICOT_OK;
 }
@@ -220,12 +222,12 @@ int product_rows(node *n, int x, const packed *weight, int bias, int64_t first, 
 int product_of_input(node *n, int x, int weight, int bias, const factor *out)
 {
     const int64_t rows = tensor_rows(n->inputs[x]);
-    packed right;
-    if (packed_weight(n, n->inputs[weight], &right)) return ICOT_FAILED;
+    ready_right right;
+    if (right_of_weight(n, n->inputs[weight], &right)) return ICOT_FAILED;
     int status = ICOT_OK;
     for (int64_t first = 0; first < rows && !status; first += kernels(n)->rows_at_a_time) {
         status = product_rows(n, x, &right, bias, first, out);
     }
-    packed_done(kernels(n), &right);
+    right_done(kernels(n), &right);
     return status;
 }

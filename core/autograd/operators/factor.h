@@ -1,6 +1,6 @@
 /*
  * Factors of matrix products, in the form in which the backend takes them: the left one float32 as
- * it is, or rounded into memory of its own; the right one packed.
+ * it is, or rounded into memory of its own; the right one made ready by `pack` (backend.h).
  */
 #ifndef ICOT_AUTOGRAD_OPERATORS_FACTOR_H
 #define ICOT_AUTOGRAD_OPERATORS_FACTOR_H
@@ -35,21 +35,21 @@ void factor_done(const backend *kernels, factor *f); /* also for one that is all
 
 /* ---- Right factors ---- */
 
-typedef struct packed {
+typedef struct ready_right {
     right_factor b;
     bool kept; /* lies beside a weight, which frees it */
-} packed;
+} ready_right;
 
 /* A weight (out, in), for x·weightᵀ. Where no gradient is wanted, as in decoding, and where it does
  * for backward, too, the packed form is kept beside it until it changes: it will be read again. */
-int packed_weight(const node *n, const tensor *weight, packed *out);
+int right_of_weight(const node *n, const tensor *weight, ready_right *out);
 
 /* A bias (out) as matmul_factor takes it. */
-int packed_bias(const node *n, const tensor *bias, packed *out);
-const void *bias_of(const packed *p);
+int right_of_bias(const node *n, const tensor *bias, ready_right *out);
+const void *bias_of(const ready_right *p);
 
 /* The same weight, for dy·weight of so many rows. */
-int packed_weight_backward(const node *n, const tensor *weight, int64_t rows, packed *out);
+int right_of_weight_backward(const node *n, const tensor *weight, int64_t rows, ready_right *out);
 
 /* The gradient of input `which`, a weight (out, in), of a product x·weightᵀ: dyᵀ·x of so many rows
  */
@@ -58,7 +58,7 @@ int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const fa
 /* Both gradients of x·weightᵀ, dyᵀ·x and dy·weight, where x is an input in float32. */
 int product_gradients(node *n, int x, int weight, int64_t rows, const factor *dy);
 
-void packed_done(const backend *kernels, packed *p); /* also for one that is all zeros */
+void right_done(const backend *kernels, ready_right *p); /* also for one that is all zeros */
 
 /* ---- Products of an input x in float32: x·weightᵀ + bias, as a factor ---- */
 
@@ -66,8 +66,9 @@ void packed_done(const backend *kernels, packed *p); /* also for one that is all
  * the next. */
 int64_t rows_together(const node *n, int64_t rows, int64_t first);
 
-/* So many rows from `first` on; then, with the weight yet to be packed, all of them. */
-int product_rows(node *n, int x, const packed *weight, int bias, int64_t first, const factor *out);
+/* So many rows from `first` on; then, with the weight yet to be made ready, all of them. */
+int product_rows(node *n, int x, const ready_right *weight, int bias, int64_t first,
+                 const factor *out);
 int product_of_input(node *n, int x, int weight, int bias, const factor *out);
 
 #endif

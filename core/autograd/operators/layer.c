@@ -72,12 +72,12 @@ static int multiply(const node *n, int64_t rows, const factor *left, int weight,
                     const factor *out)
 {
     const backend *k = kernels(n);
-    packed right = {0}, added = {0};
-    const int status = packed_weight(n, n->inputs[weight], &right) ||
-                       packed_bias(n, n->inputs[bias], &added) ||
+    ready_right right = {0}, added = {0};
+    const int status = right_of_weight(n, n->inputs[weight], &right) ||
+                       right_of_bias(n, n->inputs[bias], &added) ||
                        k->matmul_factor(rows, left->data, &right.b, bias_of(&added), out->data);
-    packed_done(k, &added);
-    packed_done(k, &right);
+    right_done(k, &added);
+    right_done(k, &right);
     return status ? ICOT_FAILED : ICOT_OK;
 }
 
@@ -152,11 +152,11 @@ int layer_backward_second(node *n, const factor *d, factor *dinner)
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
     const int64_t rows = s.picked.count;
-    packed weight = {0};
+    ready_right weight = {0};
     const int status = factor_new(k, rows, s.inner, dinner) ||
-                       packed_weight_backward(n, n->inputs[SECOND_WEIGHT], rows, &weight) ||
+                       right_of_weight_backward(n, n->inputs[SECOND_WEIGHT], rows, &weight) ||
                        k->matmul_factor(rows, d->data, &weight.b, NULL, dinner->data);
-    packed_done(k, &weight);
+    right_done(k, &weight);
     return status ? ICOT_FAILED : picked_spread(n, s.picked, s.inner, dinner);
 }
 
@@ -220,19 +220,19 @@ int layer_backward_first(node *n, tensor *grad, const factor *d, const factor *i
     const layer_shape s = layer_shape_of(n);
     const factor normed = factor_saved(n, SAVED_NORMED);
     factor dnormed = {0};
-    packed weight = {0};
+    ready_right weight = {0};
     int status = ICOT_FAILED;
     if (second_weight_backward(n, s, d, inner)) goto done;
     if (first_bias_backward(n, s, dfirst)) goto done;
     if (weight_gradient(n, FIRST_WEIGHT, s.rows, dfirst, &normed)) goto done;
     if (factor_new(k, s.rows, s.width, &dnormed)) goto done;
-    if (packed_weight_backward(n, n->inputs[FIRST_WEIGHT], s.rows, &weight)) goto done;
+    if (right_of_weight_backward(n, n->inputs[FIRST_WEIGHT], s.rows, &weight)) goto done;
     if (k->matmul_factor(s.rows, dfirst->data, &weight.b, NULL, dnormed.data)) goto done;
     if (residual_backward(n, s, grad) || norm_backward(n, s, &dnormed)) goto done;
     status = ICOT_OK;
 
 done:
-    packed_done(k, &weight);
+    right_done(k, &weight);
     factor_done(k, &dnormed);
     return status;
 }

@@ -51,7 +51,8 @@ static int mlp_prepare(node *n)
 }
 
 /* y = gelu(u)·projᵀ + proj bias + residual; h is memory for a chunk of gelu(u) */
-static int second_layer(node *n, mlp_shape s, const packed *proj, const factor *h, int64_t first)
+static int second_layer(node *n, mlp_shape s, const ready_right *proj, const factor *h,
+                        int64_t first)
 {
     int64_t rows = rows_together(n, s.rows, first);
     kernels(n)->gelu_factor(rows * s.hidden, hidden_rows(n, s, first), h->data);
@@ -64,11 +65,11 @@ static int mlp_forward(node *n)
     const backend *k = kernels(n);
     mlp_shape s = mlp_shape_of(n);
     const factor u = factor_saved(n, 0);
-    packed fc = {0}, proj = {0};
+    ready_right fc = {0}, proj = {0};
     factor h = {0};
     int status = ICOT_FAILED;
-    if (packed_weight(n, n->inputs[FC_WEIGHT], &fc)) goto done;
-    if (packed_weight(n, n->inputs[PROJ_WEIGHT], &proj)) goto done;
+    if (right_of_weight(n, n->inputs[FC_WEIGHT], &fc)) goto done;
+    if (right_of_weight(n, n->inputs[PROJ_WEIGHT], &proj)) goto done;
     if (factor_new(k, rows_together(n, s.rows, 0), s.hidden, &h)) goto done;
     for (int64_t first = 0; first < s.rows; first += k->rows_at_a_time) {
         if (product_rows(n, X, &fc, FC_BIAS, first, &u) || second_layer(n, s, &proj, &h, first))
@@ -78,8 +79,8 @@ static int mlp_forward(node *n)
 
 done:
     factor_done(k, &h);
-    packed_done(k, &proj);
-    packed_done(k, &fc);
+    right_done(k, &proj);
+    right_done(k, &fc);
     return status;
 }
 
@@ -101,9 +102,9 @@ static int gradient_of_hidden(node *n, mlp_shape s, const factor *dy, const fact
     const backend *k = kernels(n);
     const factor u = factor_saved(n, 0);
     const size_t bytes = (size_t)(rows_together(n, s.rows, 0) * s.hidden) * sizeof(float);
-    packed proj;
+    ready_right proj;
     void *block = NULL;
-    if (packed_weight_backward(n, n->inputs[PROJ_WEIGHT], s.rows, &proj)) return ICOT_FAILED;
+    if (right_of_weight_backward(n, n->inputs[PROJ_WEIGHT], s.rows, &proj)) return ICOT_FAILED;
     int status = factor_clear_rest(k, s.rows, s.hidden, &u) || k->memory->allocate(bytes, &block);
     for (int64_t row = 0; row < s.rows && !status; row += k->rows_at_a_time) {
         const int64_t rows = rows_together(n, s.rows, row);
@@ -114,7 +115,7 @@ static int gradient_of_hidden(node *n, mlp_shape s, const factor *dy, const fact
                                     hidden, row > 0, sums);
     }
     k->memory->release(block);
-    packed_done(k, &proj);
+    right_done(k, &proj);
     return status;
 }
 

@@ -26,14 +26,14 @@ static int mlp_layer_prepare(node *n)
 static int forward_hidden(node *n, const factor *hidden)
 {
     const backend *k = kernels(n);
-    packed weight = {0}, bias = {0};
-    const int status = packed_weight(n, n->inputs[FIRST_WEIGHT], &weight) ||
-                       packed_bias(n, n->inputs[FIRST_BIAS], &bias) ||
+    ready_right weight = {0}, bias = {0};
+    const int status = right_of_weight(n, n->inputs[FIRST_WEIGHT], &weight) ||
+                       right_of_bias(n, n->inputs[FIRST_BIAS], &bias) ||
                        k->layers->gelu_product(
                            layer_shape_of(n).rows, factor_saved(n, SAVED_NORMED).data, &weight.b,
                            bias_of(&bias), factor_saved(n, SAVED_FIRST).data, hidden->data);
-    packed_done(k, &bias);
-    packed_done(k, &weight);
+    right_done(k, &bias);
+    right_done(k, &weight);
     return status ? ICOT_FAILED : ICOT_OK;
 }
 
@@ -49,13 +49,13 @@ static int backward_hidden(node *n, const factor *d, factor *dfirst)
 {
     const backend *k = kernels(n);
     const layer_shape s = layer_shape_of(n);
-    packed weight = {0};
+    ready_right weight = {0};
     const int status =
         factor_new(k, s.rows, s.first, dfirst) ||
-        packed_weight_backward(n, n->inputs[SECOND_WEIGHT], s.rows, &weight) ||
+        right_of_weight_backward(n, n->inputs[SECOND_WEIGHT], s.rows, &weight) ||
         k->layers->gelu_product_backward(s.rows, d->data, &weight.b,
                                          factor_saved(n, SAVED_FIRST).data, dfirst->data);
-    packed_done(k, &weight);
+    right_done(k, &weight);
     return status ? ICOT_FAILED : ICOT_OK;
 }
 

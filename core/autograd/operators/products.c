@@ -158,14 +158,14 @@ static int linear_forward(node *n)
     int64_t rows = tensor_rows(n->inputs[LINEAR_X]), in = weight->shape[1];
     const float *bias = n->n_inputs > LINEAR_BIAS ? tensor_floats(n->inputs[LINEAR_BIAS]) : NULL;
     factor x = {0};
-    packed w = {0};
+    ready_right w = {0};
     int status = ICOT_FAILED;
     if (factor_of(k, rows, in, tensor_floats(n->inputs[LINEAR_X]), &x)) goto done;
-    if (packed_weight(n, weight, &w)) goto done;
+    if (right_of_weight(n, weight, &w)) goto done;
     status = multiply_onto_residual(n, LINEAR_RESIDUAL, 0, rows, &x, &w, bias);
 
 done:
-    packed_done(k, &w);
+    right_done(k, &w);
     factor_done(k, &x);
     return status;
 }

@@ -12,7 +12,7 @@ int residual_check(const node *n, int which, const shape *output)
 }
 
 int multiply_onto_residual(node *n, int which, int64_t first, int64_t rows, const factor *x,
-                           const packed *weight, const float *bias)
+                           const ready_right *weight, const float *bias)
 {
     const backend *k = kernels(n);
     const int64_t out = n->output->shape[n->output->ndim - 1];

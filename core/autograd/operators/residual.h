@@ -11,6 +11,6 @@ int residual_check(const node *n, int which, const shape *output);
 /* Rows `first` to first + rows of the node's output, (…, out): x (rows, in) is a factor, bias may
  * be NULL where there is no residual. */
 int multiply_onto_residual(node *n, int which, int64_t first, int64_t rows, const factor *x,
-                           const packed *weight, const float *bias);
+                           const ready_right *weight, const float *bias);
 
 #endif

@@ -129,12 +129,12 @@ static int self_attention_forward(node *n)
 {
     const backend *k = kernels(n);
     factor mixed = {0};
-    packed weight = {0};
+    ready_right weight = {0};
     const int status = attend(n, &mixed) || pick_rows(n, &mixed) ||
-                       packed_weight(n, n->inputs[PROJ_WEIGHT], &weight) ||
+                       right_of_weight(n, n->inputs[PROJ_WEIGHT], &weight) ||
                        multiply_onto_residual(n, RESIDUAL, 0, picked(n).count, &mixed, &weight,
                                               tensor_floats(n->inputs[PROJ_BIAS]));
-    packed_done(k, &weight);
+    right_done(k, &weight);
     factor_done(k, &mixed);
     return status;
 }
@@ -146,11 +146,11 @@ static int gradient_of_mixed(const node *n, const factor *dy, factor *dmixed)
 {
     const backend *k = kernels(n);
     const int64_t rows = picked(n).count;
-    packed weight;
-    if (packed_weight_backward(n, n->inputs[PROJ_WEIGHT], rows, &weight)) return ICOT_FAILED;
+    ready_right weight;
+    if (right_of_weight_backward(n, n->inputs[PROJ_WEIGHT], rows, &weight)) return ICOT_FAILED;
     const int status = factor_new(k, rows, width_of(n), dmixed) ||
                        k->matmul_factor(rows, dy->data, &weight.b, NULL, dmixed->data);
-    packed_done(k, &weight);
+    right_done(k, &weight);
     return status || picked_spread(n, picked(n), width_of(n), dmixed);
 }
 
