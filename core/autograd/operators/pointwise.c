@@ -185,19 +185,14 @@ static int broadcast_output(node *n)
     return node_output(n, &size);
 }
 
-/* One long run where both inputs and the output lie in memory alike, the usual case. */
+/* One run where both inputs and the output lie in memory alike, the usual case. */
 static strided_loop binary_loop(const node *n)
 {
     const tensor *a = n->inputs[0], *b = n->inputs[1], *y = n->output;
     shape shape_a = tensor_shape(a), shape_b = tensor_shape(b), shape_y = tensor_shape(y);
     strided_loop loop = {.ndim = y->ndim};
     if (shape_equal(&shape_a, &shape_b) && tensor_is_contiguous(a) && tensor_is_contiguous(b)) {
-        enum { RUN = 4096 };
-        int64_t numel = tensor_numel(y);
-        if (numel % RUN == 0) {
-            return (strided_loop){
-                .ndim = 2, .size = {numel / RUN, RUN}, .strides = {{RUN, 1}, {RUN, 1}, {RUN, 1}}};
-        }
+        return (strided_loop){.ndim = 1, .size = {tensor_numel(y)}, .strides = {{1}, {1}, {1}}};
     }
     memcpy(loop.size, shape_y.size, sizeof loop.size);
     broadcast_strides(a, y->ndim, loop.strides[0]);

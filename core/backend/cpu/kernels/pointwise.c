@@ -166,28 +166,45 @@ static void binary_run(binary_kind kind, int64_t n, const float *a, int64_t stri
     }
 }
 
+/* Threads take runs in blocks, so that they share a long one, too. */
+static int64_t blocks_per_run(const strided_loop *loop)
+{
+    return (inner_size(loop) + BLOCK - 1) / BLOCK;
+}
+
+/* Where in array `which` element `start` of the inner run number `outer` lies. */
+static int64_t place(const strided_loop *loop, int which, int64_t outer, int64_t start)
+{
+    return run_offset(loop, which, outer) + start * inner_stride(loop, which);
+}
+
 void KERNEL(binary)(binary_kind kind, const strided_loop *loop, const float *a, const float *b,
                     float *y)
 {
-    int64_t inner = inner_size(loop), outer = outer_count(loop);
+    int64_t inner = inner_size(loop), outer = outer_count(loop), blocks = blocks_per_run(loop);
+    int64_t stride_a = inner_stride(loop, 0), stride_b = inner_stride(loop, 1);
 #pragma omp parallel for schedule(static) if (outer * inner > PARALLEL_ELEMENTS)
-    for (int64_t o = 0; o < outer; o++) {
-        binary_run(kind, inner, a + run_offset(loop, 0, o), inner_stride(loop, 0),
-                   b + run_offset(loop, 1, o), inner_stride(loop, 1), y + o * inner);
+    for (int64_t i = 0; i < outer * blocks; i++) {
+        int64_t o = i / blocks, start = i % blocks * BLOCK;
+        binary_run(kind, block_length(inner, start), a + place(loop, 0, o, start), stride_a,
+                   b + place(loop, 1, o, start), stride_b, y + o * inner + start);
     }
 }
 
 void KERNEL(binary_backward)(binary_kind kind, int which, const strided_loop *loop, const float *a,
                              const float *b, const float *dy, float *d)
 {
-    int64_t inner = inner_size(loop), outer = outer_count(loop);
+    int64_t inner = inner_size(loop), outer = outer_count(loop), blocks = blocks_per_run(loop);
     int64_t stride_a = inner_stride(loop, 0), stride_b = inner_stride(loop, 1);
 #pragma omp parallel for schedule(static) if (outer * inner > PARALLEL_ELEMENTS)
-    for (int64_t o = 0; o < outer; o++) {
-        const float *row_a = a + run_offset(loop, 0, o), *row_b = b + run_offset(loop, 1, o);
-        for (int64_t i = 0; i < inner; i++) {
-            float slope = combine_slope(kind, which, row_a[i * stride_a], row_b[i * stride_b]);
-            d[o * inner + i] = dy[o * inner + i] * slope;
+    for (int64_t k = 0; k < outer * blocks; k++) {
+        int64_t o = k / blocks, start = k % blocks * BLOCK, n = block_length(inner, start);
+        const float *own_a = a + place(loop, 0, o, start), *own_b = b + place(loop, 1, o, start);
+        const float *own_dy = dy + o * inner + start;
+        float *own_d = d + o * inner + start;
+        for (int64_t i = 0; i < n; i++) {
+            float slope = combine_slope(kind, which, own_a[i * stride_a], own_b[i * stride_b]);
+            own_d[i] = own_dy[i] * slope;
         }
     }
 }
