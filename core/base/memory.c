@@ -11,8 +11,9 @@
 
 /*
  * Small blocks come in size classes: four per power of two, from 64 bytes up. Class c holds
- * (4 + c % 4) << (c / 4 + SMALLEST_SHIFT) bytes, so at most a fifth of a block is unused. Blocks
- * that are larger than those of the last class are whole pages of the arena.
+ * (4 + c % 4) << (c / 4 + SMALLEST_SHIFT) bytes, rounded up to a multiple of ALIGNMENT. So at most
+ * a fifth of a block is unused from 256 bytes on; of a smaller one it may be about half, as of 128
+ * bytes for 65. Blocks that are larger than those of the last class are whole pages of the arena.
  */
 enum { ALIGNMENT = 64, SMALLEST_SHIFT = 4, CLASS_COUNT = 48, LARGE = CLASS_COUNT };
 

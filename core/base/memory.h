@@ -18,8 +18,8 @@ int memory_alloc(size_t bytes, void **out);
 /* The same, cleared, for count elements of the given size; an overflow of the product fails. */
 int memory_alloc_zero(size_t count, size_t size, void **out);
 
-/* Grows or shrinks a block, keeping its contents; *block may be NULL. On failure it is as before.
- */
+/* Makes a block hold at least `bytes` bytes, keeping its contents; it never gets smaller, and
+ * *block may be NULL. On failure it is as before. */
 int memory_resize(void **block, size_t bytes);
 
 /*

@@ -78,7 +78,7 @@ void tensor_release(icot_engine *engine, tensor *released); /* NULL is allowed *
 void tensor_drop_contents(tensor *t);
 int tensor_restore_contents(tensor *t);
 
-/* Moves a tensor (and its gradient) to the scope that `like` lies in. */
+/* Moves a tensor, but not its gradient, to the scope that `like` lies in. */
 void tensor_move_beside(tensor *moved, const tensor *like);
 
 /* To be called wherever its contents are overwritten: what was derived from them goes. */

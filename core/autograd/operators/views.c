@@ -277,7 +277,7 @@ static int concat_prepare(node *n)
     return node_output(n, &size);
 }
 
-/* Walks over the part of the output that input i fills: offset there and the shape of the part. */
+/* Where the part of the output begins that input i fills, in elements. */
 static int64_t concat_offset(const node *n, int i)
 {
     int dimension = (int)n->params.index[0];
