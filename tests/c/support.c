@@ -1,5 +1,6 @@
 #include "support.h"
 
+#include "backend/cpu/kernel_sets.h"
 #include "tensor/engine.h"
 
 #include <setjmp.h>
@@ -11,12 +12,6 @@
 #include <cmocka.h>
 
 /* ---- Kernels and engines --------------------------------------------------------------------- */
-
-void cpu_table_generic(backend *table);
-#ifdef __x86_64__
-void cpu_table_avx2(backend *table);
-void cpu_table_avx512(backend *table);
-#endif
 
 static void add_set(kernel_set *set, const char *name, void (*fill)(backend *))
 {

@@ -1,18 +1,11 @@
 /* The CPU backend: the kernels of the best instruction set that this CPU has. */
 #include "backend/backend.h"
+#include "backend/cpu/kernel_sets.h"
 #include "backend/cpu/matmul.h"
 #include "backend/cpu/packing.h"
 #include "base/error.h"
 
 #include <pthread.h>
-
-void cpu_table_generic(backend *table);
-#ifdef __x86_64__
-void cpu_table_avx2(backend *table);
-void cpu_table_avx512(backend *table);
-void factor_table_bf16(backend *table);
-tile_kernel multiply_tiles_avx512, multiply_tiles_bf16;
-#endif
 
 static backend table, bf16_table;
 static const char *instruction_set;

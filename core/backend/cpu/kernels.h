@@ -85,9 +85,7 @@ int KERNEL(sum_of_squares)(int64_t, const number_array *, double *);
 extern const layer_kernels KERNEL(layers);
 int KERNEL(adamw)(int64_t, const adamw_arrays *, const icot_adamw_options *);
 
-/* Fills in the kernels above; the rest of the table is the same for every instruction set. The
- * second one those of factors alone. */
-void KERNEL(cpu_table)(backend *table);
+/* Fills in those of the kernels above that factors have: a part of what kernel_sets.h declares. */
 void KERNEL(factor_table)(backend *table);
 
 #endif

@@ -1,5 +1,6 @@
 /* The kernels of factors (see factor_bytes in backend.h): compiled as the others are, and once more
  * with CPU_ISA=bf16. */
+#include "backend/cpu/kernel_sets.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/packing.h"
 

@@ -1,5 +1,7 @@
 #include "backend/cpu/kernels.h"
 
+#include "backend/cpu/kernel_sets.h"
+
 void KERNEL(cpu_table)(backend *table)
 {
     table->unary = KERNEL(unary);

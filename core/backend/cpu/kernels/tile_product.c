@@ -5,9 +5,9 @@
  * Compiled for AVX-512, which has registers enough, where a unit of a tile is a float32, and with
  * CPU_ISA=bf16, where it is a pair of bfloat16, of which one lies below the other.
  */
+#include "backend/cpu/kernel_sets.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kernels/lanes.h"
-#include "backend/cpu/packing.h"
 #include "backend/cpu/shares.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -385,8 +385,6 @@ static void multiply_piece(const void *work, int64_t piece, int thread)
         t.bias = NULL, t.add = true;
     }
 }
-
-tile_kernel KERNEL(multiply_tiles);
 
 int KERNEL(multiply_tiles)(const tile_product *p, const void *a, const void *tiles, void *c)
 {
