@@ -105,8 +105,7 @@ static int make_folders_of(const output_file *file)
 
 static int refuse_existing(const output_file *file)
 {
-    return fail("%s exists already; use --force to overwrite it, or --out for another path",
-                file->path);
+    return fail("%s: exists already", file->path);
 }
 
 static int check_place(const output_file *file)

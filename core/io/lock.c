@@ -62,8 +62,7 @@ static int open_locked(icot_lock *lock)
         if (!lock->held) {
             char owner[OWNER_BYTES];
             read_owner(lock->fd, owner);
-            return fail("%s: %s is at work on this run; wait for it, or stop it first", lock->path,
-                        owner);
+            return fail("%s: is held by %s", lock->path, owner);
         }
         if (is_still_there(lock->fd, lock->path)) return ICOT_OK;
         close(lock->fd);

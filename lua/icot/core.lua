@@ -63,8 +63,12 @@ core.C = C
 
 --- Raises the core's last error as a user error, unless the code is 0.
 ---@param code integer what a function of the core returned
-function core.check(code)
-  if code ~= 0 then errors.raise('%s', ffi.string(C.icot_last_error())) end
+---@param problem? string pattern of a message about which the user can do something
+---@param advice? string what is added to that message: '; --force overwrites it'
+function core.check(code, problem, advice)
+  if code == 0 then return end
+  local message = ffi.string(C.icot_last_error())
+  errors.raise('%s%s', message, problem and message:find(problem) and advice or '')
 end
 
 local engine -- icot_engine*, made when it is first needed

@@ -130,6 +130,9 @@ function files.require_writable(folder)
   os.remove(probe)
 end
 
+--- What the core says of a path that is taken, as a pattern, and what it leaves to us to say about it.
+files.EXISTS, files.EXISTS_ADVICE = ': exists already$', '; --force overwrites it, --out chooses another path'
+
 --- Refuses a path that is taken.
 ---@param path string
 ---@param overwrite boolean a file that is there may be replaced
@@ -137,7 +140,7 @@ function files.require_free(path, overwrite)
   local kind = files.kind(path)
   if kind == 'directory' then errors.raise('%s: is a folder, expected the path of a file', path) end
   if kind and not overwrite then
-    errors.raise('%s: exists already; --force overwrites it, --out chooses another path', path)
+    errors.raise('%s: exists already%s', path, files.EXISTS_ADVICE)
   end
 end
 

@@ -11,6 +11,7 @@
 --- study (`runlog.index`) is written in the same way. icot.runlog_format says what the tables hold.
 local ffi = require 'ffi'
 local core = require 'icot.core'
+local files = require 'icot.files'
 local format = require 'icot.runlog_format'
 local names = require 'icot.names'
 
@@ -142,6 +143,11 @@ end
 
 local handle_out = ffi.new('icot_runlog *[1]')
 
+-- Of what may find a file at the path of this one.
+local function check_free(code)
+  check(code, files.EXISTS, files.EXISTS_ADVICE)
+end
+
 -- Gives a log that was forgotten, or that an error left behind, an end of its own.
 local function give_up(handle)
   C.icot_runlog_close(handle, nil)
@@ -152,7 +158,7 @@ local function create(kind, options, fill)
   if options.from then
     check(C.icot_runlog_continue(options.path, options.from, handle_out))
   else
-    check(C.icot_runlog_create(options.path, options.force and 1 or 0, handle_out))
+    check_free(C.icot_runlog_create(options.path, options.force and 1 or 0, handle_out))
   end
   local self = setmetatable({ path = options.path, tables = {} }, RunLog)
   self.handle = ffi.gc(handle_out[0], give_up)
@@ -161,7 +167,7 @@ local function create(kind, options, fill)
     check(C.icot_runlog_put_text(self.handle, 'recipe/source', options.source or ''))
     check(C.icot_runlog_put_text(self.handle, 'recipe/config', options.config or '{}'))
     fill(self)
-    check(C.icot_runlog_live(self.handle))
+    check_free(C.icot_runlog_live(self.handle))
   end)
   if not ok then
     give_up(ffi.gc(self.handle, nil))
@@ -280,7 +286,7 @@ function RunLog:close(end_state)
   local handle = self.handle
   if not handle then return end
   self.handle = nil
-  check(C.icot_runlog_close(ffi.gc(handle, nil), end_state))
+  check_free(C.icot_runlog_close(ffi.gc(handle, nil), end_state))
 end
 
 -- ---- The index of a study -----------------------------------------------------------------------

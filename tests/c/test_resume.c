@@ -240,7 +240,7 @@ static void test_a_lock_keeps_others_off(void **state)
     assert_ok(icot_lock_take(lock_path, &lock, &held));
     assert_true(held);
     assert_false(another_can_take_it());
-    assert_refused(icot_lock_take(lock_path, &second, &held), "process ");
+    assert_refused(icot_lock_take(lock_path, &second, &held), ": is held by process ");
     icot_lock_release(lock);
     assert_int_equal(access(lock_path, F_OK), -1);
     assert_true(another_can_take_it());
