@@ -182,16 +182,18 @@ done:
 
 /* ---- Messages -------------------------------------------------------------------------------- */
 
+enum { REASON_BYTES = 200 };
+
 /* Called from the innermost error outwards; the innermost says what really happened. */
 static herr_t note_reason(unsigned depth, const H5E_error2_t *error, void *reason)
 {
-    if (depth == 0) snprintf(reason, 200, "%s", error->desc);
+    if (depth == 0) snprintf(reason, REASON_BYTES, "%s", error->desc);
     return 0;
 }
 
 int hdf5_fail(const char *what)
 {
-    char reason[200] = "unknown reason";
+    char reason[REASON_BYTES] = "unknown reason";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, note_reason, reason);
     H5Eclear2(H5E_DEFAULT);
     return fail("%s: %s", what, reason);

@@ -11,7 +11,8 @@
 #include <string.h>
 
 /* A chunk is what is read and written at once, and what even a table of one row takes on disk. */
-enum { CHUNK_BYTES = 8192, MOST_ROWS_PER_CHUNK = 256, MOST_TEXT_BYTES = 65536 };
+enum { CHUNK_BYTES = 8192, MOST_ROWS_PER_CHUNK = 256 };
+enum { MOST_TEXT_BYTES = 65536, MOST_MATRIX_WIDTH = 65536 };
 
 /* ---- Types ----------------------------------------------------------------------------------- */
 
@@ -240,9 +241,9 @@ int icot_runlog_table(icot_runlog *log, const char *path, const icot_column *col
 
 int icot_runlog_matrix(icot_runlog *log, const char *path, int64_t width, int *table)
 {
-    if (width < 1 || width > MOST_TEXT_BYTES) {
+    if (width < 1 || width > MOST_MATRIX_WIDTH) {
         return fail("matrix /%s: got a width of %lld, expected 1 to %d", path, (long long)width,
-                    MOST_TEXT_BYTES);
+                    MOST_MATRIX_WIDTH);
     }
     return add_table(log, path, NULL, (int)width, table);
 }
