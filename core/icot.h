@@ -90,6 +90,8 @@ ICOT_API int icot_interrupts_catch(void);
 /* What the first signal writes to stderr, at most 127 bytes; NULL: nothing. */
 ICOT_API void icot_interrupts_notice(const char *line);
 ICOT_API int icot_interrupted(void); /* signal number that arrived, or 0 */
+/* Forgets what arrived; the signals stay as they are: the next Ctrl-C, if one arrived before, ends
+ * the program, until icot_interrupts_catch is called again. */
 ICOT_API void icot_interrupts_clear(void);
 
 ICOT_API double icot_seconds(void); /* monotonic clock, in seconds */

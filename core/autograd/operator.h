@@ -46,8 +46,7 @@ typedef struct operator_entry {
     int (*backward)(node *n, tensor *grad); /* grad: of the output, contiguous */
 } operator_entry;
 
-/* The table, in autograd/operators/table.c. */
-int operator_count(void);
+/* The table, in autograd/operators/table.c; icot_operator_count says how many there are. */
 const operator_entry *operator_at(int index); /* NULL: none */
 
 /* Applies an operator to tensors; the core's own way in (icot_apply is the public one). */

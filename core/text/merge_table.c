@@ -4,7 +4,6 @@
 #include "base/memory.h"
 
 #include <stddef.h>
-#include <string.h>
 
 typedef struct merge_slot {
     int32_t left, right;

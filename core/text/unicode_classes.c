@@ -3,6 +3,7 @@
 #include "base/utf8_decode.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * The general categories L* and N* of Unicode 16.0, and White_Space. That version is the one that
@@ -259,7 +260,7 @@ static character_class ascii_class(unsigned char c)
     return is_space(c) ? CLASS_SPACE : CLASS_OTHER;
 }
 
-character_class class_of_code_point(uint32_t code_point)
+static character_class class_of_code_point(uint32_t code_point)
 {
     if (code_point < 0x80) return ascii_class((unsigned char)code_point);
     if (is_in(letters, sizeof letters / sizeof *letters, code_point)) return CLASS_LETTER;

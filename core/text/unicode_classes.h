@@ -5,8 +5,6 @@
 #ifndef ICOT_TEXT_UNICODE_CLASSES_H
 #define ICOT_TEXT_UNICODE_CLASSES_H
 
-#include <stdint.h>
-
 typedef enum character_class {
     CLASS_OTHER,
     CLASS_LETTER, /* \p{L} */
@@ -18,8 +16,6 @@ typedef struct character {
     int bytes; /* 1 to 4 */
     character_class class;
 } character;
-
-character_class class_of_code_point(uint32_t code_point);
 
 /* The character that begins at text; text < end. */
 character character_at(const char *text, const char *end);

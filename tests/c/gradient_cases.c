@@ -310,7 +310,7 @@ const gradient_case *gradient_cases(int *count)
 
 const char *operator_without_case(const gradient_case *list, int count)
 {
-    for (int i = 0; i < operator_count(); i++) {
+    for (int i = 0; i < icot_operator_count(); i++) {
         int found = 0;
         for (int k = 0; k < count; k++) {
             found += strcmp(list[k].operator_name, operator_at(i)->name) == 0;

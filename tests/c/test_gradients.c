@@ -209,7 +209,7 @@ int main(void)
     static struct CMUnitTest tests[MOST_OPERATORS + 8];
     static int indices[MOST_OPERATORS];
     int count = 0;
-    for (int i = 0; i < operator_count() && i < MOST_OPERATORS; i++) {
+    for (int i = 0; i < icot_operator_count() && i < MOST_OPERATORS; i++) {
         indices[i] = i;
         tests[count++] = (struct CMUnitTest){
             .name = operator_at(i)->name, .test_func = test_operator, .initial_state = &indices[i]};

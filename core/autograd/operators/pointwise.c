@@ -3,7 +3,6 @@
 #include "autograd/operators/residual.h"
 #include "base/error.h"
 
-#include <math.h>
 #include <string.h>
 
 /* ---- One input ------------------------------------------------------------------------------- */

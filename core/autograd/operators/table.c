@@ -25,19 +25,14 @@ static const operator_entry *const table[] = {
     &op_mlp_layer,     &op_self_attention,
 };
 
-int operator_count(void)
+int icot_operator_count(void)
 {
     return (int)(sizeof table / sizeof *table);
 }
 
 const operator_entry *operator_at(int index)
 {
-    return index >= 0 && index < operator_count() ? table[index] : NULL;
-}
-
-int icot_operator_count(void)
-{
-    return operator_count();
+    return index >= 0 && index < icot_operator_count() ? table[index] : NULL;
 }
 
 const char *icot_operator_name(int index)
@@ -48,7 +43,7 @@ const char *icot_operator_name(int index)
 
 int icot_operator_find(const char *name)
 {
-    for (int i = 0; i < operator_count(); i++) {
+    for (int i = 0; i < icot_operator_count(); i++) {
         if (strcmp(table[i]->name, name) == 0) return i;
     }
     return -1;
