@@ -1,4 +1,7 @@
-/* The tape: operators in the order in which they were applied, for walking back. */
+/*
+ * The tape: operators in the order in which they were applied, for walking back. What is done with
+ * it lies in tape.c, unless a line says otherwise.
+ */
 #ifndef ICOT_AUTOGRAD_TAPE_H
 #define ICOT_AUTOGRAD_TAPE_H
 
@@ -16,6 +19,11 @@ void tape_record(tape *t, const node *n);
 /* Forgets all nodes from `mark` on; the tensors that they made become leaves. */
 void tape_truncate(tape *t, int64_t mark);
 
+/* Forgets all nodes; what open scopes record from now on is theirs to forget. */
+void tape_empty(icot_engine *engine);
+
+/* ---- In checkpoint.c ---- */
+
 /*
  * What icot_checkpoint has dropped of the segment that node `last` lies in, the first with a
  * gradient that backward meets there: brings back what it needs of the nodes up to it.
@@ -24,14 +32,13 @@ void tape_truncate(tape *t, int64_t mark);
 int checkpoint_restore(tape *t, int64_t last);
 void checkpoint_drop(node *n);
 
+/* ---- In lifetime.c ---- */
+
 /*
  * Computes the contents again that icot_tensor_release has dropped, of one tensor or of all inputs
  * of a node; those of checkpointed segments must be there.
  */
 int tape_restore(tape *t, const tensor *dropped);
 int tape_restore_inputs(tape *t, const node *n);
-
-/* Forgets all nodes; what open scopes record from now on is theirs to forget. */
-void tape_empty(icot_engine *engine);
 
 #endif
