@@ -9,7 +9,7 @@ cp -r "$bundle" "$folder"
 mkdir "$folder/tests"
 cmocka=$(ldd "$build/tests/test_backends" | awk '$1 ~ /^libcmocka/ { print $3 }')
 install -m 644 "$(realpath "$cmocka")" "$folder/lib/icot/libs/$(basename "$cmocka")"
-for name in backends gradients products decoding optimizer autograd; do
+for name in backends gradients products kept_weights decoding optimizer autograd; do
     install -m 755 "$build/tests/test_$name" "$folder/tests"
     strip --strip-unneeded "$folder/tests/test_$name"
     patchelf --force-rpath --set-rpath "\$ORIGIN/../lib/icot/libs" "$folder/tests/test_$name"
