@@ -57,6 +57,8 @@ ICOT_API void icot_memory_release_cache(void);
 /* For tests: the Nth allocation from now fails once (1 = the next). 0 switches that off. */
 ICOT_API void icot_memory_fail_at(int64_t nth);
 
+/* Threads that kernels share work among: at first OMP_NUM_THREADS, or all cores. */
+enum { ICOT_MOST_THREADS = 1024 };
 ICOT_API int icot_threads(void);
 ICOT_API int icot_set_threads(int count);
 
@@ -450,7 +452,8 @@ ICOT_API int icot_file_write(const char *path, const char *text, int64_t length)
 ICOT_API int icot_file_copy(const char *from, const char *to);
 /*
  * Gives a folder its final name, where nothing is yet; or exchanges it for the folder that is
- * there, which has the other name then.
+ * there, which has the other name then. On a file system that cannot exchange (NFS), a program that
+ * is killed at that moment may leave nothing at `to`, and what was there at `to`.aside.
  */
 ICOT_API int icot_folder_publish(const char *from, const char *to, int exchange);
 

@@ -7,6 +7,9 @@ int icot_engine_create(const char *name, icot_engine **out)
 {
     const backend *found;
     if (backend_find(name, "float32", &found)) return ICOT_FAILED;
+    if (icot_threads() > ICOT_MOST_THREADS && icot_set_threads(ICOT_MOST_THREADS)) {
+        return ICOT_FAILED;
+    }
 
     void *engine = NULL, *recorded = NULL;
     if (memory_alloc_zero(1, sizeof(icot_engine), &engine)) goto failed;

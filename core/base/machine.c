@@ -52,7 +52,9 @@ int icot_threads(void)
 
 int icot_set_threads(int count)
 {
-    if (count < 1 || count > 1024) return fail("threads: got %d, expected 1 to 1024", count);
+    if (count < 1 || count > ICOT_MOST_THREADS) {
+        return fail("threads: got %d, expected 1 to %d", count, ICOT_MOST_THREADS);
+    }
     omp_set_num_threads(count); /* OpenBLAS (its OpenMP flavour) follows this too */
     return ICOT_OK;
 }

@@ -243,11 +243,42 @@ int icot_file_copy(const char *from, const char *to)
     return status;
 }
 
+static const char ASIDE[] = ".aside"; /* ends its name then */
+
+/* The folder that is there goes aside for a moment. Returns 0, or -1 and errno. */
+static int exchange_by_turns(const char *from, const char *to, const char *aside)
+{
+    if (rename(to, aside)) return -1;
+    if (rename(from, to) == 0) return rename(aside, from);
+    const int reason = errno;
+    rename(aside, to);
+    errno = reason;
+    return -1;
+}
+
+/* The same for a file system that has neither flag of renameat2. */
+static int publish_by_turns(const char *from, const char *to, int exchange)
+{
+    const size_t bytes = strlen(to) + sizeof ASIDE;
+    void *aside;
+    if (!exchange) return rename(from, to);
+    if (memory_alloc(bytes, &aside)) {
+        errno = ENOMEM;
+        return -1;
+    }
+    snprintf(aside, bytes, "%s%s", to, ASIDE);
+    const int failed = exchange_by_turns(from, to, aside);
+    memory_free(aside);
+    return failed;
+}
+
 int icot_folder_publish(const char *from, const char *to, int exchange)
 {
     unsigned flags = exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE;
     int failed = renameat2(AT_FDCWD, from, AT_FDCWD, to, flags);
-    if (failed && !exchange && (errno == EINVAL || errno == ENOSYS)) failed = rename(from, to);
+    if (failed && (errno == EINVAL || errno == ENOSYS)) {
+        failed = publish_by_turns(from, to, exchange);
+    }
     if (failed) return fail("folder %s: cannot create it: %s", to, strerror(errno));
     sync_folder_of(to);
     return ICOT_OK;

@@ -63,8 +63,12 @@ end
 ---@param folder string need not be there
 function checkpoint.tidy(folder)
   if files.kind(folder) ~= 'directory' then return end
-  for name in lfs.dir(folder) do
-    if name:sub(-#WORK) == WORK then files.remove_tree(folder .. '/' .. name) end
+  for _, name in ipairs(files.names_in(folder)) do
+    local path = folder .. '/' .. name
+    local replaced = path:match('^(.*)%.aside$') -- by icot_folder_publish, which was on its way
+    if name:sub(-#WORK) == WORK then files.remove_tree(path) end
+    if replaced and not files.kind(replaced) then os.rename(path, replaced) end
+    if replaced then files.remove_tree(path) end
   end
 end
 

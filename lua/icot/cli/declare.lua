@@ -21,7 +21,7 @@ end
 --- The number of threads to compute with.
 ---@param parser table
 function declare.threads(parser)
-  declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, 1024)
+  declare.integer(parser, '--threads', 'CPU threads; default: all cores', 1, tonumber(core.C.ICOT_MOST_THREADS))
 end
 
 --- Computes with as many from now on.
