@@ -27,7 +27,7 @@
 #endif
 
 enum {
-    ICOT_ABI = 8,        /* raised whenever anything in this file changes its meaning */
+    ICOT_ABI = 9,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 9, /* most inputs an operator can have (concat included) */
     ICOT_MAX_INDICES = 16
@@ -340,6 +340,9 @@ ICOT_API int icot_batch_pack(icot_batch *batch, const icot_corpus *corpus, const
  */
 ICOT_API int icot_batch_prompts(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids,
                                 int64_t n, const icot_removal *removal);
+/* Which tokens of an example's CoT (m) are left when nothing is drawn: kept (m), 1 or 0. */
+ICOT_API int icot_removal_kept(const icot_removal *removal, const icot_corpus *corpus,
+                               int64_t index, uint8_t *kept);
 
 /* ---- Text: tokenizer ------------------------------------------------------------------------- */
 

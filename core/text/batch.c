@@ -284,3 +284,20 @@ int icot_batch_prompts(icot_batch *batch, const icot_corpus *corpus, const int64
 {
     return build(batch, corpus, ids, n, removal, PROMPTS);
 }
+
+/* ---- One example ---------------------------------------------------------------------------- */
+
+int icot_removal_kept(const icot_removal *removal, const icot_corpus *corpus, int64_t index,
+                      uint8_t *kept)
+{
+    example_bounds at;
+    int64_t removed;
+    if (corpus_bounds(corpus, index, &at)) return ICOT_FAILED;
+    const int64_t m = at.answer - at.cot;
+    if (removal_check_length(removal, m) ||
+        count_removed(corpus, index, 0, m, removal, WITHOUT_DRAWS, &removed)) {
+        return ICOT_FAILED;
+    }
+    for (int64_t i = 0; i < m; i++) kept[i] = (uint8_t)removal_keeps(removal, m, i, removed);
+    return ICOT_OK;
+}

@@ -59,11 +59,9 @@ local function unpack_prompts(packed, corpus, start, cut)
       prompt.tokens[#prompt.tokens + 1] = raw.tokens[r]
       prompt.positions[#prompt.positions + 1] = raw.positions[r]
     end
-    local question, cot = corpus:lengths(start + b)
-    local ends = cut.unit == core.C.ICOT_STEPS and corpus:steps(start + b) or nil
-    local places = removal.places(cut, question, cot, ends)
+    local places = removal.places(cut, corpus, start + b)
     prompt.place = places and place_at(places, cut.eos)
-    local pauses = removal.pauses(cut, cot, ends)
+    local pauses = removal.pauses(cut, corpus, start + b)
     prompt.given = pauses and pauses_at(pauses, cut.eos, cut.pause)
     prompts[b + 1] = prompt
   end

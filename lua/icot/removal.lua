@@ -196,32 +196,35 @@ end
 
 -- ---- For decoding -------------------------------------------------------------------------------
 
--- Tokens of a CoT that are gone, without offsets.
-local function count_removed(cut, cot, ends)
-  local removed, beyond = tonumber(cut.removed), tonumber(cut.remove_all_beyond)
-  local all = ends and #ends or cot
-  local count = (beyond >= 0 and removed >= beyond) and all or math.min(removed, all)
-  if not ends then return count end
-  if cut.side == C.ICOT_LEFT then return ends[count] or 0 end
-  return cot - (ends[all - count] or 0)
+-- Which tokens of an example's CoT are left when no offset is drawn: kept[i] is 1 or 0, i from 0.
+local function cut_example(cut, corpus, id)
+  local question, cot = corpus:lengths(id)
+  local kept = ffi.new('uint8_t[?]', math.max(cot, 1))
+  core.check(C.icot_removal_kept(cut, corpus.handle, id, kept))
+  return kept, cot, question
 end
 
-local function is_left(cut, cot, i, removed)
-  if cut.side == C.ICOT_LEFT then return i >= removed end
-  if cut.side == C.ICOT_RIGHT then return i < cot - removed end
-  return cut.ranks[cut.rank_starts[cot] + i] >= removed
+-- Whether a token is gone that stood behind one that is left.
+local function has_gaps(kept, cot)
+  local is_any_left = false
+  for i = 0, cot - 1 do
+    if kept[i] == 0 and is_any_left then return true end
+    is_any_left = is_any_left or kept[i] == 1
+  end
+  return false
 end
 
 --- The CoT tokens that are left, as they are when no offset is drawn; with pauses all, for each of them or a pause is
 --- there.
 ---@param cut ffi.cdata* icot_removal, from `removal.cut`
----@param cot integer tokens, before the cut
----@param ends? integer[] where the steps of the CoT end, if steps are what is removed
+---@param corpus icot.Corpus
+---@param id integer of the example, from 0
 ---@return integer[] left their places in the whole CoT, from 1 on
-function removal.left(cut, cot, ends)
-  local removed, left = count_removed(cut, cot, ends), {}
+function removal.left(cut, corpus, id)
+  local kept, cot = cut_example(cut, corpus, id)
+  local left = {}
   for i = 0, cot - 1 do
-    if cut.pause >= 0 or is_left(cut, cot, i, removed) then left[#left + 1] = i + 1 end
+    if cut.pause >= 0 or kept[i] == 1 then left[#left + 1] = i + 1 end
   end
   return left
 end
@@ -229,30 +232,33 @@ end
 --- Where decoding has to place what it writes after `question <eos>`, if that isn't just one position after the other:
 --- with positions kept, tokens after a gap have the positions that they had.
 ---@param cut ffi.cdata* icot_removal, from `removal.cut`
----@param question integer tokens
----@param cot integer tokens, before the cut
----@param ends? integer[] where the steps of the CoT end, if steps are what is removed
+---@param corpus icot.Corpus
+---@param id integer of the example, from 0
 ---@return { cot: integer[], rest: integer }? places positions of the CoT tokens that are left, and of the <eos> after
 ---   them; nil: positions just count on by one
-function removal.places(cut, question, cot, ends)
-  local removed = count_removed(cut, cot, ends)
-  local has_gaps = cut.side ~= C.ICOT_LEFT and removed > 0 and removed < cot
-  if cut.positions ~= C.ICOT_KEPT or not has_gaps or cut.pause >= 0 then return nil end
+function removal.places(cut, corpus, id)
+  if cut.positions ~= C.ICOT_KEPT or cut.pause >= 0 then return nil end
+  local kept, cot, question = cut_example(cut, corpus, id)
+  if not has_gaps(kept, cot) then return nil end
   local places = { cot = {}, rest = question + cot + 1 }
-  for k, i in ipairs(removal.left(cut, cot, ends)) do places.cot[k] = question + i end
+  for i = 0, cot - 1 do
+    if kept[i] == 1 then table.insert(places.cot, question + i + 1) end
+  end
   return places
 end
 
 --- Where pauses stand in a CoT but at its beginning, where they belong to the prompt.
 ---@param cut ffi.cdata* icot_removal, from `removal.cut`
----@param cot integer tokens, before the cut
----@param ends? integer[] where the steps of the CoT end, if steps are what is removed
+---@param corpus icot.Corpus
+---@param id integer of the example, from 0
 ---@return integer[]? pauses how many come after each CoT token that is left; nil: none
-function removal.pauses(cut, cot, ends)
-  if cut.pause < 0 or cut.side == C.ICOT_LEFT then return nil end
-  local removed, pauses = count_removed(cut, cot, ends), {}
+function removal.pauses(cut, corpus, id)
+  if cut.pause < 0 then return nil end
+  local kept, cot = cut_example(cut, corpus, id)
+  if not has_gaps(kept, cot) then return nil end
+  local pauses = {}
   for i = 0, cot - 1 do
-    if is_left(cut, cot, i, removed) then
+    if kept[i] == 1 then
       pauses[#pauses + 1] = 0
     elseif #pauses > 0 then
       pauses[#pauses] = pauses[#pauses] + 1

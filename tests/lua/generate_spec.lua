@@ -171,11 +171,11 @@ describe('the <eos> after the CoT', function()
       local cut = removal.cut(removing, data, removed)
       for id = 0, data.train:size() - 1 do
         packed:pack(data.train, ffi.new('int64_t[1]', id), 1, cut)
-        local raw, question, cot, answer = packed.raw, data.train:lengths(id)
+        local raw, _, _, answer = packed.raw, data.train:lengths(id)
         local eos_row = tonumber(raw.n_tokens) - answer - 3
         local counted_on = raw.positions[eos_row - 1] + 1
         assert.equal(data.vocabulary.eos, raw.tokens[eos_row])
-        local places = removal.places(cut, question, cot)
+        local places = removal.places(cut, data.train, id)
         assert.equal(raw.positions[eos_row], places and places.rest or counted_on)
       end
     end)

@@ -3,7 +3,6 @@
 ---   question 1 … question q   question <eos>   CoT 1 … CoT m   CoT <eos>   ####   answer 1 … answer a   answer <eos>
 ---
 --- CoT tokens are counted before the cut: `CoT 5` is the same token in all stages that still have it.
-local core = require 'icot.core'
 local errors = require 'icot.errors'
 local removal = require 'icot.removal'
 
@@ -37,9 +36,8 @@ end
 function places.shapes(corpus, n, cut)
   local shapes, known = {}, {}
   for i = 1, n do
-    local question, cot, answer = corpus:lengths(i - 1)
-    local ends = cut.unit == core.C.ICOT_STEPS and corpus:steps(i - 1) or nil
-    local left = removal.left(cut, cot, ends)
+    local question, _, answer = corpus:lengths(i - 1)
+    local left = removal.left(cut, corpus, i - 1)
     local key = ('%d %d %s'):format(question, answer, table.concat(left, ' '))
     known[key] = known[key] or new_shape(question, left, answer)
     shapes[i] = known[key]
