@@ -187,13 +187,13 @@ bundle-check: bundle packages-test # makes the bundle twice, compares, and runs 
 	@$(MAKE) --silent BUILD=$(BUILD)/again bundle > /dev/null
 	@ICOT_BUNDLE=$(BUNDLE).tar.gz ICOT_BUNDLE_AGAIN=$(BUILD)/again/$(notdir $(BUNDLE)).tar.gz tests/run $(BUILD) bundle
 
-gpu: bundle tests-built # a bundle with the C tests, under build/gpu, for tests/gpu/check.sh on another machine
+gpu: bundle tests-built # a bundle with the C tests for a card, under build/gpu, for tests/gpu/check.sh elsewhere
 	@tests/gpu/pack.sh $(BUILD) $(BUNDLE)
 
-gpu-check: build tests-built # checks icot on a card of NVIDIA's against the CPU, and measures it
+gpu-check: build tests-built # checks icot on a card of NVIDIA's against the CPU, and measures it (PARTS=)
 	@ICOT_PYTHON=$(PYTHON) tests/gpu/check.sh $(BUILD)
 
-gpu-emulated: build tests-built # the card's kernels, compiled for the CPU: slow, but without a card (TESTS=)
+gpu-emulated: build tests-built packages-emulator # the card's kernels, compiled for the CPU: slow, but without a card (TESTS=)
 	@ICOT_PYTHON=$(PYTHON) tests/gpu/emulator/run $(BUILD) $(TESTS)
 
 torture: build packages-test # kills a training KILLS (200) times, resumes it each time, and compares the bits

@@ -75,7 +75,7 @@ multiplication.options = {
   zeros = { type = 'number', min = 0, max = 1, default = 0.4, doc = 'of those: share of digits that become zero' },
   seed = { type = 'integer', min = 0, default = 1, doc = 'of the operands' },
   tokenizer = { type = 'string',
-    doc = "a folder with GPT-2's vocab.json and merges.txt; default: that of model.pretrained, or symbols of its own" },
+    doc = 'the folder of a model, for its vocabulary; default: that of model.pretrained, or symbols of its own' },
 }
 
 multiplication.check = checker.check

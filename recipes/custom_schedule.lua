@@ -1,7 +1,7 @@
 -- A schedule of one's own, line by line: slow where it hurts, and only when the model is ready.
 --
 -- A schedule is a function. It is called before every update with the state of the training, and returns how many
--- CoT tokens are removed now. It must never return less than before.
+-- CoT tokens are removed now. It must never return less than before, unless it goes back (see the README).
 
 local PATIENCE = 200 -- updates that the model gets to recover from a removal, at least
 local READY = 0.95   -- accuracy on the validation examples that it must show before the next one

@@ -21,7 +21,7 @@ return {
     kind = 'points', points = { { 1500, 0 }, { 2000, 7 }, { 7000, 14 }, { 8500, 21 }, { 16000, 30 }, { 20000, 46 } },
   },
 
-  -- a small λ: offsets of 9 tokens on average, so that every stage is practised from the first update on
+  -- a small λ: offsets of 9.5 tokens on average, so that every stage is practised from the first update on
   removal = { side = 'left', smoothing = 0.1, smoothing_after = 500, positions = 'kept' },
 
   optimizer = {

@@ -1,7 +1,7 @@
 -- The idea in minutes: 3 x 2 digits, three ways of training.
 --
 --   no_cot        is never shown how a product is worked out; as many updates as icot
---   explicit_cot  writes all partial products and sums before the answer, and needs few updates
+--   explicit_cot  writes both partial products before the answer, and needs few updates
 --   icot          starts like explicit_cot, then unlearns to write, token by token, and keeps what it can
 --
 -- All three are trained on the same problems and tested on the same 1,000 others.

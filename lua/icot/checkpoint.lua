@@ -7,7 +7,8 @@
 ---     recipe.lua              the recipe's text
 ---     checkpoint.json         everything else; see `checkpoint.write`
 ---
---- A checkpoint of step 0 has only the last two: all else follows from the recipe. A folder appears under its name
+--- A checkpoint of step 0 has only the last two, and run.h5 if the run was stopped there: all else follows from the
+--- recipe. A folder appears under its name
 --- when all of it is on the disk; its name is its step.
 local ffi = require 'ffi'
 local checkpoint_format = require 'icot.checkpoint_format'
@@ -146,7 +147,7 @@ end
 ---@field source string the recipe's text
 ---@field model_folder string? nil at step 0
 ---@field moments string? path; nil: they are zero
----@field run_file string? path; nil at step 0
+---@field run_file string? path; nil: there was no run file yet
 
 local function existing(path)
   return files.kind(path) == 'file' and path or nil

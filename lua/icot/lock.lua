@@ -1,4 +1,5 @@
---- Keeps two processes off the same results: a lock beside them, PATH.lock, gone when its owner is.
+--- Keeps two processes off the same results: a lock beside them, PATH.lock, which is free when its
+--- owner is gone, though the file may stay.
 local ffi = require 'ffi'
 local core = require 'icot.core'
 local files = require 'icot.files'

@@ -1,6 +1,6 @@
 --- Trained models as a folder that Hugging Face opens: model.safetensors, config.json, and our vocabulary.json.
 ---
----     GPT2LMHeadModel.from_pretrained('results/mult_4x4')
+---     GPT2LMHeadModel.from_pretrained('results/mult_4x4/icot-1')
 ---
 --- What a model has beside the GPT-2 that answers lies in OTHERS, of which Hugging Face knows nothing.
 local core = require 'icot.core'

@@ -1,5 +1,5 @@
---- Every field of a recipe: what it is, what it may be, and its default. The README's table and the
---- errors follow this file; what depends on several fields at once is checked in icot.recipe.
+--- Every field of a recipe: what it is, what it may be, and its default. The errors follow this file; what depends on
+--- several fields at once is checked in icot.recipe.
 ---
 --- `dataset` and `schedule` are open here: a dataset describes its own options, and so does each kind
 --- of schedule (icot.schedule).
@@ -132,7 +132,7 @@ local divergence = {
   rollbacks = { type = 'integer', min = 1, max = MOST, default = 3, doc = 'before the run is given up' },
 }
 
---- What describes one run; an arm of a study may override any of it.
+--- What describes one run; an arm of a study may override any of it but seed, output and name.
 fields.run = {
   name = { type = 'string', doc = 'default: the name of the file, without .lua' },
   seed = { type = 'integer', min = 0, default = 42, doc = seed.doc },

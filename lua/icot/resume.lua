@@ -61,7 +61,7 @@ local function require_same(run, from, changes)
                run.output, from.description.state.step, table.concat(changes, '; '))
 end
 
--- ---- Both ---------------------------------------------------------------------------------------
+-- ---- What it goes on from -----------------------------------------------------------------------
 
 -- When the run file was written last.
 local function last_sign_of_life(path)

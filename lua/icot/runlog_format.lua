@@ -1,4 +1,5 @@
---- What stands in a run file and in a study's index: the one place that knows their tables and columns.
+--- What stands in a run file, in a study's index, and in what `icot frontier` and `icot probe` write: the one place
+--- that knows their tables and columns.
 ---
 --- A column is { name, kind, width }. Kinds: `integer` (int64), `number` (float64), `flag` (bool), `text` (UTF-8,
 --- cut after `width` bytes). Raise `version` whenever a reader of older files would go wrong.

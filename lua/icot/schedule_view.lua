@@ -37,7 +37,8 @@ end
 ---@return string hint '' if there is nothing to say
 function schedule_view.hint(message, state)
   if state.accuracy or not message:find('nil', 1, true) then return '' end
-  return ' (accuracy, valid_loss and evaluated_step are nil before the first validation)'
+  return (' (accuracy, valid_loss and evaluated_step are nil before the first validation%s)'):format(
+    state.step == 0 and ', loss before the first update' or '')
 end
 
 -- ---- state.own ----------------------------------------------------------------------------------

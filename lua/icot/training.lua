@@ -160,7 +160,7 @@ function Training:begins_stage(s)
 end
 
 --- Whether the next update begins with zero moments, so that a checkpoint needs none: at a new stage, as long as the
---- batch before still had some CoT (DESIGN: the method).
+--- batch before still had some CoT.
 ---@return boolean
 function Training:forgets_moments()
   local begins = self.planned ~= nil and self:begins_stage(self.planned)

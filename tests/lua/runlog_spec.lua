@@ -60,7 +60,7 @@ describe('a run file', function()
     return runlog.create(with({ path = path, recipe = 'mult', seed = 7, answer_length = 3 }, changes or {}))
   end
 
-  it('holds what DESIGN.md says, as pandas reads it', function()
+  it('holds what icot.runlog_format says, as pandas reads it', function()
     local written = sample_run.write(path)
     local found = dump(path)
     assert.same({ 'step', 'epoch', 'removed', 'loss', 'token_accuracy', 'grad_norm', 'lr', 'tokens', 'seconds',

@@ -290,6 +290,9 @@ describe('a schedule of one\'s own', function()
     local function early(seen) return seen.accuracy > 0.5 and 1 or 0 end
     expect.mentions(expect.user_error(schedule.call, early, state), 'compare',
                     '(accuracy, valid_loss and evaluated_step are nil before the first validation)')
+    local function at_once(seen) return seen.loss > 1 and 1 or 0 end
+    expect.mentions(expect.user_error(schedule.call, at_once, { step = 0, removed = 0, own = {} }),
+                    'before the first validation, loss before the first update)')
     local function misspelt(seen) return seen.acuracy or 0 end
     assert.equal('schedule: at step 3 it asked for state.acuracy, which does not exist; did you mean accuracy?',
                  expect.user_error(schedule.call, misspelt, state))

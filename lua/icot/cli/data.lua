@@ -20,8 +20,8 @@ function data.configure(command)
   command:argument('what', "'check', or the name of a task: multiplication, text, …")
   command:argument('file', 'with check: the file to look through'):args('?')
   command:option('--task', 'with check: recompute every CoT and answer of this task')
-  command:option('--tokenizer', "with check: what lengths are counted in: 'word' (default), 'character', or a folder "
-    .. "with GPT-2's vocab.json and merges.txt")
+  command:option('--tokenizer', "with check: what lengths are counted in: 'word' (default), 'character', or the folder "
+    .. 'of a model, for its vocabulary')
   command:option('--set', 'option of the task, KEY=VALUE; may be repeated'):count('*'):argname('KEY=VALUE')
   command:option('--split', 'which split to print: test (default), valid, train, or one that the options add')
   declare.integer(command, '--count', 'how many examples to print (default 10)', 1, options.largest_integer)

@@ -1,6 +1,6 @@
 --- `icot schedule`: draws what the schedule of a recipe will do, before anything is trained.
 ---
----   icot schedule recipes/mult_4x4.lua --set schedule.steps_per_token=120
+---   icot schedule recipes/mult_9x9.lua --set schedule.tokens_per_epoch=4
 local budget = require 'icot.budget'
 local dataset = require 'icot.dataset'
 local declare = require 'icot.cli.declare'
