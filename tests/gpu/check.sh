@@ -38,7 +38,7 @@ finish() {
 
 # judge NAME VALUE LIMIT - passed if a number is at most the limit.
 judge() {
-    if awk -v value="$2" -v limit="$3" 'BEGIN { exit !(value != "" && value + 0 <= limit + 0) }'; then
+    if awk -v value="$2" -v limit="$3" 'BEGIN { exit !(value ~ /^[0-9]/ && value + 0 <= limit + 0) }'; then
         row passed "$1" "$2 (at most $3)"
     else
         row failed "$1" "${2:-no result} (at most $3)"
@@ -51,7 +51,7 @@ read_runs() {
 
 # ---- The card ----------------------------------------------------------------------------------
 
-if ! ls /dev/nvidia0 /dev/dxg > /dev/null 2>&1 && ! nvidia-smi -L > /dev/null 2>&1; then
+if [ ! -e /dev/nvidia0 ] && [ ! -e /dev/dxg ] && ! nvidia-smi -L > /dev/null 2>&1; then
     row skipped "the card" "this machine has none"
     finish
 fi

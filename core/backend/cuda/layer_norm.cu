@@ -9,7 +9,9 @@
 #include <type_traits>
 
 constexpr int WARPS = 4, THREADS = WARPS * WARP, MOST_RUNS = 8;
-constexpr int MOST_BLOCKS = 396; /* of backward: each sums up what the rows of its warps give */
+/* Of backward: each sums up what the rows of its warps give. Three for each of the 132
+ * multiprocessors of an H100 or H200: as many as run at a time. */
+constexpr int MOST_BLOCKS = 396;
 
 static unsigned blocks_for(int64_t rows)
 {

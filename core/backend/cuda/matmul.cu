@@ -11,6 +11,7 @@
 #include <cuda_bf16.h>
 
 #include <cstring>
+#include <type_traits>
 #include <unordered_map>
 
 constexpr int WORKSPACE = 64 << 20, MOST_PLANS = 4096, BEST_ALIGNMENT = 256, BIAS_ALIGNMENT = 16;
@@ -81,6 +82,8 @@ struct plan_key {
         return memcmp(this, &other, sizeof *this) == 0;
     }
 };
+
+static_assert(std::has_unique_object_representations_v<plan_key>, "gaps between fields");
 
 struct hash_of_key { /* FNV-1a */
     size_t operator()(const plan_key &key) const
@@ -185,7 +188,9 @@ static int explain_missing(const plan_key &key)
 {
     return fail("cuda: matmul: cuBLASLt has no algorithm for (%lld,%lld) x (%lld,%lld) in %s",
                 (long long)key.m, (long long)key.k, (long long)key.k, (long long)key.n,
-                is_of_bf16(key.form) ? "bf16" : "float32");
+                is_of_bf16(key.form)   ? "bf16"
+                : key.form == ALL_TF32 ? "tf32"
+                                       : "float32");
 }
 
 static int make_plan(const plan_key &key, product_plan *out)

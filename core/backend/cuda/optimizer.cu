@@ -6,8 +6,7 @@
 
 constexpr int PARTS = 64, THREADS = 256;
 
-/* body(i) for the parts of an array of n that are this block's: i counts runs if they can be read
- * as such, else elements. */
+/* body(i) for those i below n that are this thread's; they count runs, or elements. */
 template <typename Body> static __device__ void walk_part(int64_t n, Body body)
 {
     for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < n;

@@ -60,6 +60,7 @@ template <typename T> __device__ T block_max(T value)
 /* ---- Sums over the rows of a matrix, column by column ---------------------------------------- */
 
 constexpr int COLUMN_LANES = 8, COLUMN_CHUNK = 128; /* rows added side by side; rows of a block */
+constexpr int64_t MOST_CHUNKS = 65535;              /* of a launch: what a grid's y may be */
 
 /* out (columns) = sums over the parts, (parts, stride), on top of what is there if accumulate is
  * set. A block has a warp's worth of columns, and PART_LANES parts at a time. */
@@ -98,16 +99,17 @@ static inline int finish_columns(const char *what, int64_t parts, int64_t column
     return cuda_launched(what);
 }
 
-/* partial (chunks, columns) = sums over COLUMN_CHUNK rows each; a thread has N columns. What terms
- * write may lie where they read, so the compiler would let no row begin before the one above it is
- * done: several rows are read first. */
+/* partial (chunks, columns) = sums over COLUMN_CHUNK rows each, for the chunks from `first_chunk`
+ * on; a thread has N columns. What terms write may lie where they read, so the compiler would let
+ * no row begin before the one above it is done: several rows are read first. */
 template <int N, typename Terms>
 __global__ void __launch_bounds__(WARP *COLUMN_LANES, 3) /* blocks at a time */
-    sum_column_chunks(int64_t rows, int64_t columns, Terms terms, float *partial)
+    sum_column_chunks(int64_t rows, int64_t columns, int64_t first_chunk, Terms terms,
+                      float *partial)
 {
     __shared__ float sums[COLUMN_LANES][WARP][N];
     const int64_t column = ((int64_t)blockIdx.x * WARP + threadIdx.x) * N;
-    const int64_t first = (int64_t)blockIdx.y * COLUMN_CHUNK;
+    const int64_t chunk = first_chunk + blockIdx.y, first = chunk * COLUMN_CHUNK;
     int64_t end = first + COLUMN_CHUNK;
     constexpr int AHEAD = 2; /* rows on their way */
     float sum[N] = {};
@@ -134,7 +136,7 @@ __global__ void __launch_bounds__(WARP *COLUMN_LANES, 3) /* blocks at a time */
     if (threadIdx.y > 0 || column >= columns) return;
     for (int k = 0; k < N; k++) {
         for (int lane = 1; lane < COLUMN_LANES; lane++) sum[k] += sums[lane][threadIdx.x][k];
-        partial[blockIdx.y * columns + column + k] = sum[k];
+        partial[chunk * columns + column + k] = sum[k];
     }
 }
 
@@ -155,13 +157,16 @@ int column_sums(const char *what, int64_t rows, int64_t columns, Terms terms, bo
     if (columns == 0) return OK;
     float *partial = (float *)cuda_scratch((size_t)(chunks * columns) * sizeof(float));
     if (!partial) return FAILED;
-    if (chunks > 0) {
-        const dim3 grid((unsigned)parts_of(columns, together ? WARP * N : WARP), (unsigned)chunks);
+    for (int64_t done = 0; done < chunks; done += MOST_CHUNKS) {
+        const int64_t now = chunks - done < MOST_CHUNKS ? chunks - done : MOST_CHUNKS;
+        const dim3 grid((unsigned)parts_of(columns, together ? WARP * N : WARP), (unsigned)now);
         const dim3 block(WARP, COLUMN_LANES);
         if (together) {
-            sum_column_chunks<N><<<grid, block, 0, cuda_stream>>>(rows, columns, terms, partial);
+            sum_column_chunks<N>
+                <<<grid, block, 0, cuda_stream>>>(rows, columns, done, terms, partial);
         } else {
-            sum_column_chunks<1><<<grid, block, 0, cuda_stream>>>(rows, columns, terms, partial);
+            sum_column_chunks<1>
+                <<<grid, block, 0, cuda_stream>>>(rows, columns, done, terms, partial);
         }
     }
     const int status = cuda_launched(what) ||
