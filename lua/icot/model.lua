@@ -22,14 +22,16 @@ local model = {}
 ---@field other_tensors? fun(self): table<string, icot.Tensor> what else has to be saved
 
 -- The sizes of a model do not change on the way.
-local function check_sizes(config, from)
+local function check_sizes(config, data, from)
   local found = pretrained.inspect(from.model_folder, 'checkpoint')
-  for _, name in ipairs { 'layers', 'heads', 'width' } do
-    if found[name] ~= config.model[name] then
-      errors.raise('model.%s: the checkpoint %s has %d, the recipe %d; a new run can start from what is there '
-                   .. '(model.pretrained), with its sizes', name, from.path, found[name], config.model[name])
-    end
+  local function check(name, wanted)
+    if found[name] == wanted then return end
+    errors.raise('model.%s: the checkpoint %s has %d, and %d are wanted now; a new run can start from what is there '
+                 .. '(model.pretrained)', name, from.path, found[name], wanted)
   end
+  for _, name in ipairs { 'layers', 'heads', 'width' } do check(name, config.model[name]) end
+  check('context', starting_model.context_for(config, data))
+  check('vocab_size', math.max(found.vocab_size, data.vocabulary.size))
 end
 
 --- The model of a run, as its recipe has it or as a checkpoint left it.
@@ -39,7 +41,7 @@ end
 ---@return icot.Model
 function model.make(config, data, from)
   local folder = from and from.model_folder
-  if folder then check_sizes(config, from) end
+  if folder then check_sizes(config, data, from) end
   if methods.is_distillation(config.method) then
     return require('icot.distillation.model').make(config, data, folder)
   end

@@ -6,8 +6,12 @@ local pretrained = require 'icot.pretrained'
 
 local starting_model = {}
 
--- The context of a new model, or of a pretrained one, where the recipe's configuration has it.
-local function context_for(config, data)
+--- The context of a new model, or of a pretrained one, where the recipe's configuration has it.
+---@param config table resolved configuration (icot.recipe_fields.run)
+---@param data icot.Dataset
+---@return integer positions
+---raises an error when it is too short for the examples
+function starting_model.context_for(config, data)
   local context = config.model.context or data.max_length
   if data.max_length > context then
     errors.raise('model.context: the longest example has %d tokens, the context only %d; raise model.context',
@@ -55,7 +59,8 @@ end
 ---raises an error when its context is too short for the examples, or it doesn't know their symbols
 function starting_model.load(config, data, folder, who)
   starting_model.check_vocabulary(data.vocabulary, folder, who or 'model.pretrained')
-  local model = gpt2.from_pretrained(folder, { context = context_for(config, data), dropout = config.model.dropout })
+  local context = starting_model.context_for(config, data)
+  local model = gpt2.from_pretrained(folder, { context = context, dropout = config.model.dropout })
   add_symbols(model, data.vocabulary)
   return model
 end
@@ -66,7 +71,7 @@ end
 ---@param seed integer of its initial parameters, if it is a new one
 ---@return icot.GPT2
 function starting_model.make(config, data, seed)
-  local given, context = config.model, context_for(config, data)
+  local given, context = config.model, starting_model.context_for(config, data)
   if given.pretrained then return starting_model.load(config, data, given.pretrained) end
   return gpt2.new({
     vocab_size = data.vocabulary.size, layers = given.layers, heads = given.heads, width = given.width,

@@ -250,9 +250,11 @@ function trainer.run(run, options)
     local about_place = lock.note_about(run.output, held)
     if about_place then note(about_place) end
     files.remove_partials(run.output)
+    for _, name in ipairs(model_file.NAMES) do files.remove_partials(run.model_output .. '/' .. name) end
     local resumption = options.resume and resume.find(run, options, note) or nil
     if resumption and has_ended(run, resumption) then
       note(resumption.from.description.result.status .. ' already')
+      checkpoint_keeper.new(checkpoint.folder_of(run.output), run.config.checkpoint, resumption.from):prune(true)
       return resumption.from.description.result
     end
     core.use_device(run.config.device)

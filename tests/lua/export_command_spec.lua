@@ -105,6 +105,19 @@ describe('icot export', function()
             .. 'results/both/b-1.h5')
   end)
 
+  it('makes one whole folder, however many try at once', function()
+    local one = ("cd '%s' && { '%s' export results/mult.h5 out && echo made; } 2>> err >> done & "):format(
+      folder, program.icot)
+    os.execute(one:rep(4) .. 'wait')
+    local _, made = temporary.read(folder .. '/done'):gsub('made', '')
+    local _, refused_count = temporary.read(folder .. '/err'):gsub('exists', '')
+    assert.same({ 1, 3 }, { made, refused_count })
+    for _, name in ipairs { 'config.json', 'model.safetensors', 'vocabulary.json' } do
+      assert.is_truthy(temporary.read(folder .. '/out/' .. name), name)
+    end
+    assert.is_nil(temporary.read(folder .. '/out.partial-1/config.json'))
+  end)
+
   it('refuses a model that is damaged', function()
     local path = folder .. '/results/mult/model.safetensors'
     temporary.write(path, temporary.read(path):sub(1, -2))

@@ -242,13 +242,31 @@ describe('a run that is resumed', function()
     assert.equal('finished', small.read(path).attributes.end_state)
   end)
 
+  it('tidies up after one that was killed at its very end', function()
+    local folder = temporary.folder()
+    local settings = { 'checkpoint.every_steps=5', 'checkpoint.keep={"stages":0,"best":false}' }
+    local _, _, path = small.train { folder = folder, settings = settings }
+    local kept = steps_of(path)
+    local last = checkpoint.path(checkpoint.folder_of(path), 40)
+    os.execute(("cp -r '%s' '%s'"):format(last, checkpoint.path(checkpoint.folder_of(path), 35)))
+    local partial = path:gsub('%.h5$', '/model.safetensors.partial-99-0')
+    temporary.write(partial, 'half a model')
+    assert(small.train({ folder = folder, settings = settings }, { resume = true }))
+    assert.same(kept, steps_of(path))
+    assert.is_nil(temporary.read(partial))
+  end)
+
   it('has the sizes that it had', function()
     local folder = temporary.folder()
     assert(small.train { folder = folder })
+    local wider, refusal = small.train({ folder = folder, settings = { 'model.context=64', 'train.steps=50' } },
+                                       { resume = true, allow_changes = true })
+    assert.is_false(wider)
+    expect.mentions(refusal.message, 'model.context: the checkpoint', 'and 64 are wanted now')
     local ok, problem = small.train({ folder = folder, settings = { 'model.width=32', 'train.steps=50' } },
                                     { resume = true, allow_changes = true })
     assert.is_false(ok)
-    expect.mentions(problem.message, 'model.width: the checkpoint', 'has 16, the recipe 32')
+    expect.mentions(problem.message, 'model.width: the checkpoint', 'has 16, and 32 are wanted now')
   end)
 
   it('refuses rows without a checkpoint', function()

@@ -14,6 +14,7 @@ local C, check = core.C, core.check
 local export = {}
 
 local WHERE = 'export' -- begins a message, after the program's name
+local MOST_TRIES = 1000
 local HDF5_SIGNATURE = '\137HDF\r\n\26\n'
 
 --- What a model's folder may hold, and what of it is copied: the model, and whichever form of vocabulary it has.
@@ -113,10 +114,21 @@ local function remove_parts(folder)
   lfs.rmdir(folder)
 end
 
+-- An empty folder of a name that nobody has: of several processes that try to make it one succeeds.
+local function new_folder_beside(target)
+  files.make_folder(files.folder_of(target))
+  for number = 1, MOST_TRIES do
+    local path = ('%s.partial-%d'):format(target, number)
+    local made, message = lfs.mkdir(path)
+    if made then return path end
+    if not files.kind(path) then errors.raise('%s: cannot make this folder: %s', target, message) end
+  end
+  errors.raise('%s: there are %s.partial-1 to %d, left by what was killed; remove them', WHERE, target, MOST_TRIES)
+end
+
 -- Makes the folder under another name first, so that it appears whole or not at all.
 local function make_folder(from, target, replaces)
-  local partial = ('%s.partial-%d-%d'):format(target, os.time(), math.random(0, 2 ^ 30))
-  files.make_folder(partial)
+  local partial = new_folder_beside(target)
   local ok, result = pcall(function()
     local copied = copy_parts(from, partial)
     check(C.icot_folder_publish(partial, target, replaces and 1 or 0))
