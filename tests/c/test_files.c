@@ -157,6 +157,18 @@ static void test_new_folders_reach_the_disk(void **state)
     assert_int_equal(unlink(file) || rmdir(inner) || rmdir(outer), 0);
 }
 
+static void test_a_run_file_reaches_the_disk_at_its_end(void **state)
+{
+    (void)state;
+    icot_runlog *log;
+    assert_int_equal(icot_runlog_create(path, 0, &log), 0);
+    assert_int_equal(icot_runlog_live(log), 0);
+    n_synced = 0;
+    assert_int_equal(icot_runlog_close(log, "finished"), 0);
+    assert_int_equal(n_synced, 1);
+    assert_int_equal(synced[0], inode_of(path));
+}
+
 static void check_publishing(void)
 {
     output_file file;
@@ -226,6 +238,34 @@ static void test_folders_get_their_names(void **state)
     lacks_rename_check = 1;
     check_folders();
     lacks_rename_check = 0;
+}
+
+/* Else a power cut takes the new name away, or brings the old contents back. */
+static void test_names_of_folders_reach_the_disk(void **state)
+{
+    (void)state;
+    const char *a = in_folder("a"), *b = in_folder("b");
+    for (int exchange = 0; exchange < 2; exchange++) {
+        assert_int_equal(mkdir(a, 0777), 0);
+        n_synced = 0;
+        assert_int_equal(icot_folder_publish(a, b, exchange), 0);
+        assert_int_equal(n_synced, 1);
+        assert_int_equal(synced[0], inode_of(folder));
+    }
+    assert_int_equal(rmdir(a) || rmdir(b), 0);
+}
+
+static void test_a_folder_stays_if_none_takes_its_place(void **state)
+{
+    (void)state;
+    const char *a = in_folder("a"), *b = in_folder("b");
+    assert_int_equal(mkdir(b, 0777), 0);
+    for (lacks_rename_check = 0; lacks_rename_check < 2; lacks_rename_check++) {
+        refuse(icot_folder_publish(a, b, 1), "/b: cannot create it: No such file");
+        assert_int_equal(access(b, F_OK), 0);
+    }
+    lacks_rename_check = 0;
+    assert_int_equal(rmdir(b), 0);
 }
 
 /* ---- Staged files ---------------------------------------------------------------------------- */
@@ -353,9 +393,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_file_write_replaces_a_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk_leaves_the_old_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_new_folders_reach_the_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_run_file_reaches_the_disk_at_its_end, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_no_file_is_overwritten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_copy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_folders_get_their_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_names_of_folders_reach_the_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_folder_stays_if_none_takes_its_place, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_staged_changes_wait_for_the_commit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failed_commit_changes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_staged_write_without_memory, set_up, tear_down),

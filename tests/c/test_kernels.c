@@ -1,6 +1,8 @@
 /* Kernels beyond what the gradient harness sees: error bounds, extremes, same bits. */
 #include "support.h"
 
+#include "backend/backend.h"
+
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
@@ -266,6 +268,23 @@ static void shared_work(const backend *k, int which, const float *x, float *out)
     }
 }
 
+static void test_dropout_begins_anywhere(void **state)
+{
+    (void)state;
+    enum { N = 24 };
+    const icot_random_key seeded = {.seed = 2};
+    float ones[N], whole[N], part[2 * N];
+    for (int i = 0; i < N; i++) ones[i] = 1.0f;
+    cpu_backend()->dropout(N, 0.5, seeded, 0, ones, NULL, whole);
+    for (int first = 0; first < 9; first++) {
+        for (int i = 0; i < 2 * N; i++) part[i] = 7.0f;
+        cpu_backend()->dropout(N - 10, 0.5, seeded, first, ones, NULL, part + N);
+        for (int i = 0; i < N - 10; i++) assert_true(part[N + i] == whole[first + i]);
+        for (int i = 0; i < N; i++) assert_true(part[i] == 7.0f); /* nothing before it */
+        for (int i = 2 * N - 10; i < 2 * N; i++) assert_true(part[i] == 7.0f);
+    }
+}
+
 static void test_same_bits(void **state)
 {
     (void)state;
@@ -295,9 +314,13 @@ static void test_same_bits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error_bounds),        cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_softmax_of_extremes), cmocka_unit_test(test_argmax),
-        cmocka_unit_test(test_long_sums),           cmocka_unit_test(test_dropout_of_attention),
+        cmocka_unit_test(test_dropout_begins_anywhere),
+        cmocka_unit_test(test_error_bounds),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_softmax_of_extremes),
+        cmocka_unit_test(test_argmax),
+        cmocka_unit_test(test_long_sums),
+        cmocka_unit_test(test_dropout_of_attention),
         cmocka_unit_test(test_same_bits),
     };
     return cmocka_run_group_tests_name("kernels", tests, use_three_threads, NULL);

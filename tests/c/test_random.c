@@ -118,6 +118,14 @@ static void test_normal(void **state)
     double p = erfc(2.0 / sqrt(2.0));
     check_mean(x, beyond_two, p, sqrt(p * (1.0 - p)));
 
+    double u[4]; /* Box and Muller: part of what a seed means */
+    icot_random_uniform(key, 4, u);
+    for (int i = 0; i < 4; i += 2) {
+        const double radius = sqrt(-2.0 * log(1.0 - u[i])), angle = 6.283185307179586 * u[i + 1];
+        assert_true(fabs(radius * cos(angle) - x[i]) < 1e-6);
+        assert_true(fabs(radius * sin(angle) - x[i + 1]) < 1e-6);
+    }
+
     float other[7], fewer[5]; /* an odd count, another mean and deviation: the same numbers */
     random_normal(key, 7, 3.0f, 2.0f, other);
     random_normal(key, 5, 0.0f, 1.0f, fewer);

@@ -274,6 +274,25 @@ static void test_remove_all_beyond(void **state)
     assert_int_equal(batch->cot_left, 0);
 }
 
+/* It is s + o that counts: an offset may take an example over the limit. */
+static void test_offsets_count_for_remove_all_beyond(void **state)
+{
+    (void)state;
+    const double at_most[] = {0.0, 0.5, 1.0}; /* P(o) = 0, 0.5, 0.5 */
+    int64_t all = 0;
+    icot_removal removal = no_removal();
+    removal.offsets = at_most;
+    removal.n_offsets = 3;
+    removal.removed = 4;
+    removal.remove_all_beyond = 6;
+    for (int64_t k = 0; k < 1000; k++) {
+        int64_t count = removal_count(&removal, k, 10, WITH_DRAWS);
+        assert_true(count == 5 || count == 10); /* never 6 */
+        all += count == 10;
+    }
+    assert_in_range(all, 400, 600);
+}
+
 /* ---- Offsets --------------------------------------------------------------------------------- */
 
 /* Shares of o = 0 … 4 among many draws, against P(o) = (1 - exp(-λ)) exp(-λ·o). */
@@ -438,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_steps_that_are_not_marked),
         cmocka_unit_test(test_removal_is_clipped_at_the_cot),
         cmocka_unit_test(test_remove_all_beyond),
+        cmocka_unit_test(test_offsets_count_for_remove_all_beyond),
         cmocka_unit_test(test_offsets_follow_their_distribution),
         cmocka_unit_test(test_offsets_belong_to_key_and_place),
         cmocka_unit_test(test_every_example_draws_its_own_offset),

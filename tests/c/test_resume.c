@@ -1,6 +1,7 @@
 /* What a run needs to go on after a stop: a run file that continues another, a lock, a digest. */
 #include "support.h"
 
+#include <fcntl.h>
 #include <hdf5.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -247,6 +250,36 @@ static void test_a_lock_keeps_others_off(void **state)
     assert_refused(icot_lock_take("/nowhere/lock", &lock, &held), "cannot create it");
 }
 
+static int replaced_by =
+    -1; /* what another process makes and locks before our lock is there; -1: nothing */
+static int is_to_be_replaced;
+
+/* The core's call comes here. */
+int flock(int fd, int operation)
+{
+    if (is_to_be_replaced) { /* the owner lets go, and the next one comes, after we opened the file
+                              */
+        is_to_be_replaced = 0;
+        unlink(lock_path);
+        replaced_by = open(lock_path, O_RDWR | O_CREAT, 0666);
+        assert_int_equal(syscall(SYS_flock, replaced_by, LOCK_EX | LOCK_NB), 0);
+    }
+    return (int)syscall(SYS_flock, fd, operation);
+}
+
+/* What we opened then is a file without a name, which locks nobody out. */
+static void test_a_lock_that_was_removed_holds_nothing(void **state)
+{
+    (void)state;
+    icot_lock *lock;
+    int held;
+    is_to_be_replaced = 1;
+    assert_refused(icot_lock_take(lock_path, &lock, &held), ": is held by ");
+    close(replaced_by);
+    assert_ok(icot_lock_take(lock_path, &lock, &held));
+    icot_lock_release(lock);
+}
+
 static void test_file_systems(void **state)
 {
     (void)state;
@@ -294,6 +327,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_removed_file_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_lock_keeps_others_off, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_lock_that_was_removed_holds_nothing, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_file_systems, set_up, tear_down),
         cmocka_unit_test(test_digests_tell_corpora_apart),
     };

@@ -475,9 +475,19 @@ static void test_failed_allocations(void **state)
     free(v);
 }
 
+/* What lies behind the end is none of the text's. */
+static void test_a_contraction_ends_with_the_text(void **state)
+{
+    (void)state;
+    const char text[] = "'ll";
+    assert_ptr_equal(word_end(text, text + 3), text + 3);
+    assert_ptr_equal(word_end(text, text + 2), text + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_contraction_ends_with_the_text),
         cmocka_unit_test(test_characters),
         cmocka_unit_test(test_bytes_that_are_no_characters),
         cmocka_unit_test(test_words),

@@ -74,6 +74,70 @@ local function assert_near(expected, got, tolerance)
   end
 end
 
+describe('the emulator', function()
+  after_each(temporary.clean)
+
+  it('is trained on the mean of the squared errors of all layers', function()
+    local model, packed = chain_up_to 'emulator', packed_batch()
+    scope.run(scope.no_grad, function()
+      local predicted, wanted = model.emulator:predict(packed), states.of_teacher(model.teacher, packed.explicit)
+      local sum, count = 0, 0
+      for layer = 1, LAYERS do
+        local one, n = predicted[layer]:read()
+        local other = wanted[layer]:read()
+        for i = 0, n - 1 do sum, count = sum + (one[i] - other[i]) ^ 2, count + 1 end
+      end
+      assert.near(sum / count, model:loss(packed):item(), 1e-5 * sum / count)
+    end)
+    packed:free()
+    model:free()
+  end)
+
+  it('chooses the more sharply the lower its temperature', function()
+    local model, packed = chain_up_to 'emulator', packed_batch()
+    local emulator = model.emulator
+    scope.run(scope.no_grad, function()
+      local function predict(temperature)
+        emulator.temperature = temperature
+        return read_all(emulator:predict(packed))
+      end
+      local sharp, flat = predict(0.5), predict(1e6)
+      assert.is_true(tiny.distance(sharp[1][1], flat[1][1]) > 1e-4)
+      local weight = emulator.mixture.weight
+      weight:write(weight:mean(0, true):expand(weight:size(0), weight:size(1)):contiguous():read())
+      local of_mean = predict(0.5) -- all are the same then, and so is what is chosen
+      for layer = 1, LAYERS do assert_near(of_mean[layer], flat[layer]) end
+    end)
+    packed:free()
+    model:free()
+  end)
+
+  it('does not begin as the student did', function()
+    local model = chain_up_to 'emulator'
+    local function embeddings(network) return network.gpt2.transformer.wte.weight:totable() end
+    assert.not_same(embeddings(model.student), embeddings(model.emulator))
+    model:free()
+  end)
+
+  it('does not drop the same things as the student', function()
+    local model, packed = chain_up_to('coupled', { dropout = 0.1 }), packed_batch()
+    local seen, given = {}, { seed = 5, step = 9 }
+    for name, network in pairs { student = model.student, emulator = model.emulator } do
+      local hidden = network.gpt2.hidden
+      network.gpt2.hidden = function(self, tokens, positions, context, rows)
+        seen[name] = context.dropout
+        return hidden(self, tokens, positions, context, rows)
+      end
+    end
+    scope.run(scope.no_grad, function() model:loss(packed, given) end)
+    assert.same({ 9, 9 }, { seen.student.step, seen.emulator.step })
+    assert.equal(5, seen.student.seed)
+    assert.not_equal(5, seen.emulator.seed)
+    packed:free()
+    model:free()
+  end)
+end)
+
 describe('the diagonal', function()
   it('leads from the first token of a CoT to its last', function()
     local function positions(layers, length)

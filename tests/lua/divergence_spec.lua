@@ -41,6 +41,13 @@ describe('a training that diverges', function()
     assert.near(0.001 * 10, small.column(file.tables.train, 'lr')[4], 1e-12)
   end)
 
+  it('goes back with a learning rate that is lower each time', function()
+    local ok, _, path = train_wildly('rollback', { 'divergence.lr_scale=0.9', 'divergence.rollbacks=2' })
+    assert.is_false(ok)
+    local changes = small.column(small.read(path).tables.segments, 'changes')
+    expect.mentions(changes[#changes], 'lr_scale: 0.81') -- 0.9 twice
+  end)
+
   it('is given up when that does not help', function()
     local ok, problem = train_wildly('rollback', { 'divergence.lr_scale=1', 'divergence.rollbacks=2' })
     assert.is_false(ok)

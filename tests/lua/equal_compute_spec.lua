@@ -7,6 +7,7 @@ local program = require 'tests.lua.support.program'
 local python = require 'tests.lua.support.python'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
+local equal_compute = require 'icot.study.equal_compute'
 
 describe('a budget', function()
   after_each(temporary.clean)
@@ -57,7 +58,7 @@ describe('a budget', function()
     local rates, bytes = small.column(small.read(path).tables.train, 'lr'),
                          temporary.read(path:gsub('%.h5$', '/model.safetensors'))
     changes.folder, changes.progress = temporary.folder(), setmetatable({
-      update = function(_, state) if state.step == 17 then error('stopped') end end,
+      update = function(_, state) if state.step == 25 then error('stopped') end end,
     }, { __index = small.silent })
     assert.is_false((small.train(changes)))
     changes.progress = nil
@@ -180,5 +181,12 @@ describe('arms that are matched', function()
     assert.equal(0, one.code, one.err)
     expect.mentions(one.err, 'finished already')
     assert.is_true(before == temporary.read(folder .. '/results/mine/no_cot-2/model.safetensors'))
+  end)
+end)
+
+describe('a budget that is used up', function()
+  it('nothing is left to match where the steps took as much', function()
+    local run = { match = { what = 'tokens', of = { 1 }, less = { 2 } } }
+    assert.matches('not started', equal_compute.give(run, { { tokens = 50 }, { tokens = 50 } }))
   end)
 end)

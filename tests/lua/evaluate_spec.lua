@@ -302,3 +302,15 @@ describe('an evaluation', function()
     model:free()
   end)
 end)
+
+describe('an evaluation', function()
+  it('an answer that is not there is the same as none', function()
+    local data = tiny.dataset()
+    data.same_answer = function() return true end
+    local config = { vocab_size = data.vocabulary.size, layers = 1, width = 4, context = 64 }
+    local result = evaluate.run(scripted.new(config, { {}, {} }), data, 'test', 0,
+                                { side = 'left', positions = 'closed_up' }, { examples = 2, batch = 2, samples = 2 })
+    assert.equal(0, result.accuracy)
+    data:free()
+  end)
+end)

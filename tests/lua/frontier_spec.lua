@@ -41,6 +41,8 @@ describe('the frontier', function()
     assert.equal(points[5], frontier.choose(points, 0.95))
     assert.same({ false, false, false, false, true, false }, marks(points, 'chosen'))
     assert.is_nil(frontier.choose(points, nil))
+    points = points_of { { 0, 0.025, 30 }, { 4, 0.015, 26 } } -- 0.025 - 0.01 is a little more than 0.015
+    assert.equal(points[2], frontier.choose(points, 0.025))
     assert.is_nil(frontier.explicit_accuracy(points_of { { 4, 0.9, 1 } }))
   end)
 end)
@@ -98,7 +100,9 @@ describe('icot frontier', function()
     local again = icot(path, '--out', out)
     assert.same({ 1, ('icot: %s: exists already; --force overwrites it, --out chooses another path\n'):format(out) },
                 { again.code, again.err })
-    assert.equal(0, icot(path, '--single', '2', '--examples', '3', '--out', out, '--force').code)
+    assert.equal(0, icot(path, '--single', '2', '--examples', '1000', '--out', out, '--force').code)
+    local tokens = small.column(small.read(out).tables.frontier, 'tokens_per_example')
+    assert.is_true(tokens[1] >= 1) -- of the 30 that there are
   end)
 
   it('says if there is nothing to measure', function()

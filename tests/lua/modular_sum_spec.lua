@@ -125,3 +125,12 @@ describe('modular_sum', function()
     assert_mentions(check('1 0 + 0 0 + 0 0'), 'has 3 numbers')
   end)
 end)
+
+describe('groups of sums', function()
+  it('carries are counted in all digits of the numbers', function()
+    local data = require('datasets.modular_sum').load { count = 2, modulus = 7, digits = 3, train = 1, valid = 1,
+                                                        test = 1, seed = 1 }
+    assert.equal(3, data.groups '9 9 9 + 1 0 0')
+    data:free()
+  end)
+end)

@@ -389,6 +389,12 @@ describe('multiplication', function()
     end
   end)
 
+  it('keeps sparse examples off all pairs that are held out', function()
+    local pairs_of, shape = require 'datasets.multiplication.pairs', require 'datasets.multiplication.shape'
+    local drawn = pairs_of.draw(shape.of(3), 5, { test = 40, valid = 20, carries = 4, train = 50 }, 2)
+    for i = 0, drawn.count - 1 do assert.equal(i < 64, drawn:is_held_out(drawn:operands(i))) end
+  end)
+
   it('says so when all sparse pairs are held out', function()
     local message = expect.user_error(load, { digits = 2, train = 0, valid = 2050, test = 2045, sparse = 1, zeros = 1 })
     assert_mentions(message, 'zeros=1 are held out')
@@ -478,5 +484,17 @@ describe('multiplication', function()
     assert_mentions(check('9 1 * 4 0', cot, answer), 'highest, is 0')
     assert_mentions(check('9 * 4', '6 3', '6 3'), '1 digits, expected 2 to 20')
     assert_mentions(check('How many?', '', '3'), "no '*'")
+  end)
+end)
+
+describe('pairs of other lengths', function()
+  it('a longer pair is there in one order only', function()
+    local pairs_of, shape = require 'datasets.multiplication.pairs', require 'datasets.multiplication.shape'
+    local drawn, seen = pairs_of.draw_longer(shape.of(2), 1, 2000), {}
+    for i = 0, 1999 do
+      local _, a, _, b = drawn:operands(i)
+      assert.is_nil(seen[b .. '*' .. a])
+      seen[a .. '*' .. b], seen[b .. '*' .. a] = true, true
+    end
   end)
 end)

@@ -176,3 +176,9 @@ describe('the learning rate', function()
     for step = 1, 100 do assert.near(step / 100, lr(step), 1e-12) end
   end)
 end)
+
+describe('clipping', function()
+  it('clipping is as in PyTorch', function()
+    assert.equal(1e-6 / 2e-6, optim.clip_scale(1e-6, 1e-6))
+  end)
+end)

@@ -140,3 +140,16 @@ describe('a training', function()
     assert.equal(3, run.config.removal.order_seed)
   end)
 end)
+
+describe('what is left for decoding', function()
+  it('is nothing from remove_all_beyond on, as in the core', function()
+    local data = tiny.dataset { { 4, 8, 2 } }
+    for removed = 0, 4 do
+      local cut = cut_of({ side = 'right', positions = 'kept', remove_all_beyond = 3 }, 8, removed)
+      assert.equal(removed < 3 and 8 - removed or 0, #removal.left(cut, data.train, 0))
+      local places = removal.places(cut, data.train, 0)
+      assert.equal(removed == 1 or removed == 2, places ~= nil) -- no gap where nothing is left, or nothing gone
+    end
+    data:free()
+  end)
+end)

@@ -9,6 +9,8 @@ local lock = require 'icot.lock'
 local program = require 'tests.lua.support.program'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
+local checkpoint_keeper = require 'icot.checkpoint_keeper'
+local files = require 'icot.files'
 
 -- Everything that has a state: dropout, moments that are kept, a schedule that remembers.
 local full = {
@@ -365,6 +367,14 @@ describe('checkpoints', function()
     end
   end)
 
+  it('are kept of the best once, the first of several that are as good', function()
+    local _, _, path = small.train { -- learns nothing, so that all validations are as good; one that fails keeps all
+      schedule = "function(state) if state.step == 38 then error('stop') end return 0 end",
+      settings = { 'optimizer.lr=1e-30', 'checkpoint.keep.last=100' },
+    }
+    assert.same({ 0, 15 }, steps_of(path)) -- evaluated at 15 and 30
+  end)
+
   it('are models that can be evaluated, exported and trained from', function()
     local ok, result, path = small.train { settings = { 'checkpoint.keep.stages=all' } }
     assert.is_true(ok, tostring(result))
@@ -406,5 +416,35 @@ describe('checkpoints', function()
       assert.is_true(errors.is_user_error(raised), tostring(raised))
       expect.mentions(raised.message, problem)
     end
+  end)
+end)
+
+describe('checkpoints', function()
+  after_each(temporary.clean)
+
+  it('checkpoints are minutes apart, also after one that failed', function()
+    local keeper = checkpoint_keeper.new(temporary.folder(), {
+      every_minutes = 1, every_steps = false, keep = { stages = 0, best = false, last = 1 },
+    })
+    local saved, at = 0, { state = { step = 3 }, planned = 0 }
+    keeper.save = function() saved = saved + 1 end
+    keeper.last_time = core.C.icot_seconds() - 50
+    keeper:consider(at)
+    assert.equal(0, saved)
+    keeper.last_time = core.C.icot_seconds() - 61
+    keeper:consider(at)
+    assert.equal(1, saved)
+  end)
+
+  it('a checkpoint that went aside comes back', function()
+    local folder = temporary.folder()
+    files.make_folder(folder .. '/step-000000005.aside')
+    files.make_folder(folder .. '/step-000000007')
+    files.make_folder(folder .. '/step-000000007.aside')
+    checkpoint.tidy(folder)
+    local found = {}
+    for i, each in ipairs(checkpoint.list(folder)) do found[i] = each.step end
+    assert.same({ 5, 7 }, found)
+    assert.equal(2, #files.names_in(folder))
   end)
 end)

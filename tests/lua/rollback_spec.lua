@@ -4,6 +4,7 @@ local expect = require 'tests.lua.support.expect'
 local errors = require 'icot.errors'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
+local training = require 'icot.training'
 
 -- 2 tokens from step 8 on, 5 from step 16 on; at step 24 back to 2, and on with 3 from step 30 on.
 local back_once = [[function(state)
@@ -116,5 +117,57 @@ describe('the gated schedule', function()
     end
     assert.equal(2, #expected)
     assert.same(expected, events_of(path))
+  end)
+end)
+
+describe('a rollback', function()
+  after_each(temporary.clean)
+
+  it('a rollback brings back what was lost', function()
+    local ok, result = small.train {
+      schedule = [[function(state)
+        if state.step == 12 then return 0, 'rollback' end
+        return state.step < 8 and 0 or state.step < 12 and 8 or state.step < 14 and 0 or 8
+      end]],
+      settings = { 'train.steps=18', 'train.evaluate_every=5', 'checkpoint.keep.stages=all',
+                   'train.stop_on_collapse={"below":1,"evaluations":3}' },
+    }
+    assert(ok, result)
+    assert.equal('finished', result.status) -- collapsed at 10, then at 15 and 18
+  end)
+
+  it('a rollback goes to the newest end of that stage', function()
+    local ok, result, path = small.train {
+      schedule = [[function(state)
+        local step = state.step
+        if step == 24 or step == 36 then return 2, 'rollback' end
+        return step < 8 and 0 or step < 16 and 2 or step < 24 and 5 or step < 30 and 2 or step < 36 and 3 or 2
+      end]], settings = { 'checkpoint.keep.stages=all' },
+    }
+    assert(ok, result)
+    local rows = small.read(path).tables.events.rows
+    assert.equal('from 3 removed to the end of that stage, step 30', rows[#rows][4])
+  end)
+
+  it('a rollback begins with zero moments, and warms up again', function()
+    local new, seen, trained = training.new, {}, nil
+    training.new = function(...)
+      trained = new(...)
+      return trained
+    end
+    rawset(_G, 'LOOK', function(step)
+      if step == 25 then seen = { trained.optimizer.updates, trained.optimizer.updates_sq, trained.last_reset } end
+    end)
+    local ok, result = small.train {
+      schedule = [[function(state)
+        LOOK(state.step)
+        if state.step == 24 then return 2, 'rollback' end
+        return state.step < 8 and 0 or state.step < 16 and 2 or state.step < 24 and 5 or 2
+      end]], settings = { 'train.steps=26' },
+    }
+    training.new = new
+    rawset(_G, 'LOOK', nil)
+    assert(ok, result)
+    assert.same({ 1, 1, 24 }, seen)
   end)
 end)

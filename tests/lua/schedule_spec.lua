@@ -126,6 +126,7 @@ describe('the geometric schedule', function()
     assert.same({ 0, 8, 12, 14, 15, 15, 15 }, (stages_of(15, 0.5)))
     assert.same({ 0, 1, 1, 1, 1, 1, 1 }, (stages_of(1, 0.5)))
     assert.same({ 0, 0, 0, 0, 0, 0, 0 }, (stages_of(0, 0.5)))
+    assert.equal(7, (stages_of(100, 0.07))[2]) -- 0.07 * 100 is a little more than 7
   end)
 
   it('takes ⌊log2(m)⌋ + 1 stages for any m', function()

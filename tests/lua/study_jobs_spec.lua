@@ -145,7 +145,10 @@ describe('icot study', function()
     assert.equal('interrupted', index.runs['no_cot-2'].run.attributes.end_state)
 
     temporary.write(folder .. '/mine.lua', 'the recipe is not needed any more')
+    local log = folder .. '/results/mine/no_cot-2.log'
+    local before = temporary.read(log)
     local resumed = resume(folder)
+    assert.equal(before, temporary.read(log):sub(1, #before)) -- goes on as well
     assert.equal(0, resumed.code, resumed.err)
     expect.mentions(resumed.err, 'resumed from the checkpoint of step')
     assert.same(all_finished, states(index_of(folder)))

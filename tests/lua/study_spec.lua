@@ -208,6 +208,9 @@ describe('what the arms come to', function()
     local _, tables = study_of { result(0.01, 0.02, 'collapsed'), result(0, nil), result(0.01, 0.02) }
     local row = row_of(tables)
     assert.same({ 3, 1, 1 }, { row.finished, row.collapsed, row.collapse_rate })
+    local _, untested = study_of { result(0 / 0, 0.9), result(0.01, 0.9), result(0 / 0, 0.9) } -- no time for the test
+    row = row_of(untested)
+    assert.same({ 1, 1 }, { row.collapsed, row.collapse_rate })
     local unknown = study_of { result(0, nil), result(0, nil), result(0, nil) }
     assert.matches('\nicot     3     0.000  0.000 to 0.000          %-', unknown)
   end)

@@ -6,6 +6,9 @@ local program = require 'tests.lua.support.program'
 local recipe = require 'icot.recipe'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
+local training = require 'icot.training'
+local core = require 'icot.core'
+local evaluate = require 'icot.evaluate'
 
 local column, read, silent, train = small.column, small.read, small.silent, small.train
 
@@ -62,6 +65,15 @@ describe('a training', function()
     assert(tokens[4] - tokens[2] < 20 * (answer_only + 0.1 * (whole - answer_only)))
   end)
 
+  it('draws the first offset after as many updates as the recipe says', function()
+    local ok, result, path = train { schedule = "{ kind = 'linear', steps_per_token = 1, explicit_steps = 100 }",
+      settings = { 'removal.smoothing=0.01', 'removal.smoothing_after=5', 'train.log_every=1', 'train.steps=6' } }
+    assert.is_true(ok, tostring(result))
+    local tokens, whole = column(read(path).tables.train, 'tokens'), 20 * 21
+    assert.equal(5 * whole, tokens[5])
+    assert(tokens[6] - tokens[5] < whole)
+  end)
+
   it('evaluates on time, just before the first removal, and at the end on the test examples', function()
     local ok, result, path = train {}
     assert.is_true(ok, tostring(result))
@@ -115,6 +127,24 @@ describe('a training', function()
     assert.is_not.same(runs[1], runs[3])
   end)
 
+  it('drops something else in each update', function()
+    local self, steps = training.new(small.run { model = ', dropout = 0.1' }), {}
+    local loss = self.model.loss
+    self.model.loss = function(model, part, dropout, ...)
+      steps[#steps + 1] = dropout.step
+      return loss(model, part, dropout, ...)
+    end
+    for _ = 1, 3 do self:update(0) end
+    self:free()
+    assert.same({ 0, 1, 2 }, steps)
+  end)
+
+  it('begins no stage with its first update', function()
+    local ok, result, path = train { schedule = 'function() return 2 end' }
+    assert.is_true(ok, tostring(result))
+    assert.same({}, read(path).tables.events.rows)
+  end)
+
   it('refuses to wait for validations that cannot be', function()
     local ok, problem = train { schedule = "{ kind = 'gated', threshold = 0.9 }", settings = { 'dataset.valid=0' } }
     assert.is_false(ok)
@@ -149,7 +179,6 @@ describe('a training', function()
   end)
 
   it('ends in order when the user ends the program during an evaluation', function()
-    local core = require 'icot.core'
     core.check(core.C.icot_interrupts_catch())
     local loud = setmetatable({ note = function() os.execute('kill -TERM $PPID') end }, { __index = silent })
     local ok, result, path = train { progress = loud }
@@ -199,4 +228,38 @@ describe('the recipes that come with icot', function()
       assert.equal(('results/%s.h5'):format(name), loaded.output)
     end)
   end
+end)
+
+describe('a training', function()
+  after_each(temporary.clean)
+
+  it('an evaluation takes no time of the training', function()
+    local self, run = training.new(small.run {}), evaluate.run
+    self.progress, self.log = small.silent, { evaluation = function() end }
+    evaluate.run = function()
+      local started = core.C.icot_seconds()
+      repeat until core.C.icot_seconds() - started > 0.1
+      return { accuracy = 0, loss = 1 }
+    end
+    self.meter:start()
+    local ok, problem = pcall(self.evaluate, self, 'valid')
+    evaluate.run = run
+    assert.is_true(ok, tostring(problem))
+    assert.is_true(self.meter:seconds() < 0.05)
+    self:free()
+  end)
+
+  it('an accuracy with CoT is not good enough once there is none', function()
+    local run = evaluate.run
+    evaluate.run = function(_, _, _, removed)
+      return { accuracy = removed == 0 and 0.9 or 0.1, token_accuracy = 0, loss = 1, positions = { 0, 0, 0, 0 },
+               groups = {}, samples = {}, examples = 25, examples_per_second = 1, tokens_generated = 0 }
+    end
+    local ok, result = small.train {
+      schedule = 'function(state) return state.step < 18 and 0 or 8 end', settings = { 'train.stop_at_accuracy=0.5' },
+    }
+    evaluate.run = run
+    assert(ok, result)
+    assert.equal(40, result.updates)
+  end)
 end)
