@@ -7,7 +7,9 @@
 namespace emulator
 {
 
-constexpr size_t MOST_SHARED = 163 << 10, GUARD = 128; /* of a card of compute capability 8.0 */
+/* Of a block on cards of compute capability 8.6, 8.9 and 12.0; all others from 8.0 on have more. */
+constexpr size_t MOST_SHARED = 99 << 10;
+constexpr size_t GUARD = 128;
 constexpr unsigned char GUARDED = 0xa5;
 
 struct variable {
