@@ -35,6 +35,9 @@ constexpr int LANES = 32, MOST_THREADS = 1024;
 void launch(const char *kernel, dim3 blocks, dim3 threads, size_t bytes, cudaStream_t stream,
             std::function<void()> thread);
 
+/* Each thread of a kernel first tells which one it runs, of all that a template makes. */
+void begin_kernel(const void *kernel);
+
 int lane(); /* of the running thread, in its warp */
 
 /* What all lanes of a warp do together. Behind the last: a shuffle over that many lanes. */
@@ -95,6 +98,10 @@ template <typename T, typename Place> T &shared(Place)
     static char name;
     return *(T *)shared_variable(&name, sizeof(T));
 }
+
+/* Above 48 KB, a kernel is launched with no more bytes than were allowed before. */
+bool allow_shared(const void *kernel, size_t bytes); /* false: more than there is */
+void check_allowed(const void *kernel);
 
 /* For a new block, and when it is done. */
 void begin_shared(size_t bytes);

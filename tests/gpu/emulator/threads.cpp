@@ -107,6 +107,11 @@ static void check_same_exchange(int warp)
     }
 }
 
+void begin_kernel(const void *kernel_of_template)
+{
+    check_allowed(kernel_of_template);
+}
+
 /* There are two places for each lane: one may be filled again while the other is still read. */
 from_lanes exchange(int kind, const void *mine, size_t bytes)
 {

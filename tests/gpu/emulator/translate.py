@@ -2,17 +2,19 @@
 
     translate.py SOURCES TARGET
 
-Three things are not C++. A launch, kernel<T><<<blocks, threads, bytes, stream>>>(x), becomes a call of
+Four things are not C++. A launch, kernel<T><<<blocks, threads, bytes, stream>>>(x), becomes a call of
 emulator::launch, with what a thread does as a function. Variables in shared memory become references to what
-emulator::shared gives, and the array whose size the launch tells what emulator::dynamic_shared gives. All other words
-of CUDA's are defined in include/. fragments.h and approximate.h are left out: include/ has its own,
-without instructions of the card.
+emulator::shared gives, and the array whose size the launch tells what emulator::dynamic_shared gives. A kernel first
+calls emulator::begin_kernel, which refuses launches that a card refuses. All other words of CUDA's are defined in
+include/. fragments.h and approximate.h are left out: include/ has its own, without instructions of the card.
 """
 import pathlib
 import re
 import sys
 
 LAUNCH = re.compile(r"(\w+)(<[^<>;]*>)?\s*<<<(.*?)>>>(?=\()", re.S)
+KERNEL = re.compile(r"(?:template <([^{};]*?)>\s*)?(?:static )?__global__ void\s+"
+                    r"(?:__launch_bounds__\([^()]*\))?\s*(?:/\*.*?\*/)?\s*(\w+)(?=\()")
 SHARED_ARRAY = re.compile(r"extern __shared__ (\w+) (\w+)\[\];")
 SHARED_VARIABLE = re.compile(r"__shared__ ([\w<>]+) (\w+)((?:\[\w+\])*);")
 
@@ -31,7 +33,24 @@ def end_of_call(text, opening):
         depth += {"(": 1, ")": -1}.get(text[place], 0)
         if depth == 0:
             return place
-    sys.exit("translate.py: a launch does not end")
+    sys.exit("translate.py: a parenthesis is not closed")
+
+
+def name_in_itself(name, parameters):
+    """Names a kernel in its own body, where it is the one that runs of all that its template makes."""
+    words = [re.sub(r".*?(\.\.\.)? (\w+)$", r"\2\1", each.strip()) for each in parameters.split(",")]
+    return f"{name}<{', '.join(words)}>" if parameters else name
+
+
+def with_beginnings(text):
+    done = ""
+    while match := KERNEL.search(text):
+        parameters, name = match.groups(default="")
+        body = text.index("{", end_of_call(text, match.end())) + 1
+        call = f"emulator::begin_kernel((const void *){name_in_itself(name, parameters)});"
+        done += text[:body].replace("__global__ ", "") + call
+        text = text[body:]
+    return done + text
 
 
 def with_launches(text):
@@ -51,8 +70,8 @@ def translated(name, text):
         text = text.replace(before, after)
     text = SHARED_ARRAY.sub(r"\1 *const \2 = (\1 *)emulator::dynamic_shared();", text)
     text = SHARED_VARIABLE.sub(r"auto &\2 = emulator::shared<\1\3>([] {});", text)
-    text = with_launches(text)
-    for word in "__shared__", "<<<", "asm":
+    text = with_launches(with_beginnings(text))
+    for word in "__global__", "__shared__", "<<<", "asm":
         if re.search(rf"(?<!\w){word}(?!\w)", text):
             sys.exit(f"translate.py: {name}: no translation of this {word}")
     return text

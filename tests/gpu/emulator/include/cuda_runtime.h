@@ -16,7 +16,6 @@
 #define CUDART_VERSION 12080
 
 #define __device__
-#define __global__
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
@@ -119,10 +118,12 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 
-/* Kernels of more shared memory than a block may have are noticed at their launch. */
-template <typename Kernel> cudaError_t cudaFuncSetAttribute(Kernel *, int, int)
+template <typename Kernel> cudaError_t cudaFuncSetAttribute(Kernel *kernel, int which, int bytes)
 {
-    return cudaSuccess;
+    const bool is_known = which == cudaFuncAttributeMaxDynamicSharedMemorySize && bytes >= 0;
+    return is_known && emulator::allow_shared((const void *)kernel, (size_t)bytes)
+               ? cudaSuccess
+               : cudaErrorInvalidValue;
 }
 
 /* ---- Called by the threads of a kernel ------------------------------------------------------- */
