@@ -35,8 +35,9 @@ constexpr int LANES = 32, MOST_THREADS = 1024;
 void launch(const char *kernel, dim3 blocks, dim3 threads, size_t bytes, cudaStream_t stream,
             std::function<void()> thread);
 
-/* Each thread of a kernel first tells which one it runs, of all that a template makes. */
-void begin_kernel(const void *kernel);
+/* Each thread of a kernel first tells which one it runs, of all that a template makes, and its
+ * launch bounds: the threads of a block, and for how many blocks at a time it is compiled. */
+void begin_kernel(const void *kernel, int most_threads = MOST_THREADS, int blocks = 0);
 
 int lane(); /* of the running thread, in its warp */
 

@@ -107,9 +107,10 @@ static void check_same_exchange(int warp)
     }
 }
 
-void begin_kernel(const void *kernel_of_template)
+void begin_kernel(const void *which, int most_threads, int)
 {
-    check_allowed(kernel_of_template);
+    if (count > most_threads) stop("a block of %d threads; launch bounds: %d", count, most_threads);
+    check_allowed(which);
 }
 
 /* There are two places for each lane: one may be filled again while the other is still read. */

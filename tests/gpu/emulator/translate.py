@@ -14,7 +14,7 @@ import sys
 
 LAUNCH = re.compile(r"(\w+)(<[^<>;]*>)?\s*<<<(.*?)>>>(?=\()", re.S)
 KERNEL = re.compile(r"(?:template <([^{};]*?)>\s*)?(?:static )?__global__ void\s+"
-                    r"(?:__launch_bounds__\([^()]*\))?\s*(?:/\*.*?\*/)?\s*(\w+)(?=\()")
+                    r"(?:__launch_bounds__\(([^()]*)\))?\s*(?:/\*.*?\*/)?\s*(\w+)(?=\()")
 SHARED_ARRAY = re.compile(r"extern __shared__ (\w+) (\w+)\[\];")
 SHARED_VARIABLE = re.compile(r"__shared__ ([\w<>]+) (\w+)((?:\[\w+\])*);")
 
@@ -45,10 +45,11 @@ def name_in_itself(name, parameters):
 def with_beginnings(text):
     done = ""
     while match := KERNEL.search(text):
-        parameters, name = match.groups(default="")
+        parameters, bounds, name = match.groups(default="")
         body = text.index("{", end_of_call(text, match.end())) + 1
-        call = f"emulator::begin_kernel((const void *){name_in_itself(name, parameters)});"
-        done += text[:body].replace("__global__ ", "") + call
+        told = [f"(const void *){name_in_itself(name, parameters)}", *filter(None, [bounds])]
+        head = text[:body].replace("__global__ ", "").replace(f"__launch_bounds__({bounds})", "")
+        done += head + f"emulator::begin_kernel({', '.join(told)});"
         text = text[body:]
     return done + text
 
@@ -71,7 +72,7 @@ def translated(name, text):
     text = SHARED_ARRAY.sub(r"\1 *const \2 = (\1 *)emulator::dynamic_shared();", text)
     text = SHARED_VARIABLE.sub(r"auto &\2 = emulator::shared<\1\3>([] {});", text)
     text = with_launches(with_beginnings(text))
-    for word in "__global__", "__shared__", "<<<", "asm":
+    for word in "__global__", "__launch_bounds__", "__shared__", "<<<", "asm":
         if re.search(rf"(?<!\w){word}(?!\w)", text):
             sys.exit(f"translate.py: {name}: no translation of this {word}")
     return text

@@ -18,7 +18,6 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define __launch_bounds__(...)
 #define __restrict__
 
 using std::max;
