@@ -1,7 +1,9 @@
 /*
  * In place of cuBLASLt: products of matrices that lie column by column, of float32 or bfloat16
  * factors, summed in float32. It holds its caller to what was promised when an algorithm was
- * chosen.
+ * chosen. By ICOT_EMULATOR_FAULT, it refuses what another cuBLASLt may refuse: "only_exact",
+ * products smaller than those that an algorithm was chosen for; "no_gelu", those that end with
+ * GELU.
  */
 #include <cublasLt.h>
 
@@ -84,15 +86,23 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t w
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
-                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+static bool has_gelu(cublasLtMatmulDesc_t product)
+{
+    return product->epilogue & 128;
+}
+
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t product,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d,
                                               cublasLtMatmulPreference_t wish, int,
                                               cublasLtMatmulHeuristicResult_t *out, int *count)
 {
+    *count = 0;
+    if (has_gelu(product) && has_fault("no_gelu")) return CUBLAS_STATUS_NOT_SUPPORTED;
     memcpy(out->algo.alignments, wish->alignments, sizeof wish->alignments);
-    out->algo.most_rows = d->rows;
-    out->algo.most_columns = d->columns;
+    out->algo.rows = d->rows;
+    out->algo.columns = d->columns;
+    out->algo.inner = product->transpose_a == CUBLAS_OP_T ? a->rows : a->columns;
     *count = 1;
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -197,12 +207,19 @@ struct product {
         }
     }
 
+    bool is_exactly_of(const cublasLtMatmulAlgo_t &algorithm) const
+    {
+        return d.rows() == algorithm.rows && d.columns() == algorithm.columns &&
+               a.columns() == algorithm.inner;
+    }
+
     void check(const cublasLtMatmulAlgo_t &algorithm) const
     {
         if (a.rows() != d.rows() || a.columns() != b.rows() || b.columns() != d.columns()) {
             stop("cuBLASLt: the shapes of a product do not fit");
         }
-        if (d.rows() > algorithm.most_rows || d.columns() > algorithm.most_columns) {
+        if (d.rows() > algorithm.rows || d.columns() > algorithm.columns ||
+            a.columns() > algorithm.inner) {
             stop("cuBLASLt: the algorithm is one for smaller products");
         }
         a.check(algorithm.alignments[0]);
@@ -223,7 +240,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t how, const 
                               const cublasLtMatmulAlgo_t *algorithm, void *workspace,
                               size_t workspace_size, cudaStream_t)
 {
-    const bool is_biased = how->epilogue & CUBLASLT_EPILOGUE_BIAS, has_gelu = how->epilogue & 128;
+    const bool is_biased = how->epilogue & CUBLASLT_EPILOGUE_BIAS;
     const cublasLtMatrixLayoutOpaque_t column = {layout_d->type, layout_d->rows, 1, layout_d->rows};
     const cublasLtMatrixLayoutOpaque_t of_auxiliary = {layout_d->type, layout_d->rows,
                                                        layout_d->columns, how->distance};
@@ -231,10 +248,12 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t how, const 
                           {(char *)b, *layout_b, how->transpose_b == CUBLAS_OP_T},
                           {(char *)d, *layout_d, false},
                           {(char *)(is_biased ? how->bias : NULL), column, false},
-                          {(char *)(has_gelu ? how->auxiliary : NULL), of_auxiliary, false},
+                          {(char *)(has_gelu(how) ? how->auxiliary : NULL), of_auxiliary, false},
                           *(const float *)alpha,
                           *(const float *)beta};
     const cublasLtMatmulAlgo_t promised = *algorithm;
+    const bool is_refused = has_fault("only_exact") && !work.is_exactly_of(promised);
+    if (is_refused) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (c != d) stop("cuBLASLt: a product onto another matrix");
     check_range("cuBLASLt's workspace", workspace, workspace_size);
     enqueue([=] {

@@ -127,6 +127,9 @@ void enqueue(std::function<void()> work);
 /* Does all that is in the stream. */
 void finish_stream();
 
+/* Whether that is what ICOT_EMULATOR_FAULT says. */
+bool has_fault(const char *name);
+
 } // namespace emulator
 
 #endif

@@ -9,8 +9,9 @@
 #include <vector>
 
 /*
- * What can be wrong with a card, by ICOT_EMULATOR_FAULT: "no_card", "old_card", "old_driver", or
- * the number of launches after which it is lost. All else that goes wrong ends the program.
+ * What can be wrong with a card, by ICOT_EMULATOR_FAULT: "no_card", "old_card", "old_driver", what
+ * cuBLASLt may refuse ("only_exact", "no_gelu": see cublaslt.cpp), or the number of launches after
+ * which it is lost. All else that goes wrong ends the program.
  */
 static int64_t launches;
 
@@ -20,7 +21,7 @@ static const char *fault()
     return wanted ? wanted : "";
 }
 
-static bool has_fault(const char *name)
+bool emulator::has_fault(const char *name)
 {
     return strcmp(fault(), name) == 0;
 }

@@ -67,7 +67,7 @@ struct cublasLtMatmulPreferenceOpaque_t {
 /* What was promised when it was chosen. */
 struct cublasLtMatmulAlgo_t {
     uint32_t alignments[4];
-    int64_t most_rows, most_columns; /* of D */
+    int64_t rows, columns, inner; /* of D, and how many products each of its sums has */
 };
 
 struct cublasLtMatmulHeuristicResult_t {
