@@ -8,8 +8,7 @@
 ---     checkpoint.json         everything else; see `checkpoint.write`
 ---
 --- A checkpoint of step 0 has only the last two, and run.h5 if the run was stopped there: all else follows from the
---- recipe. A folder appears under its name
---- when all of it is on the disk; its name is its step.
+--- recipe. A folder appears under its name when all of it is on the disk; its name is its step.
 local ffi = require 'ffi'
 local checkpoint_format = require 'icot.checkpoint_format'
 local core = require 'icot.core'
@@ -20,7 +19,6 @@ local model_file = require 'icot.model_file'
 local options = require 'icot.options'
 local pretrained = require 'icot.pretrained'
 local safetensors = require 'icot.safetensors'
-local lfs = require 'lfs'
 
 local C, check = core.C, core.check
 local checkpoint = {}
@@ -45,7 +43,7 @@ end
 function checkpoint.list(folder)
   local found = {}
   if files.kind(folder) ~= 'directory' then return found end
-  for name in lfs.dir(folder) do
+  for _, name in ipairs(files.names_in(folder)) do
     local step = name:match('^step%-(%d+)$')
     if step then found[#found + 1] = { step = tonumber(step), path = folder .. '/' .. name } end
   end

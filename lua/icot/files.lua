@@ -112,7 +112,7 @@ end
 function files.remove_partials(path)
   local folder, name = files.folder_of(path), path:match('[^/]*$')
   if files.kind(folder) ~= 'directory' then return end
-  for found in lfs.dir(folder) do
+  for _, found in ipairs(files.names_in(folder)) do
     if found:sub(1, #name) == name and found:sub(#name + 1):find('^%.partial%-%d+%-%d+$') then
       os.remove(folder .. '/' .. found)
     end

@@ -1,7 +1,6 @@
 --- Models that probes are compared with: what can be read out of them was not put there by internalizing the CoT.
 local errors = require 'icot.errors'
 local files = require 'icot.files'
-local lfs = require 'lfs'
 local saved_run = require 'icot.saved_run'
 
 local controls = {}
@@ -13,11 +12,10 @@ end
 -- The other runs of a study that have the same seed, by their names: FOLDER/ARM-SEED.h5.
 local function runs_beside(run_path, seed)
   local folder, ending, found = files.folder_of(run_path), ('-%d.h5'):format(seed), {}
-  for name in lfs.dir(folder) do
+  for _, name in ipairs(files.names_in(folder)) do
     local path = folder .. '/' .. name
     if name:sub(-#ending) == ending and path ~= run_path then found[#found + 1] = path end
   end
-  table.sort(found)
   return found
 end
 
