@@ -27,9 +27,10 @@
 #endif
 
 enum {
-    ICOT_ABI = 9,        /* raised whenever anything in this file changes its meaning */
-    ICOT_MAX_DIMS = 6,   /* most dimensions a tensor can have */
-    ICOT_MAX_INPUTS = 9, /* most inputs an operator can have (concat included) */
+    ICOT_ABI = 10,        /* raised whenever anything in this file changes its meaning */
+    ICOT_MAX_DIMS = 6,    /* most dimensions a tensor can have */
+    ICOT_MAX_INPUTS = 15, /* most inputs an operator can have (concat included) */
+    ICOT_MAX_NUMBERS = 5, /* most parameters of one, other than its inputs */
     ICOT_MAX_INDICES = 16
 };
 
@@ -179,7 +180,7 @@ ICOT_API int icot_zero_grad(icot_engine *engine, const icot_tensor *tensors, int
 
 /* What an operator takes beside its input tensors; which field means what: autograd/operators. */
 typedef struct icot_op_params {
-    double number[4];
+    double number[ICOT_MAX_NUMBERS];
     int64_t index[ICOT_MAX_INDICES];
     int n_index;
     icot_random_key key;

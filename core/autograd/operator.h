@@ -12,7 +12,7 @@
 #include "tensor/engine.h"
 #include "tensor/tensor.h"
 
-enum { OPERATOR_SAVED = 5 };
+enum { OPERATOR_SAVED = 10 };
 
 typedef struct node {
     const struct operator_entry *op;

@@ -92,6 +92,20 @@ typedef struct adamw_arrays {
     void *rounded; /* NULL, or where `rounds_parameters` is set its factor, to be made anew */
 } adamw_arrays;
 
+/* Which elements of an array dropout keeps: the ith is number first + i of those that the key
+ * decides about, and each goes with probability p. */
+typedef struct dropout_draw {
+    double p;
+    icot_random_key key;
+    int64_t first;
+} dropout_draw;
+
+/* Where sums over rows go, on top of what is there or not. */
+typedef struct sum_target {
+    float *data; /* NULL: nobody wants them */
+    bool accumulate;
+} sum_target;
+
 /*
  * Kernels of whole layers, between whose products only factors lie (see factor_bytes): what they
  * write is read where it lies, and never float32. Sums go over the rows, and may be NULL.
@@ -111,11 +125,21 @@ typedef struct layer_kernels {
     int (*gelu_product_backward)(int64_t m, const void *a, const right_factor *b, const void *u,
                                  void *du);
     /* y = onto + what dropout keeps of x, a factor */
-    void (*dropout)(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
-                    const float *onto, float *y);
+    void (*dropout)(int64_t n, const dropout_draw *drawn, const void *x, const float *onto,
+                    float *y);
     /* y = what dropout keeps of x, a factor, and the sums of that */
-    int (*dropout_backward)(int64_t rows, int64_t columns, double p, icot_random_key key,
-                            int64_t first, const float *x, void *y, bool accumulate, float *sums);
+    int (*dropout_backward)(int64_t rows, int64_t columns, const dropout_draw *drawn,
+                            const float *x, void *y, bool accumulate, float *sums);
+    /* dropout, and at once the norm of what it gives: normed, a factor */
+    void (*residual_norm)(int64_t rows, int64_t columns, const dropout_draw *drawn, const void *x,
+                          const float *onto, double eps, const float *weight, const float *bias,
+                          float *y, void *normed, float *statistics);
+    /* Both backward: dy is onto and, by way of the norm, what dnormed, a factor, gives; dx, a
+     * factor, is what dropout keeps of it. The sums are dweight, dbias and those of dx. */
+    int (*residual_norm_backward)(int64_t rows, int64_t columns, const float *y,
+                                  const float *weight, const float *statistics, const void *dnormed,
+                                  const float *onto, const dropout_draw *drawn, float *dy, void *dx,
+                                  const sum_target sums[3]);
 } layer_kernels;
 
 typedef struct backend {

@@ -362,33 +362,25 @@ function nn.Block:init(width, heads, options)
   self.mlp = nn.MLP(width, options)
 end
 
--- Operator by operator; the attention also of decoding.
-local function attention_of(block, x, context, rows)
+-- Operator by operator; also in decoding.
+local function step_by_step(block, x, context, rows)
   local normed = block.ln_1(x)
-  return instead(normed, block.attn(normed, context, rows, rows and x:embedding(rows) or x))
+  local mid = instead(normed, block.attn(normed, context, rows, rows and x:embedding(rows) or x))
+  normed = block.ln_2(mid)
+  return instead(mid, instead(normed, block.mlp(normed, context, rows, mid)))
 end
 
-local function mlp_of(block, x, context, rows)
-  local normed = block.ln_2(x)
-  return instead(normed, block.mlp(normed, context, rows, x))
-end
-
--- The same in one operator each.
-local function attention_layer(block, x, context, rows)
-  local attn = block.attn
-  return x:attention_layer(block.ln_1, attn.c_attn, attn.c_proj, context.cu_seqlens, attn.heads,
-                           attn.resid_dropout:draw(context, rows), attn.attn_dropout:draw(context), rows)
-end
-
-local function mlp_layer(block, x, context, rows)
-  local mlp = block.mlp
-  return x:mlp_layer(block.ln_2, mlp.c_fc, mlp.c_proj, mlp.dropout:draw(context, rows))
+local function all_at_once(block, x, context, rows)
+  local attn, mlp = block.attn, block.mlp
+  return x:block(block, context.cu_seqlens, {
+    weights = attn.attn_dropout:draw(context), attn = attn.resid_dropout:draw(context, rows),
+    mlp = mlp.dropout:draw(context, rows),
+  }, rows)
 end
 
 function nn.Block:forward(x, context, rows)
   local fused = tensor.fuses_layers() and not context.cache
-  x = (fused and attention_layer or attention_of)(self, x, context, rows)
-  return instead(x, (fused and mlp_layer or mlp_of)(self, x, context, rows))
+  return (fused and all_at_once or step_by_step)(self, x, context, rows)
 end
 
 return nn

@@ -193,36 +193,31 @@ function tensor.fuses_layers()
   return core.C.icot_fuses_layers(core.engine()) ~= 0
 end
 
---- A transformer block's attention with all that goes with it, in one operator; self is the residual stream x (T, C):
---- x + dropout(c_proj(attention(c_attn(norm(x))))).
----@param norm icot.nn.LayerNorm
----@param c_attn icot.nn.Linear (C) -> (3C)
----@param c_proj icot.nn.Linear (C) -> (C)
----@param cu_seqlens icot.Tensor int32 (B+1), where each sequence begins
----@param heads integer
----@param drawn? { p: number, key: ffi.cdata*, first: integer } dropout of the result, as nn.Dropout draws it
----@param of_weights? { p: number, key: ffi.cdata*, first: integer } the same of the attention weights, by token: of the
----   same seed and step
----@param rows? icot.Tensor int32 (R), ascending: only these rows of the result, and `drawn` of these
----@return icot.Tensor (T, C)
-function Tensor:attention_layer(norm, c_attn, c_proj, cu_seqlens, heads, drawn, of_weights, rows)
-  local key = drawn and drawn.key or of_weights and of_weights.key
-  return apply('attention_layer', { self, norm.weight, norm.bias, c_attn.weight, c_attn.bias, c_proj.weight,
-                                    c_proj.bias, cu_seqlens, rows },
-               { heads, drawn and drawn.first or 0, of_weights and of_weights.key.stream or 0,
-                 of_weights and of_weights.first or 0 },
-               { norm.eps, drawn and drawn.p or 0, of_weights and of_weights.p or 0 }, key)
-end
+-- Shares and streams of what dropout draws; a stream of 0 where it draws nothing.
+local function share(drawn) return drawn and drawn.p or 0 end
+local function stream(drawn) return drawn and drawn.key.stream or 0 end
 
---- The same of its MLP: x + dropout(c_proj(gelu(c_fc(norm(x))))) for x (R, C).
----@param norm icot.nn.LayerNorm
----@param c_fc icot.nn.Linear (C) -> (F)
----@param c_proj icot.nn.Linear (F) -> (C)
----@param drawn? { p: number, key: ffi.cdata*, first: integer }
----@return icot.Tensor (R, C)
-function Tensor:mlp_layer(norm, c_fc, c_proj, drawn)
-  return apply('mlp_layer', { self, norm.weight, norm.bias, c_fc.weight, c_fc.bias, c_proj.weight, c_proj.bias },
-               { 0, drawn and drawn.first or 0 }, { norm.eps, drawn and drawn.p or 0 }, drawn and drawn.key)
+--- A transformer block in one operator; self is the residual stream x (T, C):
+--- mid = x + dropout(attn.c_proj(attention(attn.c_attn(ln_1(x))))), mid + dropout(mlp.c_proj(gelu(mlp.c_fc(ln_2(mid))))).
+---@param block icot.nn.Block
+---@param cu_seqlens icot.Tensor int32 (B+1), where each sequence begins
+---@param drawn { weights?: table, attn?: table, mlp?: table } what nn.Dropout draws, all of one seed and step: for the
+---   attention weights by token, for what attention and MLP add by row of the result
+---@param rows? icot.Tensor int32 (R), ascending: only these rows of the result
+---@return icot.Tensor (T, C), or (R, C)
+function Tensor:block(block, cu_seqlens, drawn, rows)
+  local inputs = { self }
+  for _, layer in ipairs { block.ln_1, block.attn.c_attn, block.attn.c_proj, block.ln_2, block.mlp.c_fc,
+                           block.mlp.c_proj } do
+    inputs[#inputs + 1], inputs[#inputs + 2] = layer.weight, layer.bias
+  end
+  inputs[#inputs + 1], inputs[#inputs + 2] = cu_seqlens, rows
+  local weights, attn, mlp = drawn.weights, drawn.attn, drawn.mlp
+  local by_row, any = attn or mlp, weights or attn or mlp
+  return apply('block', inputs,
+               { block.attn.heads, by_row and by_row.first or 0, weights and weights.first or 0, stream(weights),
+                 stream(attn), stream(mlp) },
+               { block.ln_1.eps, block.ln_2.eps, share(weights), share(attn), share(mlp) }, any and any.key)
 end
 
 --- Mean cross-entropy; self is logits (R, V).

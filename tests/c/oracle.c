@@ -272,8 +272,7 @@ oracle *oracle_find(const char *operator_name)
         {"layer_norm", oracle_layer_norm},
         {"attention", oracle_attention},
         {"self_attention", oracle_self_attention},
-        {"attention_layer", oracle_attention_layer},
-        {"mlp_layer", oracle_mlp_layer},
+        {"block", oracle_block},
         {"cross_entropy", oracle_cross_entropy},
     };
     for (size_t i = 0; i < sizeof oracles / sizeof *oracles; i++) {

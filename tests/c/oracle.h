@@ -28,7 +28,7 @@ oracle oracle_gelu;
 oracle oracle_softmax, oracle_log_softmax, oracle_matmul, oracle_linear, oracle_mlp;
 oracle oracle_embedding, oracle_token_position_embedding, oracle_layer_norm;
 oracle oracle_attention, oracle_cross_entropy, oracle_self_attention;
-oracle oracle_attention_layer, oracle_mlp_layer;
+oracle oracle_block;
 
 /* Tokens of the longest sequence; starts (B+1) as in cu_seqlens. */
 int64_t longest_of(const array *starts);

@@ -220,46 +220,56 @@ array oracle_self_attention(const oracle_call *call)
     return y;
 }
 
-/* In order: x, norm weight and bias, weight and bias -> the first linear layer of the normed x */
-static array oracle_first_layer(const oracle_call *call)
+/* The parameters of a half of a block, in their order: norm, first and second layer. */
+static array oracle_first_layer(array x, const array *half, double eps)
 {
-    array normed = oracle_layer_norm(&(oracle_call){
-        .inputs = call->inputs, .n_inputs = 3, .params = call->params}); /* number[0] is eps */
-    const array first[] = {normed, call->inputs[3], call->inputs[4]};
+    const array normed_of[] = {x, half[0], half[1]};
+    const icot_op_params params = {.number = {eps}};
+    array normed =
+        oracle_layer_norm(&(oracle_call){.inputs = normed_of, .n_inputs = 3, .params = &params});
+    const array first[] = {normed, half[2], half[3]};
     array y = oracle_linear(&(oracle_call){.inputs = first, .n_inputs = 3});
     array_free(&normed);
     return y;
 }
 
-static array oracle_second_layer(const oracle_call *call, array inner, array x)
+static array oracle_second_layer(array inner, const array *half, array residual)
 {
-    const array second[] = {inner, call->inputs[5], call->inputs[6], x};
+    const array second[] = {inner, half[4], half[5], residual};
     array y = oracle_linear(&(oracle_call){.inputs = second, .n_inputs = 4});
     array_free(&inner);
     return y;
 }
 
-array oracle_mlp_layer(const oracle_call *call)
+/* x, attention's parameters, cu_seqlens, rows or NULL -> what the MLP begins with */
+static array oracle_attention_half(const oracle_call *call, const array *rows)
 {
-    array first = oracle_first_layer(call);
-    array hidden = oracle_gelu(&(oracle_call){.inputs = &first, .n_inputs = 1});
-    array_free(&first);
-    return oracle_second_layer(call, hidden, call->inputs[0]);
-}
-
-/* …, cu_seqlens, rows or none */
-array oracle_attention_layer(const oracle_call *call)
-{
-    const array attended[] = {oracle_first_layer(call), call->inputs[7]};
+    array x = call->inputs[0];
+    const array *half = call->inputs + 1;
+    const array attended[] = {oracle_first_layer(x, half, call->params->number[0]),
+                              call->inputs[13]};
     array mixed =
         oracle_attention(&(oracle_call){.inputs = attended, .n_inputs = 2, .params = call->params});
     array qkv = attended[0];
     array_free(&qkv);
-    if (call->n_inputs <= 8) return oracle_second_layer(call, mixed, call->inputs[0]);
-    const array of_rows[] = {call->inputs[0], call->inputs[8]};
-    array x = oracle_embedding(&(oracle_call){.inputs = of_rows, .n_inputs = 2});
-    array y = oracle_second_layer(call, picked_rows_of(mixed, call->inputs[8]), x);
-    array_free(&x);
+    if (!rows) return oracle_second_layer(mixed, half, x);
+    const array of_rows[] = {x, *rows};
+    array picked = oracle_embedding(&(oracle_call){.inputs = of_rows, .n_inputs = 2});
+    array y = oracle_second_layer(picked_rows_of(mixed, *rows), half, picked);
+    array_free(&picked);
+    return y;
+}
+
+/* x, the parameters of both halves, cu_seqlens, rows or none */
+array oracle_block(const oracle_call *call)
+{
+    const array *half = call->inputs + 7;
+    array mid = oracle_attention_half(call, call->n_inputs > 14 ? &call->inputs[14] : NULL);
+    array first = oracle_first_layer(mid, half, call->params->number[1]);
+    array hidden = oracle_gelu(&(oracle_call){.inputs = &first, .n_inputs = 1});
+    array y = oracle_second_layer(hidden, half, mid);
+    array_free(&first);
+    array_free(&mid);
     return y;
 }
 

@@ -32,6 +32,7 @@ typedef struct side_case {
 /* Sequences that end before, on and behind the borders of tiles; one of them is empty. */
 static const int32_t starts[] = {0, 1, 64, 64, 128, 193, 323, 623};
 enum { T = 623, B = 7 };
+static const int32_t few_starts[] = {0, 17, 19, 40};
 static const int32_t some_rows[] = {0, 3, 64, 127, 400, 622}; /* of the tokens */
 
 #define X2(rows, columns)                                                                          \
@@ -54,9 +55,41 @@ static const int32_t some_rows[] = {0, 3, 64, 127, 400, 622}; /* of the tokens *
     {                                                                                              \
         IDS, 1, {B + 1}, starts, 0                                                                 \
     }
+#define FEW_STARTS                                                                                 \
+    {                                                                                              \
+        IDS, 1, {4}, few_starts, 0                                                                 \
+    }
 #define RANDOM_IDS(n, limit)                                                                       \
     {                                                                                              \
         IDS, 1, {n}, NULL, limit                                                                   \
+    }
+
+/* The smaller, the more numbers are summed up. */
+#define WEIGHT(out, in)                                                                            \
+    {                                                                                              \
+        FLOATS, 2, {out, in}, NULL, 16 + (in) / 16                                                 \
+    }
+/* The inputs of a block but for sequences and rows that are picked; C channels, F hidden ones. */
+#define BLOCK(rows, C, F)                                                                          \
+    X2(rows, C), X1(C), X1(C), WEIGHT(3 * (C), C), X1(3 * (C)), WEIGHT(C, C), X1(C), X1(C), X1(C), \
+        WEIGHT(F, C), X1(F), WEIGHT(C, F), X1(C)
+#define PLAIN_BLOCK(heads)                                                                         \
+    {                                                                                              \
+        .n_index = 6, .index = {heads}, .number = { 1e-5, 1e-4 }                                   \
+    }
+#define DROPPING_BLOCK(heads)                                                                      \
+    {                                                                                              \
+        .n_index = 6, .number = {1e-5, 1e-4, 0.1, 0.2, 0.3}, .index = {heads,                      \
+                                                                       900,                        \
+                                                                       1000,                       \
+                                                                       ICOT_STREAM_DROPOUT + 3,    \
+                                                                       ICOT_STREAM_DROPOUT + 4,    \
+                                                                       ICOT_STREAM_DROPOUT + 5},   \
+        .key = {                                                                                   \
+            7,                                                                                     \
+            0,                                                                                     \
+            5                                                                                      \
+        }                                                                                          \
     }
 
 static const side_case cases[] = {
@@ -106,43 +139,12 @@ static const side_case cases[] = {
      "self_attention",
      {X2(T, 22), SMALL2(66, 22), X1(66), SMALL2(22, 22), X1(22), STARTS},
      {.n_index = 1, .index = {2}}},
-    {"dropout",
-     "mlp_layer",
-     {X2(700, 48), X1(48), X1(48), SMALL2(192, 48), X1(192), SMALL2(48, 192), X1(48)},
-     {.n_index = 2,
-      .index = {0, 17},
-      .number = {1e-5, 0.2},
-      .key = {7, ICOT_STREAM_DROPOUT + 5, 5}}},
-    {"rows of 300",
-     "mlp_layer",
-     {X2(130, 300), X1(300), X1(300), SMALL2(64, 300), X1(64), SMALL2(300, 64), X1(300)},
-     {.number = {1e-5}}},
-    {"rows of 1000",
-     "mlp_layer",
-     {X2(130, 1000), X1(1000), X1(1000), SMALL2(64, 1000), X1(64), SMALL2(1000, 64), X1(1000)},
-     {.number = {1e-5}}},
-    {"odd",
-     "mlp_layer",
-     {X2(130, 77), X1(77), X1(77), SMALL2(131, 77), X1(131), SMALL2(77, 131), X1(77)},
-     {.number = {1e-5}}},
-    {"dropout",
-     "attention_layer",
-     {X2(T, 192), X1(192), X1(192), SMALL2(576, 192), X1(576), SMALL2(192, 192), X1(192), STARTS},
-     {.n_index = 4,
-      .index = {3, 900, ICOT_STREAM_DROPOUT + 3, 1000},
-      .number = {1e-5, 0.2, 0.1},
-      .key = {7, ICOT_STREAM_DROPOUT + 4, 5}}},
-    {"some rows, dropout",
-     "attention_layer",
-     {X2(T, 24), X1(24), X1(24), SMALL2(72, 24), X1(72), SMALL2(24, 24), X1(24), STARTS, SOME_ROWS},
-     {.n_index = 4,
-      .index = {2, 17, ICOT_STREAM_DROPOUT + 3, 1000},
-      .number = {1e-5, 0.2, 0.1},
-      .key = {7, ICOT_STREAM_DROPOUT + 4, 5}}},
-    {"heads of 11",
-     "attention_layer",
-     {X2(T, 22), X1(22), X1(22), SMALL2(66, 22), X1(66), SMALL2(22, 22), X1(22), STARTS},
-     {.n_index = 4, .index = {2}, .number = {1e-5}}},
+    {"dropout", "block", {BLOCK(T, 192, 192), STARTS}, DROPPING_BLOCK(3)},
+    {"some rows, dropout", "block", {BLOCK(T, 24, 96), STARTS, SOME_ROWS}, DROPPING_BLOCK(2)},
+    {"heads of 11", "block", {BLOCK(T, 22, 64), STARTS}, PLAIN_BLOCK(2)},
+    {"rows of 300", "block", {BLOCK(40, 300, 64), FEW_STARTS}, PLAIN_BLOCK(5)},
+    {"rows of 1000", "block", {BLOCK(40, 1000, 64), FEW_STARTS}, DROPPING_BLOCK(8)},
+    {"odd", "block", {BLOCK(40, 77, 131), FEW_STARTS}, DROPPING_BLOCK(7)},
     {"odd", "matmul", {X2(333, 77), X2(77, 129)}, {.n_index = 0}},
     {"wide", "softmax", {X2(130, 5001)}, {.n_index = 0}},
     {"narrow", "softmax", {X2(5000, 3)}, {.n_index = 0}},
@@ -168,7 +170,7 @@ static const side_case cases[] = {
     {"of many numbers", "gelu", {X1(100003)}, {.n_index = 0}},
     {"of many numbers", "tanh", {X1(100003)}, {.n_index = 0}},
 };
-enum { CASES = sizeof cases / sizeof *cases, MOST = 9 };
+enum { CASES = sizeof cases / sizeof *cases, MOST = ICOT_MAX_INPUTS };
 
 /* ---- One backend ----------------------------------------------------------------------------- */
 
@@ -335,9 +337,9 @@ static void compare_rounded(const backend *kernels, const side_case *c, int skip
 
 static void compare_products(const backend *kernels)
 {
-    const char *const of_products[] = {"attention",      "linear",          "mlp",      "matmul",
-                                       "self_attention", "attention_layer", "mlp_layer"};
-    enum { COUNT = sizeof of_products / sizeof *of_products, OF_LAYERS = 2 /* the last ones */ };
+    const char *const of_products[] = {"attention", "linear",         "mlp",
+                                       "matmul",    "self_attention", "block"};
+    enum { COUNT = sizeof of_products / sizeof *of_products, OF_LAYERS = 1 /* the last */ };
     for (int i = 0; i < CASES; i++) {
         bool has_products = false;
         for (int k = 0; k < (kernels->layers ? COUNT : COUNT - OF_LAYERS); k++) {

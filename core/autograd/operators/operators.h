@@ -21,8 +21,8 @@ extern const operator_entry op_matmul, op_linear;
 /* mlp.c, self_attention.c */
 extern const operator_entry op_mlp, op_self_attention;
 
-/* attention_layer.c, mlp_layer.c */
-extern const operator_entry op_attention_layer, op_mlp_layer;
+/* block.c */
+extern const operator_entry op_block;
 
 /* layers.c */
 extern const operator_entry op_embedding, op_token_position_embedding, op_layer_norm;

@@ -5,24 +5,13 @@
 #include <string.h>
 
 static const operator_entry *const table[] = {
-    &op_add,           &op_sub,
-    &op_mul,           &op_div,
-    &op_neg,           &op_exp,
-    &op_log,           &op_sqrt,
-    &op_tanh,          &op_sigmoid,
-    &op_relu,          &op_gelu,
-    &op_affine,        &op_pow,
-    &op_dropout,       &op_reshape,
-    &op_permute,       &op_slice,
-    &op_expand,        &op_contiguous,
-    &op_concat,        &op_sum,
-    &op_mean,          &op_softmax,
-    &op_log_softmax,   &op_matmul,
-    &op_linear,        &op_mlp,
-    &op_embedding,     &op_token_position_embedding,
-    &op_layer_norm,    &op_attention,
-    &op_cross_entropy, &op_attention_layer,
-    &op_mlp_layer,     &op_self_attention,
+    &op_add,        &op_sub,       &op_mul,           &op_div,       &op_neg,
+    &op_exp,        &op_log,       &op_sqrt,          &op_tanh,      &op_sigmoid,
+    &op_relu,       &op_gelu,      &op_affine,        &op_pow,       &op_dropout,
+    &op_reshape,    &op_permute,   &op_slice,         &op_expand,    &op_contiguous,
+    &op_concat,     &op_sum,       &op_mean,          &op_softmax,   &op_log_softmax,
+    &op_matmul,     &op_linear,    &op_mlp,           &op_embedding, &op_token_position_embedding,
+    &op_layer_norm, &op_attention, &op_cross_entropy, &op_block,     &op_self_attention,
 };
 
 int icot_operator_count(void)

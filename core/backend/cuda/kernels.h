@@ -120,6 +120,23 @@ int cuda_layer_norm_backward_of_bf16(int64_t rows, int64_t columns, const float 
                                      float *dbias);
 void cuda_dropout_of_bf16(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
                           const float *onto, float *y);
+/* residual_norm.cu; nothing is done where *done, or what is returned, is false. */
+bool cuda_residual_norm_float32(int64_t rows, int64_t columns, const dropout_draw *drawn,
+                                const void *x, const float *onto, double eps, const float *weight,
+                                const float *bias, float *y, void *normed, float *statistics);
+bool cuda_residual_norm_bf16(int64_t rows, int64_t columns, const dropout_draw *drawn,
+                             const void *x, const float *onto, double eps, const float *weight,
+                             const float *bias, float *y, void *normed, float *statistics);
+int cuda_residual_norm_backward_float32(int64_t rows, int64_t columns, const float *y,
+                                        const float *weight, const float *statistics,
+                                        const void *dnormed, const float *onto,
+                                        const dropout_draw *drawn, float *dy, void *dx,
+                                        const sum_target sums[3], bool *done);
+int cuda_residual_norm_backward_bf16(int64_t rows, int64_t columns, const float *y,
+                                     const float *weight, const float *statistics,
+                                     const void *dnormed, const float *onto,
+                                     const dropout_draw *drawn, float *dy, void *dx,
+                                     const sum_target sums[3], bool *done);
 void cuda_gelu_slopes_float32(int64_t n, const void *x, void *dy);
 void cuda_gelu_slopes_bf16(int64_t n, const void *x, void *dy);
 

@@ -45,10 +45,11 @@ template <typename Element> struct kept_terms {
 };
 
 template <typename Element>
-static int drop_backward(int64_t rows, int64_t columns, double p, icot_random_key key,
-                         int64_t first, const float *x, void *y, bool accumulate, float *sums)
+static int drop_backward(int64_t rows, int64_t columns, const dropout_draw *drawn, const float *x,
+                         void *y, bool accumulate, float *sums)
 {
-    const kept_terms<Element> terms = {x, (Element *)y, p > 0.0, dropout_rule_of(p), key, first};
+    const kept_terms<Element> terms = {
+        x, (Element *)y, drawn->p > 0.0, dropout_rule_of(drawn->p), drawn->key, drawn->first};
     return column_sums("dropout", rows, columns, terms, accumulate, sums);
 }
 
@@ -76,6 +77,39 @@ static int gelu_product_backward(int64_t m, const void *a, const right_factor *b
     return OK;
 }
 
+/* ---- Residual and norm: in one kernel, or one behind the other ------------------------------- */
+
+template <decltype(cuda_residual_norm_bf16) at_once, decltype(*layer_kernels::dropout) drop,
+          decltype(*layer_kernels::layer_norm) normalize>
+static void residual_norm(int64_t rows, int64_t columns, const dropout_draw *drawn, const void *x,
+                          const float *onto, double eps, const float *weight, const float *bias,
+                          float *y, void *normed, float *statistics)
+{
+    if (at_once(rows, columns, drawn, x, onto, eps, weight, bias, y, normed, statistics)) return;
+    drop(rows * columns, drawn, x, onto, y);
+    normalize(rows, columns, eps, y, weight, bias, normed, statistics);
+}
+
+template <decltype(cuda_residual_norm_backward_bf16) at_once,
+          decltype(*layer_kernels::layer_norm_backward) norm_backward,
+          decltype(*layer_kernels::dropout_backward) drop_backward>
+static int residual_norm_backward(int64_t rows, int64_t columns, const float *y,
+                                  const float *weight, const float *statistics, const void *dnormed,
+                                  const float *onto, const dropout_draw *drawn, float *dy, void *dx,
+                                  const sum_target sums[3])
+{
+    const bool accumulate[3] = {true, sums[0].accumulate, sums[1].accumulate};
+    bool done;
+    if (at_once(rows, columns, y, weight, statistics, dnormed, onto, drawn, dy, dx, sums, &done)) {
+        return FAILED;
+    }
+    if (done) return OK;
+    cuda_affine(rows * columns, 1.0, 0.0, onto, false, dy);
+    return norm_backward(rows, columns, y, weight, statistics, dnormed, accumulate, dy,
+                         sums[0].data, sums[1].data) ||
+           drop_backward(rows, columns, drawn, dy, dx, sums[2].accumulate, sums[2].data);
+}
+
 /* ---- float32 and TF32: a factor is the array itself ------------------------------------------ */
 
 static void normalize(int64_t rows, int64_t columns, double eps, const float *x,
@@ -92,10 +126,9 @@ static int normalize_backward(int64_t rows, int64_t columns, const float *x, con
                                     accumulate, dx, dweight, dbias);
 }
 
-static void drop(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
-                 const float *onto, float *y)
+static void drop(int64_t n, const dropout_draw *drawn, const void *x, const float *onto, float *y)
 {
-    cuda_dropout(n, p, key, first, (const float *)x, onto, y);
+    cuda_dropout(n, drawn->p, drawn->key, drawn->first, (const float *)x, onto, y);
 }
 
 template <factor_product multiply> static constexpr layer_kernels layers_by()
@@ -105,7 +138,10 @@ template <factor_product multiply> static constexpr layer_kernels layers_by()
             gelu_product<multiply, cuda_gelu_float32>,
             gelu_product_backward<multiply, cuda_gelu_slopes_float32>,
             drop,
-            drop_backward<float>};
+            drop_backward<float>,
+            residual_norm<cuda_residual_norm_float32, drop, normalize>,
+            residual_norm_backward<cuda_residual_norm_backward_float32, normalize_backward,
+                                   drop_backward<float>>};
 }
 
 const layer_kernels cuda_layers_float32 = layers_by<cuda_matmul_factor_float32>();
@@ -130,6 +166,19 @@ static int gelu_product_backward_bf16(int64_t m, const void *a, const right_fact
     return gelu_product_backward<cuda_matmul_factor_bf16, cuda_gelu_slopes_bf16>(m, a, b, u, du);
 }
 
-const layer_kernels cuda_layers_bf16 = {cuda_layer_norm_to_bf16, cuda_layer_norm_backward_of_bf16,
-                                        gelu_product_bf16,       gelu_product_backward_bf16,
-                                        cuda_dropout_of_bf16,    drop_backward<bf16>};
+static void drop_bf16(int64_t n, const dropout_draw *drawn, const void *x, const float *onto,
+                      float *y)
+{
+    cuda_dropout_of_bf16(n, drawn->p, drawn->key, drawn->first, x, onto, y);
+}
+
+const layer_kernels cuda_layers_bf16 = {
+    cuda_layer_norm_to_bf16,
+    cuda_layer_norm_backward_of_bf16,
+    gelu_product_bf16,
+    gelu_product_backward_bf16,
+    drop_bf16,
+    drop_backward<bf16>,
+    residual_norm<cuda_residual_norm_bf16, drop_bf16, cuda_layer_norm_to_bf16>,
+    residual_norm_backward<cuda_residual_norm_backward_bf16, cuda_layer_norm_backward_of_bf16,
+                           drop_backward<bf16>>};

@@ -62,40 +62,58 @@ template <typename T> __device__ T block_max(T value)
 constexpr int COLUMN_LANES = 8, COLUMN_CHUNK = 128; /* rows added side by side; rows of a block */
 constexpr int64_t MOST_CHUNKS = 65535;              /* of a launch: what a grid's y may be */
 
-/* out (columns) = sums over the parts, (parts, stride), on top of what is there if accumulate is
- * set. A block has a warp's worth of columns, and PART_LANES parts at a time. */
+/* Several sums that lie side by side in each part. */
+constexpr int MOST_SUMS = 3;
+
+struct sums_of_columns {
+    sum_target at[MOST_SUMS];
+};
+
+/* Sums over the parts, (parts, sums, columns), to where each of them goes. A block has a warp's
+ * worth of columns of one of them, and PART_LANES parts at a time. */
 constexpr int PART_LANES = 32;
 
-static __global__ void add_column_parts(int64_t parts, int64_t columns, int64_t stride,
-                                        const float *partial, bool accumulate, float *out)
+static __global__ void add_column_parts(int64_t parts, int64_t columns, const float *partial,
+                                        sums_of_columns sums)
 {
     constexpr int AT_ONCE = 4; /* loads on their way */
-    __shared__ double sums[PART_LANES][WARP];
+    __shared__ double of_lanes[PART_LANES][WARP];
     const int64_t column = (int64_t)blockIdx.x * WARP + threadIdx.x;
+    const int64_t stride = gridDim.y * columns;
+    const float *own = partial + blockIdx.y * columns + column;
+    const sum_target to = sums.at[blockIdx.y];
     double sum = 0.0;
+    if (!to.data) return;
     for (int64_t p = threadIdx.y; p < parts && column < columns; p += AT_ONCE * PART_LANES) {
         float values[AT_ONCE];
 #pragma unroll
         for (int k = 0; k < AT_ONCE; k++) {
             const int64_t part = p + k * PART_LANES;
-            values[k] = part < parts ? partial[part * stride + column] : 0.0f;
+            values[k] = part < parts ? own[part * stride] : 0.0f;
         }
 #pragma unroll
         for (int k = 0; k < AT_ONCE; k++) sum += (double)values[k];
     }
-    sums[threadIdx.y][threadIdx.x] = sum;
+    of_lanes[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y > 0 || column >= columns) return;
-    for (int lane = 1; lane < PART_LANES; lane++) sum += sums[lane][threadIdx.x];
-    out[column] = (accumulate ? out[column] : 0.0f) + (float)sum;
+    for (int lane = 1; lane < PART_LANES; lane++) sum += of_lanes[lane][threadIdx.x];
+    to.data[column] = (to.accumulate ? to.data[column] : 0.0f) + (float)sum;
 }
 
-static inline int finish_columns(const char *what, int64_t parts, int64_t columns, int64_t stride,
-                                 const float *partial, bool accumulate, float *out)
+/* partial (parts, count, columns) -> count sums, of those that are wanted */
+static inline int finish_columns(const char *what, int64_t parts, int64_t columns,
+                                 const float *partial, int count, const sum_target *targets)
 {
-    if (columns == 0 || !out) return OK;
-    add_column_parts<<<(unsigned)parts_of(columns, WARP), dim3(WARP, PART_LANES), 0, cuda_stream>>>(
-        parts, columns, stride, partial, accumulate, out);
+    sums_of_columns sums = {};
+    bool wanted = false;
+    for (int i = 0; i < count; i++) {
+        sums.at[i] = targets[i];
+        wanted = wanted || targets[i].data;
+    }
+    if (columns == 0 || !wanted) return OK;
+    const dim3 grid((unsigned)parts_of(columns, WARP), (unsigned)count), block(WARP, PART_LANES);
+    add_column_parts<<<grid, block, 0, cuda_stream>>>(parts, columns, partial, sums);
     return cuda_launched(what);
 }
 
@@ -169,8 +187,9 @@ int column_sums(const char *what, int64_t rows, int64_t columns, Terms terms, bo
                 <<<grid, block, 0, cuda_stream>>>(rows, columns, done, terms, partial);
         }
     }
-    const int status = cuda_launched(what) ||
-                       finish_columns(what, chunks, columns, columns, partial, accumulate, out);
+    const sum_target to = {out, accumulate};
+    const int status =
+        cuda_launched(what) || finish_columns(what, chunks, columns, partial, 1, &to);
     cuda_memory.release(partial);
     return status;
 }

@@ -35,6 +35,13 @@ constexpr int LANES = 32, MOST_THREADS = 1024;
 void launch(const char *kernel, dim3 blocks, dim3 threads, size_t bytes, cudaStream_t stream,
             std::function<void()> thread);
 
+/* What a thread does: the kernel, with arguments that are worked out now. */
+template <typename Kernel, typename... Arguments>
+std::function<void()> with_arguments(Kernel kernel, Arguments... given)
+{
+    return [=] { kernel(given...); };
+}
+
 /* Each thread of a kernel first tells which one it runs, of all that a template makes, and its
  * launch bounds: the threads of a block, and for how many blocks at a time it is compiled. */
 void begin_kernel(const void *kernel, int most_threads = MOST_THREADS, int blocks = 0);

@@ -3,7 +3,7 @@
     translate.py SOURCES TARGET
 
 Four things are not C++. A launch, kernel<T><<<blocks, threads, bytes, stream>>>(x), becomes a call of
-emulator::launch, with what a thread does as a function. Variables in shared memory become references to what
+emulator::launch, with what a thread does as a function; its arguments are worked out then, as on a card. Variables in shared memory become references to what
 emulator::shared gives, and the array whose size the launch tells what emulator::dynamic_shared gives. A kernel first
 calls emulator::begin_kernel, which refuses launches that a card refuses. All other words of CUDA's are defined in
 include/. fragments.h and approximate.h are left out: include/ has its own, without instructions of the card.
@@ -58,8 +58,9 @@ def with_launches(text):
     while match := LAUNCH.search(text):
         kernel, types, how = match.groups(default="")
         end = end_of_call(text, match.end())
-        call = kernel + types + text[match.end():end + 1]
-        launch = f'emulator::launch("{kernel}", {how}, [=] {{ {call}; }})'
+        given = text[match.end() + 1:end]
+        call = f"emulator::with_arguments([=](auto... each) {{ {kernel}{types}(each...); }}, {given})"
+        launch = f'emulator::launch("{kernel}", {how}, {call})'
         text = text[:match.start()] + launch + text[end + 1:]
     return text
 

@@ -37,17 +37,38 @@ static int gelu_product_backward(int64_t m, const void *a, const right_factor *b
     return ICOT_OK;
 }
 
-static void drop(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
-                 const float *onto, float *y)
+static void drop(int64_t n, const dropout_draw *drawn, const void *x, const float *onto, float *y)
 {
-    KERNEL(dropout)(n, p, key, first, x, onto, y);
+    KERNEL(dropout)(n, drawn->p, drawn->key, drawn->first, x, onto, y);
 }
 
-static int drop_backward(int64_t rows, int64_t columns, double p, icot_random_key key,
-                         int64_t first, const float *x, void *y, bool accumulate, float *sums)
+static int drop_backward(int64_t rows, int64_t columns, const dropout_draw *drawn, const float *x,
+                         void *y, bool accumulate, float *sums)
 {
-    KERNEL(dropout)(rows * columns, p, key, first, x, NULL, y);
+    drop(rows * columns, drawn, x, NULL, y);
     return sums ? KERNEL(sum_rows)(rows, columns, y, accumulate, sums) : ICOT_OK;
+}
+
+/* ---- Both halves of a block at once: one kernel behind the other ---- */
+
+static void residual_norm(int64_t rows, int64_t columns, const dropout_draw *drawn, const void *x,
+                          const float *onto, double eps, const float *weight, const float *bias,
+                          float *y, void *normed, float *statistics)
+{
+    drop(rows * columns, drawn, x, onto, y);
+    normalize(rows, columns, eps, y, weight, bias, normed, statistics);
+}
+
+static int residual_norm_backward(int64_t rows, int64_t columns, const float *y,
+                                  const float *weight, const float *statistics, const void *dnormed,
+                                  const float *onto, const dropout_draw *drawn, float *dy, void *dx,
+                                  const sum_target sums[3])
+{
+    const bool accumulate[3] = {true, sums[0].accumulate, sums[1].accumulate};
+    KERNEL(affine)(rows * columns, 1.0, 0.0, onto, false, dy);
+    return normalize_backward(rows, columns, y, weight, statistics, dnormed, accumulate, dy,
+                              sums[0].data, sums[1].data) ||
+           drop_backward(rows, columns, drawn, dy, dx, sums[2].accumulate, sums[2].data);
 }
 
 const layer_kernels KERNEL(layers) = {.layer_norm = normalize,
@@ -55,4 +76,6 @@ const layer_kernels KERNEL(layers) = {.layer_norm = normalize,
                                       .gelu_product = gelu_product,
                                       .gelu_product_backward = gelu_product_backward,
                                       .dropout = drop,
-                                      .dropout_backward = drop_backward};
+                                      .dropout_backward = drop_backward,
+                                      .residual_norm = residual_norm,
+                                      .residual_norm_backward = residual_norm_backward};
