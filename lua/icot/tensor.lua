@@ -198,7 +198,8 @@ local function share(drawn) return drawn and drawn.p or 0 end
 local function stream(drawn) return drawn and drawn.key.stream or 0 end
 
 --- A transformer block in one operator; self is the residual stream x (T, C):
---- mid = x + dropout(attn.c_proj(attention(attn.c_attn(ln_1(x))))), mid + dropout(mlp.c_proj(gelu(mlp.c_fc(ln_2(mid))))).
+---     mid = x + dropout(attn.c_proj(attention(attn.c_attn(ln_1(x)))))
+---     mid + dropout(mlp.c_proj(gelu(mlp.c_fc(ln_2(mid)))))
 ---@param block icot.nn.Block
 ---@param cu_seqlens icot.Tensor int32 (B+1), where each sequence begins
 ---@param drawn { weights?: table, attn?: table, mlp?: table } what nn.Dropout draws, all of one seed and step: for the
