@@ -208,6 +208,19 @@ ICOT_API int64_t icot_tape_length(const icot_engine *engine);
 ICOT_API int icot_checkpoint(icot_engine *engine, int64_t from, const icot_tensor *results,
                              int64_t n_results);
 
+/* ---- Numbers that are read later ------------------------------------------------------------- */
+
+/*
+ * A device works them out when their turn comes, while the host goes on; icot_answers waits for all
+ * that were asked for since the last time, and gives them in this order. `count` has to be their
+ * number. Of an item they are the only element of a float32 tensor; of hits the number of rows of
+ * logits (R, V) whose first largest element is in the column that targets (R) says.
+ */
+ICOT_API int icot_ask_item(icot_engine *engine, icot_tensor tensor);
+ICOT_API int icot_ask_hits(icot_engine *engine, icot_tensor logits, icot_tensor targets);
+ICOT_API int icot_answers(icot_engine *engine, double *out, int64_t count);
+ICOT_API void icot_forget_asked(icot_engine *engine); /* nobody will read them */
+
 /* ---- Decoding: attention over a cache of keys and values ------------------------------------- */
 
 /*
@@ -232,9 +245,12 @@ typedef struct icot_adamw_options {
     int64_t step_sq;   /* the same of the second moment */
 } icot_adamw_options;
 
-/* 2-norm over the gradients of all tensors that have one, summed in float64. */
+/* 2-norm over the gradients of all tensors that have one, summed in float64; the second is an
+ * answer like those above. */
 ICOT_API int icot_grad_norm(icot_engine *engine, const icot_tensor *tensors, int64_t count,
                             double *out);
+ICOT_API int icot_ask_grad_norm(icot_engine *engine, const icot_tensor *tensors, int64_t count);
+
 /* What AdamW updates: a parameter, and its moments, which have its shape. */
 typedef struct icot_adamw_state {
     icot_tensor parameter, exp_avg, exp_avg_sq;

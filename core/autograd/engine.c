@@ -1,4 +1,5 @@
 /* The life of an engine and of its scopes. */
+#include "autograd/asked.h"
 #include "autograd/tape.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -36,6 +37,7 @@ void icot_engine_free(icot_engine *engine)
     tape_truncate(engine->tape, 0);
     while (engine->depth > 0) icot_scope_close(engine);
     scope_release_tensors(engine, &engine->outermost);
+    asked_free(engine);
     memory_free(engine->tape->nodes);
     memory_free(engine->tape);
     memory_free(engine->slots);

@@ -1,15 +1,14 @@
 /* Updating parameters from their gradients. */
+#include "autograd/asked.h"
 #include "backend/backend.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "tensor/engine.h"
 
-#include <math.h>
-
-int icot_grad_norm(icot_engine *engine, const icot_tensor *handles, int64_t count, double *out)
+/* The norm of the gradients to `place` in the device's memory */
+static int norm_to(icot_engine *engine, const icot_tensor *handles, int64_t count, double *place)
 {
     int64_t found = 0;
-    double sum;
     void *list;
     if (memory_alloc((size_t)count * sizeof(number_array), &list)) return ICOT_FAILED;
     number_array *grads = list;
@@ -20,13 +19,29 @@ int icot_grad_norm(icot_engine *engine, const icot_tensor *handles, int64_t coun
         if (!t->grad || !t->grad_is_set) continue;
         grads[found++] = (number_array){tensor_numel(t), tensor_floats(t->grad)};
     }
-    if (engine->backend->sum_of_squares(found, grads, &sum)) goto done;
-    *out = sqrt(sum);
-    status = ICOT_OK;
+    status = engine->backend->norm(found, grads, place);
 
 done:
     memory_free(list);
     return status;
+}
+
+int icot_grad_norm(icot_engine *engine, const icot_tensor *handles, int64_t count, double *out)
+{
+    void *place;
+    if (engine->device->allocate(sizeof *out, &place)) return ICOT_FAILED;
+    const int status =
+        norm_to(engine, handles, count, place) || engine->device->copy_out(out, place, sizeof *out);
+    engine->device->release(place);
+    return status;
+}
+
+int icot_ask_grad_norm(icot_engine *engine, const icot_tensor *handles, int64_t count)
+{
+    double *place;
+    if (answer_place(engine, &place) || norm_to(engine, handles, count, place)) return ICOT_FAILED;
+    answer_is_asked(engine);
+    return ICOT_OK;
 }
 
 static int check_moment(const tensor *parameter, const tensor *moment, const char *name)

@@ -150,18 +150,6 @@ function Batch:tensors()
   }
 end
 
---- How many targets the most likely token of each row of logits hits.
----@param logits icot.Tensor (n_targets, vocab_size)
----@return integer
-function Batch:count_hits(logits)
-  local best, n = logits:detach():argmax():read()
-  local hits, targets = 0, self.raw.targets + self.first_target
-  for i = 0, n - 1 do
-    if best[i] == targets[i] then hits = hits + 1 end
-  end
-  return hits
-end
-
 -- ---- Parts of a batch ---------------------------------------------------------------------------
 
 ---@class icot.BatchPart consecutive sequences of a packed batch, to be computed by themselves
@@ -173,7 +161,7 @@ end
 ---@field first_target integer targets of the batch before this part
 ---@field n_targets integer
 ---@field explicit icot.Batch|icot.BatchPart|nil
-local Part = { count_hits = Batch.count_hits, eos_rows = Batch.eos_rows }
+local Part = { eos_rows = Batch.eos_rows }
 Part.__index = Part
 
 --- Tokens in its sequences together.

@@ -2,6 +2,7 @@
 ---
 --- Two measurements: greedy decoding from the question alone (accuracy), and one teacher-forced pass (loss,
 --- token accuracy).
+local asked = require 'icot.asked'
 local batch = require 'icot.batch'
 local core = require 'icot.core'
 local generate = require 'icot.generate'
@@ -211,9 +212,12 @@ end
 -- hit (NaN where none are predicted).
 local function force_chunk(model, packed)
   return scope.run(scope.no_grad, function()
-    local mean, logits = model:loss(packed)
+    local mean, logits, targets = model:loss(packed)
     local terms = model:loss_terms(packed)
-    return mean:item() * terms, terms, logits and packed:count_hits(logits) or 0 / 0
+    asked.item(mean)
+    if logits then asked.hits(logits, targets) end
+    local answers = asked.answers()
+    return answers[1] * terms, terms, answers[2] or 0 / 0
   end)
 end
 

@@ -123,13 +123,14 @@ function GPT2:logits(hidden)
   return hidden:linear(self.transformer.wte.weight)
 end
 
---- Loss of a packed batch at its target rows, and the logits there.
+--- Loss of a packed batch at its target rows, the logits there, and what they should predict.
 ---@param batch icot.Batch|icot.BatchPart
 ---@param dropout? { seed: integer, step: integer } while training
 ---@param watch? fun(name: string, output: icot.Tensor) is shown what comes out of each layer
 ---@param enter? fun(layer: integer, x: icot.Tensor): icot.Tensor see icot.Context
 ---@return icot.Tensor loss scalar
 ---@return icot.Tensor logits (R, vocab_size)
+---@return icot.Tensor targets int32 (R)
 function GPT2:loss(batch, dropout, watch, enter)
   local inputs = batch:tensors()
   local context = {
@@ -138,7 +139,7 @@ function GPT2:loss(batch, dropout, watch, enter)
   }
   local hidden = self:hidden(inputs.tokens, inputs.positions, context, inputs.target_rows)
   local logits = self:logits(hidden)
-  return logits:cross_entropy(inputs.targets), logits
+  return logits:cross_entropy(inputs.targets), logits, inputs.targets
 end
 
 --- Of how many numbers the loss of a batch is the mean.

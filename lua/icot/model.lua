@@ -8,8 +8,8 @@ local starting_model = require 'icot.starting_model'
 local model = {}
 
 ---@class icot.Model: icot.Module parameters are those that are trained
----@field loss fun(self, batch: icot.Batch|icot.BatchPart, dropout?: table, watch?: fun(...)): icot.Tensor, icot.Tensor?
----   loss, and the logits where tokens are predicted
+---@field loss fun(self, batch: icot.Batch|icot.BatchPart, dropout?: table, watch?: fun(...)): icot.Tensor, ...
+---   loss; where tokens are predicted also the logits (R, vocab_size), and the targets, int32 (R)
 ---@field loss_terms fun(self, batch: icot.Batch|icot.BatchPart): integer of how many numbers the loss is the mean
 ---@field step_flops fun(self, shape: icot.BatchShape): number floating-point operations of a training step
 ---@field decoding fun(self, prompts: icot.Batch): icot.GPT2, function? the network that writes the answer, and the

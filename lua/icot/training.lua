@@ -1,4 +1,5 @@
 --- A training: everything one run needs, one update, one evaluation. icot.trainer decides what comes when.
+local asked = require 'icot.asked'
 local batch = require 'icot.batch'
 local budget = require 'icot.budget'
 local checkpoint = require 'icot.checkpoint'
@@ -190,26 +191,41 @@ end
 
 --- Forward and backward of one part of the batch; the loss of the whole is a mean of `terms` terms (mostly over its
 --- targets), so a part's mean, and with it its gradient, counts by its share of them. Everything that is made on the
---- way is gone when the scope closes, before the next part begins. A card has backward under way when the loss, for
---- which the host waits, is read; one that is no number spoils gradients that nobody will use.
+--- way is gone when the scope closes, before the next part begins. Loss and hits are asked for, and not waited for.
 local function add_gradient(self, part, terms, dropout)
   return scope.run(function()
-    local loss, logits = self.model:loss(part, dropout)
+    local loss, logits, targets = self.model:loss(part, dropout)
     local share = self.model:loss_terms(part) / terms;
     (share < 1 and loss * share or loss):backward()
-    local hits = logits and part:count_hits(logits) or 0 / 0
-    return share * loss:item(), hits
+    asked.item(loss)
+    if logits then asked.hits(logits, targets) end
+    return share, logits ~= nil
   end)
 end
 
---- Forward and backward in as many parts as the recipe says, clip, AdamW. With `trouble` nothing was updated.
-local function compute(self, lr, dropout)
-  local loss, hits, terms = 0, 0, self.model:loss_terms(self.batch)
-  for _, part in ipairs(self.batch:parts(self.config.train.accumulate)) do
-    local part_loss, part_hits = add_gradient(self, part, terms, dropout)
-    loss, hits = loss + part_loss, hits + part_hits
+--- Forward and backward in as many parts as the recipe says; hits is NaN where no tokens are predicted. A card has all
+--- of it before it when the host begins to wait; a loss that is no number spoils gradients that nobody will use.
+---@return number loss
+---@return number hits
+---@return number norm of the gradient
+local function add_gradients(self, dropout)
+  local terms, shares, with_hits = self.model:loss_terms(self.batch), {}, nil
+  for i, part in ipairs(self.batch:parts(self.config.train.accumulate)) do
+    shares[i], with_hits = add_gradient(self, part, terms, dropout)
   end
-  local norm = self.optimizer:grad_norm()
+  asked.grad_norm(self.optimizer)
+  local answers, each = asked.answers(), with_hits and 2 or 1
+  local loss, hits = 0, with_hits and 0 or 0 / 0
+  for i, share in ipairs(shares) do
+    loss = loss + share * answers[each * (i - 1) + 1]
+    if with_hits then hits = hits + answers[each * i] end
+  end
+  return loss, hits, answers[#answers]
+end
+
+--- Gradients, clip, AdamW. With `trouble` nothing was updated.
+local function compute(self, lr, dropout)
+  local loss, hits, norm = add_gradients(self, dropout)
   local trouble = divergence.of_loss(self, loss) or divergence.of_gradient(norm)
   if trouble then return { trouble = trouble } end
   self.optimizer:step { lr = lr, grad_scale = optim.clip_scale(norm, self.config.optimizer.clip) }
@@ -222,6 +238,7 @@ local function compute_cleanly(...)
   local self = ...
   local ok, result = pcall(compute, ...)
   if ok then return result end
+  asked.forget()
   self.optimizer:zero_grad()
   error(result, 0)
 end

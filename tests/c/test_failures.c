@@ -90,18 +90,21 @@ static int forward(model *m, icot_tensor *loss)
 static int step(model *m, int number, float *value)
 {
     icot_tensor loss;
-    double norm;
+    double told[2]; /* loss and norm */
     if (icot_scope_open(m->engine)) return 1;
-    int failed = forward(m, &loss) || icot_tensor_read(m->engine, loss, value, 1) ||
-                 icot_backward(m->engine, loss) ||
-                 icot_grad_norm(m->engine, m->parameters, PARAMETERS, &norm);
+    int failed = forward(m, &loss) || icot_backward(m->engine, loss) ||
+                 icot_ask_item(m->engine, loss) ||
+                 icot_ask_grad_norm(m->engine, m->parameters, PARAMETERS) ||
+                 icot_answers(m->engine, told, 2);
+    icot_forget_asked(m->engine);
     if (!failed) {
+        *value = (float)told[0];
         const icot_adamw_options options = {.lr = 0.01,
                                             .beta1 = 0.9,
                                             .beta2 = 0.999,
                                             .eps = 1e-8,
                                             .weight_decay = 0.01,
-                                            .grad_scale = 1.0 / norm,
+                                            .grad_scale = 1.0 / told[1],
                                             .step = number,
                                             .step_sq = number};
         icot_adamw_state states[PARAMETERS];

@@ -217,8 +217,7 @@ local function train(options, after)
     local draw = { seed = options.seed, step = step }
     packed:pack(data.train, ids, n, removal.cut(removing, data, math.floor(step / 30), draw))
     local value = scope.run(function()
-      local loss, logits = model:loss(packed, options.dropout and draw)
-      packed:count_hits(logits)
+      local loss = model:loss(packed, options.dropout and draw)
       loss:backward()
       optimizer:step { grad_scale = optim.clip_scale(optimizer:grad_norm(), 1) }
       optimizer:zero_grad()

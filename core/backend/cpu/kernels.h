@@ -36,6 +36,7 @@ enum { PARALLEL_ELEMENTS = 16384 };
 void KERNEL(unary)(unary_kind, int64_t, const float *, float *);
 void KERNEL(unary_backward)(unary_kind, int64_t, const float *, const float *, const float *, bool,
                             float *);
+void KERNEL(number)(const float *, double *);
 void KERNEL(affine)(int64_t, double, double, const float *, bool, float *);
 void KERNEL(power)(int64_t, double, const float *, float *);
 void KERNEL(power_backward)(int64_t, double, const float *, const float *, bool, float *);
@@ -63,6 +64,7 @@ void KERNEL(sum_backward)(int64_t, int64_t, int64_t, double, const float *, bool
 void KERNEL(softmax)(int64_t, int64_t, bool, const float *, float *);
 void KERNEL(softmax_backward)(int64_t, int64_t, bool, const float *, const float *, bool, float *);
 int KERNEL(argmax)(int64_t, int64_t, const float *, int32_t *);
+int KERNEL(count_hits)(int64_t, int64_t, const float *, const int32_t *, double *);
 
 void KERNEL(gather_rows)(int64_t, int64_t, const float *, const int32_t *, bool, float *);
 int KERNEL(scatter_rows)(int64_t, int64_t, const float *, const index_array *, float *);
@@ -81,7 +83,7 @@ int KERNEL(cross_entropy)(int64_t, int64_t, const float *, const int32_t *, floa
 void KERNEL(cross_entropy_backward)(int64_t, int64_t, const float *, const int32_t *, const float *,
                                     const float *, bool, float *);
 
-int KERNEL(sum_of_squares)(int64_t, const number_array *, double *);
+int KERNEL(norm)(int64_t, const number_array *, double *);
 extern const layer_kernels KERNEL(layers);
 int KERNEL(adamw)(int64_t, const adamw_arrays *, const icot_adamw_options *);
 

@@ -48,6 +48,7 @@ int cuda_sum_rows_bf16(int64_t rows, int64_t columns, const void *x, bool accumu
 void cuda_unary(unary_kind kind, int64_t n, const float *x, float *y);
 void cuda_unary_backward(unary_kind kind, int64_t n, const float *x, const float *y,
                          const float *dy, bool accumulate, float *dx);
+void cuda_number(const float *x, double *y);
 void cuda_affine(int64_t n, double scale, double shift, const float *x, bool accumulate, float *y);
 void cuda_power(int64_t n, double exponent, const float *x, float *y);
 void cuda_power_backward(int64_t n, double exponent, const float *x, const float *dy,
@@ -75,6 +76,8 @@ void cuda_softmax(int64_t rows, int64_t columns, bool logarithm, const float *x,
 void cuda_softmax_backward(int64_t rows, int64_t columns, bool logarithm, const float *y,
                            const float *dy, bool accumulate, float *dx);
 int cuda_argmax(int64_t rows, int64_t columns, const float *x, int32_t *out);
+int cuda_count_hits(int64_t rows, int64_t columns, const float *x, const int32_t *targets,
+                    double *count);
 
 /* loss.cu */
 int cuda_cross_entropy(int64_t rows, int64_t vocabulary, const float *logits,
@@ -144,7 +147,7 @@ void cuda_gelu_slopes_bf16(int64_t n, const void *x, void *dy);
 extern const layer_kernels cuda_layers_float32, cuda_layers_tf32, cuda_layers_bf16;
 
 /* optimizer.cu */
-int cuda_sum_of_squares(int64_t count, const number_array *arrays, double *sum);
+int cuda_norm(int64_t count, const number_array *arrays, double *norm);
 int cuda_adamw(int64_t count, const adamw_arrays *arrays, const icot_adamw_options *options);
 
 #endif

@@ -1,4 +1,4 @@
-/* AdamW, and the sum of squares that gradient clipping needs. Each is a launch for all arrays: a
+/* AdamW, and the norm that gradient clipping needs. Each is a launch for all arrays: a
  * row of PARTS blocks shares one of them. */
 #include "backend/adamw.h"
 #include "backend/cuda/kernels.h"
@@ -36,30 +36,29 @@ static __global__ void squares_of_parts(const number_array *arrays, double *part
 }
 
 /* One block. */
-static __global__ void add_parts(int64_t n, const double *partial, double *total)
+static __global__ void norm_of_parts(int64_t n, const double *partial, double *norm)
 {
     double sum = 0.0;
     for (int64_t i = threadIdx.x; i < n; i += THREADS) sum += partial[i];
     sum = block_sum(sum);
-    if (threadIdx.x == 0) *total = sum;
+    if (threadIdx.x == 0) *norm = sqrt(sum);
 }
 
-static int add_squares(int64_t count, const number_array *arrays, double *partial, double *sum)
+static int norm_by(int64_t count, const number_array *arrays, double *partial, double *norm)
 {
-    const int64_t parts = count * PARTS;
-    squares_of_parts<<<dim3(PARTS, (unsigned)count), THREADS, 0, cuda_stream>>>(arrays, partial);
-    add_parts<<<1, THREADS, 0, cuda_stream>>>(parts, partial, partial + parts);
-    if (cuda_launched("sum_of_squares")) return FAILED;
-    return cuda_memory.copy_out(sum, partial + parts, sizeof *sum);
+    if (count > 0) {
+        squares_of_parts<<<dim3(PARTS, (unsigned)count), THREADS, 0, cuda_stream>>>(arrays,
+                                                                                    partial);
+    }
+    norm_of_parts<<<1, THREADS, 0, cuda_stream>>>(count * PARTS, partial, norm);
+    return cuda_launched("norm");
 }
 
-int cuda_sum_of_squares(int64_t count, const number_array *arrays, double *sum)
+int cuda_norm(int64_t count, const number_array *arrays, double *norm)
 {
-    *sum = 0.0;
-    if (count == 0) return OK;
     const number_array *list = on_card(count, arrays);
-    double *partial = (double *)cuda_scratch((size_t)(count * PARTS + 1) * sizeof *partial);
-    const int status = list && partial ? add_squares(count, list, partial, sum) : FAILED;
+    double *partial = (double *)cuda_scratch((size_t)(count * PARTS) * sizeof *partial);
+    const int status = list && partial ? norm_by(count, list, partial, norm) : FAILED;
     cuda_memory.release(partial);
     cuda_memory.release((void *)list);
     return status;

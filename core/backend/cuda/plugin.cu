@@ -110,6 +110,7 @@ static void fill_common(backend *table)
     table->fuses_layers = true;
     table->unary = cuda_unary;
     table->unary_backward = cuda_unary_backward;
+    table->number = cuda_number;
     table->affine = cuda_affine;
     table->power = cuda_power;
     table->power_backward = cuda_power_backward;
@@ -126,6 +127,7 @@ static void fill_common(backend *table)
     table->softmax = cuda_softmax;
     table->softmax_backward = cuda_softmax_backward;
     table->argmax = cuda_argmax;
+    table->count_hits = cuda_count_hits;
     table->gather_rows = cuda_gather_rows;
     table->scatter_rows = cuda_scatter_rows;
     table->layer_norm = cuda_layer_norm;
@@ -135,7 +137,7 @@ static void fill_common(backend *table)
     table->attention_cached = cuda_attention_cached;
     table->cross_entropy = cuda_cross_entropy;
     table->cross_entropy_backward = cuda_cross_entropy_backward;
-    table->sum_of_squares = cuda_sum_of_squares;
+    table->norm = cuda_norm;
     table->adamw = cuda_adamw;
 }
 

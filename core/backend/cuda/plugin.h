@@ -8,7 +8,7 @@
 #include "backend/backend.h"
 
 /* Raised when a kernel takes or gives something else than before. */
-enum { CUDA_PLUGIN_ABI = 2 };
+enum { CUDA_PLUGIN_ABI = 3 };
 
 typedef struct cuda_core {
     __attribute__((format(printf, 1, 2))) void (*error)(const char *format, ...); /* error_set */

@@ -87,6 +87,11 @@ void cuda_unary_backward(unary_kind kind, int64_t n, const float *x, const float
         y, dy);
 }
 
+void cuda_number(const float *x, double *y)
+{
+    for_each("number", 1, [=] __device__(int64_t) { *y = (double)*x; });
+}
+
 void cuda_affine(int64_t n, double scale, double shift, const float *x, bool accumulate, float *y)
 {
     const float a = (float)scale, b = (float)shift;

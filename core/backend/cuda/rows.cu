@@ -1,4 +1,4 @@
-/* Kernels along rows: bias, sums, softmax, argmax. */
+/* Kernels along rows: bias, sums, softmax, argmax and hits. */
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/reduce.h"
 
@@ -155,16 +155,45 @@ static __global__ void argmax_of_rows(int64_t rows, int64_t columns, const float
     if (lane == 0) best[row] = found.column;
 }
 
-int cuda_argmax(int64_t rows, int64_t columns, const float *x, int32_t *out)
+/* best (rows), in the card's memory */
+static int find_best(int64_t rows, int64_t columns, const float *x, int32_t *best)
 {
     constexpr int THREADS = 256;
-    const size_t bytes = (size_t)rows * sizeof *out;
     if (rows == 0) return OK;
-    int32_t *best = (int32_t *)cuda_scratch(bytes);
-    if (!best) return FAILED;
     argmax_of_rows<<<(unsigned)parts_of(rows * WARP, THREADS), THREADS, 0, cuda_stream>>>(
         rows, columns, x, best);
-    int status = cuda_launched("argmax") || cuda_memory.copy_out(out, best, bytes);
+    return cuda_launched("argmax");
+}
+
+int cuda_argmax(int64_t rows, int64_t columns, const float *x, int32_t *out)
+{
+    const size_t bytes = (size_t)rows * sizeof *out;
+    int32_t *best = (int32_t *)cuda_scratch(bytes);
+    if (!best) return FAILED;
+    const int status = find_best(rows, columns, x, best) || cuda_memory.copy_out(out, best, bytes);
     cuda_memory.release(best);
     return status;
+}
+
+/* One block. */
+static __global__ void count_equal(int64_t n, const int32_t *a, const int32_t *b, double *count)
+{
+    double found = 0.0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) found += a[i] == b[i] ? 1.0 : 0.0;
+    found = block_sum(found);
+    if (threadIdx.x == 0) *count = found;
+}
+
+int cuda_count_hits(int64_t rows, int64_t columns, const float *x, const int32_t *targets,
+                    double *count)
+{
+    constexpr int THREADS = 1024;
+    int32_t *best = (int32_t *)cuda_scratch((size_t)rows * sizeof *best);
+    if (!best || find_best(rows, columns, x, best)) {
+        cuda_memory.release(best);
+        return FAILED;
+    }
+    count_equal<<<1, THREADS, 0, cuda_stream>>>(rows, best, targets, count);
+    cuda_memory.release(best);
+    return cuda_launched("count_hits");
 }

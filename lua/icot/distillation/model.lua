@@ -73,6 +73,7 @@ end
 ---@param watch? fun(name: string, output: icot.Tensor)
 ---@return icot.Tensor loss scalar: cross-entropy of the answer, or the squared error of the states
 ---@return icot.Tensor? logits (R, vocab_size) of the answer
+---@return icot.Tensor? targets int32 (R)
 function Model:loss(batch, dropout, watch)
   if self.step == 'emulator' then
     return squared_error(self.emulator:predict(batch, dropout, watch), states.of_teacher(self.teacher, batch.explicit))

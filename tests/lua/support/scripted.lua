@@ -56,7 +56,7 @@ function Scripted:loss(packed)
     rows[r + 1] = {}
     for token = 0, self.config.vocab_size - 1 do rows[r + 1][token + 1] = token == raw.targets[r] and 1 or 0 end
   end
-  return tensor.new(0.25), tensor.new(rows)
+  return tensor.new(0.25), tensor.new(rows), tensor.from_ints(raw.targets, tonumber(raw.n_targets))
 end
 
 return scripted

@@ -1,7 +1,9 @@
-/* AdamW (Loshchilov, Hutter 2019) and the sum of squares that gradient clipping needs. */
+/* AdamW (Loshchilov, Hutter 2019) and the norm that gradient clipping needs. */
 #include "backend/adamw.h"
 #include "backend/cpu/kernels.h"
 #include "base/error.h"
+
+#include <math.h>
 
 /* A fixed number of parts, added in order: the same bits for any number of threads. */
 static double squares_of(int64_t n, const float *x)
@@ -22,11 +24,11 @@ static double squares_of(int64_t n, const float *x)
     return total;
 }
 
-int KERNEL(sum_of_squares)(int64_t count, const number_array *arrays, double *sum)
+int KERNEL(norm)(int64_t count, const number_array *arrays, double *norm)
 {
     double total = 0.0;
     for (int64_t i = 0; i < count; i++) total += squares_of(arrays[i].n, arrays[i].data);
-    *sum = total;
+    *norm = sqrt(total);
     return ICOT_OK;
 }
 

@@ -81,6 +81,11 @@ void KERNEL(unary_backward)(unary_kind kind, int64_t n, const float *x, const fl
     }
 }
 
+void KERNEL(number)(const float *x, double *y)
+{
+    *y = (double)*x;
+}
+
 void KERNEL(affine)(int64_t n, double scale, double shift, const float *x, bool accumulate,
                     float *y)
 {

@@ -1,7 +1,8 @@
-/* Kernels along rows: bias, sums, softmax, argmax, gathering rows, loss. */
+/* Kernels along rows: bias, sums, softmax, argmax and hits, gathering rows, loss. */
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/vector_math.h"
 #include "base/error.h"
+#include "base/memory.h"
 
 #include <math.h>
 #include <string.h>
@@ -126,6 +127,20 @@ static void find_largest(int64_t rows, int64_t columns, const float *x, int32_t 
 int KERNEL(argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out)
 {
     BY_THREADS(rows * columns > PARALLEL_ELEMENTS, find_largest(rows, columns, x, out));
+    return ICOT_OK;
+}
+
+int KERNEL(count_hits)(int64_t rows, int64_t columns, const float *x, const int32_t *targets,
+                       double *count)
+{
+    int64_t hits = 0;
+    void *list;
+    if (memory_alloc((size_t)rows * sizeof(int32_t), &list)) return ICOT_FAILED;
+    int32_t *best = list;
+    KERNEL(argmax)(rows, columns, x, best);
+    for (int64_t r = 0; r < rows; r++) hits += best[r] == targets[r];
+    *count = (double)hits;
+    memory_free(list);
     return ICOT_OK;
 }
 

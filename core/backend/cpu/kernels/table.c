@@ -6,6 +6,7 @@ void KERNEL(cpu_table)(backend *table)
 {
     table->unary = KERNEL(unary);
     table->unary_backward = KERNEL(unary_backward);
+    table->number = KERNEL(number);
     table->affine = KERNEL(affine);
     table->power = KERNEL(power);
     table->power_backward = KERNEL(power_backward);
@@ -22,6 +23,7 @@ void KERNEL(cpu_table)(backend *table)
     table->softmax = KERNEL(softmax);
     table->softmax_backward = KERNEL(softmax_backward);
     table->argmax = KERNEL(argmax);
+    table->count_hits = KERNEL(count_hits);
     table->gather_rows = KERNEL(gather_rows);
     table->scatter_rows = KERNEL(scatter_rows);
     table->layer_norm = KERNEL(layer_norm);
@@ -32,7 +34,7 @@ void KERNEL(cpu_table)(backend *table)
     table->cross_entropy = KERNEL(cross_entropy);
     table->cross_entropy_backward = KERNEL(cross_entropy_backward);
     table->layers = &KERNEL(layers);
-    table->sum_of_squares = KERNEL(sum_of_squares);
+    table->norm = KERNEL(norm);
     table->adamw = KERNEL(adamw);
     KERNEL(factor_table)(table);
 }

@@ -1,0 +1,109 @@
+/*
+ * Numbers that are asked for now and read later: the device writes each into a list of its own
+ * memory when its turn comes, and the host, which goes on meanwhile, fetches the list when it needs
+ * it, waiting once for all of them.
+ */
+#include "autograd/asked.h"
+
+#include "backend/backend.h"
+#include "base/error.h"
+#include "base/memory.h"
+
+/* Twice as many places, at least LEAST; answers that are there move along. */
+static int grow(icot_engine *engine)
+{
+    enum { LEAST = 64 };
+    asked_numbers *asked = &engine->asked;
+    const int64_t capacity = asked->capacity ? 2 * asked->capacity : LEAST;
+    const size_t bytes = (size_t)asked->count * sizeof(double);
+    void *made = NULL, *moved = NULL;
+    if (engine->device->allocate((size_t)capacity * sizeof(double), &made)) return ICOT_FAILED;
+    if (memory_alloc(bytes, &moved) || engine->device->copy_out(moved, asked->answers, bytes) ||
+        engine->device->copy_in(made, moved, bytes)) {
+        engine->device->release(made);
+        memory_free(moved);
+        return ICOT_FAILED;
+    }
+    memory_free(moved);
+    engine->device->release(asked->answers);
+    asked->answers = made;
+    asked->capacity = capacity;
+    return ICOT_OK;
+}
+
+int answer_place(icot_engine *engine, double **out)
+{
+    asked_numbers *asked = &engine->asked;
+    if (asked->count == asked->capacity && grow(engine)) return ICOT_FAILED;
+    *out = asked->answers + asked->count;
+    return ICOT_OK;
+}
+
+void answer_is_asked(icot_engine *engine)
+{
+    engine->asked.count++;
+}
+
+void asked_free(icot_engine *engine)
+{
+    engine->device->release(engine->asked.answers);
+    engine->asked = (asked_numbers){0};
+}
+
+/* ---- Questions ------------------------------------------------------------------------------- */
+
+int icot_ask_item(icot_engine *engine, icot_tensor handle)
+{
+    const tensor *t = tensor_find(engine, handle);
+    double *place;
+    if (!t) return fail_within("item");
+    if (t->dtype != ICOT_FLOAT32 || tensor_numel(t) != 1) {
+        return fail("item: got %s %s, expected a single float32 number", dtype_name(t->dtype),
+                    tensor_shape_text(t));
+    }
+    if (answer_place(engine, &place)) return ICOT_FAILED;
+    engine->backend->number(tensor_floats(t), place);
+    answer_is_asked(engine);
+    return ICOT_OK;
+}
+
+int icot_ask_hits(icot_engine *engine, icot_tensor of_logits, icot_tensor of_targets)
+{
+    const tensor *logits = tensor_find(engine, of_logits);
+    const tensor *targets = logits ? tensor_find(engine, of_targets) : NULL;
+    index_array ids;
+    double *place;
+    if (!targets) return fail_within("hits");
+    if (logits->dtype != ICOT_FLOAT32 || logits->ndim != 2 || logits->shape[1] == 0 ||
+        !tensor_is_contiguous(logits) || targets->dtype != ICOT_INT32 ||
+        !tensor_has_shape(targets, 1, logits->shape[0], 0)) {
+        return fail("hits: got logits %s %s and targets %s %s, expected contiguous float32 (R,V) "
+                    "and int32 (R)",
+                    dtype_name(logits->dtype), tensor_shape_text(logits),
+                    dtype_name(targets->dtype), tensor_shape_text(targets));
+    }
+    if (tensor_indices(targets, &ids) || answer_place(engine, &place) ||
+        engine->backend->count_hits(logits->shape[0], logits->shape[1], tensor_floats(logits),
+                                    ids.device, place)) {
+        return ICOT_FAILED;
+    }
+    answer_is_asked(engine);
+    return ICOT_OK;
+}
+
+/* ---- Answers --------------------------------------------------------------------------------- */
+
+int icot_answers(icot_engine *engine, double *out, int64_t count)
+{
+    const int64_t asked = engine->asked.count;
+    engine->asked.count = 0;
+    if (count != asked) {
+        return fail("answers: got %lld places, expected %lld", (long long)count, (long long)asked);
+    }
+    return engine->device->copy_out(out, engine->asked.answers, (size_t)count * sizeof *out);
+}
+
+void icot_forget_asked(icot_engine *engine)
+{
+    engine->asked.count = 0;
+}
