@@ -1,5 +1,6 @@
 --- What a run trains: a GPT-2, or several networks around one that answers (icot.distillation).
 local errors = require 'icot.errors'
+local files = require 'icot.files'
 local gpt2 = require 'icot.gpt2'
 local methods = require 'icot.methods'
 local pretrained = require 'icot.pretrained'
@@ -34,6 +35,12 @@ local function check_sizes(config, data, from)
   check('vocab_size', math.max(found.vocab_size, data.vocabulary.size))
 end
 
+-- A checkpoint that somebody looks at may go while its run goes on.
+local function check_there(from)
+  if files.kind(from.path) then return end
+  errors.raise('%s: is gone: its run has gone on, and keeps others (checkpoint.keep); try again', from.path)
+end
+
 --- The model of a run, as its recipe has it or as a checkpoint left it.
 ---@param config table resolved configuration (icot.recipe_fields.run)
 ---@param data icot.Dataset
@@ -41,6 +48,7 @@ end
 ---@return icot.Model
 function model.make(config, data, from)
   local folder = from and from.model_folder
+  if from then check_there(from) end
   if folder then check_sizes(config, data, from) end
   if methods.is_distillation(config.method) then
     return require('icot.distillation.model').make(config, data, folder)
@@ -57,6 +65,7 @@ end
 ---raises an error when the dataset has other symbols than the model
 function model.of_checkpoint(found, data)
   local config = found.description.config
+  check_there(found)
   starting_model.check_vocabulary(data.vocabulary, found.model_folder, 'dataset')
   if methods.is_distillation(config.method) then
     return require('icot.distillation.model').load(config, found.model_folder)

@@ -1,6 +1,8 @@
 --- `icot frontier`: what the stages of a run are good for.
+local checkpoint = require 'icot.checkpoint'
 local frontier = require 'icot.frontier'
 local program = require 'tests.lua.support.program'
+local stages = require 'icot.stages'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local expect = require 'tests.lua.support.expect'
@@ -103,6 +105,23 @@ describe('icot frontier', function()
     assert.equal(0, icot(path, '--single', '2', '--examples', '1000', '--out', out, '--force').code)
     local tokens = small.column(small.read(out).tables.frontier, 'tokens_per_example')
     assert.is_true(tokens[1] >= 1) -- of the 30 that there are
+  end)
+
+  it('knows the checkpoints that are there, though one goes while it looks, and says if one goes later', function()
+    local path, list = trained "'all'", checkpoint.list
+    local folder, lists = checkpoint.folder_of(path), 0
+    finally(function() checkpoint.list = list end)
+    checkpoint.list = function(...)
+      local found = list(...)
+      lists = lists + 1
+      if lists == 1 then checkpoint.remove(found[2].path) end
+      return found
+    end
+    local found = stages.checkpoints(path, 'frontier')
+    assert.same({ 2, #list(folder) }, { lists, #found + 1 }) -- all but that of step 0
+    local function remove_one() checkpoint.remove(found[1].path) end
+    assert.matches('^/.*/step%-%d+: is gone: its run has gone on', expect.user_error(
+      frontier.measure, found, { single = 1, on_data = remove_one }, function() end))
   end)
 
   it('says if there is nothing to measure', function()
