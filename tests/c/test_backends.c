@@ -139,7 +139,7 @@ static const side_case cases[] = {
      "self_attention",
      {X2(T, 22), SMALL2(66, 22), X1(66), SMALL2(22, 22), X1(22), STARTS},
      {.n_index = 1, .index = {2}}},
-    {"dropout", "block", {BLOCK(T, 192, 192), STARTS}, DROPPING_BLOCK(3)},
+    {"dropout", "block", {BLOCK(T, 128, 128), STARTS}, DROPPING_BLOCK(2)},
     {"some rows, dropout", "block", {BLOCK(T, 24, 96), STARTS, SOME_ROWS}, DROPPING_BLOCK(2)},
     {"heads of 11", "block", {BLOCK(T, 22, 64), STARTS}, PLAIN_BLOCK(2)},
     {"rows of 300", "block", {BLOCK(40, 300, 64), FEW_STARTS}, PLAIN_BLOCK(5)},

@@ -92,6 +92,7 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 3)
     walk_over<OTHER>(0, end, tiles.others, load, [&](int first, pair_of_tiles<OTHER, D> &keys) {
         float scores[OTHER / 8][4], shrink[2];
         kept_of_rows<OTHER> kept_here; /* on its way while the scores are worked out */
+        if (query >= length) return;   /* the warp's rows lie behind the sequence's end */
         kept_here.load(kept, at, query, first);
         multiply_rows<OTHER, D>(tiles.queries, keys.first, scores);
         if (first + OTHER > query) mask<OTHER>(query, first, scores);

@@ -95,6 +95,7 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 3)
     walk_over<OTHER>(0, end, tiles.others, load, [&](int first, key_tiles &keys) {
         float scores[OTHER / 8][4], ds[OTHER / 8][4];
         kept_of_rows<OTHER> kept_here; /* on its way while the scores are worked out */
+        if (query >= length) return;   /* the warp's rows lie behind the sequence's end */
         kept_here.load(kept, at, query, first);
         multiply_rows<OTHER, D>(tiles.own_first, keys.first, scores);
         multiply_rows<OTHER, D>(tiles.own_second, keys.second, ds);
@@ -115,15 +116,16 @@ static __device__ void load_of_queries(const attention_work &work, const kept_ke
                                        const backward_arrays<Element> &arrays, const tile_place &at,
                                        int first, Tiles &to)
 {
-    for (int i = threadIdx.x; i < OTHER; i += THREADS) {
-        const bool there = first + i < (int)at.length;
-        const int64_t row = at.start + (there ? first + i : 0), of = row * work.heads + at.head;
-        copy_number_ahead(to.logsumexp + i, arrays.logsumexp + of, there);
-        copy_number_ahead(to.delta + i, arrays.delta + of, there);
-        if (!work.drops) continue;
-        const uint32_t *bits = kept.words + kept.place(at.head, row) + at.first / 32;
-        copy_number_ahead(to.kept + i, (const uint2 *)bits, there);
-    }
+    static_assert(OTHER <= THREADS, "each thread has one of them, or none");
+    const int i = (int)threadIdx.x;
+    const bool there = first + i < (int)at.length;
+    const int64_t row = at.start + (there ? first + i : 0), of = row * work.heads + at.head;
+    if (i >= OTHER) return;
+    copy_number_ahead(to.logsumexp + i, arrays.logsumexp + of, there);
+    copy_number_ahead(to.delta + i, arrays.delta + of, there);
+    if (!work.drops) return;
+    const uint32_t *bits = kept.words + kept.place(at.head, row) + at.first / 32;
+    copy_number_ahead(to.kept + i, (const uint2 *)bits, there);
 }
 
 /* Queries behind the sequence's end need no mask: their rows of Q and dY are zeros. */
@@ -183,6 +185,7 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 4 : 2) /* blocks at a time:
     /* no query before the first key sees it; OWN is a multiple of OTHER */
     walk_over<OTHER>((int)at.first, length, tiles.others, load, [&](int first, query_tiles &q) {
         float scores[OTHER / 8][4], ds[OTHER / 8][4];
+        if (first + OTHER <= key || key >= length) return; /* no query sees the warp's keys */
         multiply_rows<OTHER, D>(tiles.own_first, q.first, scores);
         multiply_rows<OTHER, D>(tiles.own_second, q.second, ds);
         weigh_keys<OTHER>(work, first, key, q, scores, ds);
