@@ -350,17 +350,33 @@ static void compare_products(const backend *kernels)
     }
 }
 
+/* The factors are rounded indeed: the product is another one than in float32. */
+static void assert_rounds(const backend *kernels)
+{
+    const side_case product = {.operator_name = "matmul", .inputs = {X2(40, 60), X2(60, 50)}};
+    outcome exact = run(tested_backend("float32"), &product, 0), other = run(kernels, &product, 0);
+    for (int k = 0; k < exact.count; k++) {
+        assert_memory_not_equal(exact.values[k], other.values[k],
+                                (size_t)exact.n[k] * sizeof(float));
+    }
+    forget(&exact), forget(&other);
+}
+
+/* A card has both precisions, of a CPU some have the first. */
 static void test_in_less_precision(void **state)
 {
     (void)state;
-    const char *const precisions[] = {"bf16", "tf32"}; /* of which the second is a card's alone */
+    const char *const precisions[] = {"bf16", "tf32"};
+    enum { COUNT = sizeof precisions / sizeof *precisions };
     int there = 0;
-    for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++) {
+    for (int i = 0; i < COUNT; i++) {
         const backend *kernels;
         if (backend_find(tested_device(), precisions[i], &kernels)) continue;
+        assert_rounds(kernels);
         compare_products(kernels);
         there++;
     }
+    if (strcmp(tested_device(), "cpu") != 0) assert_int_equal(there, COUNT);
     if (!there) skip();
 }
 

@@ -1,7 +1,7 @@
 /*
- * In place of cuBLASLt: products of matrices that lie column by column, of float32 or bfloat16
- * factors, summed in float32. It holds its caller to what was promised when an algorithm was
- * chosen. By ICOT_EMULATOR_FAULT, it refuses what another cuBLASLt may refuse: "only_exact",
+ * In place of cuBLASLt: products of matrices that lie column by column, of float32, TF32 or
+ * bfloat16 factors, summed in float32. It holds its caller to what was promised when an algorithm
+ * was chosen. By ICOT_EMULATOR_FAULT, it refuses what another cuBLASLt may refuse: "only_exact",
  * products smaller than those that an algorithm was chosen for; "no_gelu", those that end with
  * GELU.
  */
@@ -30,9 +30,10 @@ template <typename T> static void set(T *target, const void *value, size_t size)
     memcpy(target, value, size);
 }
 
-cublasStatus_t cublasLtMatmulDescInit(cublasLtMatmulDesc_t out, cublasComputeType_t, cudaDataType)
+cublasStatus_t cublasLtMatmulDescInit(cublasLtMatmulDesc_t out, cublasComputeType_t compute,
+                                      cudaDataType)
 {
-    *out = {CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, NULL, 0};
+    *out = {compute, CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, NULL, 0};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -172,6 +173,18 @@ static float gelu_slope(float x)
 struct product {
     matrix a, b, d, bias, auxiliary; /* those without data are not there; bias is one column */
     float alpha, beta;
+    bool in_tf32;
+
+    /* With 10 bits behind the point, the nearest. */
+    float factor(float x) const
+    {
+        uint32_t bits;
+        if (!in_tf32) return x;
+        memcpy(&bits, &x, sizeof bits);
+        bits = (bits + 0x1000) & ~0x1fffu;
+        memcpy(&x, &bits, sizeof x);
+        return x;
+    }
 
     /* What has a bias is the forward pass. */
     float with_gelu(int64_t row, int64_t column, float value) const
@@ -196,12 +209,12 @@ struct product {
     {
         const int64_t m = d.rows(), inner = a.columns();
         std::vector<float> columns((size_t)(m * inner));
-        for (int64_t i = 0; i < m * inner; i++) columns[i] = a.get(i % m, i / m);
+        for (int64_t i = 0; i < m * inner; i++) columns[i] = factor(a.get(i % m, i / m));
         for (int64_t column = 0; column < d.columns(); column++) {
             std::vector<float> sums((size_t)m);
             for (int64_t k = 0; k < inner; k++) {
-                const float factor = b.get(k, column), *from = columns.data() + k * m;
-                for (int64_t row = 0; row < m; row++) sums[row] += from[row] * factor;
+                const float right = factor(b.get(k, column)), *from = columns.data() + k * m;
+                for (int64_t row = 0; row < m; row++) sums[row] += from[row] * right;
             }
             finish_column(column, sums);
         }
@@ -250,7 +263,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t how, const 
                           {(char *)(is_biased ? how->bias : NULL), column, false},
                           {(char *)(has_gelu(how) ? how->auxiliary : NULL), of_auxiliary, false},
                           *(const float *)alpha,
-                          *(const float *)beta};
+                          *(const float *)beta,
+                          how->compute == CUBLAS_COMPUTE_32F_FAST_TF32};
     const cublasLtMatmulAlgo_t promised = *algorithm;
     const bool is_refused = has_fault("only_exact") && !work.is_exactly_of(promised);
     if (is_refused) return CUBLAS_STATUS_NOT_SUPPORTED;

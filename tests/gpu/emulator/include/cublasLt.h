@@ -49,6 +49,7 @@ constexpr int CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE = 2;
 typedef struct emulated_library *cublasLtHandle_t;
 
 struct cublasLtMatmulDescOpaque_t {
+    cublasComputeType_t compute;
     cublasOperation_t transpose_a, transpose_b;
     cublasLtEpilogue_t epilogue;
     const void *bias, *auxiliary;
