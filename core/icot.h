@@ -212,12 +212,14 @@ ICOT_API int icot_checkpoint(icot_engine *engine, int64_t from, const icot_tenso
 
 /*
  * A device works them out when their turn comes, while the host goes on; icot_answers waits for all
- * that were asked for since the last time, and gives them in this order. `count` has to be their
- * number. Of an item they are the only element of a float32 tensor; of hits the number of rows of
- * logits (R, V) whose first largest element is in the column that targets (R) says.
+ * that were asked for since the last time, and gives them in this order; they are forgotten then,
+ * also if that fails. `count` has to be their number, which icot_asked tells. Of an item they are
+ * the only element of a float32 tensor; of hits the number of rows of logits (R, V) whose first
+ * largest element is in the column that targets (R) says.
  */
 ICOT_API int icot_ask_item(icot_engine *engine, icot_tensor tensor);
 ICOT_API int icot_ask_hits(icot_engine *engine, icot_tensor logits, icot_tensor targets);
+ICOT_API int64_t icot_asked(const icot_engine *engine);
 ICOT_API int icot_answers(icot_engine *engine, double *out, int64_t count);
 ICOT_API void icot_forget_asked(icot_engine *engine); /* nobody will read them */
 

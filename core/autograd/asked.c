@@ -93,6 +93,11 @@ int icot_ask_hits(icot_engine *engine, icot_tensor of_logits, icot_tensor of_tar
 
 /* ---- Answers --------------------------------------------------------------------------------- */
 
+int64_t icot_asked(const icot_engine *engine)
+{
+    return engine->asked.count;
+}
+
 int icot_answers(icot_engine *engine, double *out, int64_t count)
 {
     const int64_t asked = engine->asked.count;

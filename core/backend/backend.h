@@ -197,7 +197,7 @@ typedef struct backend {
     void (*unary)(unary_kind kind, int64_t n, const float *x, float *y);
     void (*unary_backward)(unary_kind kind, int64_t n, const float *x, const float *y,
                            const float *dy, bool accumulate, float *dx);
-    void (*number)(const float *x, double *y); /* y = x, one of them */
+    void (*number)(const float *x, double *y); /* a single one; y lies there, too */
     /* y = scale·x + shift */
     void (*affine)(int64_t n, double scale, double shift, const float *x, bool accumulate,
                    float *y);
@@ -230,7 +230,8 @@ typedef struct backend {
     void (*softmax_backward)(int64_t rows, int64_t columns, bool logarithm, const float *y,
                              const float *dy, bool accumulate, float *dx);
     int (*argmax)(int64_t rows, int64_t columns, const float *x, int32_t *out); /* on the host */
-    /* rows whose first largest element is in the column that targets (R) says */
+    /* *count, in the device's memory: rows whose first largest element is in the column that
+     * targets (R) says */
     int (*count_hits)(int64_t rows, int64_t columns, const float *x, const int32_t *targets,
                       double *count);
 
@@ -266,7 +267,7 @@ typedef struct backend {
     bool fuses_layers;           /* they are quicker than the operators that layers consist of */
 
     /* ---- optimizer ---- */
-    /* the 2-norm of all elements of all arrays */
+    /* *norm, in the device's memory: the 2-norm of all elements of all arrays */
     int (*norm)(int64_t count, const number_array *arrays, double *norm);
     int (*adamw)(int64_t count, const adamw_arrays *arrays, const icot_adamw_options *options);
 } backend;

@@ -214,9 +214,10 @@ local function force_chunk(model, packed)
   return scope.run(scope.no_grad, function()
     local mean, logits, targets = model:loss(packed)
     local terms = model:loss_terms(packed)
-    asked.item(mean)
-    if logits then asked.hits(logits, targets) end
-    local answers = asked.answers()
+    local answers = asked.collect(function()
+      asked.item(mean)
+      if logits then asked.hits(logits, targets) end
+    end)
     return answers[1] * terms, terms, answers[2] or 0 / 0
   end)
 end

@@ -35,12 +35,6 @@ local function check_sizes(config, data, from)
   check('vocab_size', math.max(found.vocab_size, data.vocabulary.size))
 end
 
--- A checkpoint that somebody looks at may go while its run goes on.
-local function check_there(from)
-  if files.kind(from.path) then return end
-  errors.raise('%s: is gone: its run has gone on, and keeps others (checkpoint.keep); try again', from.path)
-end
-
 --- The model of a run, as its recipe has it or as a checkpoint left it.
 ---@param config table resolved configuration (icot.recipe_fields.run)
 ---@param data icot.Dataset
@@ -48,7 +42,6 @@ end
 ---@return icot.Model
 function model.make(config, data, from)
   local folder = from and from.model_folder
-  if from then check_there(from) end
   if folder then check_sizes(config, data, from) end
   if methods.is_distillation(config.method) then
     return require('icot.distillation.model').make(config, data, folder)
@@ -58,19 +51,25 @@ function model.make(config, data, from)
   return made
 end
 
---- The model of a checkpoint, to be evaluated.
----@param found icot.Checkpoint of a step above 0
----@param data icot.Dataset
----@return icot.Model
----raises an error when the dataset has other symbols than the model
-function model.of_checkpoint(found, data)
+local function load(found, data)
   local config = found.description.config
-  check_there(found)
   starting_model.check_vocabulary(data.vocabulary, found.model_folder, 'dataset')
   if methods.is_distillation(config.method) then
     return require('icot.distillation.model').load(config, found.model_folder)
   end
   return gpt2.from_pretrained(found.model_folder)
+end
+
+--- The model of a checkpoint, for whoever looks at a run, which may go on meanwhile.
+---@param found icot.Checkpoint of a step above 0
+---@param data icot.Dataset
+---@return icot.Model
+---raises an error when the dataset has other symbols than the model, or the run has removed the checkpoint
+function model.of_checkpoint(found, data)
+  local ok, result = pcall(load, found, data)
+  if ok then return result end
+  if files.kind(found.path) then error(result, 0) end
+  errors.raise('%s: is gone: its run has gone on, and keeps others (checkpoint.keep); try again', found.path)
 end
 
 return model

@@ -206,7 +206,7 @@ end
 -- A stage as its run has trained it, then the untrained model on the same sequences.
 local function probe_stage(self, log, found, untrained, note)
   local doubled = labels.with_shuffled(self.labels, found.description.seed)
-  with_model(models.make(found.description.config, self.data, found), function(model)
+  with_model(models.of_checkpoint(found, self.data), function(model)
     local subject = subject_of(self.data, found, 'none', model, doubled)
     keep_attention(self, log, subject)
     probe_subject(self, log, subject, note)
@@ -227,7 +227,7 @@ function Probe:run(log, note)
   end)
   if not plan.no_cot then return end
   local data = without_pauses(self.data)
-  with_model(models.make(plan.no_cot.description.config, data, plan.no_cot), function(model)
+  with_model(models.of_checkpoint(plan.no_cot, data), function(model)
     probe_subject(self, log, subject_of(data, plan.no_cot, 'no_cot', model, self.labels), note)
   end)
 end

@@ -1,35 +1,36 @@
 --- The stages of a run as it has kept them: the checkpoints that end one, and the newest.
 local checkpoint = require 'icot.checkpoint'
-local files = require 'icot.files'
+local errors = require 'icot.errors'
 local saved_run = require 'icot.saved_run'
 
 local stages = {}
+
+local MOST_ROUNDS = 5 -- of looking what there is
 
 -- Whether a checkpoint ends a stage or is the last one.
 local function is_wanted(description, is_last)
   return description.kept_for.stage or is_last
 end
 
--- One that is wanted, or nil; and whether it is gone since it was listed, as it may be while the run goes on.
-local function read(path, is_last)
+-- A checkpoint that is wanted, or nil; and whether it is gone since it was listed, as it may be while its run goes on.
+local function read(folder, listed, is_last)
   local ok, result = pcall(function()
-    return is_wanted(checkpoint.read_description(path), is_last) and checkpoint.read(path) or nil
+    return is_wanted(checkpoint.read_description(listed.path), is_last) and checkpoint.read(listed.path) or nil
   end)
   if ok then return result, false end
-  if files.kind(path) then error(result, 0) end
+  for _, each in ipairs(checkpoint.list(folder)) do
+    if each.path == listed.path then error(result, 0) end
+  end
   return nil, true
 end
 
--- All that are there now; nil if one has gone meanwhile.
-local function read_all(run_path)
-  local all, found = checkpoint.list(checkpoint.folder_of(run_path)), {}
+-- Those that are there now; nil if the last one has gone meanwhile, since there is a newer one then.
+local function read_all(folder)
+  local all, found, last_is_gone = checkpoint.list(folder), {}, false
   for i, each in ipairs(all) do
-    local wanted, is_gone
-    if each.step > 0 then wanted, is_gone = read(each.path, i == #all) end
-    if is_gone then return nil end
-    found[#found + 1] = wanted
+    if each.step > 0 then found[#found + 1], last_is_gone = read(folder, each, i == #all) end
   end
-  return found
+  return not last_is_gone and found or nil
 end
 
 --- The checkpoints of a run that end a stage, and its last one, the oldest first.
@@ -38,10 +39,13 @@ end
 ---@return icot.Checkpoint[]
 --- Errors: there are none, or one that is damaged.
 function stages.checkpoints(run_path, where)
-  local found
-  repeat found = read_all(run_path) until found
-  if #found == 0 then saved_run.raise_missing(run_path, where) end
-  return found
+  local folder = checkpoint.folder_of(run_path)
+  for _ = 1, MOST_ROUNDS do
+    local found = read_all(folder)
+    if found and #found == 0 then saved_run.raise_missing(run_path, where) end
+    if found then return found end
+  end
+  errors.raise('%s: %s: its newest checkpoint was gone each time before it was read; try again', where, run_path)
 end
 
 --- Some of them, evenly spread, the first and the last among them.

@@ -210,12 +210,13 @@ end
 ---@return number norm of the gradient
 local function add_gradients(self, dropout)
   local terms, shares, with_hits = self.model:loss_terms(self.batch), {}, nil
-  for i, part in ipairs(self.batch:parts(self.config.train.accumulate)) do
-    shares[i], with_hits = add_gradient(self, part, terms, dropout)
-  end
-  asked.grad_norm(self.optimizer)
-  local answers, each = asked.answers(), with_hits and 2 or 1
-  local loss, hits = 0, with_hits and 0 or 0 / 0
+  local answers = asked.collect(function()
+    for i, part in ipairs(self.batch:parts(self.config.train.accumulate)) do
+      shares[i], with_hits = add_gradient(self, part, terms, dropout)
+    end
+    asked.grad_norm(self.optimizer)
+  end)
+  local each, loss, hits = with_hits and 2 or 1, 0, with_hits and 0 or 0 / 0
   for i, share in ipairs(shares) do
     loss = loss + share * answers[each * (i - 1) + 1]
     if with_hits then hits = hits + answers[each * i] end
@@ -238,7 +239,6 @@ local function compute_cleanly(...)
   local self = ...
   local ok, result = pcall(compute, ...)
   if ok then return result end
-  asked.forget()
   self.optimizer:zero_grad()
   error(result, 0)
 end

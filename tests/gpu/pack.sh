@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# pack.sh BUILD BUNDLE - makes BUILD/gpu of a bundle, the C tests that tests/gpu/suites names, and a LuaJIT for the bench, and a tarball of it, for
-# check.sh on a machine where nothing of icot's is installed.
+# pack.sh BUILD BUNDLE - makes BUILD/gpu of a bundle, the C tests that tests/gpu/suites names, and a LuaJIT for the
+# bench, and a tarball of it, for check.sh on a machine where nothing of icot's is installed.
 set -euo pipefail
 build=$(realpath "$1") bundle=$(realpath "$2") folder=$(realpath "$1")/gpu
 

@@ -2,6 +2,7 @@
 local asked = require 'icot.asked'
 local batch = require 'icot.batch'
 local core = require 'icot.core'
+local evaluate = require 'icot.evaluate'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local optim = require 'icot.optim'
@@ -35,8 +36,8 @@ local function learn(model, packed, count, dropout)
     scope.run(function()
       local mean, logits, targets = model:loss(part, dropout)
       local share = part:targets() / packed:targets()
-      asked.hits(logits, targets)
-      loss, hits = loss + share * mean:item(), hits + asked.answers()[1]
+      local found = asked.collect(function() asked.hits(logits, targets) end)
+      loss, hits = loss + share * mean:item(), hits + found[1]
       local weighted = mean * share
       weighted:backward()
     end)
@@ -227,6 +228,24 @@ describe('train.accumulate', function()
       end or nil
       if fails then assert.is_false(pcall(self.update, self, 0)) end
       self.model.loss = nil
+      self:update(0)
+      local row = self.meter:interval()
+      self:free()
+      return { row.loss, row.token_accuracy, row.grad_norm }
+    end
+    assert.same(first_loss(false), first_loss(true))
+  end)
+
+  it('is not confused by an evaluation that failed on the way', function()
+    local function first_loss(fails)
+      local self = training.new(small.run {})
+      local hits = asked.hits
+      asked.hits = fails and function() error('no memory') end or hits
+      if fails then
+        assert.is_false(pcall(evaluate.run, self.model, self.data, 'valid', 0, self.config.removal,
+                              self.config.evaluate))
+      end
+      asked.hits = hits
       self:update(0)
       local row = self.meter:interval()
       self:free()

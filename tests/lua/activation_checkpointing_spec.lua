@@ -69,6 +69,18 @@ describe('a model with activation checkpointing', function()
     assert.same(without.gradients, with.gradients)
   end)
 
+  it('has the same bits where blocks are one operator', function()
+    local fuses_layers = tensor.fuses_layers
+    finally(function() tensor.fuses_layers = fuses_layers end)
+    tensor.fuses_layers = function() return true end
+    local without = learn(model, packed)
+    model.activation_checkpointing = true
+    local with = learn(model, packed)
+    assert.equal(without.loss, with.loss)
+    assert.same(without.gradients, with.gradients)
+    assert.is_true(with.peak < 0.6 * without.peak)
+  end)
+
   it('has the same bits in bf16, where the machine has that', function()
     if core.set_precision('bf16') ~= 'bf16' then return pending('no bfloat16 here') end
     local without = learn(model, packed)

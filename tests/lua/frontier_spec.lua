@@ -119,6 +119,8 @@ describe('icot frontier', function()
     end
     local found = stages.checkpoints(path, 'frontier')
     assert.same({ 2, #list(folder) }, { lists, #found + 1 }) -- all but that of step 0
+    os.execute(('ln -s nowhere %s/step-999999999'):format(folder))
+    expect.mentions(expect.user_error(stages.checkpoints, path, 'frontier'), 'step-999999999/checkpoint.json: ')
     local function remove_one() checkpoint.remove(found[1].path) end
     assert.matches('^/.*/step%-%d+: is gone: its run has gone on', expect.user_error(
       frontier.measure, found, { single = 1, on_data = remove_one }, function() end))

@@ -5,10 +5,11 @@
  *          (3C), c_proj (C, C) and (C), ln_2 (C), c_fc (F, C) and (F), c_proj (C, F) and (C);
  *          cu_seqlens (B+1), rows (R) or none -> (T, C), or (R, C), only these rows, which ascend
  *
- * index[HEADS] is the number of heads. Dropout of attention weights goes by tokens, the first of
- * which is index[FIRST_TOKEN] of the update's batch, and that of what the halves add by rows of y,
- * the first of which is index[FIRST_ROW]; each has a share and a stream of its own, and seed and
- * step of the key.
+ * index[0] is the number of heads. Dropout of attention weights goes by tokens, the first of which
+ * is number index[2] of the update's batch, and that of what the halves add by rows of y, the first
+ * of which is number index[1]. number[0] and number[1] are eps of ln_1 and ln_2; number[2…4] are
+ * the shares that dropout drops of attention weights, of what attention and of what the MLP adds,
+ * and index[3…5] their streams, each with seed and step of the key.
  */
 #include "autograd/operators/block.h"
 #include "autograd/operators/operators.h"
@@ -37,23 +38,23 @@ static dropout_draw draw_of(const node *n, int share, int stream)
     return drawn;
 }
 
-static half half_of(node *n, int parameters, int saved, int64_t rows)
+static block_half half_of(node *n, int parameters, int saved, int64_t rows)
 {
     const tensor *first = n->inputs[parameters + FIRST_WEIGHT];
-    return (half){.n = n,
-                  .parameters = parameters,
-                  .saved = saved,
-                  .rows = rows,
-                  .width = first->shape[1],
-                  .first = first->shape[0],
-                  .inner = n->inputs[parameters + SECOND_WEIGHT]->shape[1],
-                  .picked = {.all = rows, .count = rows}};
+    return (block_half){.n = n,
+                        .parameters = parameters,
+                        .saved = saved,
+                        .rows = rows,
+                        .width = first->shape[1],
+                        .first = first->shape[0],
+                        .inner = n->inputs[parameters + SECOND_WEIGHT]->shape[1],
+                        .picked = {.all = rows, .count = rows}};
 }
 
-static half attention_half(node *n)
+static block_half attention_half(node *n)
 {
     const int64_t tokens = n->inputs[X]->shape[0];
-    half h = half_of(n, OF_ATTENTION, 0, tokens);
+    block_half h = half_of(n, OF_ATTENTION, 0, tokens);
     h.picked = picked_of(n, PICKED, tokens);
     h.eps = n->params.number[ATTENTION_EPS];
     h.drawn = draw_of(n, ATTENTION_DROPOUT, ATTENTION_STREAM);
@@ -61,21 +62,22 @@ static half attention_half(node *n)
 }
 
 /* All of it is of the rows of y. */
-static half mlp_half(node *n)
+static block_half mlp_half(node *n)
 {
-    half h = half_of(n, OF_MLP, HALF_SAVED, picked_of(n, PICKED, n->inputs[X]->shape[0]).count);
+    block_half h =
+        half_of(n, OF_MLP, HALF_SAVED, picked_of(n, PICKED, n->inputs[X]->shape[0]).count);
     h.eps = n->params.number[MLP_EPS];
     h.drawn = draw_of(n, MLP_DROPOUT, MLP_STREAM);
     return h;
 }
 
 /* Of queries, keys and values, which have no tensor of their own. */
-static shape qkv_shape(const half *attention)
+static shape qkv_shape(const block_half *attention)
 {
     return (shape){.ndim = 2, .size = {attention->rows, attention->first}};
 }
 
-static int sequences_of(const half *attention, packed_shape *out)
+static int sequences_of(const block_half *attention, packed_shape *out)
 {
     const node *n = attention->n;
     const shape qkv = qkv_shape(attention);
@@ -119,7 +121,7 @@ static int check_shapes(node *n)
     if (half_check(n, "attention", x, OF_ATTENTION) || half_check(n, "MLP", x, OF_MLP)) {
         return ICOT_FAILED;
     }
-    const half attention = attention_half(n), mlp = mlp_half(n);
+    const block_half attention = attention_half(n), mlp = mlp_half(n);
     if (attention.first != 3 * attention.width || attention.inner != attention.width) {
         return fail("%s: got attention weights %s and %s, expected (3C, C) and (C, C)", n->op->name,
                     tensor_shape_text(n->inputs[OF_ATTENTION + FIRST_WEIGHT]),
@@ -137,7 +139,7 @@ static int check_shapes(node *n)
 static int block_prepare(node *n)
 {
     if (check_parameters(n) || check_shapes(n)) return ICOT_FAILED;
-    const half attention = attention_half(n), mlp = mlp_half(n);
+    const block_half attention = attention_half(n), mlp = mlp_half(n);
     const shape logsumexp = {.ndim = 2, .size = {attention.rows, n->params.index[HEADS]}};
     const shape size = {.ndim = 2, .size = {mlp.rows, mlp.width}};
     if (half_save(&attention) || half_save(&mlp) ||
@@ -155,7 +157,7 @@ static float *mid_of(const node *n)
     return tensor_floats(n->saved[SAVED_MID]);
 }
 
-static int attend(const half *h)
+static int attend(const block_half *h)
 {
     const backend *k = kernels(h->n);
     packed_shape sequences;
@@ -168,7 +170,8 @@ static int attend(const half *h)
 }
 
 /* mid, of the rows that are picked, and its norm */
-static int join_halves(const half *attention, const half *mlp, const factor *product)
+static int add_and_normalize(const block_half *attention, const block_half *mlp,
+                             const factor *product)
 {
     node *n = attention->n;
     const backend *k = kernels(n);
@@ -185,8 +188,17 @@ static int join_halves(const half *attention, const half *mlp, const factor *pro
     return ICOT_OK;
 }
 
+static int join_halves(const block_half *attention, const block_half *mlp)
+{
+    factor product = {0};
+    const int status =
+        half_product(attention, &product) || add_and_normalize(attention, mlp, &product);
+    factor_done(kernels(mlp->n), &product);
+    return status ? ICOT_FAILED : ICOT_OK;
+}
+
 /* The first layer of the MLP and GELU, in one product */
-static int forward_hidden(const half *h)
+static int forward_hidden(const block_half *h)
 {
     const node *n = h->n;
     const backend *k = kernels(n);
@@ -201,27 +213,29 @@ static int forward_hidden(const half *h)
     return status ? ICOT_FAILED : ICOT_OK;
 }
 
+/* All but y */
+static int block_forward_saved(node *n)
+{
+    const block_half attention = attention_half(n), mlp = mlp_half(n);
+    return attend(&attention) || join_halves(&attention, &mlp) || forward_hidden(&mlp);
+}
+
 static int block_forward(node *n)
 {
-    const half attention = attention_half(n), mlp = mlp_half(n);
+    const block_half mlp = mlp_half(n);
     const backend *k = kernels(n);
-    factor attended = {0}, product = {0};
-    const int status = attend(&attention) || half_product(&attention, &attended) ||
-                       join_halves(&attention, &mlp, &attended) || forward_hidden(&mlp) ||
-                       half_product(&mlp, &product);
-    if (!status) {
-        k->layers->dropout(mlp.rows * mlp.width, &mlp.drawn, product.data, mid_of(n),
-                           tensor_floats(n->output));
-    }
+    factor product = {0};
+    if (block_forward_saved(n) || half_product(&mlp, &product)) return ICOT_FAILED;
+    k->layers->dropout(mlp.rows * mlp.width, &mlp.drawn, product.data, mid_of(n),
+                       tensor_floats(n->output));
     factor_done(k, &product);
-    factor_done(k, &attended);
-    return status ? ICOT_FAILED : ICOT_OK;
+    return ICOT_OK;
 }
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
 /* The gradient of the MLP's product, d, from that of y */
-static int product_backward(const half *h, const tensor *grad, factor *d)
+static int product_backward(const block_half *h, const tensor *grad, factor *d)
 {
     const backend *k = kernels(h->n);
     grad_target dbias;
@@ -232,7 +246,7 @@ static int product_backward(const half *h, const tensor *grad, factor *d)
 }
 
 /* The gradient of what GELU is of, from that of the product */
-static int hidden_backward(const half *h, const factor *d, factor *dfirst)
+static int hidden_backward(const block_half *h, const factor *d, factor *dfirst)
 {
     const node *n = h->n;
     const backend *k = kernels(n);
@@ -247,7 +261,7 @@ static int hidden_backward(const half *h, const factor *d, factor *dfirst)
 }
 
 /* From the gradient of y to that of the norm in the middle */
-static int mlp_backward(const half *h, const tensor *grad, factor *dnormed)
+static int mlp_backward(const block_half *h, const tensor *grad, factor *dnormed)
 {
     const backend *k = kernels(h->n);
     factor d = {0}, dfirst = {0};
@@ -260,7 +274,7 @@ static int mlp_backward(const half *h, const tensor *grad, factor *dnormed)
 }
 
 /* The gradients of mid, whose own way to y is the residual, and of attention's product, d */
-static int join_backward(const half *attention, const half *mlp, const factor *dnormed,
+static int join_backward(const block_half *attention, const block_half *mlp, const factor *dnormed,
                          const tensor *grad, float *dmid, factor *d)
 {
     node *n = mlp->n;
@@ -279,7 +293,7 @@ static int join_backward(const half *attention, const half *mlp, const factor *d
 }
 
 /* From the gradient of attention's product to that of its norm */
-static int attention_backward(const half *h, const factor *d, factor *dnormed)
+static int attention_backward(const block_half *h, const factor *d, factor *dnormed)
 {
     const node *n = h->n;
     const backend *k = kernels(n);
@@ -301,7 +315,7 @@ static int attention_backward(const half *h, const factor *d, factor *dnormed)
 }
 
 /* Memory for the gradient of mid: x's own, if it becomes the first part of that as it is. */
-static int make_dmid(const half *attention, float **dmid, void **own)
+static int make_dmid(const block_half *attention, float **dmid, void **own)
 {
     node *n = attention->n;
     const size_t bytes = (size_t)(attention->picked.count * attention->width) * sizeof(float);
@@ -318,7 +332,7 @@ static int make_dmid(const half *attention, float **dmid, void **own)
 }
 
 /* x's gradient by way of the residual, where it is not dmid itself */
-static int residual_backward(const half *h, const float *dmid)
+static int residual_backward(const block_half *h, const float *dmid)
 {
     node *n = h->n;
     const backend *k = kernels(n);
@@ -343,7 +357,7 @@ static int residual_backward(const half *h, const float *dmid)
 }
 
 /* x's gradient by way of the norm, on top */
-static int norm_backward(const half *h, const factor *dnormed)
+static int norm_backward(const block_half *h, const factor *dnormed)
 {
     node *n = h->n;
     const int of[3] = {X, half_input(h, NORM_WEIGHT), half_input(h, NORM_BIAS)};
@@ -358,20 +372,30 @@ static int norm_backward(const half *h, const factor *dnormed)
                                                    target[1].data, target[2].data);
 }
 
+/* The gradients of all but attention's half: of mid, and of attention's product, d */
+static int later_backward(const block_half *attention, const block_half *mlp, const tensor *grad,
+                          float *dmid, factor *d)
+{
+    factor dnormed = {0};
+    const int status =
+        mlp_backward(mlp, grad, &dnormed) || join_backward(attention, mlp, &dnormed, grad, dmid, d);
+    factor_done(kernels(mlp->n), &dnormed);
+    return status ? ICOT_FAILED : ICOT_OK;
+}
+
 static int block_backward(node *n, tensor *grad)
 {
-    const half attention = attention_half(n), mlp = mlp_half(n);
+    const block_half attention = attention_half(n), mlp = mlp_half(n);
     const backend *k = kernels(n);
-    factor dnormed = {0}, d = {0}, dnormed_x = {0};
+    factor d = {0}, dnormed = {0};
     float *dmid;
     void *own = NULL;
-    const int status = mlp_backward(&mlp, grad, &dnormed) || make_dmid(&attention, &dmid, &own) ||
-                       join_backward(&attention, &mlp, &dnormed, grad, dmid, &d) ||
-                       attention_backward(&attention, &d, &dnormed_x) ||
-                       residual_backward(&attention, dmid) || norm_backward(&attention, &dnormed_x);
-    factor_done(k, &dnormed_x);
-    factor_done(k, &d);
+    const int status = make_dmid(&attention, &dmid, &own) ||
+                       later_backward(&attention, &mlp, grad, dmid, &d) ||
+                       attention_backward(&attention, &d, &dnormed) ||
+                       residual_backward(&attention, dmid) || norm_backward(&attention, &dnormed);
     factor_done(k, &dnormed);
+    factor_done(k, &d);
     k->memory->release(own);
     return status ? ICOT_FAILED : ICOT_OK;
 }
@@ -383,4 +407,5 @@ const operator_entry op_block = {.name = "block",
                                  .unread = UNREAD_OUTPUT,
                                  .prepare = block_prepare,
                                  .forward = block_forward,
+                                 .forward_saved = block_forward_saved,
                                  .backward = block_backward};

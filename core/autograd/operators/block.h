@@ -35,32 +35,32 @@ enum {
 enum { STATISTICS, NORMED, FIRST, INNER, HALF_SAVED };
 
 /* One half of an application of the operator. */
-typedef struct half {
+typedef struct block_half {
     node *n;
     int parameters, saved;       /* where its own begin, among the inputs and what is saved */
-    int64_t rows;                /* of x, normed, first and inner: T */
+    int64_t rows;                /* of x, normed, first and inner: attention's T, the MLP's R */
     int64_t width, first, inner; /* C, F, I */
-    picked_rows picked;          /* of product and y: R of them, T where none are picked */
+    picked_rows picked;          /* of product and y: R of these, where it is attention's half */
     double eps;
     dropout_draw drawn; /* for the product */
-} half;
+} block_half;
 
-static inline int half_input(const half *h, int parameter)
+static inline int half_input(const block_half *h, int parameter)
 {
     return h->parameters + parameter;
 }
 
-static inline const float *half_floats(const half *h, int parameter)
+static inline const float *half_floats(const block_half *h, int parameter)
 {
     return tensor_floats(h->n->inputs[half_input(h, parameter)]);
 }
 
-static inline factor half_factor(const half *h, int which)
+static inline factor half_factor(const block_half *h, int which)
 {
     return factor_saved(h->n, h->saved + which);
 }
 
-static inline float *half_statistics(const half *h)
+static inline float *half_statistics(const block_half *h)
 {
     return tensor_floats(h->n->saved[h->saved + STATISTICS]);
 }
@@ -68,23 +68,23 @@ static inline float *half_statistics(const half *h)
 /* Fails unless x is (T, C) and the parameters have the shapes given above; to be asked before the
  * sizes of a half are read. Then what a half saves. */
 int half_check(const node *n, const char *name, const tensor *x, int parameters);
-int half_save(const half *h);
+int half_save(const block_half *h);
 
 /* ---- Forward ---- */
 
 /* first, of normed, which is there */
-int half_first(const half *h);
+int half_first(const block_half *h);
 
 /* product (R, C), of inner, which is there */
-int half_product(const half *h, factor *product);
+int half_product(const block_half *h, factor *product);
 
 /* ---- Backward ---- */
 
 /* The gradients of the first layer's parameters, and dnormed (T, C), from that of first. */
-int half_first_backward(const half *h, const factor *dfirst, factor *dnormed);
+int half_first_backward(const block_half *h, const factor *dfirst, factor *dnormed);
 
 /* d (R, C) is the gradient of product: dinner (T, I), and that of the second weight. */
-int half_inner_backward(const half *h, const factor *d, factor *dinner);
-int half_second_weight_backward(const half *h, const factor *d);
+int half_inner_backward(const block_half *h, const factor *d, factor *dinner);
+int half_second_weight_backward(const block_half *h, const factor *d);
 
 #endif

@@ -123,6 +123,9 @@ int cuda_layer_norm_backward_of_bf16(int64_t rows, int64_t columns, const float 
                                      float *dbias);
 void cuda_dropout_of_bf16(int64_t n, double p, icot_random_key key, int64_t first, const void *x,
                           const float *onto, float *y);
+void cuda_gelu_slopes_float32(int64_t n, const void *x, void *dy);
+void cuda_gelu_slopes_bf16(int64_t n, const void *x, void *dy);
+
 /* residual_norm.cu; nothing is done where *done, or what is returned, is false. */
 bool cuda_residual_norm_float32(int64_t rows, int64_t columns, const dropout_draw *drawn,
                                 const void *x, const float *onto, double eps, const float *weight,
@@ -140,8 +143,6 @@ int cuda_residual_norm_backward_bf16(int64_t rows, int64_t columns, const float 
                                      const void *dnormed, const float *onto,
                                      const dropout_draw *drawn, float *dy, void *dx,
                                      const sum_target sums[3], bool *done);
-void cuda_gelu_slopes_float32(int64_t n, const void *x, void *dy);
-void cuda_gelu_slopes_bf16(int64_t n, const void *x, void *dy);
 
 /* layers.cu */
 extern const layer_kernels cuda_layers_float32, cuda_layers_tf32, cuda_layers_bf16;

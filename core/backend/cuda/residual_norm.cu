@@ -124,7 +124,7 @@ __device__ void store_joined(const row_gradient<K> &gradient, const row_dropout 
     }
 }
 
-/* partial (blocks, 3, columns): of dweight, dbias and the sums of dx */
+/* partial (blocks, 3, columns): of dweight, dbias and the sums of dx; NULL: nobody wants them */
 template <int K, typename Element>
 __global__ void __launch_bounds__(THREADS, K <= 6 ? 3 : 2)
     joined_gradients(joined_arrays<Element> arrays, row_dropout dropout, int64_t rows,
@@ -139,6 +139,7 @@ __global__ void __launch_bounds__(THREADS, K <= 6 ? 3 : 2)
             y, dnormed, arrays.weight, arrays.statistics + 2 * row, columns, dweight, dbias);
         store_joined(gradient, dropout, arrays, row, columns, dsum);
     }
+    if (!partial) return;
     float *own = partial + 3 * blockIdx.x * columns;
     store_block_sums(dweight, columns, own);
     store_block_sums(dbias, columns, own + columns);
@@ -156,8 +157,11 @@ static int joined_backward(int64_t rows, int64_t columns, const joined_arrays<El
             : 0;
     *done = runs > 0 && rows > 0;
     if (!*done) return OK;
-    float *partial = (float *)cuda_scratch((size_t)(3 * blocks * columns) * sizeof(float));
-    if (!partial) return FAILED;
+    float *partial = NULL;
+    if (sums[0].data || sums[1].data || sums[2].data) {
+        partial = (float *)cuda_scratch((size_t)(3 * blocks * columns) * sizeof(float));
+        if (!partial) return FAILED;
+    }
     with_runs(runs, [=](auto K) {
         joined_gradients<K><<<(unsigned)blocks, THREADS, 0, cuda_stream>>>(
             arrays, row_dropout_of(drawn), rows, columns, partial);

@@ -3,10 +3,11 @@
     translate.py SOURCES TARGET
 
 Four things are not C++. A launch, kernel<T><<<blocks, threads, bytes, stream>>>(x), becomes a call of
-emulator::launch, with what a thread does as a function; its arguments are worked out then, as on a card. Variables in shared memory become references to what
-emulator::shared gives, and the array whose size the launch tells what emulator::dynamic_shared gives. A kernel first
-calls emulator::begin_kernel, which refuses launches that a card refuses. All other words of CUDA's are defined in
-include/. fragments.h and approximate.h are left out: include/ has its own, without instructions of the card.
+emulator::launch, with what a thread does as a function; its arguments are worked out then, as on a card. Variables in
+shared memory become references to what emulator::shared gives, and the array whose size the launch tells what
+emulator::dynamic_shared gives. A kernel first calls emulator::begin_kernel, which refuses launches that a card refuses.
+All other words of CUDA's are defined in include/. fragments.h and approximate.h are left out: include/ has its own,
+without instructions of the card.
 """
 import pathlib
 import re

@@ -25,7 +25,7 @@ int half_check(const node *n, const char *name, const tensor *x, int parameters)
                 tensor_shape_text(second));
 }
 
-int half_save(const half *h)
+int half_save(const block_half *h)
 {
     const shape statistics = {.ndim = 2, .size = {h->rows, 2}};
     tensor **saved = h->n->saved + h->saved;
@@ -38,7 +38,7 @@ int half_save(const half *h)
 /* ---- Forward --------------------------------------------------------------------------------- */
 
 /* left·weightᵀ + bias */
-static int multiply(const half *h, int64_t rows, const factor *left, int weight, int bias,
+static int multiply(const block_half *h, int64_t rows, const factor *left, int weight, int bias,
                     const factor *out)
 {
     const node *n = h->n;
@@ -52,13 +52,13 @@ static int multiply(const half *h, int64_t rows, const factor *left, int weight,
     return status ? ICOT_FAILED : ICOT_OK;
 }
 
-int half_first(const half *h)
+int half_first(const block_half *h)
 {
     const factor normed = half_factor(h, NORMED), first = half_factor(h, FIRST);
     return multiply(h, h->rows, &normed, FIRST_WEIGHT, FIRST_BIAS, &first);
 }
 
-int half_product(const half *h, factor *product)
+int half_product(const block_half *h, factor *product)
 {
     const backend *k = kernels(h->n);
     const factor inner = half_factor(h, INNER);
@@ -73,7 +73,7 @@ int half_product(const half *h, factor *product)
 /* ---- Backward -------------------------------------------------------------------------------- */
 
 /* The sums of dfirst over the rows */
-static int first_bias_backward(const half *h, const factor *dfirst)
+static int first_bias_backward(const block_half *h, const factor *dfirst)
 {
     grad_target dbias;
     if (grad_of_input(h->n, half_input(h, FIRST_BIAS), &dbias)) return ICOT_FAILED;
@@ -82,7 +82,7 @@ static int first_bias_backward(const half *h, const factor *dfirst)
                                           dbias.data);
 }
 
-int half_first_backward(const half *h, const factor *dfirst, factor *dnormed)
+int half_first_backward(const block_half *h, const factor *dfirst, factor *dnormed)
 {
     node *n = h->n;
     const backend *k = kernels(n);
@@ -98,7 +98,7 @@ int half_first_backward(const half *h, const factor *dfirst, factor *dnormed)
     return status ? ICOT_FAILED : ICOT_OK;
 }
 
-int half_inner_backward(const half *h, const factor *d, factor *dinner)
+int half_inner_backward(const block_half *h, const factor *d, factor *dinner)
 {
     node *n = h->n;
     const backend *k = kernels(n);
@@ -112,7 +112,7 @@ int half_inner_backward(const half *h, const factor *d, factor *dinner)
     return status ? ICOT_FAILED : picked_spread(n, h->picked, h->inner, dinner);
 }
 
-int half_second_weight_backward(const half *h, const factor *d)
+int half_second_weight_backward(const block_half *h, const factor *d)
 {
     const factor inner = half_factor(h, INNER);
     factor right = {0};
