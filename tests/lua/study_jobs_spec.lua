@@ -160,9 +160,11 @@ describe('icot study', function()
     assert.is_true(table.concat(expected_models()) == table.concat(models(folder)))
   end)
 
+  -- The process that is at work on a run.
+  local owner = "sed 's/[^0-9]*\\([0-9]*\\).*/\\1/' results/mine/no_cot-2.h5.lock"
+
   it('tells of a run whose process was killed, goes on with the others, and resumes that one', function()
     local folder = folder_with(longer)
-    local owner = "sed 's/[^0-9]*\\([0-9]*\\).*/\\1/' results/mine/no_cot-2.h5.lock"
     local result = while_it_trains(folder, ('kill -KILL $(%s)'):format(owner))
     assert.equal(1, result.code, result.err)
     assert.matches('icot: no_cot seed 2: its process ended with signal 9, after the line "no_cot seed 2  [^\n]*"\n',
@@ -171,6 +173,18 @@ describe('icot study', function()
     assert.same({ 'failed', 'finished' }, { seen['no_cot-2'], seen['icot-2'] })
     local resumed = resume(folder)
     assert.equal(0, resumed.code, resumed.err)
+    assert.same(all_finished, states(index_of(folder)))
+  end)
+
+  it('goes on at once after it was killed: its runs wait for those that are still at work', function()
+    local folder = folder_with(longer)
+    while_it_trains(folder, ([[kill -KILL $study
+      left=$(%s)
+      kill -STOP $left
+      (sleep 3; kill -CONT $left) > /dev/null 2>&1 &]]):format(owner))
+    local resumed = resume(folder)
+    assert.equal(0, resumed.code, resumed.err)
+    expect.mentions(resumed.err, 'no_cot seed 2  waits up to 60 s: results/mine/no_cot-2.h5.lock: is held by process ')
     assert.same(all_finished, states(index_of(folder)))
   end)
 

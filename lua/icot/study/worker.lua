@@ -9,6 +9,7 @@ local equal_compute = require 'icot.study.equal_compute'
 local errors = require 'icot.errors'
 local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
+local lock = require 'icot.lock'
 local overrides = require 'icot.overrides'
 local process = require 'icot.study.process'
 local progress = require 'icot.progress'
@@ -17,6 +18,7 @@ local recipe = require 'icot.recipe'
 local study_worker = {}
 
 local SECONDS_BETWEEN = 1 -- two events `at`
+local PATIENCE = 60 -- seconds for a run that nobody reads any more to end
 
 ---@class icot.Job what a child has to do
 ---@field recipe_path string
@@ -81,17 +83,38 @@ local function find_run(job)
                .. 'random numbers or on the environment?', job.recipe_path)
 end
 
+-- A study that was killed leaves its runs at work, until they find nobody whom they could tell how it goes, and have
+-- saved what they have. Who resumes it at once waits for that; the lock itself is the trainer's to take, or to miss.
+local function wait_for_orphan(path, shown)
+  local function is_free()
+    local ok, held = pcall(lock.take, path)
+    if ok then held:release() end
+    return ok, held
+  end
+  local free, problem = is_free()
+  if not free then shown:note(('waits up to %d s: %s'):format(PATIENCE, tostring(problem))) end
+  for _ = 1, PATIENCE / SECONDS_BETWEEN do
+    if free then return end
+    process.wait_for_any({}, SECONDS_BETWEEN)
+    interrupt.check()
+    free = is_free()
+  end
+end
+
 local function train(job)
   core.check(core.C.icot_set_threads(job.threads))
   local shown = told_progress(job.label)
   local ok, result = xpcall(function()
-    return require('icot.trainer').run(find_run(job), {
+    local run = find_run(job)
+    if job.resume then wait_for_orphan(run.output, shown) end
+    return require('icot.trainer').run(run, {
       progress = shown, overwrite = job.overwrite, resume = job.resume, allow_changes = job.allow_changes,
     })
   end, function(raised)
+    if interrupt.is_interrupt(raised) then return { status = 'interrupted' } end
     return { status = 'failed', message = errors.describe(raised, job.traceback) }
   end)
-  if not ok then io.stderr:write(('icot: %s\n'):format(result.message)) end
+  if not ok and result.message then io.stderr:write(('icot: %s\n'):format(result.message)) end
   return result
 end
 
