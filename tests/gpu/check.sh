@@ -89,6 +89,8 @@ check_sanitizer() {
     command -v compute-sanitizer > /dev/null || { row skipped "compute-sanitizer" "not there"; return; }
     suite decoding compute-sanitizer --error-exitcode 9
     suite autograd compute-sanitizer --error-exitcode 9
+    suite layers compute-sanitizer --error-exitcode 9
+    suite layers compute-sanitizer --tool racecheck --error-exitcode 9
     suite backends compute-sanitizer --tool racecheck --error-exitcode 9
 }
 
