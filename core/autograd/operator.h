@@ -62,12 +62,6 @@ int node_output_like(node *n, const tensor *like);
 /* Fails if number[which] is no share of what dropout may drop: 0 <= p < 1. */
 int node_check_dropout(const node *n, int which);
 
-/* Where backward writes the gradient of an input. */
-typedef struct grad_target {
-    float *data;     /* contiguous, in the shape of the input; NULL: no gradient is wanted */
-    bool accumulate; /* add to what is there; otherwise overwrite */
-} grad_target;
-
 /* Prepares the gradient of input i for writing. The caller must then write all of it. */
 int grad_of_input(node *n, int i, grad_target *out);
 

@@ -100,11 +100,11 @@ typedef struct dropout_draw {
     int64_t first;
 } dropout_draw;
 
-/* Where sums over rows go, on top of what is there or not. */
-typedef struct sum_target {
-    float *data; /* NULL: nobody wants them */
-    bool accumulate;
-} sum_target;
+/* Where a gradient is written. */
+typedef struct grad_target {
+    float *data;     /* contiguous, in the shape of what it is of; NULL: no gradient is wanted */
+    bool accumulate; /* add to what is there; otherwise overwrite */
+} grad_target;
 
 /*
  * Kernels of whole layers, between whose products only factors lie (see factor_bytes): what they
@@ -139,7 +139,7 @@ typedef struct layer_kernels {
     int (*residual_norm_backward)(int64_t rows, int64_t columns, const float *y,
                                   const float *weight, const float *statistics, const void *dnormed,
                                   const float *onto, const dropout_draw *drawn, float *dy, void *dx,
-                                  const sum_target sums[3]);
+                                  const grad_target sums[3]);
 } layer_kernels;
 
 typedef struct backend {

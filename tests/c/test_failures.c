@@ -4,6 +4,8 @@
  */
 #include "support.h"
 
+#include "tensor/engine.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -210,6 +212,37 @@ static void test_failures_in_a_later_step(void **state)
     icot_engine_free(m.engine);
 }
 
+static const backend *whole; /* the kernels of the engine under test */
+static int products_left;    /* before one fails */
+
+static int fail_in_time(int64_t m, const void *a, const right_factor *b, const void *bias, void *c)
+{
+    return products_left-- == 0 ? 1 : whole->matmul_factor(m, a, b, bias, c);
+}
+
+/* Products may fail where no memory is asked for. */
+static void test_failures_of_products(void **state)
+{
+    (void)state;
+    model m;
+    float value;
+    assert_ok(make(&m));
+    assert_ok(step(&m, 1, &value));
+    whole = m.engine->backend;
+    backend failing = *whole;
+    failing.matmul_factor = fail_in_time;
+    m.engine->backend = &failing;
+    const int64_t before = live_bytes();
+    int n = 0;
+    for (int failed = 1; failed; n++) {
+        products_left = n;
+        failed = step(&m, 2, &value);
+        assert_int_equal(live_bytes(), before);
+    }
+    assert_true(n > 5);
+    icot_engine_free(m.engine);
+}
+
 /* Live bytes after step 2 and after step 200 are the same. */
 static void test_nothing_accumulates(void **state)
 {
@@ -232,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_it_learns),
         cmocka_unit_test(test_failures_in_a_first_step),
         cmocka_unit_test(test_failures_in_a_later_step),
+        cmocka_unit_test(test_failures_of_products),
         cmocka_unit_test(test_nothing_accumulates),
     };
     return cmocka_run_group_tests_name("failures", tests, NULL, NULL);

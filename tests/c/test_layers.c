@@ -102,7 +102,7 @@ static void run(const backend *k, const layer_case *c, float *results[RESULTS])
     }
     k->layers->residual_norm(c->rows, c->columns, &c->drawn, in[X], in[ONTO], eps, in[WEIGHT],
                              in[BIAS], out[Y], out[NORMED], out[STATISTICS]);
-    const sum_target sums[] = {{out[DWEIGHT], true}, {out[DBIAS], false}, {out[DSUM], false}};
+    const grad_target sums[] = {{out[DWEIGHT], true}, {out[DBIAS], false}, {out[DSUM], false}};
     assert_ok(k->layers->residual_norm_backward(c->rows, c->columns, out[Y], in[WEIGHT],
                                                 out[STATISTICS], in[DNORMED], in[GRAD], &c->drawn,
                                                 out[DY], out[DX], sums));
@@ -117,7 +117,7 @@ static void run(const backend *k, const layer_case *c, float *results[RESULTS])
 static void run_without_sums(const backend *k, const layer_case *c, const float *dx)
 {
     const int64_t n = c->rows * c->columns;
-    const sum_target none[3] = {{NULL, false}};
+    const grad_target none[3] = {{NULL, false}};
     void *y = input(k, n, 1, false), *dnormed = input(k, n, 2, true), *weight, *statistics, *to[2];
     weight = input(k, c->columns, 3, false), statistics = input(k, 2 * c->rows, 4, false);
     to[0] = device_array(k, n, sizeof(float)), to[1] = device_array(k, n, k->factor_bytes);

@@ -225,11 +225,13 @@ static int block_forward(node *n)
     const block_half mlp = mlp_half(n);
     const backend *k = kernels(n);
     factor product = {0};
-    if (block_forward_saved(n) || half_product(&mlp, &product)) return ICOT_FAILED;
-    k->layers->dropout(mlp.rows * mlp.width, &mlp.drawn, product.data, mid_of(n),
-                       tensor_floats(n->output));
+    const int status = block_forward_saved(n) || half_product(&mlp, &product);
+    if (!status) {
+        k->layers->dropout(mlp.rows * mlp.width, &mlp.drawn, product.data, mid_of(n),
+                           tensor_floats(n->output));
+    }
     factor_done(k, &product);
-    return ICOT_OK;
+    return status ? ICOT_FAILED : ICOT_OK;
 }
 
 /* ---- Backward -------------------------------------------------------------------------------- */
@@ -280,11 +282,9 @@ static int join_backward(const block_half *attention, const block_half *mlp, con
     node *n = mlp->n;
     const int of[3] = {half_input(mlp, NORM_WEIGHT), half_input(mlp, NORM_BIAS),
                        half_input(attention, SECOND_BIAS)};
-    sum_target sums[3];
+    grad_target sums[3];
     for (int i = 0; i < 3; i++) {
-        grad_target target;
-        if (grad_of_input(n, of[i], &target)) return ICOT_FAILED;
-        sums[i] = (sum_target){.data = target.data, .accumulate = target.accumulate};
+        if (grad_of_input(n, of[i], &sums[i])) return ICOT_FAILED;
     }
     if (factor_new(kernels(n), mlp->rows, mlp->width, d)) return ICOT_FAILED;
     return kernels(n)->layers->residual_norm_backward(

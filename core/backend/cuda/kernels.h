@@ -137,12 +137,12 @@ int cuda_residual_norm_backward_float32(int64_t rows, int64_t columns, const flo
                                         const float *weight, const float *statistics,
                                         const void *dnormed, const float *onto,
                                         const dropout_draw *drawn, float *dy, void *dx,
-                                        const sum_target sums[3], bool *done);
+                                        const grad_target sums[3], bool *done);
 int cuda_residual_norm_backward_bf16(int64_t rows, int64_t columns, const float *y,
                                      const float *weight, const float *statistics,
                                      const void *dnormed, const float *onto,
                                      const dropout_draw *drawn, float *dy, void *dx,
-                                     const sum_target sums[3], bool *done);
+                                     const grad_target sums[3], bool *done);
 
 /* layers.cu */
 extern const layer_kernels cuda_layers_float32, cuda_layers_tf32, cuda_layers_bf16;

@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(THREADS, K <= 6 ? 3 : 2)
 
 template <typename Gradient>
 static int backward_of_short(int runs, const gradient_arrays<Gradient> &arrays, int64_t rows,
-                             int64_t columns, const sum_target sums[2])
+                             int64_t columns, const grad_target sums[2])
 {
     const int64_t blocks = blocks_of_sums(rows);
     float *partial = NULL;
@@ -192,7 +192,7 @@ template <typename Gradient> struct weight_terms {
 
 template <typename Gradient>
 static int backward_of_any(const gradient_arrays<Gradient> &arrays, int64_t rows, int64_t columns,
-                           const sum_target sums[2])
+                           const grad_target sums[2])
 {
     if (arrays.dx && rows > 0) {
         input_gradient<<<blocks_for(rows), THREADS, 0, cuda_stream>>>(arrays, rows, columns);
@@ -209,7 +209,7 @@ static int backward_of_any(const gradient_arrays<Gradient> &arrays, int64_t rows
 
 template <typename Gradient>
 static int backward(const gradient_arrays<Gradient> &arrays, int64_t rows, int64_t columns,
-                    const sum_target sums[2])
+                    const grad_target sums[2])
 {
     const int runs =
         begins_a_run(arrays.dy) ? runs_of_lane(columns, {arrays.x, arrays.weight, arrays.dx}) : 0;
@@ -222,7 +222,7 @@ int cuda_layer_norm_backward(int64_t rows, int64_t columns, const float *x, cons
                              float *dx, float *dweight, float *dbias)
 {
     const gradient_arrays<float> arrays = {x, weight, statistics, dy, accumulate[0], dx};
-    const sum_target sums[] = {{dweight, accumulate[1]}, {dbias, accumulate[2]}};
+    const grad_target sums[] = {{dweight, accumulate[1]}, {dbias, accumulate[2]}};
     return backward(arrays, rows, columns, sums);
 }
 
@@ -233,6 +233,6 @@ int cuda_layer_norm_backward_of_bf16(int64_t rows, int64_t columns, const float 
 {
     const gradient_arrays<bf16> arrays = {x, weight, statistics, (const bf16 *)dy, accumulate[0],
                                           dx};
-    const sum_target sums[] = {{dweight, accumulate[1]}, {dbias, accumulate[2]}};
+    const grad_target sums[] = {{dweight, accumulate[1]}, {dbias, accumulate[2]}};
     return backward(arrays, rows, columns, sums);
 }

@@ -66,7 +66,7 @@ constexpr int64_t MOST_CHUNKS = 65535;              /* of a launch: what a grid'
 constexpr int MOST_SUMS = 3;
 
 struct sums_of_columns {
-    sum_target at[MOST_SUMS];
+    grad_target at[MOST_SUMS];
 };
 
 /* Sums over the parts, (parts, sums, columns), to where each of them goes. A block has a warp's
@@ -81,7 +81,7 @@ static __global__ void add_column_parts(int64_t parts, int64_t columns, const fl
     const int64_t column = (int64_t)blockIdx.x * WARP + threadIdx.x;
     const int64_t stride = gridDim.y * columns;
     const float *own = partial + blockIdx.y * columns + column;
-    const sum_target to = sums.at[blockIdx.y];
+    const grad_target to = sums.at[blockIdx.y];
     double sum = 0.0;
     if (!to.data) return;
     for (int64_t p = threadIdx.y; p < parts && column < columns; p += AT_ONCE * PART_LANES) {
@@ -103,7 +103,7 @@ static __global__ void add_column_parts(int64_t parts, int64_t columns, const fl
 
 /* partial (parts, count, columns) -> count sums, of those that are wanted */
 static inline int finish_columns(const char *what, int64_t parts, int64_t columns,
-                                 const float *partial, int count, const sum_target *targets)
+                                 const float *partial, int count, const grad_target *targets)
 {
     sums_of_columns sums = {};
     bool wanted = false;
@@ -187,7 +187,7 @@ int column_sums(const char *what, int64_t rows, int64_t columns, Terms terms, bo
                 <<<grid, block, 0, cuda_stream>>>(rows, columns, done, terms, partial);
         }
     }
-    const sum_target to = {out, accumulate};
+    const grad_target to = {out, accumulate};
     const int status =
         cuda_launched(what) || finish_columns(what, chunks, columns, partial, 1, &to);
     cuda_memory.release(partial);

@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(THREADS, K <= 6 ? 3 : 2)
 
 template <typename Element>
 static int joined_backward(int64_t rows, int64_t columns, const joined_arrays<Element> &arrays,
-                           const dropout_draw *drawn, const sum_target sums[3], bool *done)
+                           const dropout_draw *drawn, const grad_target sums[3], bool *done)
 {
     const int64_t blocks = blocks_of_sums(rows);
     const int runs =
@@ -176,7 +176,7 @@ int cuda_residual_norm_backward_float32(int64_t rows, int64_t columns, const flo
                                         const float *weight, const float *statistics,
                                         const void *dnormed, const float *onto,
                                         const dropout_draw *drawn, float *dy, void *dx,
-                                        const sum_target sums[3], bool *done)
+                                        const grad_target sums[3], bool *done)
 {
     return joined_backward<float>(
         rows, columns, {y, weight, statistics, onto, (const float *)dnormed, dy, (float *)dx},
@@ -187,7 +187,7 @@ int cuda_residual_norm_backward_bf16(int64_t rows, int64_t columns, const float 
                                      const float *weight, const float *statistics,
                                      const void *dnormed, const float *onto,
                                      const dropout_draw *drawn, float *dy, void *dx,
-                                     const sum_target sums[3], bool *done)
+                                     const grad_target sums[3], bool *done)
 {
     return joined_backward<bf16>(
         rows, columns, {y, weight, statistics, onto, (const bf16 *)dnormed, dy, (bf16 *)dx}, drawn,

@@ -62,7 +62,7 @@ static void residual_norm(int64_t rows, int64_t columns, const dropout_draw *dra
 static int residual_norm_backward(int64_t rows, int64_t columns, const float *y,
                                   const float *weight, const float *statistics, const void *dnormed,
                                   const float *onto, const dropout_draw *drawn, float *dy, void *dx,
-                                  const sum_target sums[3])
+                                  const grad_target sums[3])
 {
     const bool accumulate[3] = {true, sums[0].accumulate, sums[1].accumulate};
     KERNEL(affine)(rows * columns, 1.0, 0.0, onto, false, dy);
