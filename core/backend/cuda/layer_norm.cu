@@ -121,11 +121,8 @@ static int backward_of_short(int runs, const gradient_arrays<Gradient> &arrays, 
                              int64_t columns, const grad_target sums[2])
 {
     const int64_t blocks = blocks_of_sums(rows);
-    float *partial = NULL;
-    if (sums[0].data || sums[1].data) {
-        partial = (float *)cuda_scratch((size_t)(2 * blocks * columns) * sizeof(float));
-        if (!partial) return FAILED;
-    }
+    float *partial;
+    if (start_columns(blocks, columns, 2, sums, &partial)) return FAILED;
     with_runs(runs, [=](auto K) {
         gradients_of_short<K>
             <<<(unsigned)blocks, THREADS, 0, cuda_stream>>>(arrays, rows, columns, partial);

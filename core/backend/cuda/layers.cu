@@ -6,19 +6,16 @@
 
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
-/* What is kept of x; element i hangs on word first + i of the key's sequence. */
+/* What is kept of x */
 template <typename Element> struct kept_terms {
     static constexpr int AT_ONCE = RUN;
     const float *x;
     Element *y;
-    bool drops;
-    dropout_rule rule;
-    icot_random_key key;
-    int64_t first;
+    matrix_dropout dropout;
 
     bool together() const
     {
-        return first % RUN == 0 && begins_a_run(x) && begins_a_run(y);
+        return dropout.first % RUN == 0 && begins_a_run(x) && begins_a_run(y);
     }
 
     template <int N> struct inputs {
@@ -32,14 +29,9 @@ template <typename Element> struct kept_terms {
 
     template <int N> __device__ void at(int64_t i, const inputs<N> &in, float values[N]) const
     {
-        static_assert(RUN == PHILOX_WORDS, "a block of words decides about a run");
-        uint32_t words[PHILOX_WORDS] = {};
-        if (drops) philox_words(key, (uint32_t)((first + i) / PHILOX_WORDS), words);
+        const few<N, float> kept = dropout.kept(in.x, i);
 #pragma unroll
-        for (int k = 0; k < N; k++) {
-            const uint32_t word = words[N == RUN ? k : (first + i) % PHILOX_WORDS];
-            values[k] = drops ? what_is_kept(rule, word, in.x.at[k]) : in.x.at[k];
-        }
+        for (int k = 0; k < N; k++) values[k] = kept.at[k];
         store_rounded<N>(values, y, i);
     }
 };
@@ -48,8 +40,7 @@ template <typename Element>
 static int drop_backward(int64_t rows, int64_t columns, const dropout_draw *drawn, const float *x,
                          void *y, bool accumulate, float *sums)
 {
-    const kept_terms<Element> terms = {
-        x, (Element *)y, drawn->p > 0.0, dropout_rule_of(drawn->p), drawn->key, drawn->first};
+    const kept_terms<Element> terms = {x, (Element *)y, matrix_dropout_of(drawn)};
     return column_sums("dropout", rows, columns, terms, accumulate, sums);
 }
 

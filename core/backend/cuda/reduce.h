@@ -101,17 +101,31 @@ static __global__ void add_column_parts(int64_t parts, int64_t columns, const fl
     to.data[column] = (to.accumulate ? to.data[column] : 0.0f) + (float)sum;
 }
 
+static inline bool is_any_wanted(int count, const grad_target *targets)
+{
+    for (int i = 0; i < count; i++) {
+        if (targets[i].data) return true;
+    }
+    return false;
+}
+
+/* Memory for the parts of several sums, (parts, count, columns); NULL if nobody wants one. */
+static inline int start_columns(int64_t parts, int64_t columns, int count,
+                                const grad_target *targets, float **out)
+{
+    *out = NULL;
+    if (!is_any_wanted(count, targets)) return OK;
+    *out = (float *)cuda_scratch((size_t)(parts * count * columns) * sizeof(float));
+    return *out ? OK : FAILED;
+}
+
 /* partial (parts, count, columns) -> count sums, of those that are wanted */
 static inline int finish_columns(const char *what, int64_t parts, int64_t columns,
                                  const float *partial, int count, const grad_target *targets)
 {
     sums_of_columns sums = {};
-    bool wanted = false;
-    for (int i = 0; i < count; i++) {
-        sums.at[i] = targets[i];
-        wanted = wanted || targets[i].data;
-    }
-    if (columns == 0 || !wanted) return OK;
+    if (columns == 0 || !is_any_wanted(count, targets)) return OK;
+    for (int i = 0; i < count; i++) sums.at[i] = targets[i];
     const dim3 grid((unsigned)parts_of(columns, WARP), (unsigned)count), block(WARP, PART_LANES);
     add_column_parts<<<grid, block, 0, cuda_stream>>>(parts, columns, partial, sums);
     return cuda_launched(what);

@@ -7,32 +7,6 @@
 
 using namespace norm_rows;
 
-/* Dropout of a row whose runs are whole blocks of words. */
-struct row_dropout {
-    bool drops;
-    dropout_rule rule;
-    icot_random_key key;
-    int64_t first;
-
-    /* of the run that begins with element i of the matrix */
-    __device__ run_of<float> kept(const run_of<float> &x, int64_t i) const
-    {
-        static_assert(RUN == PHILOX_WORDS, "a block of words decides about a run");
-        uint32_t words[PHILOX_WORDS];
-        if (!drops) return x;
-        philox_words(key, (uint32_t)((first + i) / PHILOX_WORDS), words);
-        run_of<float> out;
-#pragma unroll
-        for (int k = 0; k < RUN; k++) out.at[k] = what_is_kept(rule, words[k], x.at[k]);
-        return out;
-    }
-};
-
-static row_dropout row_dropout_of(const dropout_draw *drawn)
-{
-    return {drawn->p > 0.0, dropout_rule_of(drawn->p), drawn->key, drawn->first};
-}
-
 /* The runs of a lane, if words and runs begin together. */
 static int runs_to_drop(int64_t columns, const dropout_draw *drawn,
                         std::initializer_list<const float *> arrays)
@@ -44,7 +18,7 @@ static int runs_to_drop(int64_t columns, const dropout_draw *drawn,
 
 template <int K, typename Element>
 __global__ void __launch_bounds__(THREADS)
-    add_and_normalize(int64_t rows, int64_t columns, row_dropout dropout, const Element *x,
+    add_and_normalize(int64_t rows, int64_t columns, matrix_dropout dropout, const Element *x,
                       const float *onto, float *y, norm_arrays<Element> to)
 {
     const int64_t row = own_row();
@@ -74,7 +48,7 @@ static bool residual_norm(int64_t rows, int64_t columns, const dropout_draw *dra
     if (runs == 0 || rows == 0) return rows == 0;
     with_runs(runs, [=](auto K) {
         add_and_normalize<K><<<blocks_for(rows), THREADS, 0, cuda_stream>>>(
-            rows, columns, row_dropout_of(drawn), x, onto, y, to);
+            rows, columns, matrix_dropout_of(drawn), x, onto, y, to);
     });
     cuda_launched("residual_norm");
     return true;
@@ -107,7 +81,7 @@ template <typename Element> struct joined_arrays {
 
 /* dy and dx of a row; what dx is made of, before it is rounded, is added to dsum. */
 template <int K, typename Element>
-__device__ void store_joined(const row_gradient<K> &gradient, const row_dropout &dropout,
+__device__ void store_joined(const row_gradient<K> &gradient, const matrix_dropout &dropout,
                              const joined_arrays<Element> &arrays, int64_t row, int64_t columns,
                              lane_row<K> &dsum)
 {
@@ -127,7 +101,7 @@ __device__ void store_joined(const row_gradient<K> &gradient, const row_dropout 
 /* partial (blocks, 3, columns): of dweight, dbias and the sums of dx; NULL: nobody wants them */
 template <int K, typename Element>
 __global__ void __launch_bounds__(THREADS, K <= 6 ? 3 : 2)
-    joined_gradients(joined_arrays<Element> arrays, row_dropout dropout, int64_t rows,
+    joined_gradients(joined_arrays<Element> arrays, matrix_dropout dropout, int64_t rows,
                      int64_t columns, float *partial)
 {
     lane_row<K> dweight = {}, dbias = {}, dsum = {};
@@ -157,14 +131,11 @@ static int joined_backward(int64_t rows, int64_t columns, const joined_arrays<El
             : 0;
     *done = runs > 0 && rows > 0;
     if (!*done) return OK;
-    float *partial = NULL;
-    if (sums[0].data || sums[1].data || sums[2].data) {
-        partial = (float *)cuda_scratch((size_t)(3 * blocks * columns) * sizeof(float));
-        if (!partial) return FAILED;
-    }
+    float *partial;
+    if (start_columns(blocks, columns, 3, sums, &partial)) return FAILED;
     with_runs(runs, [=](auto K) {
         joined_gradients<K><<<(unsigned)blocks, THREADS, 0, cuda_stream>>>(
-            arrays, row_dropout_of(drawn), rows, columns, partial);
+            arrays, matrix_dropout_of(drawn), rows, columns, partial);
     });
     const int status = cuda_launched("residual_norm") ||
                        finish_columns("residual_norm", blocks, columns, partial, 3, sums);
