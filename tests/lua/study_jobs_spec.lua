@@ -178,11 +178,19 @@ describe('icot study', function()
 
   it('goes on at once after it was killed: its runs wait for those that are still at work', function()
     local folder = folder_with(longer)
-    while_it_trains(folder, ([[kill -KILL $study
+    local left = while_it_trains(folder, ([[kill -KILL $study
       left=$(%s)
       kill -STOP $left
-      (sleep 3; kill -CONT $left) > /dev/null 2>&1 &]]):format(owner))
-    local resumed = resume(folder)
+      echo $left]]):format(owner)).out
+    local resumed = program.shell(([[cd %s
+      %s study --resume results/mine.h5 --jobs 2 --threads 2 2> said &
+      study=$!
+      for wait in $(seq 1000); do grep -q 'waits up to' said && break; sleep 0.05; done
+      kill -CONT %d
+      wait $study
+      code=$?
+      cat said >&2
+      exit $code]]):format(folder, program.icot, tonumber(left)))
     assert.equal(0, resumed.code, resumed.err)
     expect.mentions(resumed.err, 'no_cot seed 2  waits up to 60 s: results/mine/no_cot-2.h5.lock: is held by process ')
     assert.same(all_finished, states(index_of(folder)))
