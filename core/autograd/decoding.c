@@ -91,6 +91,9 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
     const shape given = tensor_shape(in.qkv);
     if (packed_check("attention_cached", &given, in.cu_seqlens, heads)) return ICOT_FAILED;
     if (check_cache(&in)) return ICOT_FAILED;
+    if (tensor_check_unread(in.keys) || tensor_check_unread(in.values)) {
+        return fail_within("attention_cached");
+    }
 
     shape size = {.ndim = 2, .size = {in.qkv->shape[0], in.qkv->shape[1] / 3}};
     packed_shape packed;

@@ -76,6 +76,9 @@ static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_a
     if (check_moment(p, m, "exp_avg") || check_moment(p, v, "exp_avg_sq")) return ICOT_FAILED;
     *out = (adamw_arrays){.n = -1};
     if (!p->grad || !p->grad_is_set) return ICOT_OK;
+    if (tensor_check_unread(p) || tensor_check_unread(m) || tensor_check_unread(v)) {
+        return fail_within("adamw");
+    }
     *out = (adamw_arrays){.n = tensor_numel(p),
                           .grad = tensor_floats(p->grad),
                           .parameter = tensor_floats(p),

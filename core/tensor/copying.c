@@ -145,10 +145,7 @@ int icot_tensor_write(icot_engine *engine, icot_tensor handle, const void *in, i
 {
     tensor *t;
     if (find_for_copy(engine, handle, "write", numel, &t)) return ICOT_FAILED;
-    if (t->readers > 0) {
-        return fail("this tensor cannot be overwritten: the tape still reads it; run backward or "
-                    "close the scope first");
-    }
+    if (tensor_check_unread(t)) return ICOT_FAILED;
     tensor_changed(t);
     size_t bytes = (size_t)numel * dtype_bytes(t->dtype);
     if (tensor_is_contiguous(t)) return t->storage->device->copy_in(tensor_data(t), in, bytes);

@@ -214,6 +214,13 @@ bool tensor_is_needed(const tensor *t)
     return t->readers > 0 || t->node >= 0 || (t->grad && t->grad->readers > 0);
 }
 
+int tensor_check_unread(const tensor *t)
+{
+    if (t->readers == 0) return ICOT_OK;
+    return fail("this tensor cannot be overwritten: the tape still reads it; run backward or close "
+                "the scope first");
+}
+
 bool tensor_fills_storage(const tensor *t)
 {
     size_t bytes = (size_t)tensor_numel(t) * dtype_bytes(t->dtype);

@@ -83,6 +83,8 @@ void tensor_move_beside(tensor *moved, const tensor *like);
 
 /* To be called wherever its contents are overwritten: what was derived from them goes. */
 void tensor_changed(tensor *t);
+/* Before that: fails while the tape reads it. */
+int tensor_check_unread(const tensor *t);
 
 /* ---- Looking at tensors ---- */
 

@@ -124,6 +124,28 @@ static void test_what_the_tape_reads_is_not_overwritten(void **state)
     assert_ok(icot_tensor_write(engine, p, counting, 12));
 }
 
+/* Backward itself and AdamW write as well. */
+static void test_what_the_tape_reads_is_not_updated(void **state)
+{
+    (void)state;
+    const char *message = "cannot be overwritten: the tape still reads it";
+    const icot_adamw_options options = {.lr = 0.1, .step = 1, .step_sq = 1};
+    icot_tensor p = parameter(), other = parameter();
+    const icot_adamw_state update = {p, matrix_3_4(), matrix_3_4()};
+    assert_ok(icot_backward(engine, sum_of_squares(p)));
+
+    icot_tensor loss = sum_of_squares(p);
+    assert_refused(icot_adamw_step(engine, &update, 1, &options), message);
+    assert_ok(icot_zero_grad(engine, &p, 1));
+    assert_ok(icot_backward(engine, loss));
+    ASSERT_VALUES(engine, grad_of(p), 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22);
+    assert_ok(icot_adamw_step(engine, &update, 1, &options));
+
+    icot_tensor y = apply_two(engine, "mul", other, grad_of(p));
+    loss = apply_one(engine, "sum", apply_two(engine, "add", y, apply_two(engine, "mul", p, p)));
+    assert_refused(icot_backward(engine, loss), "backward, a gradient: this tensor cannot be");
+}
+
 static void test_backward_refuses(void **state)
 {
     (void)state;
@@ -263,6 +285,7 @@ int main(void)
         TEST(test_a_gradient_can_be_freed),
         TEST(test_what_the_tape_needs_is_not_freed),
         TEST(test_what_the_tape_reads_is_not_overwritten),
+        TEST(test_what_the_tape_reads_is_not_updated),
         TEST(test_backward_refuses),
         TEST(test_backward_inside_of_a_scope),
         TEST(test_a_failed_backward_leaves_no_half_of_a_gradient),
