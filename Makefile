@@ -52,7 +52,7 @@ $(BUILD)/flags: always
 # The CPU kernels are compiled once per instruction set; the best one is chosen at run time.
 KERNELS    := $(sort $(wildcard core/backend/cpu/kernels/*.c))
 BF16       := attention attention_shared factor_table factors pack strip sum_rows tile_product # once more, for AVX512_BF16
-FOR_AVX512 := $(addprefix core/backend/cpu/kernels/,pack.c tile_product.c) # alone: elsewhere OpenBLAS is quicker
+NOT_GENERIC := $(addprefix core/backend/cpu/kernels/,pack.c tile_product.c) # OpenBLAS is quicker there
 ONEDNN     := core/backend/cpu/onednn/onednn.c
 SOURCES    := $(filter-out $(KERNELS) $(ONEDNN),$(sort $(shell find core -name '*.c')))
 ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)
@@ -61,8 +61,8 @@ ISA_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 ISA_bf16   := $(ISA_avx512) -mavx512bf16
 
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o) \
-           $(foreach isa,$(ISAS),$(filter-out $(if $(filter avx512,$(isa)),,$(FOR_AVX512:%.c=$(BUILD)/obj/%.$(isa).o)), \
-                                              $(KERNELS:%.c=$(BUILD)/obj/%.$(isa).o))) \
+           $(filter-out $(NOT_GENERIC:%.c=$(BUILD)/obj/%.generic.o), \
+                        $(foreach isa,$(ISAS),$(KERNELS:%.c=$(BUILD)/obj/%.$(isa).o))) \
            $(if $(filter avx512,$(ISAS)),$(BF16:%=$(BUILD)/obj/core/backend/cpu/kernels/%.bf16.o))
 LIBRARY := $(BUILD)/lib/icot/libicot.so
 PLUGINS := $(if $(DNNL_LIBS),$(BUILD)/lib/icot/libicot_onednn.so) $(if $(NVCC),$(BUILD)/lib/icot/libicot_cuda.so)

@@ -149,9 +149,8 @@ static void test_cached_attention_refuses(void **state)
     assert_ok(icot_attention_cached(engine, qkv, starts, slots, lengths, keys, values, 2, &y));
     assert_ok(icot_requires_grad(engine, keys, 1));
     apply_one(engine, "sum", keys);
-    assert_refused(
-        icot_attention_cached(engine, qkv, starts, slots, lengths, keys, values, 2, &y),
-        "attention_cached: this tensor cannot be overwritten: the tape still reads it");
+    assert_refused(icot_attention_cached(engine, qkv, starts, slots, lengths, keys, values, 2, &y),
+                   "attention_cached: this tensor cannot be overwritten: the tape still reads it");
     icot_engine_free(engine);
 }
 

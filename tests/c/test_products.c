@@ -236,7 +236,7 @@ static void test_wide_products(void **state)
 /* Every sum is made in one order, whoever makes it. */
 static void test_threads_change_no_bit(void **state)
 {
-    enum { M = 130, N = 200, K = 300 };
+    enum { M = 130, N = 200, K = 1100 };
     const backend *kernels = kernels_of(state);
     if (!kernels->memory->on_host) skip();
     float *a = random_floats(M * K, 1), *b = random_floats(K * N, 2);

@@ -32,6 +32,7 @@ static void choose_instruction_set(void)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         instruction_set = "avx2";
         cpu_table_avx2(&table);
+        packing_use(TILES_FLOAT32, multiply_tiles_avx2);
         return;
     }
 #endif

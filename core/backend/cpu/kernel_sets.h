@@ -15,7 +15,7 @@ void cpu_table_avx512(backend *table);
 /* The kernels of factors alone. */
 void factor_table_bf16(backend *table);
 
-tile_kernel multiply_tiles_avx512, multiply_tiles_bf16;
+tile_kernel multiply_tiles_avx2, multiply_tiles_avx512, multiply_tiles_bf16;
 #endif
 
 #endif

@@ -31,7 +31,7 @@ void KERNEL(factor_table)(backend *table)
 #ifdef __AVX512BF16__
     table->round = KERNEL(round);
 #endif
-#ifdef __AVX512F__
+#ifdef __AVX2__
     table->pack = KERNEL(pack);
 #else
     table->pack = pack_nothing;

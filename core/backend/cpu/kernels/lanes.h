@@ -3,6 +3,7 @@
 #define ICOT_BACKEND_CPU_KERNELS_LANES_H
 
 #include "backend/cpu/kernels/elements.h"
+#include "backend/cpu/tiles.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -15,6 +16,9 @@ enum { LANES = 8 };
 #else
 enum { LANES = 4 };
 #endif
+
+/* Of a tile of this instruction set (tiles.h). */
+enum { TILE_COLUMNS = LANES == 16 ? WIDE_TILE_COLUMNS : NARROW_TILE_COLUMNS };
 
 /* A vector of the compiler's, so that sums stay in registers. */
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));

@@ -108,13 +108,13 @@ static inline void *units_at(const tiling *t, int64_t band, int64_t row, int64_t
 }
 
 /* b lies as op(b) does: each row of the tiles of a band comes out of PER_UNIT rows of b, which are
- * read from end to end. */
-static void band_of_rows(const source *s, const tiling *t, int64_t band)
+ * read from end to end; columns from `first` up to `end`. */
+static void rows_of_band(const source *s, const tiling *t, int64_t band, int64_t first, int64_t end)
 {
     const int64_t rows = s->b->rows < s->k ? s->b->rows : s->k;
     for (int64_t i = 0; i < TILE_ROWS; i++) {
         const int64_t row = (band * TILE_ROWS + i) * PER_UNIT;
-        for (int64_t j = 0; j < t->across * TILE_COLUMNS; j += LANES) {
+        for (int64_t j = first; j < end; j += LANES) {
             void *units = units_at(t, band, i, j);
             if (row < rows && j < s->n) {
                 units_across(s->b, row * s->b->columns + j, rows - row, s->n - j, units);
@@ -122,6 +122,16 @@ static void band_of_rows(const source *s, const tiling *t, int64_t band)
                 memset(units, 0, sizeof(lanes));
             }
         }
+    }
+}
+
+/* Narrow tiles are many, too far apart for the cache to hold the place in each that comes next; so
+ * few of them at a time. */
+static void band_of_rows(const source *s, const tiling *t, int64_t band)
+{
+    const int64_t all = t->across * TILE_COLUMNS, most = TILE_COLUMNS < 64 ? 64 : all;
+    for (int64_t j = 0; j < all; j += most) {
+        rows_of_band(s, t, band, j, j + most < all ? j + most : all);
     }
 }
 

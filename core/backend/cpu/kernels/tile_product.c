@@ -2,8 +2,8 @@
  * Matrix products with a right factor in tiles (tiles.h): a few rows of the result at a time, whose
  * sums stay in registers.
  *
- * Compiled for AVX-512, which has registers enough, where a unit of a tile is a float32, and with
- * CPU_ISA=bf16, where it is a pair of bfloat16, of which one lies below the other.
+ * Compiled for AVX2 and AVX-512, where a unit of a tile is a float32, and with CPU_ISA=bf16, where
+ * it is a pair of bfloat16, of which one lies below the other.
  */
 #include "backend/cpu/kernel_sets.h"
 #include "backend/cpu/kernels.h"
@@ -15,7 +15,7 @@
 #include <omp.h>
 
 /* HEIGHT rows by WIDE vectors of sums, a row of a tile and a number of the left factor take 29 of
- * the 32 registers. */
+ * the 32 registers of AVX-512, and 15 of the 16 of AVX2. */
 enum { HEIGHT = 6, WIDE = TILE_COLUMNS / LANES };
 
 #define INLINED  static inline __attribute__((always_inline))
@@ -90,14 +90,15 @@ INLINED void store_sums(lanes y, int r, int w, const target *t)
 /*
  * What the processor does not see coming is fetched ahead: the rows of the result, and of the tiles
  * what will be read next. Whole strips share that, and fetch it into the level 2 cache; where there
- * is but a part of one, all time goes into reading the tiles, and it fetches for itself.
+ * is but a part of one, all time goes into reading the tiles, and it fetches for itself. Narrow
+ * tiles, of one line, come quickly enough without.
  */
-enum { LINES = TILE_COLUMNS / LINE };
+enum { LINES = TILE_COLUMNS / LINE, SHARED_LINES = LINES > 1 };
 
 INLINED void multiply_rows(const int rows, const strip *s, const target *t)
 {
     enum { TO_READ, TO_WRITE, LEVEL_2 = 2, LEVEL_1 };
-    const int lines = rows < HEIGHT ? LINES : 1;
+    const int lines = rows < HEIGHT ? LINES : SHARED_LINES;
     lanes sum[HEIGHT][WIDE];
     const element *left = s->left;
     const uint32_t *right = s->right, *ahead = s->ahead;
@@ -197,11 +198,17 @@ static void multiply_last_columns(int64_t rows, int64_t columns, strip s, target
  *
  * A piece is what a thread does at a time. Its left rows stay in the level 2 cache while the tiles
  * go by, and so does a column of tiles while the rows go by. Sums over tokens, of which there may
- * be any number, are made of parts: DEEPEST units at a time.
+ * be any number, are made of parts: DEEPEST units at a time. With AVX2 all sums are, since so much
+ * of a column of its narrow tiles stays even in the level 1 cache.
  */
 
-enum { DEEPEST = 1024, LARGEST = 48 * DEEPEST }; /* units of a left row, and of all of them */
-enum { HIGHEST = 192, WIDEST = 6 };              /* rows, columns of tiles */
+#ifdef __AVX512F__
+enum { DEEPEST = 1024, ONLY_OVER_TOKENS = 1 };
+#else
+enum { DEEPEST = 384, ONLY_OVER_TOKENS = 0 };
+#endif
+enum { LARGEST = 48 * 1024 };                        /* units of all left rows of a piece */
+enum { HIGHEST = 192, WIDEST = 384 / TILE_COLUMNS }; /* rows, columns of tiles */
 /* Of small products there are so many pieces for a thread, of so much work: 1.3 µs at least, where
  * to take one costs 0.1. */
 enum { PIECES = 8, LEAST_EFFORT = 1 << 17 };
@@ -236,7 +243,8 @@ static cutting cut(const tile_product *p, int threads)
     const int64_t tiles = parts(p->n, TILE_COLUMNS), strips = parts(p->m, HEIGHT);
     cutting into = {.units = parts(p->k, PER_UNIT), .columns = tiles, .across = 1};
     into.rows_down = parts(into.units, TILE_ROWS) * TILE_ROWS;
-    into.depth = p->transpose_a && into.units > DEEPEST ? DEEPEST : into.units;
+    const bool whole = (ONLY_OVER_TOKENS && !p->transpose_a) || into.units <= DEEPEST;
+    into.depth = whole ? into.units : DEEPEST;
     const int64_t pieces = between(1, effort(p) / LEAST_EFFORT, PIECES * threads);
     const int64_t highest = between(1, LARGEST / into.depth / HEIGHT, HIGHEST / HEIGHT);
     if (p->transpose_a) {

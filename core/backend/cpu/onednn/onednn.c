@@ -240,7 +240,7 @@ static product_key key_of(const tile_product *p)
 
 int onednn_takes_tiles(void)
 {
-    const tile_product some = {.m = 16, .n = TILE_COLUMNS, .k = 4 * TILE_ROWS};
+    const tile_product some = {.m = 16, .n = WIDE_TILE_COLUMNS, .k = 4 * TILE_ROWS};
     const product_key key = key_of(&some);
     pthread_mutex_lock(&lock);
     const int takes = !start_up() && find_or_prepare(&key) != NULL;
