@@ -31,6 +31,7 @@ size_t icot_sizeof(const char *type)
         {"icot_tensor_info", sizeof(icot_tensor_info)},
         {"icot_op_params", sizeof(icot_op_params)},
         {"icot_adamw_options", sizeof(icot_adamw_options)},
+        {"icot_adamw_state", sizeof(icot_adamw_state)},
         {"icot_example", sizeof(icot_example)},
         {"icot_removal", sizeof(icot_removal)},
         {"icot_batch", sizeof(icot_batch)},

@@ -1,4 +1,4 @@
-/* The one place that knows which bytes are a character. */
+/* The one place of the core that knows which bytes are a character. */
 #ifndef ICOT_BASE_UTF8_DECODE_H
 #define ICOT_BASE_UTF8_DECODE_H
 

@@ -68,6 +68,7 @@ local sometimes = {
   result = {
     status = text, accuracy = accuracy, explicit_accuracy = accuracy, removed = count, updates = count,
     tokens = count, flops = amount, seconds = amount, model_path = { type = 'string' },
+    run_file_bytes = some_count, -- not there in older ones
   },
 }
 

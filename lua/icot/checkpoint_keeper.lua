@@ -17,6 +17,7 @@ local checkpoint_keeper = {}
 ---@field options table `checkpoint` of a recipe
 ---@field entries { step: integer, path: string, stage: boolean?, best: boolean? }[] the oldest first
 ---@field best { removed: integer, accuracy: number }? what a new best has to surpass
+---@field best_saved { removed: integer, accuracy: number }? the same as the newest checkpoint has it
 ---@field seconds number spent on checkpoints
 local Keeper = {}
 Keeper.__index = Keeper
@@ -38,6 +39,7 @@ function checkpoint_keeper.new(folder, options, from)
   checkpoint.tidy(folder)
   for i, found in ipairs(checkpoint.list(folder)) do self.entries[i] = entry_of(found) end
   self.best = from and from.description.best
+  self.best_saved = self.best
   self.last_time, self.last_step = C.icot_seconds(), from and from.description.state.step
   return self
 end
@@ -74,7 +76,7 @@ end
 --- Forgets what was the best since a checkpoint, to which the training goes back.
 ---@param from icot.Checkpoint
 function Keeper:go_back(from)
-  self.best, self.is_best = from.description.best, nil
+  self.best, self.best_saved, self.is_best = from.description.best, from.description.best, nil
 end
 
 --- Writes a checkpoint if there is a reason to, between the plan of an update and the update.
@@ -112,6 +114,7 @@ local function note_written(self, training, entry, started)
   add_entry(self, entry)
   self:prune()
   self.is_best, self.last_time, self.last_step = nil, C.icot_seconds(), entry.step
+  self.best_saved = self.best
   self.seconds = self.seconds + self.last_time - started
   if training.meter.started then training.meter:pause(self.last_time - started) end
 end
@@ -154,6 +157,7 @@ function Keeper:save(training, why)
     note_written(self, training, entry, started)
   elseif errors.is_user_error(problem) then
     self.last_time = C.icot_seconds() -- the next attempt is as far away as ever
+    self.best, self.is_best = self.best_saved, nil -- and what was the best is lost, for one that comes later
     local notes = { ('no checkpoint at step %d: %s'):format(entry.step, errors.describe(problem)) }
     if self:last_good() then notes[2] = 'the one before stands' end
     if not why.stopped_by and not why.result then notes[#notes + 1] = 'training goes on' end

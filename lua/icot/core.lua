@@ -32,7 +32,7 @@ local function read_header(path)
 end
 
 local structs = {
-  'icot_memory', 'icot_random_key', 'icot_tensor_info', 'icot_op_params', 'icot_adamw_options',
+  'icot_memory', 'icot_random_key', 'icot_tensor_info', 'icot_op_params', 'icot_adamw_options', 'icot_adamw_state',
   'icot_example', 'icot_removal', 'icot_batch', 'icot_tokenizer_parts', 'icot_column', 'icot_named_tensor',
   'icot_stored_tensor',
 }

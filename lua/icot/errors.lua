@@ -17,6 +17,18 @@ function errors.one_line(text)
   return (text:gsub('%c', '?'):gsub('\194[\128-\159]', '?')) -- U+0080 to U+009F are controls too
 end
 
+--- The same, and short: what is longer is cut between two characters, and ends in `…`.
+---@param text string
+---@param most integer bytes
+---@return string
+function errors.shortened(text, most)
+  text = errors.one_line(text)
+  if #text <= most then return text end
+  local last = most - #'…'
+  while last > 0 and text:find('^[\128-\191]', last + 1) do last = last - 1 end -- in the middle of one
+  return text:sub(1, last) .. '…'
+end
+
 --- What went wrong, of what io.open says, which is 'PATH: WHAT'.
 ---@param message string
 ---@return string

@@ -7,6 +7,7 @@ local core = require 'icot.core'
 local corpus = require 'icot.corpus'
 local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
+local options = require 'icot.options'
 local random = require 'icot.random'
 
 local made_up = {}
@@ -55,16 +56,18 @@ local parts_of = { test = 1, valid = 2, train = 3 }
 ---@field groups? fun(question: string, answer: string): string|number as in icot.Dataset
 ---@field grouped_by? string
 
-local function ids_of(vocabulary, symbols)
-  local ids = {}
-  for i, symbol in ipairs(symbols) do ids[i] = vocabulary.ids[symbol] end
+local function ids_of(plan, symbols)
+  local known, ids = plan.vocabulary.ids, {}
+  for i, symbol in ipairs(symbols) do
+    ids[i] = known[symbol] or errors.raise('%s: the symbol %s of an example is not in its vocabulary', plan.task,
+                                           options.show(symbol))
+  end
   return ids
 end
 
 local function append(made, plan, question)
   local cot, answer, ends = plan.solve(question)
-  local words = plan.vocabulary
-  made:append(ids_of(words, question), ids_of(words, cot), ids_of(words, answer))
+  made:append(ids_of(plan, question), ids_of(plan, cot), ids_of(plan, answer))
   made:mark_steps(ends)
 end
 
@@ -87,6 +90,14 @@ local function draw(plan, split, count, seen, accept)
   end
 end
 
+local function check_options(plan)
+  for _, name in ipairs { 'test', 'valid', 'train', 'seed' } do
+    if type(plan.options[name]) ~= 'number' then
+      errors.raise('%s: its options have no %s: they must have all that icot.made_up.options gives', plan.task, name)
+    end
+  end
+end
+
 local function check_counts(plan, counts)
   local asked = counts.test + counts.valid + counts.train
   if asked <= plan.questions then return end
@@ -100,8 +111,9 @@ end
 ---@return icot.Dataset
 ---raises an error when more questions are asked for than there are
 function made_up.load(plan, wanted)
-  local options, seen = plan.options, {}
-  local counts = { test = options.test, valid = options.valid, train = options.train }
+  check_options(plan)
+  local seen = {}
+  local counts = { test = plan.options.test, valid = plan.options.valid, train = plan.options.train }
   if wanted == 'test' then counts.valid = 0 end
   if wanted and wanted ~= 'train' then counts.train = 0 end
   check_counts(plan, counts)

@@ -40,10 +40,7 @@ options.largest_integer = 2 ^ 53 - 1
 ---@param value any
 ---@return string
 function options.show(value)
-  if type(value) == 'string' then
-    local text = errors.one_line(value)
-    return #text > 60 and ("'%s…'"):format(text:sub(1, 57)) or ("'%s'"):format(text)
-  end
+  if type(value) == 'string' then return ("'%s'"):format(errors.shortened(value, 60)) end
   if type(value) == 'number' then
     return (value % 1 == 0 and math.abs(value) <= 2 ^ 53 and '%.0f' or '%.14g'):format(value)
   end

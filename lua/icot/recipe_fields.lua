@@ -1,5 +1,5 @@
 --- Every field of a recipe: what it is, what it may be, and its default. The errors follow this file; what depends on
---- several fields at once is checked in icot.recipe.
+--- several fields at once is checked in icot.resolve.
 ---
 --- `dataset` and `schedule` are open here: a dataset describes its own options, and so does each kind
 --- of schedule (icot.schedule).
@@ -46,7 +46,7 @@ local optimizer = {
   lr = { type = 'number', above = 0, max = 10, default = 5e-5, doc = 'learning rate of AdamW' },
   beta1 = { type = 'number', min = 0, below = 1, default = 0.9, doc = 'decay of the first moment' },
   beta2 = { type = 'number', min = 0, below = 1, default = 0.999, doc = 'decay of the second moment' },
-  eps = { type = 'number', above = 0, default = 1e-8, doc = 'added to the denominator' },
+  eps = { type = 'number', min = 1e-30, default = 1e-8, doc = 'added to the denominator' },
   weight_decay = { type = 'number', min = 0, default = 0.01, doc = 'decoupled from the gradient' },
   clip = { type = 'number', above = 0, also = { false }, default = 1.0, doc = 'largest gradient norm; or false' },
   warmup_steps = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'updates until lr is reached' },

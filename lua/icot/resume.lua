@@ -127,7 +127,8 @@ function resume.find(run, wanted, note)
   local from, problem = saved_run.newest(run.output, note)
   local changes = check_found(run, from, problem, wanted)
   if not from then return nil end
-  local stopped_by = from.description.stopped_by
+  local result = from.description.result
+  local stopped_by = from.description.stopped_by or result and result.status
   return {
     from = from, allow_changes = wanted.allow_changes or false,
     segment = {

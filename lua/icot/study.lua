@@ -131,9 +131,8 @@ end
 
 local function print_paths(recipe, results, end_state, stream)
   stream:write(('\n%-9s %s\n'):format(recipe.is_study and 'study' or 'run file', recipe.output))
-  if not recipe.is_study and results[1].model_path then
-    stream:write(('model     %s\n'):format(results[1].model_path))
-  end
+  local only = not recipe.is_study and results[1]
+  if only and only.model_path then stream:write(('model     %s\n'):format(only.model_path)) end
   if end_state == 'interrupted' then stream:write(('go on     icot --resume %s\n'):format(recipe.output)) end
 end
 

@@ -126,7 +126,7 @@ function Tensor:expand(...)
 end
 
 --- Tensors one after the other along a dimension.
----@param tensors icot.Tensor[] at most 8
+---@param tensors icot.Tensor[] at most 15
 ---@param dim integer
 ---@return icot.Tensor
 function tensor.concat(tensors, dim)

@@ -22,10 +22,9 @@ tokenizer_files.NAMES = { 'tokenizer.json', 'vocab.json', 'merges.txt', 'added_t
 ---@field special integer[] ids of tokens that are taken whole wherever they stand in a text
 ---@field files table<string, string> contents of the files by their names
 
--- A name from a file as a message may show it: short, and without characters that control a terminal.
+-- A name from a file as a message may show it.
 local function shown(name)
-  name = name:gsub('%c', '?')
-  return #name <= 60 and name or name:sub(1, 57) .. '...'
+  return errors.shortened(name, 60)
 end
 
 -- What is being read: how messages name it, and what was found so far.
@@ -329,12 +328,14 @@ function tokenizer_files.read(folder, given)
   return { tokens = tokens, ids = ids, merges = merges, special = special, files = reader.files }
 end
 
---- Whether a folder has the files of a tokenizer.
+--- Whether a folder has files of a tokenizer: all of them, or reading it says which is missing.
 ---@param folder string
 ---@return boolean
 function tokenizer_files.are_in(folder)
-  local function has(name) return files.kind(folder .. '/' .. name) == 'file' end
-  return has('tokenizer.json') or (has('vocab.json') and has('merges.txt'))
+  for _, name in ipairs(tokenizer_files.NAMES) do
+    if files.kind(folder .. '/' .. name) == 'file' then return true end
+  end
+  return false
 end
 
 return tokenizer_files

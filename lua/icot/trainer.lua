@@ -16,6 +16,7 @@ local schedule = require 'icot.schedule'
 local scope = require 'icot.scope'
 local training = require 'icot.training'
 local training_log = require 'icot.training_log'
+local lfs = require 'lfs'
 
 local trainer = {}
 
@@ -111,6 +112,7 @@ end
 ---@field flops number
 ---@field seconds number of training, without evaluation
 ---@field model_path string
+---@field run_file_bytes integer? of the run file, once it is closed
 
 local function result_of(self, status, accuracy)
   local totals = self.meter:totals()
@@ -149,6 +151,7 @@ local function wind_up(self, status, accuracy)
   self.log:set('total_steps', self.state.total_steps)
   self.log:close(status)
   local result = result_of(self, status, accuracy)
+  result.run_file_bytes = lfs.attributes(self.run.output, 'size')
   local is_over = status == 'finished' or status == 'collapsed'
   if is_over and self.keeper:save(self, { result = result }) then self.keeper:prune(true) end
   return result
@@ -159,6 +162,11 @@ end
 --- What the user should know about the examples before the training begins.
 local function tell_notes(self)
   if self.precision_problem then self.progress:warn(self.precision_problem .. '; training in float32') end
+  local folder = self.config.model.pretrained
+  if folder and not model_file.has_words(folder) then
+    self.progress:warn(('model.pretrained: %s has no tokenizer: the %d symbols of the dataset take the first ids, '
+                        .. 'whatever these stood for'):format(folder, self.data.vocabulary.size))
+  end
   for _, note in ipairs(self.data.notes or {}) do self.progress:note(note) end
   if self.model.note then self.progress:note(self.model.note) end
   local there, wanted = self.data.train:size(), self.config.train.batch
@@ -220,15 +228,23 @@ local function run_with_rollbacks(run, options, resumption, note)
     if attempt == wanted.rollbacks then
       errors.raise('%s; %d rollbacks did not help (divergence.rollbacks)', result.message, attempt)
     end
-    resumption = resume.after_divergence(run, options, note, result.lr_scale * wanted.lr_scale)
+    local found, back = pcall(resume.after_divergence, run, options, note, result.lr_scale * wanted.lr_scale)
+    if not found then errors.raise('%s; it cannot be rolled back: %s', result.message, errors.describe(back)) end
+    resumption = back
     note(('%s; rolled back, learning rate times %g'):format(result.message, resumption.lr_scale))
   end
+end
+
+-- Whether a run file is there, and not cut off.
+local function has_run_file(run, result)
+  local bytes = files.kind(run.output) == 'file' and lfs.attributes(run.output, 'size')
+  return bytes and bytes >= (result.run_file_bytes or 0) -- not there in older ones
 end
 
 -- Whether a run is over, and what it has left is there. If not, all of it is made again from the last checkpoint.
 local function has_ended(run, resumption)
   local result = resumption.from.description.result
-  return result and resumption.segment.changes == '' and files.kind(run.output) == 'file'
+  return result and resumption.segment.changes == '' and has_run_file(run, result)
     and (not result.model_path or files.kind(run.model_output .. '/model.safetensors') == 'file')
 end
 
@@ -255,7 +271,9 @@ function trainer.run(run, options)
     if resumption and has_ended(run, resumption) then
       note(resumption.from.description.result.status .. ' already')
       checkpoint_keeper.new(checkpoint.folder_of(run.output), run.config.checkpoint, resumption.from):prune(true)
-      return resumption.from.description.result
+      local result = resumption.from.description.result
+      if result.model_path then result.model_path = run.model_output end -- the run may have been moved
+      return result
     end
     core.use_device(run.config.device)
     if resumption then resume.compare_machine(resumption.from, note) end

@@ -83,10 +83,10 @@ describe('a model with activation checkpointing', function()
 
   it('has the same bits in bf16, where the machine has that', function()
     if core.set_precision('bf16') ~= 'bf16' then return pending('no bfloat16 here') end
+    finally(function() core.set_precision('float32') end)
     local without = learn(model, packed)
     model.activation_checkpointing = true
     local with = learn(model, packed)
-    core.set_precision('float32')
     assert.equal(without.loss, with.loss)
     assert.same(without.gradients, with.gradients)
   end)

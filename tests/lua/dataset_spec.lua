@@ -74,7 +74,8 @@ describe('dataset', function()
     assert(lfs.mkdir(folder .. '/datasets'))
     package.path = folder .. '/?.lua;' .. path
     for contents, expected in pairs {
-      ['return {'] = 'datasets/broken.lua', ['error "nothing works"'] = 'nothing works', ['return 7'] = 'must return',
+      ['return {'] = "datasets/broken.lua:1: unexpected symbol near '<eof>'",
+      ['error "nothing works"'] = 'nothing works', ['return 7'] = 'must return',
       ['return { options = {} }'] = 'must return',
     } do
       local file = assert(io.open(folder .. '/datasets/broken.lua', 'w'))
@@ -82,6 +83,21 @@ describe('dataset', function()
       file:close()
       package.loaded['datasets.broken'] = nil
       assert_mentions(message_of(dataset.check, { task = 'broken' }), 'dataset: task: ', expected)
+    end
+    for load, expected in pairs {
+      ['return nil + 1'] = 'dataset: ' .. folder .. '/datasets/broken.lua:2: attempt to perform arithmetic',
+      ["return require('icot.made_up').load { task = 'broken', options = { test = 1 } }"] = 'options have no valid',
+      [ [[return require('icot.made_up').load {
+        task = 'broken', options = { test = 1, valid = 0, train = 0, seed = 1 }, limits = '', questions = 1,
+        numbers = 1, vocabulary = require('icot.vocabulary').new('word', { 'a' }), question = function() return { 'a' } end,
+        solve = function() return {}, { 'b' }, {} end,
+      }]] ] = "broken: the symbol 'b' of an example is not in its vocabulary",
+    } do
+      local file = assert(io.open(folder .. '/datasets/broken.lua', 'w'))
+      file:write(('return { options = {}, load = function()\n%s end }'):format(load))
+      file:close()
+      package.loaded['datasets.broken'] = nil
+      assert_mentions(message_of(dataset.load, { task = 'broken' }), expected)
     end
     package.loaded['datasets.broken'], package.path = nil, path
     os.remove(folder .. '/datasets/broken.lua')

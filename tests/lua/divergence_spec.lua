@@ -54,6 +54,19 @@ describe('a training that diverges', function()
     expect.mentions(problem.message, '2 rollbacks did not help')
   end)
 
+  it('tells both when there is nothing to go back to', function()
+    local folder = temporary.folder()
+    local ok, problem = small.train {
+      folder = folder, optimizer = ', clip = false, warmup_steps = 40',
+      settings = { 'divergence.policy=rollback', 'optimizer.lr=10' },
+      progress = setmetatable({
+        update = function() os.execute(("rm -rf '%s/small/checkpoints'"):format(folder)) end,
+      }, { __index = small.silent }),
+    }
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'the loss is', 'it cannot be rolled back: ', 'there is no checkpoint in')
+  end)
+
   it('leaves such updates out, and counts them', function()
     local ok, result, _, notes = train_wildly('continue', { 'divergence.loss_above=6' })
     assert.is_true(ok, tostring(result))

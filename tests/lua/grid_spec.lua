@@ -67,7 +67,8 @@ describe('a grid', function()
   it('takes the place of an alternative, and can be set from outside', function()
     local loaded = load("grid = { train = { epochs = { 1, 2 } } },", 'grid.train.epochs=[3,4]', 'train.batch=8')
     assert.same({ 'icot,epochs=3', 'icot,epochs=4' }, arms_of(loaded))
-    assert.same({ 3, nil, 8 }, { loaded.runs[1].config.train.epochs, loaded.runs[1].config.train.steps, 8 })
+    local config = loaded.runs[1].config.train
+    assert.same({ 3, nil, 8 }, { config.epochs, config.steps, config.batch })
     assert.is_false(load(two, 'grid=nil').is_study)
   end)
 

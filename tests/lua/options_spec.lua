@@ -113,6 +113,9 @@ describe('options', function()
   it('keeps long and strange texts on one line', function()
     assert.equal("'a?b'", options.show('a\nb'))
     assert.is_true(#options.show(('x'):rep(1000)) < 70)
+    assert.equal("'" .. ('x'):rep(60) .. "'", options.show(('x'):rep(60)))
+    assert.equal("'x" .. ('é'):rep(28) .. "…'", options.show('x' .. ('é'):rep(100))) -- and no half of one
+    assert.equal("'" .. ('é'):rep(28) .. "…'", options.show(('é'):rep(100)))
   end)
 end)
 

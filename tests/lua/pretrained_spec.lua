@@ -354,13 +354,25 @@ describe('a recipe with a pretrained model', function()
             'model: got a model made in the recipe')
   end)
 
-  local function train(more, model_folder)
+  local function train(more, model_folder, warnings)
     local run = load_recipe(more, model_folder).runs[1]
     local out = temporary.folder()
     run.output, run.model_output = out .. '/x.h5', out .. '/x'
-    trainer.run(run, { progress = silent })
+    trainer.run(run, { progress = setmetatable({
+      warn = function(_, text) table.insert(warnings or {}, text) end,
+    }, { __index = silent }) })
     return run.model_output
   end
+
+  it('says so if nobody knows what its ids stand for, and takes no half of a tokenizer', function()
+    local start, warnings = fitting_folder(), {}
+    train("model = { pretrained = 'FOLDER' },", start, warnings)
+    assert.equal(1, #warnings)
+    expect.mentions(warnings[1], start .. ' has no tokenizer: the 16 symbols of the dataset take the first ids')
+    temporary.write(start .. '/merges.txt', '#version: 0.2\n')
+    local problem = expect.user_error(train, "model = { pretrained = 'FOLDER' },", start)
+    expect.mentions(problem, 'there is no tokenizer.json, nor vocab.json and merges.txt')
+  end)
 
   it('starts from its weights, and saves them with the same sizes', function()
     local start = fitting_folder()

@@ -177,6 +177,8 @@ describe('recipe', function()
       { 'an unknown field at the top', 'metod = 1,', 'recipe: metod is not a known field; did you mean method?' },
       { 'a wrong value', 'train = { steps = 1, batch = -3 },',
         'recipe: train.batch: got -3, expected an integer of at least 1' },
+      { 'what float32 does not hold', 'optimizer = { eps = 1e-50 },',
+        'recipe: optimizer.eps: got 1e-50, expected a number of at least 1e-30' },
       { 'steps and epochs', 'train = { steps = 1, epochs = 1 },',
         'recipe: train: give either steps or epochs, not both' },
       { 'neither steps nor epochs', 'train = {},', 'recipe: train: give either steps or epochs (or tokens, or flops)' },

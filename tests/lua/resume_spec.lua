@@ -1,6 +1,7 @@
 --- Checkpoints, and going on from them as if nothing had happened.
 local checkpoint = require 'icot.checkpoint'
 local core = require 'icot.core'
+local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
 local expect = require 'tests.lua.support.expect'
@@ -242,6 +243,10 @@ describe('a run that is resumed', function()
     assert(small.train({ folder = folder }, { resume = true }))
     assert.equal(bytes, model_bytes(path))
     assert.equal('finished', small.read(path).attributes.end_state)
+    os.execute(("truncate -s 3000 '%s'"):format(path))
+    assert(small.train({ folder = folder }, { resume = true }))
+    assert.same(expected, tables_of(path))
+    assert.equal('finished', small.column(small.read(path).tables.segments, 'stopped_by')[2])
   end)
 
   it('tidies up after one that was killed at its very end', function()
@@ -403,6 +408,36 @@ describe('checkpoints', function()
     local ok, result = small.train { folder = folder, progress = blocked, settings = { 'checkpoint.every_steps=5' } }
     assert.is_true(ok, tostring(result))
     expect.mentions(table.concat(notes, '\n'), 'no checkpoint at step 5', 'training goes on')
+  end)
+
+  it('are not tried at each update when the best cannot be written', function()
+    local keeper = checkpoint_keeper.new(temporary.file 'no folder', {
+      every_minutes = 1, every_steps = false, keep = { stages = 0, best = true, last = 1 },
+    })
+    local notes, checkpoints = {}, 0
+    local at = {
+      state = { step = 3 }, run = { config_json = '{}' }, planned = 0, model = {},
+      checkpoint_parts = function() return { description = {} } end, begins_stage = function() return false end,
+      progress = { warn = function(_, note) notes[#notes + 1] = note end },
+    }
+    local write = checkpoint.write
+    checkpoint.write = function()
+      checkpoints = checkpoints + 1
+      errors.raise('disk full')
+    end
+    local has_finite = divergence.has_finite_parameters
+    divergence.has_finite_parameters = function() return true end
+    finally(function() checkpoint.write, divergence.has_finite_parameters = write, has_finite end)
+    keeper:note_accuracy(0, 0.5)
+    for step = 3, 9 do
+      at.state.step = step
+      keeper:consider(at)
+    end
+    assert.equal(1, checkpoints)
+    expect.mentions(notes[1], 'no checkpoint at step 3: disk full')
+    keeper:note_accuracy(0, 0.4) -- the best is lost: this one counts
+    keeper:consider(at)
+    assert.equal(2, checkpoints)
   end)
 
   it('refuse what a schedule keeps and JSON does not hold', function()

@@ -196,6 +196,24 @@ describe('icot study', function()
     assert.same(all_finished, states(index_of(folder)))
   end)
 
+  it('ends the others in order if a result cannot be taken in, and tells the first reason', function()
+    local folder, given, calls = folder_with(), package.loaded['icot.installation'], 0
+    local whole = require('icot.recipe').load(folder .. '/mine.lua', { output = folder .. '/mine.h5' })
+    require('icot.study').check_outputs(whole)
+    package.loaded['icot.installation'] = {
+      prefix = program.icot:gsub('/bin/icot$', ''), terminal_columns = function() end,
+    }
+    finally(function() package.loaded['icot.installation'] = given end)
+    local silent = { write = function() end, flush = function() end }
+    local ok, problem = pcall(require('icot.study.jobs').run, whole, { jobs = 2, err = silent, quiet = true },
+      require('icot.study.run_queue').new(whole.runs), function(run) return run.arm end, function()
+        calls = calls + 1
+        error('no ' .. calls, 0)
+      end)
+    assert.same({ false, 'no 1', 1 }, { ok, problem, calls })
+    assert.equal('', program.shell(("find %s/mine -name '*.lock'"):format(folder)).out)
+  end)
+
   it('leaves no run at work when it is killed itself', function()
     local folder = folder_with(longer)
     while_it_trains(folder, [[kill -KILL $study

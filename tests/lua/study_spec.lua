@@ -1,4 +1,5 @@
 --- icot.study: runs one after another, what is checked before, and what is told after.
+local core = require 'icot.core'
 local result_table = require 'icot.result_table'
 local study = require 'icot.study'
 local errors = require 'icot.errors'
@@ -46,6 +47,18 @@ end
 
 describe('a study', function()
   after_each(temporary.clean)
+
+  it('may be interrupted before anything was trained', function()
+    core.check(core.C.icot_interrupts_catch())
+    finally(function() core.C.icot_interrupts_clear() end)
+    os.execute('kill -TERM $PPID')
+    for _, is_study in ipairs { false, true } do
+      local ok, results, out = run(recipe_in(temporary.folder(), is_study), function() error('not called') end)
+      assert.is_false(ok)
+      assert.same({}, results)
+      expect.mentions(out, 'go on     icot --resume ')
+    end
+  end)
 
   it('runs everything in order and shows a table and its index', function()
     local recipe, seeds = recipe_in(temporary.folder(), true), {}

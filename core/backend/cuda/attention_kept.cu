@@ -50,9 +50,13 @@ int draw_kept(const packed_shape *shape, const attention_work &work, kept_keys *
         kept.words = (uint32_t *)cuda_scratch((size_t)words * sizeof *kept.words);
         if (!kept.words) return FAILED;
         draw_kept_keys<<<attention_blocks(shape, work), THREADS, 0, cuda_stream>>>(work, kept);
+        if (cuda_launched("attention")) {
+            cuda_memory.release(kept.words);
+            return FAILED;
+        }
     }
     *out = kept;
-    return cuda_launched("attention");
+    return OK;
 }
 
 } /* namespace in_bf16 */

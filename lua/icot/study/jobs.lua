@@ -198,6 +198,7 @@ function study_jobs.run(recipe, options, queue, label_of, on_result)
   }
   local ok, problem = pcall(run_all, self)
   if ok then return end
+  self.on_result = function() end -- it may be what failed; the first problem is the one to tell
   stop_all(self)
   while #self.jobs > 0 do
     process.wait_for_any(processes_of(self.jobs), PATIENCE)
