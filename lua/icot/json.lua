@@ -89,7 +89,8 @@ end
 ---@return string? message
 function json.decode(text)
   if text:find('%z') then return nil, 'there is a zero byte in it' end -- cjson would take it for the end
-  return cjson.decode(text)
+  local value, message = cjson.decode(text)
+  return value, message and message:gsub('T_END', 'the end') or nil
 end
 
 -- Where the string ends that begins at a quotation mark.

@@ -24,7 +24,7 @@ local removal = {}
 
 -- What a user's function raised.
 local function on_one_line(raised)
-  return (tostring(raised):gsub('\n', ' '))
+  return (tostring(raised):gsub('%s+', ' '))
 end
 
 local policies = { closed_up = C.ICOT_CLOSED_UP, kept = C.ICOT_KEPT }
@@ -74,11 +74,17 @@ local function call_order(order_of, length)
   errors.raise('removal.side: the function raised for a CoT of %d tokens: %s', length, on_one_line(order))
 end
 
+local LONGEST_ORDERED = 20000 -- tokens of a CoT; the table takes 4 bytes for half of that, squared
+
 -- ranks[starts[m] + i]: how many tokens of a CoT of m go before its token i, for all m up to `longest`.
 local function tabulate(order_of, longest)
+  if longest > LONGEST_ORDERED then
+    errors.raise("removal.side: with a CoT of %d tokens only 'left' and 'right' are possible, all else up to %d",
+                 longest, LONGEST_ORDERED)
+  end
   local ranks = ffi.new('int32_t[?]', longest * (longest + 1) / 2 + 1)
   local starts, next_start = ffi.new('int64_t[?]', longest + 1), 0
-  for length = 0, longest do
+  for length = 1, longest do
     starts[length] = next_start
     for rank, position in ipairs(call_order(order_of, length)) do ranks[next_start + position - 1] = rank - 1 end
     next_start = next_start + length

@@ -45,6 +45,15 @@ function saved_run.runs_of(index_path)
   return found
 end
 
+--- The run file of a run that may be named by the folder beside it, too: results/mine → results/mine.h5.
+---@param given string
+---@return string
+function saved_run.path_of(given)
+  local folder = given:gsub('/+$', '')
+  local is_beside = files.kind(folder) == 'directory' and files.kind(folder .. '.h5') == 'file'
+  return is_beside and folder .. '.h5' or given
+end
+
 --- Raises the error for a run without a checkpoint that could be used.
 ---@param run_path string of the run file
 ---@param where string who asks, named at the start of the error
@@ -55,6 +64,9 @@ function saved_run.raise_missing(run_path, where)
   elseif what == 'frontier' or what == 'probes' then
     errors.raise('%s: %s: holds what icot %s has found; name the run, %s', where, run_path, what:gsub('s$', ''),
                  (run_path:gsub('%.%a+%.h5$', '.h5')))
+  elseif run_path:find('/checkpoints/step%-%d+/*$') then
+    errors.raise('%s: %s: is a checkpoint; name its run, or begin another one with model = { pretrained = … }', where,
+                 run_path)
   elseif not files.kind(run_path) and not files.kind(checkpoint.folder_of(run_path)) then
     errors.raise('%s: %s: there is no such run', where, run_path)
   end

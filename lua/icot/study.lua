@@ -15,6 +15,7 @@ local study = {}
 ---@field allow_changes? boolean go on although the recipe has changed
 ---@field quiet? boolean no progress
 ---@field traceback? boolean show where in the code a run failed
+---@field threads? integer that the user asked for, which the command to go on with repeats
 ---@field jobs? integer runs at a time, in processes of their own; nil: one after another in this process
 ---@field memory? number bytes that these processes may take in all
 ---@field train? fun(run: icot.Run, options: table): icot.Result default: icot.trainer.run
@@ -129,11 +130,16 @@ local function add_to_index(index, run, result, collapse_below)
   }
 end
 
-local function print_paths(recipe, results, end_state, stream)
+-- The command that goes on with what was interrupted, computed as it was.
+local function command_to_go_on(recipe, threads)
+  return ('icot --resume %s%s'):format(recipe.output, threads and ' --threads ' .. threads or '')
+end
+
+local function print_paths(recipe, results, end_state, stream, threads)
   stream:write(('\n%-9s %s\n'):format(recipe.is_study and 'study' or 'run file', recipe.output))
   local only = not recipe.is_study and results[1]
   if only and only.model_path then stream:write(('model     %s\n'):format(only.model_path)) end
-  if end_state == 'interrupted' then stream:write(('go on     icot --resume %s\n'):format(recipe.output)) end
+  if end_state == 'interrupted' then stream:write(('go on     %s\n'):format(command_to_go_on(recipe, threads))) end
 end
 
 local function any_has_ended(arms)
@@ -144,11 +150,11 @@ local function any_has_ended(arms)
 end
 
 -- The results; of a study with several seeds also what its arms come to.
-local function print_results(recipe, results, end_state, stream)
+local function print_results(recipe, results, end_state, stream, threads)
   result_table.print(stream, result_table.lines(recipe.runs, results))
   local arms = arm_summary.of(recipe.runs, results, recipe.collapse_below)
   if #recipe.runs > #arms and any_has_ended(arms) then result_table.print(stream, result_table.arm_lines(arms)) end
-  print_paths(recipe, results, end_state, stream)
+  print_paths(recipe, results, end_state, stream, threads)
 end
 
 -- Runs them one after another, until all are done or the user ends it.
@@ -215,7 +221,7 @@ function study.run(recipe, options)
   local run = recipe.is_study and run_with_index or run_all
   local results, end_state = run(recipe, options)
   if recipe.is_study or end_state ~= 'failed' then
-    print_results(recipe, results, end_state, options.out)
+    print_results(recipe, results, end_state, options.out, options.threads)
   end
   return end_state == 'finished', results
 end

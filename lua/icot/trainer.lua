@@ -263,11 +263,12 @@ end
 function trainer.run(run, options)
   return lock.with(run.output, function(held)
     local function note(text) options.progress:note(text) end
+    local function warn(text) options.progress:warn(text) end
     local about_place = lock.note_about(run.output, held)
     if about_place then note(about_place) end
     files.remove_partials(run.output)
     for _, name in ipairs(model_file.NAMES) do files.remove_partials(run.model_output .. '/' .. name) end
-    local resumption = options.resume and resume.find(run, options, note) or nil
+    local resumption = options.resume and resume.find(run, options, warn) or nil
     if resumption and has_ended(run, resumption) then
       note(resumption.from.description.result.status .. ' already')
       checkpoint_keeper.new(checkpoint.folder_of(run.output), run.config.checkpoint, resumption.from):prune(true)

@@ -89,7 +89,8 @@ describe('dataset', function()
       ["return require('icot.made_up').load { task = 'broken', options = { test = 1 } }"] = 'options have no valid',
       [ [[return require('icot.made_up').load {
         task = 'broken', options = { test = 1, valid = 0, train = 0, seed = 1 }, limits = '', questions = 1,
-        numbers = 1, vocabulary = require('icot.vocabulary').new('word', { 'a' }), question = function() return { 'a' } end,
+        numbers = 1, vocabulary = require('icot.vocabulary').new('word', { 'a' }),
+        question = function() return { 'a' } end,
         solve = function() return {}, { 'b' }, {} end,
       }]] ] = "broken: the symbol 'b' of an example is not in its vocabulary",
     } do

@@ -50,18 +50,19 @@ describe('the order of removal', function()
 
   it('must name every position once', function()
     local cases = {
-      { nil, 'gave nil for a CoT of 0 tokens' }, { { 1 }, '1 of them for a CoT of 0 tokens' },
+      { nil, 'gave nil for a CoT of 1 tokens' }, { { 1, 2 }, '2 of them for a CoT of 1 tokens' },
     }
     for _, case in ipairs(cases) do
       expect.mentions(expect.user_error(order_of, function() return case[1] end, 2), 'removal.side', case[2])
     end
     local function second_only(bad)
-      return function(length) return length < 2 and (length == 1 and { 1 } or {}) or { 1, bad } end
+      return function(length) return length == 1 and { 1 } or { 1, bad } end
     end
     for _, bad in ipairs { 1, 3, 0, 1.5, 'x' } do
       expect.mentions(expect.user_error(order_of, second_only(bad), 2), 'at place 2 for a CoT of 2 tokens')
     end
     expect.mentions(expect.user_error(order_of, function() error('no\nidea') end, 2), 'raised', 'no idea')
+    expect.mentions(expect.user_error(order_of, function() return {} end, 20001), 'with a CoT of 20001 tokens only')
   end)
 end)
 

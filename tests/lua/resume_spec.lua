@@ -294,9 +294,8 @@ describe('a run that is resumed', function()
       local expected = steps_of(path)
       local newest = checkpoint.path(checkpoint.folder_of(path), expected[#expected])
       temporary.write(newest .. '/' .. name, damage)
-      full.progress = setmetatable({
-        note = function(_, note) notes[#notes + 1] = note end,
-      }, { __index = small.silent })
+      local function add(_, note) notes[#notes + 1] = note end
+      full.progress = setmetatable({ note = add, warn = add }, { __index = small.silent })
       local ok, result = train_full(folder, nil, { resume = true })
       full.progress = nil
       assert.is_true(ok, tostring(result))
@@ -342,6 +341,18 @@ describe('a run that is resumed', function()
     local result = program.run { folder .. '/small.lua', '--out', path }
     assert.equal(1, result.code)
     expect.mentions(result.err, 'there are checkpoints already', '--resume')
+  end)
+
+  it('can be named by the folder beside it, but not by a checkpoint', function()
+    local folder = temporary.folder()
+    local _, _, path = train_full(folder, 31)
+    local beside = path:gsub('%.h5$', '')
+    local refused = program.run { '--resume', checkpoint.path(checkpoint.folder_of(path), 31) }
+    assert.equal(1, refused.code)
+    expect.mentions(refused.err, 'is a checkpoint; name its run, or begin another one with model = ')
+    local resumed = program.run { '--resume', beside .. '/', '--quiet' }
+    assert.equal(0, resumed.code, resumed.err)
+    assert.equal('finished', small.read(path).attributes.end_state)
   end)
 
   it('can be named alone, by its run file', function()

@@ -196,6 +196,16 @@ describe('icot study', function()
     assert.same(all_finished, states(index_of(folder)))
   end)
 
+  it('is warned by its runs, even if it is quiet', function()
+    local folder = folder_with()
+    assert.equal(0, icot(folder, 'study', 'mine.lua', '--quiet').code)
+    local list = require('icot.checkpoint').list(folder .. '/results/mine/icot-2/checkpoints')
+    temporary.write(list[#list].path .. '/checkpoint.json', '{')
+    local resumed = icot(folder, 'study', 'mine.lua', '--resume', '--quiet')
+    assert.equal(0, resumed.code, resumed.err)
+    assert.matches('^icot seed 2 +checkpoint of step 12 cannot be used: [^\n]*\n$', resumed.err)
+  end)
+
   it('ends the others in order if a result cannot be taken in, and tells the first reason', function()
     local folder, given, calls = folder_with(), package.loaded['icot.installation'], 0
     local whole = require('icot.recipe').load(folder .. '/mine.lua', { output = folder .. '/mine.h5' })

@@ -53,10 +53,12 @@ describe('a study', function()
     finally(function() core.C.icot_interrupts_clear() end)
     os.execute('kill -TERM $PPID')
     for _, is_study in ipairs { false, true } do
-      local ok, results, out = run(recipe_in(temporary.folder(), is_study), function() error('not called') end)
+      local ok, results, out = run(recipe_in(temporary.folder(), is_study), function() error('not called') end, {
+        threads = 3,
+      })
       assert.is_false(ok)
       assert.same({}, results)
-      expect.mentions(out, 'go on     icot --resume ')
+      assert.matches('\ngo on     icot %-%-resume [^ ]*/mine.h5 %-%-threads 3\n', out)
     end
   end)
 

@@ -43,6 +43,7 @@ end
 -- `--resume RUN` names the results; without a recipe, it is the one that they were made with.
 local function load_recipe(arguments)
   local resumed, settings = arguments.resume and arguments.resume[1], settings_of(arguments)
+  if resumed then resumed = require('icot.saved_run').path_of(resumed) end
   if resumed and resumed:find('%.lua$') and not arguments.recipe then -- icot --resume RECIPE
     arguments.recipe, resumed = resumed, nil
   end
@@ -74,7 +75,7 @@ function run.start(arguments, processes)
   local finished = require('icot.study').run(recipe, {
     overwrite = arguments.force, quiet = arguments.quiet, traceback = arguments.traceback,
     resume = arguments.resume ~= nil, allow_changes = arguments.allow_changes,
-    jobs = processes and processes.jobs, memory = processes and processes.memory,
+    threads = arguments.threads, jobs = processes and processes.jobs, memory = processes and processes.memory,
   })
   if finished then return 0 end
   return core.C.icot_interrupted() ~= 0 and require('icot.interrupt').exit_code() or 1

@@ -84,6 +84,8 @@ local function listen(job)
     local told = json.decode(line)
     if told and told.event == 'note' then
       job.shown:note(told.text)
+    elseif told and told.event == 'warning' then
+      job.shown:warn(told.text)
     elseif told and told.event == 'at' then
       job.updates = told.updates
     elseif told and told.event == 'result' then

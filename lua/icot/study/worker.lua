@@ -3,6 +3,7 @@
 ---
 ---     { "event": "at", "updates": 20 }                  now and then: updates since this process began
 ---     { "event": "note", "text": "valid: step …" }      what the user should see
+---     { "event": "warning", "text": "no checkpoint …" } the same, also with --quiet
 ---     { "event": "result", "result": { … } }            the last; see icot.Result
 local core = require 'icot.core'
 local equal_compute = require 'icot.study.equal_compute'
@@ -60,7 +61,11 @@ local function told_progress(label)
   end
   function shown:note(text)
     tell { event = 'note', text = errors.one_line(text) }
-    getmetatable(self).note(self, text)
+    getmetatable(self).warn(self, text)
+  end
+  function shown:warn(text)
+    tell { event = 'warning', text = errors.one_line(text) }
+    getmetatable(self).warn(self, text)
   end
   return shown
 end
