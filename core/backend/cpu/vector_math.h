@@ -5,6 +5,8 @@
 #ifndef ICOT_BACKEND_CPU_VECTOR_MATH_H
 #define ICOT_BACKEND_CPU_VECTOR_MATH_H
 
+#include "backend/gelu.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -69,23 +71,14 @@ static inline float vector_sigmoid(float x)
     return 1.0f / (1.0f + vector_exp(-x));
 }
 
-/*
- * GELU(x) = x/2 · (1 + tanh(u)), u = √(2/π)·(x + 0.044715 x³), as in GPT-2. Since
- * (1 + tanh(u))/2 = sigmoid(2u), that is x · sigmoid(2u): one exp, and no cancellation.
- */
-#define GELU_SCALE 1.59576912f /* 2√(2/π) */
-#define GELU_CUBIC 0.044715f
-
 static inline float vector_gelu(float x)
 {
-    return x * vector_sigmoid(GELU_SCALE * (x + GELU_CUBIC * x * x * x));
+    return x * vector_sigmoid(gelu_argument(x));
 }
 
 static inline float vector_gelu_slope(float x)
 {
-    float s = vector_sigmoid(GELU_SCALE * (x + GELU_CUBIC * x * x * x));
-    float du = GELU_SCALE * (1.0f + 3.0f * GELU_CUBIC * x * x);
-    return s + x * s * (1.0f - s) * du;
+    return gelu_slope_at(x, vector_sigmoid(gelu_argument(x)));
 }
 
 #endif

@@ -21,7 +21,7 @@ struct gelu_point {
 static __device__ gelu_point gelu_at(float x, float)
 {
     const float s = sigmoid(gelu_argument(x));
-    return {x * s, gelu_slope(x, s)};
+    return {x * s, gelu_slope_at(x, s)};
 }
 
 /* No more exact than bfloat16 can tell, in as few instructions as it takes: with more, they and

@@ -56,7 +56,7 @@ static __device__ float slope_of(unary_kind kind, float x, float y)
     case UNARY_RELU:
         return x > 0.0f ? 1.0f : 0.0f;
     default:
-        return gelu_slope(x, sigmoid(gelu_argument(x)));
+        return gelu_slope_at(x, sigmoid(gelu_argument(x)));
     }
 }
 

@@ -13,6 +13,7 @@
 #include "backend/cpu/kernels/strip.h"
 #include "backend/cpu/shares.h"
 #include "backend/cpu/vector_math.h"
+#include "backend/dropout.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -112,13 +113,12 @@ static void dropout_mask(const packed_shape *shape, int64_t row, int64_t count, 
 {
     icot_random_key key = shape->key;
     key.step |= (uint64_t)(shape->first_token * shape->heads + row) << 32;
-    uint64_t threshold = (uint64_t)(shape->dropout * 0x1p32);
-    float scale = (float)(1.0 / (1.0 - shape->dropout));
+    const dropout_rule rule = dropout_rule_of(shape->dropout);
     for (int64_t j = 0; j < count; j += RANDOM_LANES) {
         uint32_t words[RANDOM_LANES];
         random_words(key, (uint32_t)(j / RANDOM_LANES), words);
         for (int64_t k = 0; k < RANDOM_LANES && j + k < count; k++) {
-            mask[j + k] = words[k] < threshold ? 0.0f : scale;
+            mask[j + k] = kept_share(rule, words[k]);
         }
     }
 }

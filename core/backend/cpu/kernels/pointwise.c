@@ -2,6 +2,7 @@
 #include "backend/binary.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/vector_math.h"
+#include "backend/dropout.h"
 #include "base/random.h"
 
 #include <math.h>
@@ -238,14 +239,13 @@ void KERNEL(strided_copy)(const strided_loop *loop, const float *source, bool ac
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
 /*
- * Element i is dropped when word first + i of the key's sequence, as a fraction of 2^32, is below
- * p; what stays is scaled by 1/(1-p). The backward pass is the same function of the gradient.
+ * Word first + i of the key's sequence decides about element i (backend/dropout.h). The backward
+ * pass is the same function of the gradient.
  */
 void KERNEL(dropout)(int64_t n, double p, icot_random_key key, int64_t first, const float *x,
                      const float *onto, float *y)
 {
-    uint64_t threshold = (uint64_t)(p * 0x1p32);
-    float scale = p < 1.0 ? (float)(1.0 / (1.0 - p)) : 0.0f;
+    const dropout_rule rule = dropout_rule_of(p);
     int64_t end = first + n;
 #pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
     for (int64_t block = first / RANDOM_LANES; block < (end + RANDOM_LANES - 1) / RANDOM_LANES;
@@ -255,8 +255,7 @@ void KERNEL(dropout)(int64_t n, double p, icot_random_key key, int64_t first, co
         int64_t word = block * RANDOM_LANES;
         for (int64_t k = word < first ? first - word : 0; k < RANDOM_LANES && word + k < end; k++) {
             int64_t i = word + k - first;
-            float kept = words[k] < threshold ? 0.0f : scale * x[i];
-            y[i] = (onto ? onto[i] : 0.0f) + kept;
+            y[i] = (onto ? onto[i] : 0.0f) + what_is_kept(rule, words[k], x[i]);
         }
     }
 }
