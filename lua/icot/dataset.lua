@@ -61,6 +61,15 @@ local function measure(corpus)
   return max_cot, max_answer, max_length
 end
 
+-- Takes in the lengths of a split that is there.
+local function take_in(self, split)
+  local max_cot, max_answer, max_length = measure(self[split])
+  self.longest_cots[split], self.longest_cot = max_cot, math.max(self.longest_cot, max_cot)
+  if not self:is_ood(split) then self.max_cot = math.max(self.max_cot, max_cot) end
+  self.max_answer = math.max(self.max_answer, max_answer)
+  self.max_length = math.max(self.max_length, max_length)
+end
+
 --- Puts a dataset together from its corpora and measures it.
 ---@param parts { task: string, vocabulary: icot.Vocabulary, train: icot.Corpus, valid: icot.Corpus, test: icot.Corpus,
 ---   ood: string[]? } and the corpora that `ood` names
@@ -69,13 +78,7 @@ function dataset.assemble(parts)
   local self = setmetatable(parts, Dataset)
   self.ood, self.longest_cots = parts.ood or {}, {}
   self.max_cot, self.longest_cot, self.max_answer, self.max_length = 0, 0, 0, 0
-  for _, split in ipairs(self:splits()) do
-    local max_cot, max_answer, max_length = measure(self[split])
-    self.longest_cots[split], self.longest_cot = max_cot, math.max(self.longest_cot, max_cot)
-    if not self:is_ood(split) then self.max_cot = math.max(self.max_cot, max_cot) end
-    self.max_answer = math.max(self.max_answer, max_answer)
-    self.max_length = math.max(self.max_length, max_length)
-  end
+  for _, split in ipairs(self:splits()) do take_in(self, split) end
   return self
 end
 
@@ -99,6 +102,18 @@ function Dataset:count_in(unit)
   if unit ~= 'step' then return end
   self.max_cot = 0
   for _, split in ipairs(dataset.splits) do self.max_cot = math.max(self.max_cot, most_steps(self[split], split)) end
+end
+
+--- Adds a split out of distribution.
+---@param name string of none that is there
+---@param corpus icot.Corpus is the dataset's from then on
+---@param unit 'token'|'step' what the schedule removes
+---raises an error when these are steps, and the corpus has not marked them
+function Dataset:add(name, corpus, unit)
+  self[name] = corpus
+  table.insert(self.ood, name)
+  take_in(self, name)
+  if unit == 'step' then most_steps(corpus, name) end
 end
 
 --- Names of all splits: train, valid, test and those out of distribution.

@@ -84,6 +84,17 @@ local function mark_steps(read, steps_of, cot, encoded)
   if ends then read:mark_steps(ends) end
 end
 
+-- The symbols of a part; a strange one is told with its place.
+local function encode_line(symbols, path, number, parts, buffers)
+  for i, part in ipairs(parts) do
+    local ok, problem = pcall(encode, symbols, part, buffers[i])
+    if not ok then
+      if not errors.is_user_error(problem) then error(problem, 0) end
+      errors.raise('%s: line %d: %s', path, number, problem.message)
+    end
+  end
+end
+
 ---@param rule { max_length?: integer, leave_out?: boolean } what becomes of a longer example: an error, or left out
 ---@return icot.Corpus read, integer left_out
 local function read_corpus(path, where, symbols, rule, steps_of)
@@ -91,9 +102,7 @@ local function read_corpus(path, where, symbols, rule, steps_of)
   local examples, left_out = 0, 0
   for number, question, cot, answer in example_file.examples(path, where) do
     examples = number
-    encode(symbols, question, q)
-    encode(symbols, cot, c)
-    encode(symbols, answer, a)
+    encode_line(symbols, path, number, { question, cot, answer }, { q, c, a })
     local length = q.count + c.count + a.count + dataset.SEPARATORS
     if not rule.max_length or length <= rule.max_length then
       read:append_arrays(q.ids, q.count, c.ids, c.count, a.ids, a.count)
@@ -110,6 +119,16 @@ local function read_corpus(path, where, symbols, rule, steps_of)
     errors.raise('%s: %s has no example of at most %d tokens; raise max_length', where, path, rule.max_length)
   end
   return read, left_out
+end
+
+--- Reads a file of examples.
+---@param path string
+---@param where string what named the file, at the start of an error
+---@param symbols icot.Vocabulary|icot.Tokenizer
+---@return icot.Corpus
+---raises an error for a missing, empty or malformed file, with the line's number, and for a symbol that is not known
+function text_files.read(path, where, symbols)
+  return (read_corpus(path, where, symbols, {}))
 end
 
 --- Reads the files of a task.

@@ -130,6 +130,27 @@ describe('icot', function()
                  .. 'results/mine/icot-42.h5', icot({ 'eval', 'results/mine/icot-42.frontier.h5' }, folder))
   end)
 
+  it('evaluates examples of a file, and shows what the model answers', function()
+    local folder = folder_with()
+    assert.equal(0, icot({ 'mine.lua', '--quiet' }, folder).code)
+    local function eval(text, ...)
+      temporary.write(folder .. '/own.txt', text)
+      return icot({ 'eval', 'results/mine/icot-42', '--file', 'own.txt', ... }, folder)
+    end
+    local shown = eval('1 1 * 2 1||2 1 0 + 0 1 2 0 #### 2 3 1 0\n0 1 * 1 0||0 1 0 + 0 0 0 0 #### 0 1 0 0\n',
+                       '--show', '1')
+    assert.equal(0, shown.code, shown.err)
+    assert.matches('^wrong  1 1 %* 2 1 #### [^\n]* %(expected 2 3 1 0%)\n\n[^\n]+removed\n', shown.out)
+    assert.matches('\nexamples +2 of own.txt\n.*\nby longest carry chain\n', shown.out)
+    local strange = eval('1||1 1 1 1 #### 2\n1 1 1 1 1|| #### 2\n') -- of no multiplication
+    assert.is_nil(strange.out:find('carry chain', 1, true))
+    assert.equal(0, strange.code, strange.err)
+    assert_fails(1, "own.txt: line 2: vocabulary: 'x' is not among its 16 symbols",
+                 eval('1||1 #### 2\n1 x||1 #### 2\n'))
+    assert_fails(1, 'eval: --file: own.txt has an example of 36 tokens, with its separators; the context of the model '
+                 .. 'is 21', eval(('1 '):rep(30) .. '1|| #### 2\n'))
+  end)
+
   it('leaves alone what is not its own', function()
     local folder = folder_with()
     for _, name in ipairs { 'vocab.json', 'merges.txt' } do

@@ -2,6 +2,7 @@
 ---
 ---   icot eval results/mult.h5
 ---   icot eval results/mult/checkpoints/step-000004000 --split valid --examples 5000
+---   icot eval results/mult.h5 --file mine.txt --show 10
 local checkpoint = require 'icot.checkpoint'
 local dataset = require 'icot.dataset'
 local declare = require 'icot.cli.declare'
@@ -11,8 +12,10 @@ local files = require 'icot.files'
 local interrupt = require 'icot.interrupt'
 local models = require 'icot.model'
 local options = require 'icot.options'
+local pretrained = require 'icot.pretrained'
 local removal = require 'icot.removal'
 local saved_run = require 'icot.saved_run'
+local text_files = require 'icot.text_files'
 local training_state = require 'icot.training_state'
 
 local eval = {}
@@ -22,6 +25,9 @@ local eval = {}
 function eval.configure(command)
   command:argument('run', 'a run file, whose newest checkpoint is taken, or a checkpoint'):argname('RUN')
   command:option('--split', 'of the data: test (default), valid, train, or one that the dataset adds'):default('test')
+  command:option('--file', 'of examples to take in place of a split, one `question||cot #### answer` per line')
+    :argname('FILE')
+  declare.integer(command, '--show', 'so many examples, with what the model answers', 0, options.largest_integer)
   declare.integer(command, '--examples', 'at most; default: as in the recipe', 1, options.largest_integer)
   declare.integer(command, '--removed', 'CoT tokens that are removed; default: as many as in training', 0,
                   options.largest_integer)
@@ -33,6 +39,38 @@ local function find(path)
   if files.kind(path .. '/checkpoint.json') then return checkpoint.read(path) end
   local function tell(text) io.stderr:write('icot: ', text, '\n') end
   return saved_run.newest(path, tell) or saved_run.raise_missing(path, 'eval')
+end
+
+-- Whether the dataset knows the groups of these examples: they need not be of its task.
+local function knows_groups(data, corpus)
+  for id = 0, corpus:size() - 1 do
+    local example = corpus:example(id)
+    if not pcall(data.groups, data.vocabulary:decode_part(example.question),
+                 data.vocabulary:decode_part(example.answer)) then return false end
+  end
+  return true
+end
+
+-- Adds the examples of a file to the data, as a split that has the name of the file.
+local function add_file(path, data, found)
+  local read = text_files.read(path, 'eval: --file', data.vocabulary)
+  data:add(path, read, found.description.config.removal.unit or 'token')
+  if data.groups and not knows_groups(data, read) then data.groups = nil end
+  local context = pretrained.inspect(found.model_folder, 'eval').context
+  if data.max_length > context then
+    errors.raise('eval: --file: %s has an example of %d tokens, with its separators; the context of the model is %d',
+                 path, data.max_length, context)
+  end
+end
+
+local function print_samples(data, samples)
+  for _, sample in ipairs(samples) do
+    local right = sample.prediction == sample.target
+      or data.same_answer and data.same_answer(sample.prediction, sample.target)
+    print(('%-6s %s #### %s%s'):format(right and 'right' or 'wrong', sample.question, sample.prediction,
+      right and '' or (' (expected %s)'):format(sample.target)))
+  end
+  if #samples > 0 then print() end
 end
 
 local function print_result(found, split, removed, data, result)
@@ -56,13 +94,19 @@ end
 local function run_with(args, found)
   local config, precision = found.description.config, declare.use_precision(found)
   local data = dataset.of_run(config)
-  data:corpus(args.split, 'eval')
+  local split = args.file or args.split
   declare.tell_other_data(found, data)
+  if args.file then add_file(args.file, data, found) end
+  data:corpus(split, 'eval')
   local model = models.of_checkpoint(found, data)
   local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
-  config.evaluate.examples = args.examples or config.evaluate.examples
-  local result = evaluate.run(model, data, args.split, removed, saved_run.removal(found), config.evaluate)
-  print_result(found, args.split, removed, data, result)
+  local wanted = {
+    examples = args.examples or args.file and math.huge or config.evaluate.examples, batch = config.evaluate.batch,
+    samples = args.show or 0,
+  }
+  local result = evaluate.run(model, data, split, removed, saved_run.removal(found), wanted)
+  print_samples(data, result.samples)
+  print_result(found, split, removed, data, result)
   print(('%-16s %s'):format('precision', precision))
   if model.note then print('\n' .. model.note) end
   model:free()
