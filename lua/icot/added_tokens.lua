@@ -1,51 +1,11 @@
 --- Adds a special token to the files of a byte-level BPE tokenizer, for icot and for Hugging Face. Everything else in
 --- them stays as it is, byte for byte.
 local json = require 'icot.json'
+local json_text = require 'icot.json_text'
 
 local added_tokens = {}
 
 local LIST = 'added_tokens'
-
--- ---- Places in a JSON text that is known to be valid ----------------------------------------------
-
--- The place after a string whose first quote is at `at`.
-local function after_string(text, at)
-  while true do
-    at = text:find('["\\]', at + 1)
-    if text:sub(at, at) == '"' then return at + 1 end
-    at = at + 1 -- what is escaped
-  end
-end
-
--- The place after any value that begins at `at`.
-local function after_value(text, at)
-  local depth = 0
-  repeat
-    local character = text:sub(at, at)
-    if character == '"' then
-      at = after_string(text, at)
-    elseif character == '[' or character == '{' then
-      depth, at = depth + 1, at + 1
-    elseif character == ']' or character == '}' then
-      depth, at = depth - 1, at + 1
-    else
-      at = text:find('[%[%]{}",%s]', at + 1)
-    end
-  until depth == 0
-  return at
-end
-
--- The first and the last place of what the object that a text is has under a name; nil: there is nothing.
-local function find_member(text, name)
-  local at = text:match('^%s*{%s*()')
-  while text:sub(at, at) == '"' do
-    local colon = after_string(text, at)
-    local first = text:match('^%s*:%s*()', colon)
-    local after = after_value(text, first)
-    if text:sub(at, colon - 1) == '"' .. name .. '"' then return first, after - 1 end
-    at = text:match('^%s*,?%s*()', after)
-  end
-end
 
 -- ---- The files ------------------------------------------------------------------------------------
 
@@ -58,7 +18,7 @@ end
 local function add_to_tokenizer_json(text, name, id)
   local item = ('{"id":%d,"content":"%s","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,'
                 .. '"special":true}'):format(id, name)
-  local first, last = find_member(text, LIST)
+  local first, last = json_text.find_member(text, LIST)
   if first then return text:sub(1, first - 1) .. append(text:sub(first, last), item) .. text:sub(last + 1) end
   local inside = text:match('^%s*{()')
   return ('%s"%s":[%s],%s'):format(text:sub(1, inside - 1), LIST, item, text:sub(inside))

@@ -2,6 +2,7 @@
 local cjson = require('cjson.safe').new()
 local errors = require 'icot.errors'
 local files = require 'icot.files'
+local json_text = require 'icot.json_text'
 local options = require 'icot.options'
 
 local json = {}
@@ -93,43 +94,6 @@ function json.decode(text)
   return value, message and message:gsub('T_END', 'the end') or nil
 end
 
--- Where the string ends that begins at a quotation mark.
-local function end_of_string(text, start)
-  local position = start + 1
-  while true do
-    local at = text:find('["\\]', position)
-    if text:sub(at, at) == '"' then return at end
-    position = at + 2
-  end
-end
-
---- The first key that some object has twice. A decoder takes the last of them and says nothing.
----@param text string valid JSON
----@return string? key
-function json.repeated_key(text)
-  local depth, keys, position = 0, {}, 1 -- keys[depth]: those of the object that is open there
-  while true do
-    local at = text:find('["{}%[%]]', position)
-    if not at then return nil end
-    local mark = text:sub(at, at)
-    position = at + 1
-    if mark == '"' then
-      local stop = end_of_string(text, at)
-      position = stop + 1
-      if text:find('^%s*:', position) then
-        local key = cjson.decode(text:sub(at, stop))
-        if keys[depth][key] then return key end
-        keys[depth][key] = true
-      end
-    elseif mark == '{' or mark == '[' then
-      depth = depth + 1
-      keys[depth] = {}
-    else
-      depth = depth - 1
-    end
-  end
-end
-
 --- The contents of a JSON file in which no key stands twice.
 ---@param path string
 ---@param most integer bytes that it may have
@@ -139,7 +103,7 @@ function json.read_file(path, most)
   local text = files.read(path, most)
   local value, message = json.decode(text)
   if value == nil then errors.raise('%s: not valid JSON: %s', path, message) end
-  local repeated = json.repeated_key(text)
+  local repeated = json_text.repeated_key(text)
   if repeated then errors.raise('%s: it has %s twice', path, options.show(repeated)) end
   return value
 end

@@ -2,6 +2,7 @@
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
 local json = require 'icot.json'
+local json_text = require 'icot.json_text'
 local options = require 'icot.options'
 
 local overrides = {}
@@ -53,7 +54,7 @@ local function parse_value(text)
   if tonumber(text) then return tonumber(text) end
   if not text:find('^[%[{"]') then return text end
   local value, message = json.decode(text)
-  local repeated = value ~= nil and json.repeated_key(text)
+  local repeated = value ~= nil and json_text.repeated_key(text)
   if repeated then return nil, ('it has %s twice'):format(options.show(repeated)) end
   if value ~= nil then return value end
   if text:find('^{%s*[^%s"}]') then message = 'lists are written [1,2], tables {"key":1}' end -- not as in Lua

@@ -12,6 +12,7 @@ local ffi = require 'ffi'
 local core = require 'icot.core'
 local errors = require 'icot.errors'
 local json = require 'icot.json'
+local json_text = require 'icot.json_text'
 local names = require 'icot.names'
 local options = require 'icot.options'
 local tensor = require 'icot.tensor'
@@ -119,7 +120,7 @@ end
 local function decode_header(path, text)
   local header, message = json.decode(text)
   if header == nil then errors.raise('safetensors file %s: the header is not valid JSON: %s', path, message) end
-  local repeated = json.repeated_key(text)
+  local repeated = json_text.repeated_key(text)
   if repeated then errors.raise('safetensors file %s: the header has %s twice', path, options.show(repeated)) end
   return header
 end

@@ -4,8 +4,9 @@ local errors = require 'icot.errors'
 local files = require 'icot.files'
 local lock = require 'icot.lock'
 local progress = require 'icot.progress'
-local result_table = require 'icot.result_table'
+local result_table = require 'icot.study.result_table'
 local run_queue = require 'icot.study.run_queue'
+local text_table = require 'icot.text_table'
 
 local study = {}
 
@@ -151,9 +152,9 @@ end
 
 -- The results; of a study with several seeds also what its arms come to.
 local function print_results(recipe, results, end_state, stream, threads)
-  result_table.print(stream, result_table.lines(recipe.runs, results))
+  text_table.print(stream, result_table.lines(recipe.runs, results))
   local arms = arm_summary.of(recipe.runs, results, recipe.collapse_below)
-  if #recipe.runs > #arms and any_has_ended(arms) then result_table.print(stream, result_table.arm_lines(arms)) end
+  if #recipe.runs > #arms and any_has_ended(arms) then text_table.print(stream, result_table.arm_lines(arms)) end
   print_paths(recipe, results, end_state, stream, threads)
 end
 

@@ -4,6 +4,7 @@ local byte_alphabet = require 'icot.byte_alphabet'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json = require 'icot.json'
+local json_text = require 'icot.json_text'
 
 local raise = errors.raise
 local MOST_IDS, MOST_BYTES = 2 ^ 31 - 1, 2 ^ 28
@@ -65,7 +66,7 @@ function Reader:read_json(name)
   local text = self:read(name)
   local value, message = json.decode(text)
   if value == nil then raise('%s: not valid JSON, or cut off: %s', self:path(name), message) end
-  local key = json.repeated_key(text)
+  local key = json_text.repeated_key(text)
   if key then raise("%s: '%s' stands there twice", self:path(name), shown(key)) end
   return self:expect_table(value, name, 'the file')
 end

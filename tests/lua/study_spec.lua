@@ -1,6 +1,6 @@
 --- icot.study: runs one after another, what is checked before, and what is told after.
 local core = require 'icot.core'
-local result_table = require 'icot.result_table'
+local result_table = require 'icot.study.result_table'
 local study = require 'icot.study'
 local errors = require 'icot.errors'
 local expect = require 'tests.lua.support.expect'

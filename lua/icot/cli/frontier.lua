@@ -7,9 +7,9 @@ local frontier = require 'icot.frontier'
 local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
 local options = require 'icot.options'
-local result_table = require 'icot.result_table'
 local runlog = require 'icot.runlog'
 local stages = require 'icot.stages'
+local text_table = require 'icot.text_table'
 
 local command = {}
 
@@ -88,7 +88,7 @@ local function run_with(args, path, found)
                                                                              unit_of(found), point.accuracy))
   end)
   frontier.mark(points)
-  result_table.print(io.stdout, result_table.lay_out(columns, points))
+  text_table.print(io.stdout, text_table.lay_out(columns, points))
   print_choice(points, found)
   write(path, args.run, points, found, precision, args.force)
   print(('\nfrontier  %s'):format(path))

@@ -8,10 +8,10 @@ local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
 local options = require 'icot.options'
 local probe = require 'icot.probe'
-local result_table = require 'icot.result_table'
 local runlog = require 'icot.runlog'
 local stages = require 'icot.stages'
 local summary = require 'icot.probe.summary'
+local text_table = require 'icot.text_table'
 
 local command = {}
 
@@ -86,7 +86,7 @@ local columns = {
 }
 
 local function print_summary(rows)
-  result_table.print(io.stdout, result_table.lay_out(columns, summary.of(rows)))
+  text_table.print(io.stdout, text_table.lay_out(columns, summary.of(rows)))
   print('\nEach quantity at the layer and place where it is the most above the untrained model; controls at the same.')
 end
 

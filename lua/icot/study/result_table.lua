@@ -1,6 +1,6 @@
 --- The tables at the end of a study: one line per run, then one per arm; columns aligned.
 local progress = require 'icot.progress'
-local terminal = require 'icot.terminal'
+local text_table = require 'icot.text_table'
 
 local result_table = {}
 
@@ -52,52 +52,6 @@ local arm_columns = {
   column('time', 'seconds_mean', progress.duration),
 }
 
-local function is_wanted(each, rows)
-  if not each.wanted then return true end
-  for _, row in ipairs(rows) do
-    if each.wanted(row) then return true end
-  end
-  return false
-end
-
--- The heading of a column and its cell for each row.
-local function cells_of(each, rows)
-  local cells = { each[1] }
-  for i, row in ipairs(rows) do cells[i + 1] = each[2](row) end
-  return cells
-end
-
-local function widest(cells)
-  local width = 0
-  for _, cell in ipairs(cells) do width = math.max(width, #cell) end
-  return width
-end
-
-local function pad(text, width, left)
-  local spaces = (' '):rep(width - #text)
-  return left and text .. spaces or spaces .. text
-end
-
---- Lays out a table.
----@param columns { [1]: string, [2]: fun(row: any): string, text?: boolean, wanted?: fun(row: any): any }[] name; the
----   cell of a row; whether it is text, aligned left; whether a row wants the column at all (default: always)
----@param rows any[]
----@return string[] lines the first is the heading
-function result_table.lay_out(columns, rows)
-  local lines = {}
-  for _, each in ipairs(columns) do
-    if is_wanted(each, rows) then
-      local cells = cells_of(each, rows)
-      local width = widest(cells)
-      for i, cell in ipairs(cells) do
-        lines[i] = (lines[i] and lines[i] .. '  ' or '') .. pad(cell, width, each.text)
-      end
-    end
-  end
-  for i, line in ipairs(lines) do lines[i] = line:gsub(' +$', '') end
-  return lines
-end
-
 --- Lays out the results.
 ---@param runs icot.Run[]
 ---@param results table<integer, icot.Result> by the number of the run; of those that were not started there is none
@@ -107,22 +61,14 @@ function result_table.lines(runs, results)
   for i, run in ipairs(runs) do
     if results[i] then rows[#rows + 1] = { run = run, result = results[i] } end
   end
-  return result_table.lay_out(run_columns, rows)
+  return text_table.lay_out(run_columns, rows)
 end
 
 --- Lays out what the arms come to.
 ---@param arms icot.ArmSummary[]
 ---@return string[] lines the first is the heading
 function result_table.arm_lines(arms)
-  return result_table.lay_out(arm_columns, arms)
-end
-
---- Prints a table that was laid out, its heading bold, below an empty line.
----@param stream file*
----@param lines string[]
-function result_table.print(stream, lines)
-  local heading = terminal.bold(lines[1], terminal.has_color(stream))
-  stream:write('\n', heading, '\n', table.concat(lines, '\n', 2), #lines > 1 and '\n' or '')
+  return text_table.lay_out(arm_columns, arms)
 end
 
 return result_table
