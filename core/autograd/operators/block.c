@@ -71,6 +71,16 @@ static block_half mlp_half(node *n)
     return h;
 }
 
+static const float *half_floats(const block_half *h, int parameter)
+{
+    return tensor_floats(h->n->inputs[half_input(h, parameter)]);
+}
+
+static float *half_statistics(const block_half *h)
+{
+    return tensor_floats(h->n->saved[h->saved + STATISTICS]);
+}
+
 /* Of queries, keys and values, which have no tensor of their own. */
 static shape qkv_shape(const block_half *attention)
 {

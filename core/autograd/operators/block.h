@@ -50,19 +50,9 @@ static inline int half_input(const block_half *h, int parameter)
     return h->parameters + parameter;
 }
 
-static inline const float *half_floats(const block_half *h, int parameter)
-{
-    return tensor_floats(h->n->inputs[half_input(h, parameter)]);
-}
-
 static inline factor half_factor(const block_half *h, int which)
 {
     return factor_saved(h->n, h->saved + which);
-}
-
-static inline float *half_statistics(const block_half *h)
-{
-    return tensor_floats(h->n->saved[h->saved + STATISTICS]);
 }
 
 /* Fails unless x is (T, C) and the parameters have the shapes given above; to be asked before the

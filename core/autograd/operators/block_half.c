@@ -72,16 +72,6 @@ int half_product(const block_half *h, factor *product)
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-/* The sums of dfirst over the rows */
-static int first_bias_backward(const block_half *h, const factor *dfirst)
-{
-    grad_target dbias;
-    if (grad_of_input(h->n, half_input(h, FIRST_BIAS), &dbias)) return ICOT_FAILED;
-    if (!dbias.data) return ICOT_OK;
-    return kernels(h->n)->sum_rows_factor(h->rows, h->first, dfirst->data, dbias.accumulate,
-                                          dbias.data);
-}
-
 int half_first_backward(const block_half *h, const factor *dfirst, factor *dnormed)
 {
     node *n = h->n;
@@ -89,11 +79,12 @@ int half_first_backward(const block_half *h, const factor *dfirst, factor *dnorm
     const int weight = half_input(h, FIRST_WEIGHT);
     const factor normed = half_factor(h, NORMED);
     ready_right right = {0};
-    const int status = first_bias_backward(h, dfirst) ||
-                       weight_gradient(n, weight, h->rows, dfirst, &normed) ||
-                       factor_new(k, h->rows, h->width, dnormed) ||
-                       right_of_weight_backward(n, n->inputs[weight], h->rows, &right) ||
-                       k->matmul_factor(h->rows, dfirst->data, &right.b, NULL, dnormed->data);
+    const int status =
+        bias_gradient_of_factor(n, half_input(h, FIRST_BIAS), h->rows, h->first, dfirst) ||
+        weight_gradient(n, weight, h->rows, dfirst, &normed) ||
+        factor_new(k, h->rows, h->width, dnormed) ||
+        right_of_weight_backward(n, n->inputs[weight], h->rows, &right) ||
+        k->matmul_factor(h->rows, dfirst->data, &right.b, NULL, dnormed->data);
     right_done(k, &right);
     return status ? ICOT_FAILED : ICOT_OK;
 }

@@ -168,6 +168,22 @@ int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const fa
         (right_factor){.is_factor = true, .rows = rows, .columns = in, .data = x->data});
 }
 
+int bias_gradient(node *n, int which, int64_t rows, int64_t width, const float *dy)
+{
+    grad_target target;
+    if (grad_of_input(n, which, &target)) return ICOT_FAILED;
+    if (!target.data) return ICOT_OK;
+    return kernels(n)->sum_rows(rows, width, dy, target.accumulate, target.data);
+}
+
+int bias_gradient_of_factor(node *n, int which, int64_t rows, int64_t width, const factor *dy)
+{
+    grad_target target;
+    if (grad_of_input(n, which, &target)) return ICOT_FAILED;
+    if (!target.data) return ICOT_OK;
+    return kernels(n)->sum_rows_factor(rows, width, dy->data, target.accumulate, target.data);
+}
+
 static int left_gradient(node *n, int x, int weight, int64_t rows, const factor *dy)
 {
     const backend *k = kernels(n);

@@ -55,6 +55,10 @@ int right_of_weight_backward(const node *n, const tensor *weight, int64_t rows, 
  */
 int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const factor *x);
 
+/* The gradient of input `which`, a bias (width): the sums of dy (rows, width) over the rows. */
+int bias_gradient(node *n, int which, int64_t rows, int64_t width, const float *dy);
+int bias_gradient_of_factor(node *n, int which, int64_t rows, int64_t width, const factor *dy);
+
 /* Both gradients of x·weightᵀ, dyᵀ·x and dy·weight, where x is an input in float32. */
 int product_gradients(node *n, int x, int weight, int64_t rows, const factor *dy);
 

@@ -124,16 +124,13 @@ static int second_layer_backward(node *n, mlp_shape s, const tensor *grad, float
 {
     const backend *k = kernels(n);
     const float *slopes = tensor_floats(grad);
-    grad_target dbias;
     factor dy = {0}, h = {0};
     int status = factor_of(k, s.rows, s.width, slopes, &dy) ||
                  factor_new(k, s.rows, s.hidden, &h) || gradient_of_hidden(n, s, &dy, &h, sums) ||
-                 weight_gradient(n, PROJ_WEIGHT, s.rows, &dy, &h) ||
-                 grad_of_input(n, PROJ_BIAS, &dbias);
+                 weight_gradient(n, PROJ_WEIGHT, s.rows, &dy, &h);
     factor_done(k, &h);
     factor_done(k, &dy);
-    if (status || !dbias.data) return status;
-    return k->sum_rows(s.rows, s.width, slopes, dbias.accumulate, dbias.data);
+    return status ? ICOT_FAILED : bias_gradient(n, PROJ_BIAS, s.rows, s.width, slopes);
 }
 
 /* dfc = duᵀ x, dx = du·fc, dfc bias = sums */

@@ -174,14 +174,13 @@ static int linear_backward(node *n, tensor *grad)
 {
     const backend *k = kernels(n);
     int64_t rows = tensor_rows(n->inputs[LINEAR_X]), out = n->inputs[LINEAR_WEIGHT]->shape[0];
-    grad_target dbias = {0};
     factor dy;
     if (factor_of(k, rows, out, tensor_floats(grad), &dy)) return ICOT_FAILED;
     int status = product_gradients(n, LINEAR_X, LINEAR_WEIGHT, rows, &dy);
     factor_done(k, &dy);
     if (status) return ICOT_FAILED;
-    if (n->n_inputs > LINEAR_BIAS && grad_of_input(n, LINEAR_BIAS, &dbias)) return ICOT_FAILED;
-    if (dbias.data && k->sum_rows(rows, out, tensor_floats(grad), dbias.accumulate, dbias.data)) {
+    if (n->n_inputs > LINEAR_BIAS &&
+        bias_gradient(n, LINEAR_BIAS, rows, out, tensor_floats(grad))) {
         return ICOT_FAILED;
     }
     return n->n_inputs > LINEAR_RESIDUAL ? grad_hand_on(n, LINEAR_RESIDUAL, grad) : ICOT_OK;

@@ -179,29 +179,22 @@ static int projection_backward(node *n, const tensor *grad, factor *dqkv)
     const backend *k = kernels(n);
     const int64_t rows = picked(n).count, width = width_of(n);
     const float *slopes = tensor_floats(grad);
-    grad_target dbias;
     factor dy = {0}, dmixed = {0}, mixed = {0};
     int status = factor_of(k, rows, width, slopes, &dy) || gradient_of_mixed(n, &dy, &dmixed) ||
                  attend_backward(n, &dmixed, &mixed, dqkv);
     factor_done(k, &dmixed);
-    status = status || pick_rows(n, &mixed) || weight_gradient(n, PROJ_WEIGHT, rows, &dy, &mixed) ||
-             grad_of_input(n, PROJ_BIAS, &dbias);
+    status = status || pick_rows(n, &mixed) || weight_gradient(n, PROJ_WEIGHT, rows, &dy, &mixed);
     factor_done(k, &mixed);
     factor_done(k, &dy);
-    if (status || !dbias.data) return status;
-    return k->sum_rows(rows, width, slopes, dbias.accumulate, dbias.data);
+    return status ? ICOT_FAILED : bias_gradient(n, PROJ_BIAS, rows, width, slopes);
 }
 
 /* From dqkv: what c_attn and x get */
 static int qkv_backward(node *n, const factor *dqkv)
 {
     const int64_t rows = rows_of(n), width = width_of(n);
-    grad_target dbias;
-    if (product_gradients(n, X, ATTN_WEIGHT, rows, dqkv) || grad_of_input(n, ATTN_BIAS, &dbias)) {
-        return ICOT_FAILED;
-    }
-    if (!dbias.data) return ICOT_OK;
-    return kernels(n)->sum_rows_factor(rows, 3 * width, dqkv->data, dbias.accumulate, dbias.data);
+    if (product_gradients(n, X, ATTN_WEIGHT, rows, dqkv)) return ICOT_FAILED;
+    return bias_gradient_of_factor(n, ATTN_BIAS, rows, 3 * width, dqkv);
 }
 
 static int self_attention_backward(node *n, tensor *grad)
