@@ -137,7 +137,7 @@ end
 --- Writes a file whole or not at all, in place of what is there.
 ---@param path string
 ---@param text string
---- Errors: it cannot be written.
+---raises an error: it cannot be written.
 function core.write_file(path, text)
   core.check(C.icot_file_write(path, text, #text))
 end

@@ -32,7 +32,7 @@ end
 --- Reads a file piece by piece: to read many bytes at once, Lua would first ask for a block of so many.
 ---@param path string
 ---@param take fun(piece: string): boolean? true: that is enough
---- Errors: there is no such file, it cannot be read.
+---raises an error: there is no such file, it cannot be read.
 function files.in_pieces(path, take)
   local file, message = io.open(path, 'rb')
   if not file then errors.raise('%s: cannot open it: %s', path, errors.reason(message)) end
@@ -46,7 +46,7 @@ end
 ---@param path string
 ---@param most integer bytes
 ---@return string
---- Errors: as `in_pieces`; it has more bytes.
+---raises an error: as `in_pieces`; it has more bytes.
 function files.read(path, most)
   local pieces, bytes = {}, 0
   files.in_pieces(path, function(piece)
@@ -85,7 +85,7 @@ end
 
 --- Makes a folder and those above it.
 ---@param path string
---- Errors: a file is in the way, or the folder cannot be made.
+---raises an error: a file is in the way, or the folder cannot be made.
 function files.make_folder(path)
   local kind = files.kind(path)
   if kind == 'directory' then return end

@@ -58,7 +58,7 @@ end
 ---   time (default: as in the recipe) and one at a time; what is called once the dataset is there
 ---@param note fun(point: icot.FrontierPoint) called after each
 ---@return icot.FrontierPoint[]
---- Errors: the data are gone, Ctrl-C (icot.interrupt).
+---raises an error: the data are gone, Ctrl-C (icot.interrupt).
 function frontier.measure(checkpoints, wanted, note)
   local config, points = checkpoints[1].description.config, {}
   local data = dataset.of_run(config)

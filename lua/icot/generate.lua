@@ -119,7 +119,7 @@ end
 ---@param prompts icot.Prompt[]
 ---@param options icot.GenerateOptions
 ---@return integer[][] written tokens per prompt, without the prompt
---- Raises what icot.interrupt does when the user ends the program.
+---raises what icot.interrupt does when the user ends the program.
 function generate.greedy(model, prompts, options)
   local written, active, longest = {}, {}, 0
   for i, prompt in ipairs(prompts) do

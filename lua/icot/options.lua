@@ -222,7 +222,7 @@ end
 ---@param where string what is being read, named at the start of an error: 'recipe mult.lua'
 ---@param path? string the table that `given` lies in, with a dot at its end: 'dataset.'
 ---@return table checked a copy with defaults filled in
---- Errors: an unknown field (naming the nearest known one), a wrong type, a value out of range,
+---raises an error: an unknown field (naming the nearest known one), a wrong type, a value out of range,
 --- a required field that is missing.
 function options.check(fields, given, where, path)
   path = path or ''

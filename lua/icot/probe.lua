@@ -217,7 +217,7 @@ end
 --- Probes all stages and controls.
 ---@param log icot.RunLog from `runlog.probes`
 ---@param note fun(text: string) is told what was done
---- Raises what icot.interrupt does when the user ends the program; the rows so far are in the log.
+---raises what icot.interrupt does when the user ends the program; the rows so far are in the log.
 function Probe:run(log, note)
   local plan = self.plan
   local config = plan.stages[1].description.config

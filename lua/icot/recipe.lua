@@ -327,7 +327,7 @@ end
 ---@param source string
 ---@param wanted? icot.RecipeOptions
 ---@return icot.Recipe
---- Errors: an error in it, a field that is unknown, missing or out of range.
+---raises an error: an error in it, a field that is unknown, missing or out of range.
 function recipe.from_source(path, source, wanted)
   wanted = wanted or {}
   local settings = {}
@@ -345,7 +345,7 @@ end
 ---@param path string
 ---@param wanted? icot.RecipeOptions
 ---@return icot.Recipe
---- Errors: as `from_source`, and a file that cannot be read.
+---raises an error: as `from_source`, and a file that cannot be read.
 function recipe.load(path, wanted)
   return recipe.from_source(path, read_file(path), wanted)
 end

@@ -37,7 +37,7 @@ end
 ---@param run_path string of the run file
 ---@param where string who asks, named at the start of an error
 ---@return icot.Checkpoint[]
---- Errors: there are none, or one that is damaged.
+---raises an error: there are none, or one that is damaged.
 function stages.checkpoints(run_path, where)
   local folder = checkpoint.folder_of(run_path)
   for _ = 1, MOST_ROUNDS do

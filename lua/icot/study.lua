@@ -54,7 +54,7 @@ end
 --- Makes sure that every result can be written, before the first run starts.
 ---@param recipe icot.Recipe
 ---@param overwrite? boolean
---- Errors: a result is there already; a folder cannot be made or written to.
+---raises an error: a result is there already; a folder cannot be made or written to.
 function study.check_outputs(recipe, overwrite)
   if recipe.is_study then
     files.require_free(recipe.output, overwrite)
@@ -214,7 +214,8 @@ end
 ---@param options icot.StudyOptions
 ---@return boolean finished false: a run failed, or the user ended it
 ---@return table<integer, icot.Result> results of the runs that were started, by their numbers
---- Errors: results that are there already, folders that cannot be written to, another process that is at work on them.
+---raises an error: results that are there already, folders that cannot be written to, another process that is at work
+--- on them.
 --- A run that fails is reported, and the others go on.
 function study.run(recipe, options)
   options.out, options.err = options.out or io.stdout, options.err or io.stderr

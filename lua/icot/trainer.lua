@@ -258,8 +258,8 @@ end
 ---@param run icot.Run
 ---@param options icot.TrainerOptions
 ---@return icot.RunResult
---- Errors: whatever the data, the schedule or the disk have; another process is at work on this run. Rows and model are
---- saved as far as that goes, the run file is marked 'failed', and the last checkpoint stands.
+---raises an error: whatever the data, the schedule or the disk have; another process is at work on this run. Rows and
+--- model are saved as far as that goes, the run file is marked 'failed', and the last checkpoint stands.
 function trainer.run(run, options)
   return lock.with(run.output, function(held)
     local function note(text) options.progress:note(text) end

@@ -73,7 +73,7 @@ end
 ---@param args table what the argument parser gave
 ---@param ending string
 ---@return string path
---- Errors: it is there already, or cannot be written.
+---raises an error: it is there already, or cannot be written.
 function declare.path_of_tables(args, ending)
   local path = args.out or files.model_folder(args.run) .. ending
   files.require_free(path, args.force)

@@ -133,7 +133,7 @@ end
 --- Runs the command.
 ---@param args table what the argument parser gave
 ---@return integer exit_code
---- Errors: there are no checkpoints, its data are gone, the file is there already or cannot be written.
+---raises an error: there are no checkpoints, its data are gone, the file is there already or cannot be written.
 function command.run(args)
   declare.use_threads(args)
   declare.use_device(args)

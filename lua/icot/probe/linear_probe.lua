@@ -70,7 +70,7 @@ end
 ---@param states { fit: icot.Tensor, held_out: icot.Tensor } (n_fit, width) and (n_held_out, width)
 ---@param labels icot.probe.Labels
 ---@return number[] accuracies (K) on the held-out examples
---- Raises what icot.interrupt does when the user ends the program.
+---raises what icot.interrupt does when the user ends the program.
 function linear_probe.accuracies(states, labels)
   return scope.run(function()
     local n_columns, width = #labels.columns, states.fit:size(1)

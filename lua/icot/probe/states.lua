@@ -67,7 +67,7 @@ end
 ---@param first integer layer
 ---@param last integer layer
 ---@return table<integer, icot.Tensor[]> by layer: one (n, width) per place
---- Raises what icot.interrupt does when the user ends the program.
+---raises what icot.interrupt does when the user ends the program.
 function states.collect(model, sample, names, first, last)
   local collected = {}
   for layer = first, last do

@@ -32,7 +32,7 @@ end
 ---@param runs icot.Run[] each that isn't a step of another one gets `match`, and one more to wait for
 ---@param study { match?: string, match_arm?: string } the fields of the recipe
 ---@param where string for errors
---- Errors: one of the fields without the other, an arm that is not there.
+---raises an error: one of the fields without the other, an arm that is not there.
 function equal_compute.link(runs, study, where)
   local arm = study.match_arm
   if not study.match and not arm then return end

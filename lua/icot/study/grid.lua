@@ -60,7 +60,7 @@ end
 ---@param given table? nil: none
 ---@param where string for errors
 ---@return icot.GridAxis[]
---- Errors: something that is no list of plain values; two values that look the same in a name.
+---raises an error: something that is no list of plain values; two values that look the same in a name.
 function grid.axes(given, where)
   local axes = {}
   if given then collect(given, {}, where, axes) end

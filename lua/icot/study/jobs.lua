@@ -190,7 +190,7 @@ end
 ---@param queue icot.RunQueue
 ---@param label_of fun(run: icot.Run): string
 ---@param on_result fun(run: icot.Run, result: icot.Result) called as they end
---- Errors: a process cannot be started. Those under way are ended in order then.
+---raises an error: a process cannot be started. Those under way are ended in order then.
 function study_jobs.run(recipe, options, queue, label_of, on_result)
   local most = math.min(options.jobs, #recipe.runs)
   local self = {

@@ -72,7 +72,7 @@ end
 ---@param argv string[] its path and its arguments
 ---@param options icot.ProcessOptions
 ---@return icot.Process
---- Errors: the log cannot be written; the system has no room for another process.
+---raises an error: the log cannot be written; the system has no room for another process.
 function process.start(argv, options)
   local flags = fcntl.O_WRONLY + fcntl.O_CREAT + (options.append and fcntl.O_APPEND or fcntl.O_TRUNC)
   local log = or_raise(options.log, fcntl.open(options.log, flags, tonumber('666', 8)))
