@@ -98,8 +98,9 @@ local function order_of(given)
   return given.side, given.side
 end
 
--- Tables that were made, by order and length; the core reads them as long as batches are packed.
-local tables = {}
+-- Tables that were made, by order and length; the core reads them as long as batches are packed. Those of a function go
+-- with it.
+local tables = setmetatable({}, { __mode = 'k' })
 
 local function table_of(given, longest)
   local order, name = order_of(given)

@@ -51,16 +51,18 @@ local function knows_groups(data, corpus)
   return true
 end
 
--- Adds the examples of a file to the data, as a split that has the name of the file.
+-- Adds the examples of a file to the data, as a split that has the name of the file; gives that name.
 local function add_file(path, data, found)
   local read = text_files.read(path, 'eval: --file', data.vocabulary)
-  data:add(path, read, found.description.config.removal.unit or 'token')
+  local split = data[path] == nil and path or './' .. path -- a file may be called test
+  data:add(split, read, found.description.config.removal.unit or 'token')
   if data.groups and not knows_groups(data, read) then data.groups = nil end
   local context = pretrained.inspect(found.model_folder, 'eval').context
   if data.max_length > context then
     errors.raise('eval: --file: %s has an example of %d tokens, with its separators; the context of the model is %d',
                  path, data.max_length, context)
   end
+  return split
 end
 
 local function print_samples(data, samples)
@@ -94,9 +96,8 @@ end
 local function run_with(args, found)
   local config, precision = found.description.config, declare.use_precision(found)
   local data = dataset.of_run(config)
-  local split = args.file or args.split
   declare.tell_other_data(found, data)
-  if args.file then add_file(args.file, data, found) end
+  local split = args.file and add_file(args.file, data, found) or args.split
   data:corpus(split, 'eval')
   local model = models.of_checkpoint(found, data)
   local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
