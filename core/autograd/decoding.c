@@ -1,5 +1,6 @@
 /* Operations of decoding and evaluation, which need no gradient. */
 #include "autograd/packed.h"
+#include "autograd/tape.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "tensor/engine.h"
@@ -91,7 +92,7 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
     const shape given = tensor_shape(in.qkv);
     if (packed_check("attention_cached", &given, in.cu_seqlens, heads)) return ICOT_FAILED;
     if (check_cache(&in)) return ICOT_FAILED;
-    if (tensor_check_unread(in.keys) || tensor_check_unread(in.values)) {
+    if (tape_check_unread(engine->tape, in.keys) || tape_check_unread(engine->tape, in.values)) {
         return fail_within("attention_cached");
     }
 

@@ -16,6 +16,23 @@ void tape_record(tape *t, const node *n)
     t->nodes[t->count++] = *n;
 }
 
+/* Whether backward, or what is computed again for it, reads the inputs of a node. */
+static bool reads_inputs(const node *n)
+{
+    return n->segment >= 0 || n->op->cheap || !(n->op->unread & UNREAD_INPUTS);
+}
+
+int tape_check_unread(const tape *recorded, const tensor *t)
+{
+    for (int64_t i = 0; t->readers > 0 && i < recorded->count; i++) {
+        const node *n = &recorded->nodes[i];
+        for (int k = 0; k < n->n_inputs; k++) {
+            if (n->inputs[k] == t && reads_inputs(n)) return tensor_check_unread(t);
+        }
+    }
+    return ICOT_OK;
+}
+
 /* Frees what was made on the way and has no use any more. */
 static void release_if_hidden(icot_engine *engine, tensor *t)
 {

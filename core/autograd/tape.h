@@ -16,6 +16,9 @@ typedef struct tape {
 int tape_reserve(tape *t);
 void tape_record(tape *t, const node *n);
 
+/* To be asked before a tensor is overwritten: fails if a node will read it yet. */
+int tape_check_unread(const tape *recorded, const tensor *t);
+
 /* Forgets all nodes from `mark` on; the tensors that they made become leaves. */
 void tape_truncate(tape *t, int64_t mark);
 

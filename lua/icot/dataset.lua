@@ -37,6 +37,7 @@ local dataset = {}
 ---@field groups? fun(question: string, answer: string): string|number the group that an example belongs to, such as how
 ---   hard it is, in at most 32 bytes; evaluations tell their accuracies apart
 ---@field grouped_by? string what the groups are, in words
+---@field steps_of? function where the steps of a CoT that comes from a file end; see icot.text_files
 ---@field max_cot integer longest CoT of train, valid and test, in what a schedule removes: tokens, or steps
 ---@field longest_cot integer of any split
 ---@field longest_cots table<string, integer> longest CoT of each split
@@ -224,15 +225,20 @@ function dataset.check(given, where, path)
   return checked
 end
 
--- Calls the load of a task. A mistake in the task's own file is for whoever wrote that to mend.
+-- Calls the load of a task. A mistake in the task's own file is for whoever wrote that to mend; one elsewhere keeps the
+-- place where it was raised.
 local function call_load(task, ...)
-  local ok, result = pcall(task.load, ...)
+  local file = debug.getinfo(task.load, 'S').short_src
+  local arguments = { ... }
+  local ok, result = xpcall(function() return task.load(unpack(arguments)) end, function(raised)
+    if type(raised) ~= 'string' then return raised end
+    local is_own = raised:sub(1, #file + 1) == file .. ':'
+    return { is_own = is_own, text = is_own and raised:gsub('\n.*', '') or debug.traceback(raised, 2) }
+  end)
   if ok then return result end
-  local file = debug.getinfo(task.load, 'S').source:sub(2)
-  if type(result) == 'string' and result:sub(1, #file + 1) == file .. ':' then
-    errors.raise('dataset: %s', (result:gsub('\n.*', '')))
-  end
-  error(result, 0)
+  if type(result) ~= 'table' or result.is_own == nil then error(result, 0) end
+  if result.is_own then errors.raise('dataset: %s', result.text) end
+  error(result.text, 0)
 end
 
 --- Loads a dataset.

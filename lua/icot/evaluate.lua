@@ -22,7 +22,7 @@ local evaluate = {}
 ---@field examples integer
 ---@field examples_per_second number of decoding
 ---@field tokens_generated integer written by the model, pauses that it was given not among them
----@field samples { question: string, target: string, prediction: string }[]
+---@field samples { question: string, target: string, prediction: string, is_right: boolean }[]
 
 --- Puts CoT tokens where they are left, and the first <eos> that is written, which ends the CoT, where it belongs (or
 --- further on, if more CoT was written than there should be).
@@ -147,11 +147,11 @@ local function same_answer(data, answer, target)
   return data.same_answer(show_answer(answer, data.vocabulary), data.vocabulary:decode_part(target))
 end
 
-local function sample_of(data, example, answer)
+local function sample_of(data, example, answer, is_right)
   local vocabulary = data.vocabulary
   return {
     question = vocabulary:decode_part(example.question), target = vocabulary:decode_part(example.answer),
-    prediction = answer and show_answer(answer, vocabulary) or '',
+    prediction = answer and show_answer(answer, vocabulary) or '', is_right = is_right,
   }
 end
 
@@ -200,7 +200,9 @@ local function decode_all(model, data, split, n_examples, removed, removing, opt
       local is_right = exact or same_answer(data, answer, example.answer)
       if is_right then correct = correct + 1 end
       count_group(data, example, is_right, groups)
-      if #result.samples < options.samples then table.insert(result.samples, sample_of(data, example, answer)) end
+      if #result.samples < options.samples then
+        table.insert(result.samples, sample_of(data, example, answer, is_right))
+      end
     end
   end
   result.accuracy, result.tokens_generated, result.groups = correct / n_examples, generated, in_order(groups)

@@ -64,7 +64,7 @@ function saved_run.raise_missing(run_path, where)
   elseif what == 'frontier' or what == 'probes' then
     errors.raise('%s: %s: holds what icot %s has found; name the run, %s', where, run_path, what:gsub('s$', ''),
                  (run_path:gsub('%.%a+%.h5$', '.h5')))
-  elseif run_path:find('/checkpoints/step%-%d+/*$') then
+  elseif where == '--resume' and files.kind(run_path .. '/checkpoint.json') then
     errors.raise('%s: %s: is a checkpoint; name its run, or begin another one with model = { pretrained = … }', where,
                  run_path)
   elseif not files.kind(run_path) and not files.kind(checkpoint.folder_of(run_path)) then

@@ -1,5 +1,6 @@
 --- Runs all that a recipe stands for, one run after another or in processes of their own, and compares the results.
 local arm_summary = require 'icot.study.arm_summary'
+local checkpoint = require 'icot.checkpoint'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local lock = require 'icot.lock'
@@ -9,6 +10,8 @@ local run_queue = require 'icot.study.run_queue'
 local text_table = require 'icot.text_table'
 
 local study = {}
+
+local GIB = 2 ^ 30 -- bytes
 
 ---@class icot.StudyOptions
 ---@field overwrite? boolean replace results that are there
@@ -132,15 +135,32 @@ local function add_to_index(index, run, result, collapse_below)
 end
 
 -- The command that goes on with what was interrupted, computed as it was.
-local function command_to_go_on(recipe, threads)
-  return ('icot --resume %s%s'):format(recipe.output, threads and ' --threads ' .. threads or '')
+local function command_to_go_on(recipe, options)
+  local words = { options.jobs and 'icot study --resume' or 'icot --resume', recipe.output }
+  local function add(format, value)
+    if value then words[#words + 1] = format:format(value) end
+  end
+  add('--jobs %d', options.jobs)
+  add('--threads %d', options.threads)
+  add('--memory %g', options.memory and options.memory / GIB)
+  return table.concat(words, ' ')
 end
 
-local function print_paths(recipe, results, end_state, stream, threads)
+local function any_has_begun(recipe)
+  for _, run in ipairs(recipe.runs) do
+    if #checkpoint.list(checkpoint.folder_of(run.output)) > 0 then return true end
+  end
+  return false
+end
+
+local function print_paths(recipe, results, end_state, options)
+  local stream = options.out
   stream:write(('\n%-9s %s\n'):format(recipe.is_study and 'study' or 'run file', recipe.output))
   local only = not recipe.is_study and results[1]
   if only and only.model_path then stream:write(('model     %s\n'):format(only.model_path)) end
-  if end_state == 'interrupted' then stream:write(('go on     %s\n'):format(command_to_go_on(recipe, threads))) end
+  if end_state == 'interrupted' and any_has_begun(recipe) then
+    stream:write(('go on     %s\n'):format(command_to_go_on(recipe, options)))
+  end
 end
 
 local function any_has_ended(arms)
@@ -151,11 +171,12 @@ local function any_has_ended(arms)
 end
 
 -- The results; of a study with several seeds also what its arms come to.
-local function print_results(recipe, results, end_state, stream, threads)
+local function print_results(recipe, results, end_state, options)
+  local stream = options.out
   text_table.print(stream, result_table.lines(recipe.runs, results))
   local arms = arm_summary.of(recipe.runs, results, recipe.collapse_below)
   if #recipe.runs > #arms and any_has_ended(arms) then text_table.print(stream, result_table.arm_lines(arms)) end
-  print_paths(recipe, results, end_state, stream, threads)
+  print_paths(recipe, results, end_state, options)
 end
 
 -- Runs them one after another, until all are done or the user ends it.
@@ -223,7 +244,7 @@ function study.run(recipe, options)
   local run = recipe.is_study and run_with_index or run_all
   local results, end_state = run(recipe, options)
   if recipe.is_study or end_state ~= 'failed' then
-    print_results(recipe, results, end_state, options.out, options.threads)
+    print_results(recipe, results, end_state, options)
   end
   return end_state == 'finished', results
 end

@@ -125,10 +125,11 @@ end
 ---@param path string
 ---@param where string what named the file, at the start of an error
 ---@param symbols icot.Vocabulary|icot.Tokenizer
+---@param steps_of? fun(cot: string, encoded: table): integer[]? where the steps of a CoT end, as such a dataset has it
 ---@return icot.Corpus
 ---raises an error for a missing, empty or malformed file, with the line's number, and for a symbol that is not known
-function text_files.read(path, where, symbols)
-  return (read_corpus(path, where, symbols, {}))
+function text_files.read(path, where, symbols, steps_of)
+  return (read_corpus(path, where, symbols, {}, steps_of))
 end
 
 --- Reads the files of a task.
@@ -145,7 +146,7 @@ function text_files.load(task, options, wanted, rules, step_finder)
   end
   local symbols = vocabulary_of(options)
   local steps_of = step_finder and step_finder(symbols)
-  local parts = { task = task, vocabulary = symbols, notes = {} }
+  local parts = { task = task, vocabulary = symbols, notes = {}, steps_of = steps_of }
   for _, split in ipairs(dataset.splits) do
     local path, rule = options[split], rules and rules[split] or { max_length = options.max_length }
     if path and (wanted or split) == split then

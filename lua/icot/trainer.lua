@@ -162,8 +162,9 @@ end
 --- What the user should know about the examples before the training begins.
 local function tell_notes(self)
   if self.precision_problem then self.progress:warn(self.precision_problem .. '; training in float32') end
-  local folder = self.config.model.pretrained
-  if folder and not model_file.has_words(folder) then
+  local folder, given = self.config.model.pretrained, self.config.dataset.tokenizer
+  local has_own = given == nil or given == 'word' or given == 'character'
+  if folder and has_own and not model_file.has_words(folder) then
     self.progress:warn(('model.pretrained: %s has no tokenizer: the %d symbols of the dataset take the first ids, '
                         .. 'whatever these stood for'):format(folder, self.data.vocabulary.size))
   end

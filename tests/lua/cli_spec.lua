@@ -150,8 +150,28 @@ describe('icot', function()
     assert.equal(0, strange.code, strange.err)
     assert_fails(1, "own.txt: line 2: vocabulary: 'x' is not among its 16 symbols",
                  eval('1||1 #### 2\n1 x||1 #### 2\n'))
+    assert_fails(1, 'eval: give either --file or --split, not both', eval('1||1 #### 2\n', '--split', 'test'))
     assert_fails(1, 'eval: --file: own.txt has an example of 36 tokens, with its separators; the context of the model '
                  .. 'is 21', eval(('1 '):rep(30) .. '1|| #### 2\n'))
+  end)
+
+  it('takes reasoning steps of a file as in training, and says where an answer stands nowhere', function()
+    local folder = temporary.folder()
+    temporary.write(folder .. '/t.txt', '1 2||3 + 4 + #### 5\n2 1||4 + 3 + #### 5\n')
+    temporary.write(folder .. '/u.txt', '1 2||3 + 4 + 5 + #### 5\n')
+    temporary.write(folder .. '/v.txt', '1 2|| #### 5\n')
+    temporary.write(folder .. '/mine.lua', [[return {
+      method = 'icot', dataset = { task = 'text', train = 't.txt', valid = 't.txt', test = 't.txt', step_end = '+' },
+      removal = { unit = 'step', positions = 'kept' }, schedule = { kind = 'linear', steps_per_token = 1 },
+      model = { layers = 1, heads = 1, width = 8, context = 20 }, train = { steps = 4, batch = 2 },
+    }]])
+    assert.equal(0, icot({ 'mine.lua', '--quiet' }, folder).code)
+    local shown = icot({ 'eval', 'results/mine.h5', '--file', 'u.txt' }, folder)
+    assert.same({ 0, '' }, { shown.code, shown.err })
+    assert.matches('2 of 2 CoT steps removed\nexamples +1 of u.txt\n', shown.out)
+    local empty = icot({ 'eval', 'results/mine.h5', '--file', 'v.txt' }, folder)
+    assert.equal("icot: eval: --file: 1 of 1 examples of v.txt have no CoT; with positions = 'kept' its length says "
+                 .. 'where the answer stands\n', empty.err)
   end)
 
   it('leaves alone what is not its own', function()

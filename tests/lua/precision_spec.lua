@@ -59,6 +59,22 @@ describe('a training', function()
       assert.same(alone, (losses_of_program(precision, 3)))
     end)
   end
+
+  it('has them, too, if its products are narrow: of a vocabulary of 14 symbols', function()
+    if core.versions().cpu_kernels == 'generic' then return pending('a CPU without AVX2') end
+    local folder, models = temporary.folder(), {}
+    local path = temporary.write(folder .. '/narrow.lua', [[return {
+      method = 'explicit_cot', dataset = { task = 'modular_sum', train = 500, valid = 8, test = 8 },
+      model = { layers = 1, heads = 2, width = 128 }, train = { steps = 4, batch = 64 }, evaluate = { examples = 1 },
+    }]])
+    for threads = 1, 3 do
+      local out = ('%s/%d'):format(folder, threads)
+      local result = program.run { path, '--threads', tostring(threads), '--out', out .. '.h5', '--quiet' }
+      assert.equal(0, result.code, result.err)
+      models[threads] = temporary.read(out .. '/model.safetensors')
+    end
+    assert.is_true(models[1] == models[2] and models[1] == models[3])
+  end)
 end)
 
 describe('a training in bf16', function()

@@ -23,12 +23,19 @@ int64_t packed_multiple(tile_type type)
     return onednn_for(type) ? SUMMED_ROWS : 1;
 }
 
-/* Below this size packing takes longer than it saves; in bfloat16 there is no other way. */
+/*
+ * In bfloat16 there is no other way. In float32 packing takes longer than it saves where a side is
+ * short; but what OpenBLAS may share among threads, which decides about the last bits, is packed
+ * all the same: it does so above 9,216 products for a vector, and above 262,144 for a matrix.
+ */
 static bool worth_packing(tile_type type, int64_t m, const right_factor *b)
 {
-    enum { FEWEST = 16 };
-    if (type == TILES_BFLOAT16) return m > 0 && b->rows > 0 && b->columns > 0;
-    return kernels[type] && m >= FEWEST && b->rows >= FEWEST && b->columns >= FEWEST;
+    enum { FEWEST = 16, MOST_ALONE = 8192 };
+    if (m <= 0 || b->rows <= 0 || b->columns <= 0) return false;
+    if (type == TILES_BFLOAT16) return true;
+    if (!kernels[type]) return false;
+    if ((double)m * (double)b->rows * (double)b->columns > MOST_ALONE) return true;
+    return m >= FEWEST && b->rows >= FEWEST && b->columns >= FEWEST;
 }
 
 int64_t packed_depth(tile_type type, bool transpose_a, int64_t m, const right_factor *b)

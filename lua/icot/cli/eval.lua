@@ -24,11 +24,12 @@ local eval = {}
 ---@param command table a command of lua-argparse
 function eval.configure(command)
   command:argument('run', 'a run file, whose newest checkpoint is taken, or a checkpoint'):argname('RUN')
-  command:option('--split', 'of the data: test (default), valid, train, or one that the dataset adds'):default('test')
+  command:option('--split', 'of the data: test (default), valid, train, or one that the dataset adds')
   command:option('--file', 'of examples to take in place of a split, one `question||cot #### answer` per line')
     :argname('FILE')
   declare.integer(command, '--show', 'so many examples, with what the model answers', 0, options.largest_integer)
-  declare.integer(command, '--examples', 'at most; default: as in the recipe', 1, options.largest_integer)
+  declare.integer(command, '--examples', 'at most; default: as in the recipe, of a file all', 1,
+                  options.largest_integer)
   declare.integer(command, '--removed', 'CoT tokens that are removed; default: as many as in training', 0,
                   options.largest_integer)
   declare.threads(command)
@@ -51,11 +52,34 @@ local function knows_groups(data, corpus)
   return true
 end
 
+-- Where the answer stands may hang on the length of the CoT, even if all of it is removed.
+local function tell_of_empty(path, corpus, config)
+  local needs = config.removal.positions == 'kept' and "with positions = 'kept'"
+    or config.method == 'pause' and 'of a run with pauses'
+  local empty = 0
+  for id = 0, corpus:size() - 1 do
+    if select(2, corpus:lengths(id)) == 0 then empty = empty + 1 end
+  end
+  if not needs or empty == 0 then return end
+  io.stderr:write(('icot: eval: --file: %d of %d examples of %s have no CoT; %s its length says where the answer '
+    .. 'stands\n'):format(empty, corpus:size(), path, needs))
+end
+
+-- Of a tokenizer no example has the id of a pause anyway.
+local function without_pause(words)
+  return words.without_pause and words:without_pause() or words
+end
+
 -- Adds the examples of a file to the data, as a split that has the name of the file; gives that name.
 local function add_file(path, data, found)
-  local read = text_files.read(path, 'eval: --file', data.vocabulary)
+  local removing = found.description.config.removal
+  if removing.unit == 'step' and not data.steps_of then
+    errors.raise('eval: --file: removal.unit is step, but in files of %s no steps are marked', data.task)
+  end
+  local read = text_files.read(path, 'eval: --file', without_pause(data.vocabulary), data.steps_of)
+  tell_of_empty(path, read, found.description.config)
   local split = data[path] == nil and path or './' .. path -- a file may be called test
-  data:add(split, read, found.description.config.removal.unit or 'token')
+  data:add(split, read, removing.unit or 'token')
   if data.groups and not knows_groups(data, read) then data.groups = nil end
   local context = pretrained.inspect(found.model_folder, 'eval').context
   if data.max_length > context then
@@ -65,12 +89,11 @@ local function add_file(path, data, found)
   return split
 end
 
-local function print_samples(data, samples)
+local function print_samples(samples)
   for _, sample in ipairs(samples) do
-    local right = sample.prediction == sample.target
-      or data.same_answer and data.same_answer(sample.prediction, sample.target)
-    print(('%-6s %s #### %s%s'):format(right and 'right' or 'wrong', sample.question, sample.prediction,
-      right and '' or (' (expected %s)'):format(sample.target)))
+    local expected = sample.is_right and '' or (' (expected %s)'):format(sample.target)
+    print(errors.one_line(('%-6s %s #### %s%s'):format(sample.is_right and 'right' or 'wrong', sample.question,
+                                                       sample.prediction, expected)))
   end
   if #samples > 0 then print() end
 end
@@ -97,7 +120,7 @@ local function run_with(args, found)
   local config, precision = found.description.config, declare.use_precision(found)
   local data = dataset.of_run(config)
   declare.tell_other_data(found, data)
-  local split = args.file and add_file(args.file, data, found) or args.split
+  local split = args.file and add_file(args.file, data, found) or args.split or 'test'
   data:corpus(split, 'eval')
   local model = models.of_checkpoint(found, data)
   local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
@@ -106,7 +129,7 @@ local function run_with(args, found)
     samples = args.show or 0,
   }
   local result = evaluate.run(model, data, split, removed, saved_run.removal(found), wanted)
-  print_samples(data, result.samples)
+  print_samples(result.samples)
   print_result(found, split, removed, data, result)
   print(('%-16s %s'):format('precision', precision))
   if model.note then print('\n' .. model.note) end
@@ -119,6 +142,7 @@ end
 ---@return integer exit_code
 ---raises an error when there is no checkpoint, or its data are gone
 function eval.run(args)
+  if args.file and args.split then errors.raise('eval: give either --file or --split, not both') end
   declare.use_threads(args)
   declare.use_device(args)
   local found = find(args.run)

@@ -48,9 +48,13 @@ local function job_of(self, run)
   }
 end
 
+-- What takes the results in may fail, and does so once: the first problem is the one to tell.
 local function finish(self, number, run, result)
   self.queue:finish(number, result)
+  if self.has_failed then return end
+  self.has_failed = true
   self.on_result(run, result)
+  self.has_failed = false
 end
 
 local function start(self, number)
@@ -200,7 +204,6 @@ function study_jobs.run(recipe, options, queue, label_of, on_result)
   }
   local ok, problem = pcall(run_all, self)
   if ok then return end
-  self.on_result = function() end -- it may be what failed; the first problem is the one to tell
   stop_all(self)
   while #self.jobs > 0 do
     process.wait_for_any(processes_of(self.jobs), PATIENCE)
