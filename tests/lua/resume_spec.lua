@@ -347,7 +347,8 @@ describe('a run that is resumed', function()
     local folder = temporary.folder()
     local _, _, path = train_full(folder, 31)
     local beside = path:gsub('%.h5$', '')
-    local refused = program.run { '--resume', checkpoint.path(checkpoint.folder_of(path), 31) }
+    local steps = steps_of(path)
+    local refused = program.run { '--resume', checkpoint.path(checkpoint.folder_of(path), steps[#steps]) }
     assert.equal(1, refused.code)
     expect.mentions(refused.err, 'is a checkpoint; name its run, or begin another one with model = ')
     local resumed = program.run { '--resume', beside .. '/', '--quiet' }
