@@ -50,15 +50,15 @@ $(BUILD)/flags: always
 # ---- The core: one shared library --------------------------------------------------------------
 
 # The CPU kernels are compiled once per instruction set; the best one is chosen at run time.
-KERNELS    := $(sort $(wildcard core/backend/cpu/kernels/*.c))
-BF16       := attention attention_shared factor_table factors pack strip sum_rows tile_product # once more, for AVX512_BF16
+KERNELS     := $(sort $(wildcard core/backend/cpu/kernels/*.c))
+BF16        := attention attention_shared factor_table factors pack strip sum_rows tile_product # once more, for AVX512_BF16
 NOT_GENERIC := $(addprefix core/backend/cpu/kernels/,pack.c tile_product.c) # OpenBLAS is quicker there
-ONEDNN     := core/backend/cpu/onednn/onednn.c
-SOURCES    := $(filter-out $(KERNELS) $(ONEDNN),$(sort $(shell find core -name '*.c')))
-ISAS       := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)
-ISA_avx2   := -march=x86-64-v3
-ISA_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
-ISA_bf16   := $(ISA_avx512) -mavx512bf16
+ONEDNN      := core/backend/cpu/onednn/onednn.c
+SOURCES     := $(filter-out $(KERNELS) $(ONEDNN),$(sort $(shell find core -name '*.c')))
+ISAS        := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)
+ISA_avx2    := -march=x86-64-v3
+ISA_avx512  := -march=x86-64-v4 -mprefer-vector-width=512
+ISA_bf16    := $(ISA_avx512) -mavx512bf16
 
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o) \
            $(filter-out $(NOT_GENERIC:%.c=$(BUILD)/obj/%.generic.o), \

@@ -227,10 +227,9 @@ end
 
 -- Calls the load of a task. A mistake in the task's own file is for whoever wrote that to mend; one elsewhere keeps the
 -- place where it was raised.
-local function call_load(task, ...)
+local function call_load(task, checked, wanted)
   local file = debug.getinfo(task.load, 'S').short_src
-  local arguments = { ... }
-  local ok, result = xpcall(function() return task.load(unpack(arguments)) end, function(raised)
+  local ok, result = xpcall(function() return task.load(checked, wanted) end, function(raised)
     if type(raised) ~= 'string' then return raised end
     local is_own = raised:sub(1, #file + 1) == file .. ':'
     return { is_own = is_own, text = is_own and raised:gsub('\n.*', '') or debug.traceback(raised, 2) }

@@ -29,6 +29,13 @@ function errors.shortened(text, most)
   return text:sub(1, last) .. '…'
 end
 
+--- What a function of the user's raised, on one line.
+---@param raised any
+---@return string
+function errors.of_user_code(raised)
+  return (tostring(raised):gsub('\n', ' '))
+end
+
 --- What went wrong, of what io.open says, which is 'PATH: WHAT'.
 ---@param message string
 ---@return string

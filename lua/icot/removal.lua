@@ -22,11 +22,6 @@ local removal = {}
 --- The order in which the tokens of a CoT go: its positions, from 1 to `length`, the first to go first.
 ---@alias icot.RemovalOrder fun(length: integer): integer[]
 
--- What a user's function raised.
-local function on_one_line(raised)
-  return (tostring(raised):gsub('%s+', ' '))
-end
-
 local policies = { closed_up = C.ICOT_CLOSED_UP, kept = C.ICOT_KEPT }
 local EVERYTHING = 2 ^ 52 -- more tokens than any CoT has
 
@@ -71,7 +66,7 @@ end
 local function call_order(order_of, length)
   local ok, order = pcall(order_of, length)
   if ok then return check_order(order, length) end
-  errors.raise('removal.side: the function raised for a CoT of %d tokens: %s', length, on_one_line(order))
+  errors.raise('removal.side: the function raised for a CoT of %d tokens: %s', length, errors.of_user_code(order))
 end
 
 local LONGEST_ORDERED = 20000 -- tokens of a CoT; the table takes 4 bytes for half of that, squared
@@ -116,7 +111,7 @@ local function guarded(weight_of)
   return function(offset)
     local ok, weight = pcall(weight_of, offset)
     if ok then return weight end
-    errors.raise('removal.smoothing: the function raised for the offset %d: %s', offset, on_one_line(weight))
+    errors.raise('removal.smoothing: the function raised for the offset %d: %s', offset, errors.of_user_code(weight))
   end
 end
 

@@ -112,7 +112,7 @@ function schedule.call(fn, state)
   local ok, removed, wish = pcall(fn, seen)
   if not ok then
     if errors.is_user_error(removed) then error(removed, 0) end
-    local message = tostring(removed):gsub('\n', ' ')
+    local message = errors.of_user_code(removed)
     errors.raise('schedule: at step %d the function raised: %s%s', state.step, message,
                  schedule_view.hint(message, state))
   end

@@ -57,10 +57,10 @@ local function tell_of_empty(path, corpus, config)
   local needs = config.removal.positions == 'kept' and "with positions = 'kept'"
     or config.method == 'pause' and 'of a run with pauses'
   local empty = 0
-  for id = 0, corpus:size() - 1 do
+  for id = 0, needs and corpus:size() - 1 or -1 do
     if select(2, corpus:lengths(id)) == 0 then empty = empty + 1 end
   end
-  if not needs or empty == 0 then return end
+  if empty == 0 then return end
   io.stderr:write(('icot: eval: --file: %d of %d examples of %s have no CoT; %s its length says where the answer '
     .. 'stands\n'):format(empty, corpus:size(), path, needs))
 end

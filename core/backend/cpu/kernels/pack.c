@@ -129,7 +129,8 @@ static void rows_of_band(const source *s, const tiling *t, int64_t band, int64_t
  * few of them at a time. */
 static void band_of_rows(const source *s, const tiling *t, int64_t band)
 {
-    const int64_t all = t->across * TILE_COLUMNS, most = TILE_COLUMNS < 64 ? 64 : all;
+    const int64_t all = t->across * TILE_COLUMNS, width = TILE_COLUMNS;
+    const int64_t most = width < WIDE_TILE_COLUMNS ? WIDE_TILE_COLUMNS : all;
     for (int64_t j = 0; j < all; j += most) {
         rows_of_band(s, t, band, j, j + most < all ? j + most : all);
     }
