@@ -145,6 +145,23 @@ describe('a training', function()
     assert.same({}, read(path).tables.events.rows)
   end)
 
+  it('says how much CoT its schedule leaves in the end, if it is known to leave some', function()
+    local function notes(changes)
+      local told = {}
+      changes.progress = setmetatable({ note = function(_, text) told[#told + 1] = text end }, { __index = silent })
+      local ok, result = train(changes)
+      assert.is_true(ok, tostring(result))
+      return table.concat(told, '\n')
+    end
+    local less = { settings = { 'schedule.steps_per_token=5' } } -- of 8 tokens; the last update is made after 39
+    expect.mentions(notes(less), 'schedule: at the end, after 40 updates, 5 of 8 CoT tokens are removed')
+    for _, quiet in ipairs {
+      {}, { schedule = 'function() return 0 end' }, { schedule = "{ kind = 'gated', threshold = 1 }" },
+    } do
+      assert.is_nil(notes(quiet):find('at the end', 1, true))
+    end
+  end)
+
   it('refuses to wait for validations that cannot be', function()
     local ok, problem = train { schedule = "{ kind = 'gated', threshold = 0.9 }", settings = { 'dataset.valid=0' } }
     assert.is_false(ok)
