@@ -117,6 +117,10 @@ local keep = {
     doc = 'the newest stage ends; 0: none is written',
   },
   best = { type = 'boolean', default = true, doc = 'the most accurate with the most CoT removed' },
+  moments = {
+    type = 'boolean', default = false,
+    doc = 'of stage ends, too, where the next update resets them: for a fork that does not',
+  },
 }
 
 local checkpoint = {
@@ -152,6 +156,7 @@ fields.run = {
   evaluate = { type = 'table', fields = evaluate, doc = 'greedy decoding of unseen examples' },
   divergence = { type = 'table', fields = divergence, doc = 'a loss or gradients that are no numbers, or too high' },
   checkpoint = { type = 'table', fields = checkpoint, doc = 'when all that the run is gets saved' },
+  fork_from = { type = 'string', doc = 'a checkpoint of another run, where this one begins (icot.fork)' },
   output = { type = 'string', doc = 'the run file, or the index of a study; default: results/NAME.h5' },
 }
 

@@ -72,6 +72,10 @@ local function resolve_distillation(config, where)
     config.distillation = nil -- as with a schedule
     return
   end
+  if config.fork_from then
+    errors.raise("%s: fork_from: the method '%s' is a chain of runs, which cannot begin at one checkpoint", where,
+                 config.method)
+  end
   local given, model = config.distillation, config.model
   for _, group in ipairs(fields.alternatives.distillation) do
     check_alternatives(given, group, where, 'distillation')

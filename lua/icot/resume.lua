@@ -28,7 +28,7 @@ end
 
 -- Where results lie, what they are called, and what computes them: resume.compare_machine tells of that.
 local of_no_matter = {
-  output = true, name = true, device = true,
+  output = true, name = true, device = true, ['checkpoint.keep.moments'] = true,
   ['distillation.from.teacher'] = true, ['distillation.from.networks'] = true,
 }
 
@@ -72,6 +72,7 @@ end
 ---@class icot.Resumption what a run goes on from
 ---@field from icot.Checkpoint
 ---@field segment table the row that it adds to /segments
+---@field is_fork? boolean it is a run of its own that begins there (icot.fork)
 ---@field allow_changes boolean
 ---@field lr_scale number? of the training; nil: as in the checkpoint
 
@@ -84,7 +85,7 @@ local function check_found(run, from, problem, wanted)
     return changes
   elseif problem then
     errors.raise('%s: %s; --force starts it anew', run.output, problem)
-  elseif files.kind(run.output) then
+  elseif files.kind(run.output) and not run.config.fork_from then -- a fork begins anew where it began
     errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
                  checkpoint.folder_of(run.output))
   end
@@ -93,10 +94,12 @@ end
 --- Makes sure, before anything is touched, that a run can be resumed.
 ---@param run icot.Run
 ---@param wanted { allow_changes?: boolean }
+---@return boolean has_begun
 ---raises an error when the recipe has changed, or there are rows but no checkpoint
 function resume.check(run, wanted)
   local from, problem = saved_run.newest(run.output)
   check_found(run, from, problem, wanted)
+  return from ~= nil
 end
 
 --- Makes sure that the index of a study that is resumed loses no run: it is made anew, of the runs that there are now.
@@ -139,14 +142,11 @@ function resume.find(run, wanted, note)
   }
 end
 
---- The same after the training has diverged.
----@param run icot.Run
----@param wanted { allow_changes?: boolean }
----@param note fun(text: string)
+--- Makes of a resumption the one of a training that has diverged.
+---@param resumption icot.Resumption
 ---@param lr_scale number from now on
----@return icot.Resumption
-function resume.after_divergence(run, wanted, note, lr_scale)
-  local resumption = assert(resume.find(run, wanted, note))
+---@return icot.Resumption resumption the same
+function resume.after_divergence(resumption, lr_scale)
   local segment, change = resumption.segment, ('lr_scale: %g'):format(lr_scale)
   segment.stopped_by, segment.stopped_time = 'diverged', runlog.time()
   segment.changes = segment.changes == '' and change or segment.changes .. '; ' .. change

@@ -67,7 +67,7 @@ format.events = {
 format.segments = {
   { 'step', 'integer' }, -- updates when it began: the step of the checkpoint that it goes on from
   { 'start_time', 'text', 20 },
-  { 'stopped_by', 'text', 16 }, -- the one before: its end_state, 'diverged', or 'broken off' (killed, failed)
+  { 'stopped_by', 'text', 16 }, -- the one before: its end_state, 'diverged', 'broken off' (killed, failed), or 'forked'
   { 'stopped_time', 'text', 20 }, -- when
   { 'changes', 'text', 512 }, -- fields of the recipe that are not as they were before
   { 'host', 'text', 64 },

@@ -66,14 +66,22 @@ function study.check_outputs(recipe, overwrite)
   for _, run in ipairs(recipe.runs) do check_run(run, overwrite) end
 end
 
+-- The same for a study that begins.
+local function check_new(recipe, options)
+  study.check_outputs(recipe, options.overwrite)
+  require('icot.fork').check(recipe.runs)
+end
+
 -- The same for a study that is resumed: what is there has to be what is wanted.
 local function check_resumed(recipe, options)
   local resume = require 'icot.resume'
   study.check_outputs(recipe, true)
   if recipe.is_study then resume.check_index(recipe, options) end
+  local to_begin = {}
   for _, run in ipairs(recipe.runs) do -- one that waits for its budget is checked when it has it
-    if not run.match then resume.check(run, options) end
+    if not run.match and not resume.check(run, options) then to_begin[#to_begin + 1] = run end
   end
+  require('icot.fork').check(to_begin)
 end
 
 local function was_interrupted()
@@ -240,7 +248,8 @@ end
 --- A run that fails is reported, and the others go on.
 function study.run(recipe, options)
   options.out, options.err = options.out or io.stdout, options.err or io.stderr
-  if options.resume then check_resumed(recipe, options) else study.check_outputs(recipe, options.overwrite) end
+  local check = options.resume and check_resumed or check_new
+  check(recipe, options)
   local run = recipe.is_study and run_with_index or run_all
   local results, end_state = run(recipe, options)
   if recipe.is_study or end_state ~= 'failed' then

@@ -6,6 +6,7 @@ local core = require 'icot.core'
 local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
+local fork = require 'icot.fork'
 local interrupt = require 'icot.interrupt'
 local lock = require 'icot.lock'
 local methods = require 'icot.methods'
@@ -14,6 +15,7 @@ local resume = require 'icot.resume'
 local rollback = require 'icot.rollback'
 local schedule = require 'icot.schedule'
 local scope = require 'icot.scope'
+local start_notes = require 'icot.start_notes'
 local training = require 'icot.training'
 local training_log = require 'icot.training_log'
 local lfs = require 'lfs'
@@ -159,49 +161,38 @@ end
 
 -- ---- The beginning ------------------------------------------------------------------------------
 
---- What the user should know about the examples before the training begins.
-local function tell_notes(self)
-  if self.precision_problem then self.progress:warn(self.precision_problem .. '; training in float32') end
-  local folder, given = self.config.model.pretrained, self.config.dataset.tokenizer
-  local has_own = given == nil or given == 'word' or given == 'character'
-  if folder and has_own and not model_file.has_words(folder) then
-    self.progress:warn(('model.pretrained: %s has no tokenizer: the %d symbols of the dataset take the first ids, '
-                        .. 'whatever these stood for'):format(folder, self.data.vocabulary.size))
-  end
-  for _, note in ipairs(self.data.notes or {}) do self.progress:note(note) end
-  if self.model.note then self.progress:note(self.model.note) end
-  local there, wanted = self.data.train:size(), self.config.train.batch
-  if there < wanted then
-    self.progress:note(('train: a batch has all %d examples that there are, fewer than train.batch = %d'):format(
-      there, wanted))
-  end
-end
-
--- Puts away what an earlier run has left, and keeps the beginning, so that there is always something to resume.
+-- Puts away what an earlier run has left. A checkpoint of the beginning follows, so there always is one to resume.
 local function start_anew(self)
   files.remove_tree(checkpoint.folder_of(self.run.output))
   self.keeper = checkpoint_keeper.new(checkpoint.folder_of(self.run.output), self.config.checkpoint)
   model_file.remove(self.run.model_output)
-  self.keeper:save(self, {})
 end
 
-local function begin(self, options, resumption)
-  self.progress = options.progress
+local function begin(self, wanted, resumption)
+  self.progress = wanted.progress
   self.progress.total_steps = self.state.total_steps
-  tell_notes(self)
-  if resumption then
+  start_notes.tell(self)
+  if resumption and not resumption.is_fork then
     local folder = checkpoint.folder_of(self.run.output)
     self.keeper = checkpoint_keeper.new(folder, self.config.checkpoint, resumption.from)
     self.progress:note(('resumed from the checkpoint of step %d'):format(self.state.step))
+  elseif resumption then
+    fork.settle(self, resumption.from)
+    start_anew(self)
+    self.progress:note(('forked from %s, step %d'):format(resumption.from.path, self.state.step))
   else
     start_anew(self)
+    self.keeper:save(self, {})
   end
-  self.log = training_log.create(self, options.overwrite, resumption)
+  self.log = training_log.create(self, wanted.overwrite, resumption)
+  if resumption and resumption.is_fork then -- with the rows that it has already, and the stage to go back to
+    self.keeper:save(self, { stage = resumption.from.description.kept_for.stage })
+  end
 end
 
-local function run_locked(run, options, resumption)
+local function run_locked(run, wanted, resumption)
   local self = training.new(run, resumption)
-  local begun, problem = pcall(begin, self, options, resumption)
+  local begun, problem = pcall(begin, self, wanted, resumption)
   if not begun then
     self:free()
     error(problem, 0)
@@ -218,18 +209,29 @@ local function run_locked(run, options, resumption)
   return result
 end
 
+-- What a run goes on from, or begins with as a fork; nil: neither.
+local function starting_point(run, wanted, note)
+  return wanted.resume and resume.find(run, wanted, note) or fork.find(run)
+end
+
+-- The same after a divergence.
+local function point_to_go_back_to(run, wanted, note, lr_scale)
+  local found = resume.find(run, wanted, note) or fork.find(run)
+  return resume.after_divergence(found or errors.raise('there is no checkpoint'), lr_scale)
+end
+
 -- Runs it; after a divergence that the recipe wants undone, once more from the last checkpoint with a lower learning
 -- rate, which is one more segment of the same run.
-local function run_with_rollbacks(run, options, resumption, note)
-  local wanted = run.config.divergence
-  for attempt = 0, wanted.rollbacks do
-    local ok, result = pcall(run_locked, run, options, resumption)
+local function run_with_rollbacks(run, wanted, resumption, note)
+  local given = run.config.divergence
+  for attempt = 0, given.rollbacks do
+    local ok, result = pcall(run_locked, run, wanted, resumption)
     if ok then return result end
     if not divergence.is_divergence(result) then error(result, 0) end
-    if attempt == wanted.rollbacks then
+    if attempt == given.rollbacks then
       errors.raise('%s; %d rollbacks did not help (divergence.rollbacks)', result.message, attempt)
     end
-    local found, back = pcall(resume.after_divergence, run, options, note, result.lr_scale * wanted.lr_scale)
+    local found, back = pcall(point_to_go_back_to, run, wanted, note, result.lr_scale * given.lr_scale)
     if not found then errors.raise('%s; it cannot be rolled back: %s', result.message, errors.describe(back)) end
     resumption = back
     note(('%s; rolled back, learning rate times %g'):format(result.message, resumption.lr_scale))
@@ -244,7 +246,7 @@ end
 
 -- Whether a run is over, and what it has left is there. If not, all of it is made again from the last checkpoint.
 local function has_ended(run, resumption)
-  local result = resumption.from.description.result
+  local result = not resumption.is_fork and resumption.from.description.result
   return result and resumption.segment.changes == '' and has_run_file(run, result)
     and (not result.model_path or files.kind(run.model_output .. '/model.safetensors') == 'file')
 end
@@ -257,19 +259,19 @@ end
 
 --- Runs one training to its end and writes its run file, its checkpoints and its model.
 ---@param run icot.Run
----@param options icot.TrainerOptions
+---@param wanted icot.TrainerOptions
 ---@return icot.RunResult
 ---raises an error: whatever the data, the schedule or the disk have; another process is at work on this run. Rows and
 --- model are saved as far as that goes, the run file is marked 'failed', and the last checkpoint stands.
-function trainer.run(run, options)
+function trainer.run(run, wanted)
   return lock.with(run.output, function(held)
-    local function note(text) options.progress:note(text) end
-    local function warn(text) options.progress:warn(text) end
+    local function note(text) wanted.progress:note(text) end
+    local function warn(text) wanted.progress:warn(text) end
     local about_place = lock.note_about(run.output, held)
     if about_place then note(about_place) end
     files.remove_partials(run.output)
     for _, name in ipairs(model_file.NAMES) do files.remove_partials(run.model_output .. '/' .. name) end
-    local resumption = options.resume and resume.find(run, options, warn) or nil
+    local resumption = starting_point(run, wanted, warn)
     if resumption and has_ended(run, resumption) then
       note(resumption.from.description.result.status .. ' already')
       checkpoint_keeper.new(checkpoint.folder_of(run.output), run.config.checkpoint, resumption.from):prune(true)
@@ -278,8 +280,8 @@ function trainer.run(run, options)
       return result
     end
     core.use_device(run.config.device)
-    if resumption then resume.compare_machine(resumption.from, note) end
-    return run_with_rollbacks(run, options, resumption, note)
+    if resumption and not resumption.is_fork then resume.compare_machine(resumption.from, note) end
+    return run_with_rollbacks(run, wanted, resumption, note)
   end)
 end
 

@@ -161,11 +161,12 @@ function Training:begins_stage(s)
 end
 
 --- Whether the next update begins with zero moments, so that a checkpoint needs none: at a new stage, as long as the
---- batch before still had some CoT.
+--- batch before still had some CoT; and none are to be kept for forks.
 ---@return boolean
 function Training:forgets_moments()
   local begins = self.planned ~= nil and self:begins_stage(self.planned)
-  return begins and self.config.optimizer.reset == 'all' and self.cot_was_left == true
+  local resets = begins and self.config.optimizer.reset == 'all' and self.cot_was_left == true
+  return resets and not self.config.checkpoint.keep.moments
 end
 
 -- Does what the recipe wants done to the moments at a new stage, and logs it.

@@ -27,6 +27,7 @@ function training_log.create(training, overwrite, resumption)
       onednn_version = training.precision == 'bf16' and core.onednn_version() or nil, max_cot = data.max_cot,
       parameters = model:count_parameters(), steps_per_epoch = training.state.steps_per_epoch,
       total_steps = training.state.total_steps, grouped_by = data.grouped_by,
+      fork_from = training.config.fork_from,
     },
   }
   return setmetatable({ file = file }, TrainingLog)

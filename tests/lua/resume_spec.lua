@@ -34,24 +34,6 @@ local function train_full(folder, stop, options)
   return ok, result, path
 end
 
-local function tables_of(path)
-  local tables = small.read(path).tables
-  for _, name in ipairs { 'train', 'eval', 'eval_positions', 'samples' } do
-    local each = tables[name]
-    for i, column in ipairs(each.columns or {}) do
-      if column == 'seconds' or column == 'examples_per_second' then
-        for _, row in ipairs(each.rows) do row[i] = 0 end
-      end
-    end
-  end
-  tables.segments = nil
-  return tables
-end
-
-local function model_bytes(path)
-  return temporary.read(path:gsub('%.h5$', '/model.safetensors'))
-end
-
 -- Trains until a signal comes within the evaluation of this number (from 1).
 local function interrupt_evaluation(number, changes)
   local run, count = evaluate.run, 0
@@ -87,7 +69,7 @@ describe('a run that is resumed', function()
 
   it('ends with the bits of one that was never stopped, wherever it was stopped', function()
     local _, whole, path = train_full(temporary.folder())
-    local expected, bytes = tables_of(path), model_bytes(path)
+    local expected, bytes = small.rows(path), small.model_bytes(path)
     for _, stop in ipairs { 1, 5, 15, 16, 31, 40 } do
       local folder = temporary.folder()
       local ok, problem, broken = train_full(folder, stop)
@@ -95,8 +77,8 @@ describe('a run that is resumed', function()
       expect.mentions(problem.message, 'stopped')
       local resumed, result = train_full(folder, nil, { resume = true })
       assert.is_true(resumed, tostring(result))
-      assert.same(expected, tables_of(broken))
-      assert.equal(bytes, model_bytes(broken))
+      assert.same(expected, small.rows(broken))
+      assert.equal(bytes, small.model_bytes(broken))
       assert.equal(whole.accuracy, result.accuracy)
       assert.equal(whole.tokens, result.tokens)
     end
@@ -112,8 +94,8 @@ describe('a run that is resumed', function()
     core.C.icot_interrupts_clear()
     assert.equal('interrupted', result.status)
     assert(train_full(folder, nil, { resume = true }))
-    assert.same(tables_of(path), tables_of(broken))
-    assert.equal(model_bytes(path), model_bytes(broken))
+    assert.same(small.rows(path), small.rows(broken))
+    assert.equal(small.model_bytes(path), small.model_bytes(broken))
     local segments = small.read(broken).tables.segments
     assert.equal(2, #segments.rows)
     assert.same({ '', 'interrupted' }, small.column(segments, 'stopped_by'))
@@ -135,7 +117,7 @@ describe('a run that is resumed', function()
       local resumed, result, broken = small.train(changes, { resume = true })
       assert.is_true(resumed, tostring(result))
       assert.equal(whole.accuracy, result.accuracy)
-      assert.same(tables_of(path), tables_of(broken))
+      assert.same(small.rows(path), small.rows(broken))
       assert.same(kept_for(path), kept_for(broken))
     end
   end)
@@ -233,19 +215,19 @@ describe('a run that is resumed', function()
   it('makes again what a run that is over has lost', function()
     local folder = temporary.folder()
     local _, first, path = small.train { folder = folder }
-    local expected, bytes = tables_of(path), model_bytes(path)
+    local expected, bytes = small.rows(path), small.model_bytes(path)
     os.remove(path)
     local ok, again = small.train({ folder = folder }, { resume = true })
     assert.is_true(ok, tostring(again))
-    assert.same(expected, tables_of(path))
+    assert.same(expected, small.rows(path))
     assert.equal(first.accuracy, again.accuracy)
     os.remove((path:gsub('%.h5$', '/model.safetensors')))
     assert(small.train({ folder = folder }, { resume = true }))
-    assert.equal(bytes, model_bytes(path))
+    assert.equal(bytes, small.model_bytes(path))
     assert.equal('finished', small.read(path).attributes.end_state)
     os.execute(("truncate -s 3000 '%s'"):format(path))
     assert(small.train({ folder = folder }, { resume = true }))
-    assert.same(expected, tables_of(path))
+    assert.same(expected, small.rows(path))
     assert.equal('finished', small.column(small.read(path).tables.segments, 'stopped_by')[2])
   end)
 
@@ -328,8 +310,8 @@ describe('a run that is resumed', function()
     assert.equal('failed', small.read(broken.output).attributes.end_state)
     local resumed = command(broken, '', '--resume')
     assert.equal(0, resumed.code, resumed.err)
-    assert.same(tables_of(whole.output), tables_of(broken.output))
-    assert.equal(model_bytes(whole.output), model_bytes(broken.output))
+    assert.same(small.rows(whole.output), small.rows(broken.output))
+    assert.equal(small.model_bytes(whole.output), small.model_bytes(broken.output))
   end)
 
   it('is not begun anew over checkpoints, unless it is told to', function()
@@ -363,7 +345,7 @@ describe('a run that is resumed', function()
     local result = program.run { '--resume', path, '--threads', tostring(require('icot.core').C.icot_threads()) }
     assert.equal(0, result.code, result.err)
     local _, _, whole = train_full(temporary.folder())
-    assert.equal(model_bytes(whole), model_bytes(path))
+    assert.equal(small.model_bytes(whole), small.model_bytes(path))
   end)
 end)
 

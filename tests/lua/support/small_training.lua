@@ -81,4 +81,27 @@ function small_training.column(file_table, name)
   end
 end
 
+--- The tables of a run file that two runs with the same bits share: all but /segments, without the columns of time.
+---@param path string
+function small_training.rows(path)
+  local tables = small_training.read(path).tables
+  for _, name in ipairs { 'train', 'eval' } do
+    local each = tables[name]
+    for i, column in ipairs(each.columns) do
+      if column == 'seconds' or column == 'examples_per_second' then
+        for _, row in ipairs(each.rows) do row[i] = 0 end
+      end
+    end
+  end
+  tables.segments = nil
+  return tables
+end
+
+--- The file with the weights that a run ended with.
+---@param path string of the run file
+---@return string bytes
+function small_training.model_bytes(path)
+  return assert(temporary.read(path:gsub('%.h5$', '/model.safetensors')))
+end
+
 return small_training

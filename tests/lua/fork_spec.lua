@@ -1,0 +1,188 @@
+--- Runs that begin where another one was.
+local checkpoint = require 'icot.checkpoint'
+local expect = require 'tests.lua.support.expect'
+local files = require 'icot.files'
+local program = require 'tests.lua.support.program'
+local small = require 'tests.lua.support.small_training'
+local temporary = require 'tests.lua.support.temporary'
+
+-- A run that keeps the ends of its stages, after the updates 14, 16, … 28, and the path of its checkpoint of a step.
+local function train_trunk(changes)
+  changes = changes or {}
+  changes.settings = changes.settings or {}
+  table.insert(changes.settings, 'checkpoint.keep.stages=all')
+  local ok, result, path = small.train(changes)
+  assert(ok, tostring(result))
+  return path, function(step) return checkpoint.path(checkpoint.folder_of(path), step) end, result
+end
+
+local function with_fork(from, ...)
+  return { 'fork_from=' .. from, ... }
+end
+
+local function refusal(from)
+  local ok, problem = small.train { settings = with_fork(from) }
+  assert.is_false(ok)
+  return problem.message
+end
+
+describe('a fork', function()
+  after_each(temporary.clean)
+
+  it('with nothing else than its trunk has ends with the same bits, rows of the trunk among them', function()
+    local path, at = train_trunk { optimizer = ", reset = 'keep', warmup_steps = 5", model = ', dropout = 0.1' }
+    for _, step in ipairs { 14, 20, 28 } do
+      local ok, result, forked = small.train {
+        optimizer = ", reset = 'keep', warmup_steps = 5", model = ', dropout = 0.1', settings = with_fork(at(step)),
+      }
+      assert.is_true(ok, tostring(result))
+      assert.same(small.rows(path), small.rows(forked))
+      assert.equal(small.model_bytes(path), small.model_bytes(forked))
+    end
+  end)
+
+  it('shares the rows until then, and tells where it comes from and what is new', function()
+    local path, at, whole = train_trunk()
+    local ok, result, forked = small.train { settings = with_fork(at(20), 'optimizer.lr=1e-4') }
+    assert.is_true(ok, tostring(result))
+    local before, now = small.rows(path).train.rows, small.rows(forked).train.rows
+    assert.same({ before[1], before[2] }, { now[1], now[2] })
+    assert.is_true(before[3][4] ~= now[3][4]) -- the loss
+    assert.same({ whole.updates, whole.tokens }, { result.updates, result.tokens })
+    local read = small.read(forked)
+    assert.equal(at(20), read.attributes.fork_from)
+    assert.same({ 0, 20 }, small.column(read.tables.segments, 'step'))
+    assert.equal('forked', small.column(read.tables.segments, 'stopped_by')[2])
+    expect.mentions(small.column(read.tables.segments, 'changes')[2], 'optimizer.lr: 0.001, now 0.0001', at(20))
+  end)
+
+  it('goes on from the end of a run that is over', function()
+    local _, at = train_trunk()
+    local ok, result, forked = small.train { settings = with_fork(at(40), 'train.steps=60', 'seed=4') }
+    assert.is_true(ok, tostring(result))
+    assert.equal(60, result.updates)
+    assert.same({ 10, 20, 30, 40, 50, 60 }, small.column(small.read(forked).tables.train, 'step'))
+  end)
+
+  it('is resumed where it begins, as long as it has no checkpoint, and then from its own, whatever became of the trunk',
+    function()
+      local path, at = train_trunk()
+      local changes = {
+        folder = temporary.folder(), settings = with_fork(at(20), 'checkpoint.every_minutes=false'),
+        schedule = [[function(state)
+          if STOP and state.step == STOP then error('stopped') end
+          return math.max(0, state.step - 12) / 2
+        end]],
+      }
+      local _, _, undisturbed = small.train { settings = changes.settings, schedule = changes.schedule }
+      for _, stop in ipairs { 21, 36 } do -- the stage that ends after 21 updates is the first to be kept
+        rawset(_G, 'STOP', stop)
+        local ok, problem = small.train(changes, { resume = true })
+        rawset(_G, 'STOP', nil)
+        assert.is_false(ok)
+        expect.mentions(problem.message, 'stopped')
+      end
+      files.remove_tree(checkpoint.folder_of(path))
+      local ok, result, forked = small.train(changes, { resume = true })
+      assert.is_true(ok, tostring(result))
+      assert.same(small.rows(undisturbed), small.rows(forked))
+      assert.equal(small.model_bytes(undisturbed), small.model_bytes(forked))
+    end)
+
+  it('at a stage end begins with moments where these were kept, and says so where they were not', function()
+    for _, kept in ipairs { true, false } do
+      local warnings = {}
+      local path, at = train_trunk { settings = { 'checkpoint.keep.moments=' .. tostring(kept) } }
+      local progress = setmetatable({ warn = function(_, text) warnings[#warnings + 1] = text end },
+                                    { __index = small.silent })
+      local at_stage_end = at(14) -- update 15 is the first of the stage with one token removed
+      assert.equal(kept, files.kind(at_stage_end .. '/moments.safetensors') == 'file')
+      local ok, result, forked = small.train { settings = with_fork(at_stage_end), progress = progress }
+      assert.is_true(ok, tostring(result))
+      assert.equal(small.model_bytes(path), small.model_bytes(forked)) -- which resets them
+      assert.equal(kept and 0 or 1, #warnings)
+      if not kept then expect.mentions(warnings[1], at_stage_end, 'has no moments', 'checkpoint.keep.moments') end
+    end
+  end)
+
+  it('can go back to the stage at whose end it begins', function()
+    local back_once = [[function(state)
+      local step = state.step
+      if step == 24 then return 2, 'rollback' end
+      return step < 8 and 0 or step < 16 and 2 or step < 24 and 5 or 2
+    end]]
+    local path, at = train_trunk { schedule = back_once }
+    local ok, result, forked = small.train { schedule = back_once, settings = with_fork(at(16)) }
+    assert.is_true(ok, tostring(result))
+    assert.same(small.rows(path), small.rows(forked))
+    assert.equal(small.model_bytes(path), small.model_bytes(forked))
+  end)
+
+  it('asks another schedule anew, a function with what the one before it had kept', function()
+    local counting = [[function(state)
+      state.own.calls = (state.own.calls or 0) + 1
+      CALLS = state.own.calls
+      return state.step >= 20 and 1 or 0
+    end]]
+    rawset(_G, 'CALLS', 0)
+    local _, at = train_trunk { schedule = counting }
+    for _, each in ipairs { { counting, 40 }, { '(' .. counting .. ')', 41 } } do -- asked once more at step 20
+      rawset(_G, 'CALLS', 0)
+      assert(small.train { schedule = each[1], settings = with_fork(at(20)) })
+      assert.equal(each[2], rawget(_G, 'CALLS'))
+    end
+    rawset(_G, 'CALLS', nil)
+    local ok, result, path = small.train { settings = with_fork(at(20)) } -- which is linear
+    assert.is_true(ok, tostring(result))
+    local last = checkpoint.path(checkpoint.folder_of(path), 40)
+    assert.is_nil(checkpoint.read_description(last).state.own.calls)
+  end)
+
+  it('is one of each arm in a study, checked before the first begins', function()
+    local path, at = train_trunk()
+    local folder, recipe = temporary.folder(), path:gsub('%.h5$', '.lua')
+    local function study(from, ...)
+      return program.run {
+        recipe, '--quiet', '--threads', '1', '--out', folder .. '/arms.h5', '--set', 'fork_from=' .. from,
+        '--set', 'grid={"optimizer":{"lr":[1e-3,1e-4]}}', ...,
+      }
+    end
+    local refused = study(at(15))
+    assert.equal(1, refused.code)
+    expect.mentions(refused.err, 'fork_from: ' .. at(15) .. ': there is no such checkpoint')
+    assert.is_nil(files.kind(folder .. '/arms.h5'))
+    local result = study(at(20))
+    assert.equal(0, result.code, result.err)
+    local first = small.rows(path).train.rows[1]
+    for _, lr in ipairs { '0.001', '0.0001' } do
+      assert.same(first, small.rows(('%s/arms/icot,lr=%s-3.h5'):format(folder, lr)).train.rows[1])
+    end
+    assert.equal(0, study(at(20), '--resume').code)
+  end)
+
+  it('is refused where there is nothing to begin with', function()
+    local path, at = train_trunk()
+    expect.mentions(refusal('nowhere'), 'fork_from: nowhere: there is no such checkpoint')
+    expect.mentions(refusal(temporary.folder()), 'is no checkpoint')
+    for _, run in ipairs { path, (path:gsub('%.h5$', '')) } do
+      expect.mentions(refusal(run), run .. ': is a run; name one of its checkpoints, such as ' .. at(40))
+    end
+    expect.mentions(refusal(at(40)), 'is of step 40, and train ends the run at step 40')
+    local beginning = temporary.folder() .. '/step-000000000'
+    os.execute(("cp -r '%s' '%s'"):format(at(14), beginning))
+    local description = temporary.read(beginning .. '/checkpoint.json')
+    temporary.write(beginning .. '/checkpoint.json', (description:gsub('"step": 14', '"step": 0')))
+    expect.mentions(refusal(beginning), 'is that of the beginning')
+    os.remove(at(14) .. '/model.safetensors')
+    expect.mentions(refusal(at(14)), 'fork_from: ' .. at(14) .. '/model.safetensors: is missing')
+  end)
+
+  it('is refused for another model, and for a chain of runs', function()
+    local _, at = train_trunk()
+    local ok, problem = small.train { settings = with_fork(at(20), 'model.width=32') }
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'model.width: the checkpoint', 'has 16, and 32 are wanted now')
+    local chain = { settings = with_fork(at(20), 'method=icot_kd') }
+    expect.mentions(expect.user_error(small.run, chain), "fork_from: the method 'icot_kd' is a chain of runs")
+  end)
+end)
