@@ -10,6 +10,9 @@ local budget = {}
 
 local EXAMPLES_LOOKED_AT = 1000 -- for the first guess
 
+--- What `train` of a recipe can limit, by the names of its fields.
+budget.LIMITS = { 'steps', 'epochs', 'tokens', 'flops' }
+
 ---@class icot.Budget
 ---@field kind 'steps'|'tokens'|'flops'
 ---@field amount number
@@ -31,7 +34,7 @@ end
 ---@param kind 'steps'|'epochs'|'tokens'|'flops'
 ---@param amount number
 function budget.set(train, kind, amount)
-  for _, name in ipairs { 'steps', 'epochs', 'tokens', 'flops' } do train[name] = nil end
+  for _, name in ipairs(budget.LIMITS) do train[name] = nil end
   train[kind] = amount
 end
 

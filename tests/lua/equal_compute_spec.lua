@@ -56,7 +56,7 @@ describe('a budget', function()
                                    'checkpoint.every_steps=7' } }
     local _, whole, path = small.train(changes)
     local rates, bytes = small.column(small.read(path).tables.train, 'lr'),
-                         temporary.read(path:gsub('%.h5$', '/model.safetensors'))
+                         small.model_bytes(path)
     changes.folder, changes.progress = temporary.folder(), setmetatable({
       update = function(_, state) if state.step == 25 then error('stopped') end end,
     }, { __index = small.silent })
@@ -65,7 +65,7 @@ describe('a budget', function()
     local _, result, resumed = small.train(changes, { resume = true })
     assert.equal(whole.updates, result.updates)
     assert.same(rates, small.column(small.read(resumed).tables.train, 'lr'))
-    assert.is_true(bytes == temporary.read(resumed:gsub('%.h5$', '/model.safetensors')))
+    assert.is_true(bytes == small.model_bytes(resumed))
   end)
 end)
 
@@ -110,6 +110,10 @@ describe('arms that are matched', function()
     assert_refused("match: got 'steps', expected 'updates', 'tokens' or 'flops'", '', 'match=steps')
     assert_refused("match_arm: 'icot' is several arms, none of them as 'a'; name one", [[arms = {
       { name = 'a', method = 'no_cot' }, { name = 'icot', grid = { train = { batch = { 4, 8 } } } } },]])
+    local with_own = "arms = { { name = 'a', method = '%s', train = { steps = 9 } }, { name = 'icot' } },"
+    assert_refused('arms.a.train.steps: leave it out, this arm gets as many tokens as icot (match)',
+                   with_own:format('no_cot'))
+    assert(load(with_own:format('icot_kd'))) -- the length of its teacher, student and emulator
   end)
 
   -- Columns of the summary: name of the run → value.
@@ -149,8 +153,7 @@ describe('arms that are matched', function()
 
   it('can match updates and FLOPs', function()
     for match, field in pairs { updates = 'updates', flops = 'flops' } do
-      local folder = folder_with [[
-        arms = { { name = 'icot' }, { name = 'e', method = 'explicit_cot', train = { steps = 3 } } },]]
+      local folder = folder_with "arms = { { name = 'icot' }, { name = 'e', method = 'explicit_cot' } },"
       local result = program.run({ 'mine.lua', '--quiet', '--set', 'match=' .. match, '--set', 'seeds=[1]' },
                                  { folder = folder })
       assert.equal(0, result.code, result.err)
