@@ -155,6 +155,7 @@ static const side_case cases[] = {
     {"one long run", "mul", {X1(100001), X1(100001)}, {.n_index = 0}},
     {"rows with a row", "mul", {X2(700, 130), X1(130)}, {.n_index = 0}},
     {"long rows with a row", "div", {X2(3, 30001), X1(30001)}, {.n_index = 0}},
+    {"rows with a number", "mul", {X2(700, 130), X1(1)}, {.n_index = 0}},
     {"rows with a column", "sub", {X2(700, 130), X2(700, 1)}, {.n_index = 0}},
     {"of a row", "expand", {X2(1, 130)}, {.n_index = 2, .index = {700, 130}}},
     {"turned", "permute", {X2(300, 130)}, {.n_index = 2, .index = {1, 0}}},

@@ -57,6 +57,14 @@ template <typename T> __device__ T block_max(T value)
     return block_joined(value, take_larger());
 }
 
+/* Whether sums are so few that a thread each would leave most of a card idle, and have so many terms
+ * that a block each is worth it. */
+static inline bool are_few_long_sums(int64_t sums, int64_t terms)
+{
+    constexpr int64_t FEW = 65536, LONG = 256;
+    return sums > 0 && sums < FEW && terms >= LONG;
+}
+
 /* ---- Sums over the rows of a matrix, column by column ---------------------------------------- */
 
 constexpr int COLUMN_LANES = 8, COLUMN_CHUNK = 128; /* rows added side by side; rows of a block */

@@ -37,25 +37,34 @@ void cuda_place_rows(int64_t rows, int64_t bytes, const void *x, const int32_t *
 
 /* ---- Sums ------------------------------------------------------------------------------------ */
 
-/* A block per sum: x (outer, n) */
-static __global__ void sum_along_rows(int64_t n, double scale, const float *x, float *y)
+/* Where the terms of sum number i begin: x (outer, n, inner), y (outer, inner) */
+static __device__ const float *terms_of(int64_t i, int64_t n, int64_t inner, const float *x)
 {
-    const float *row = x + blockIdx.x * n;
+    return x + i / inner * n * inner + i % inner;
+}
+
+/* A block per sum. */
+static __global__ void sum_by_blocks(int64_t n, int64_t inner, double scale, const float *x,
+                                     float *y)
+{
+    const float *from = terms_of(blockIdx.x, n, inner, x);
     double total = 0.0;
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) total += (double)row[i];
+    for (int64_t k = threadIdx.x; k < n; k += blockDim.x) total += (double)from[k * inner];
     total = block_sum(total);
     if (threadIdx.x == 0) y[blockIdx.x] = (float)(scale * total);
 }
 
 void cuda_sum(int64_t outer, int64_t n, int64_t inner, double scale, const float *x, float *y)
 {
-    if (inner == 1 && outer > 0) {
-        sum_along_rows<<<(unsigned)outer, row_threads(n), 0, cuda_stream>>>(n, scale, x, y);
+    const int64_t sums = outer * inner;
+    if (sums == 0) return;
+    if (inner == 1 || are_few_long_sums(sums, n)) {
+        sum_by_blocks<<<(unsigned)sums, row_threads(n), 0, cuda_stream>>>(n, inner, scale, x, y);
         cuda_launched("sum");
         return;
     }
-    for_each("sum", outer * inner, [=] __device__(int64_t i) {
-        const float *from = x + i / inner * n * inner + i % inner;
+    for_each("sum", sums, [=] __device__(int64_t i) {
+        const float *from = terms_of(i, n, inner, x);
         double total = 0.0;
         for (int64_t k = 0; k < n; k++) total += (double)from[k * inner];
         y[i] = (float)(scale * total);

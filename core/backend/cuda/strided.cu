@@ -1,6 +1,7 @@
 /* Walks over arrays with strides: broadcasting in two-array kernels, and copies between layouts. */
 #include "backend/binary.h"
 #include "backend/cuda/kernels.h"
+#include "backend/cuda/reduce.h"
 
 /*
  * Neighbouring dimensions that are one in all `arrays` become one: what lies in memory without gaps
@@ -87,18 +88,54 @@ static strided_loop part_of(const strided_loop &all, bool still)
     return part;
 }
 
-/* One thread per element of the target: it adds up all that falls there, in order. */
+/* What falls together in the target, and where. */
+struct falling {
+    strided_loop moving, still;
+    const float *source;
+    bool accumulate;
+    float *target;
+
+    __device__ const float *source_of(int64_t i) const
+    {
+        return source + offset_of(moving, 0, i);
+    }
+
+    __device__ void put(int64_t i, double sum) const
+    {
+        float *to = target + offset_of(moving, 1, i);
+        *to = accumulate ? *to + (float)sum : (float)sum;
+    }
+};
+
+/* A block per element of the target. */
+static __global__ void add_up_falling(int64_t terms, falling all)
+{
+    const float *from = all.source_of(blockIdx.x);
+    double sum = 0.0;
+    for (int64_t t = threadIdx.x; t < terms; t += blockDim.x) {
+        sum += (double)from[offset_of(all.still, 0, t)];
+    }
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) all.put(blockIdx.x, sum);
+}
+
+/* All that falls on an element is added up in order, by one thread, or by a block where it is much
+ * and the elements are few. */
 void cuda_strided_copy(const strided_loop *loop, const float *source, bool accumulate,
                        float *target)
 {
-    const strided_loop all = collapsed(loop, 2);
-    const strided_loop moving = part_of(all, false), still = part_of(all, true);
-    const int64_t terms = count_of(&still);
-    for_each("strided_copy", count_of(&moving), [=] __device__(int64_t i) {
-        const float *from = source + offset_of(moving, 0, i);
-        float *to = target + offset_of(moving, 1, i);
+    const strided_loop walk = collapsed(loop, 2);
+    const falling all = {part_of(walk, false), part_of(walk, true), source, accumulate, target};
+    const int64_t sums = count_of(&all.moving), terms = count_of(&all.still);
+    if (are_few_long_sums(sums, terms)) {
+        add_up_falling<<<(unsigned)sums, row_threads(terms), 0, cuda_stream>>>(terms, all);
+        cuda_launched("strided_copy");
+        return;
+    }
+    for_each("strided_copy", sums, [=] __device__(int64_t i) {
+        const float *from = all.source_of(i);
         double sum = 0.0;
-        for (int64_t t = 0; t < terms; t++) sum += (double)from[offset_of(still, 0, t)];
-        *to = accumulate ? *to + (float)sum : (float)sum;
+        for (int64_t t = 0; t < terms; t++) sum += (double)from[offset_of(all.still, 0, t)];
+        all.put(i, sum);
     });
 }
