@@ -148,7 +148,8 @@ def measure_model(folder, options, quiet, missing):
             told = worker.ask("versions")
             versions |= told["versions"]
             if told.get("problem"):
-                missing[name, "bf16"] = told["problem"]
+                missing |= {(name, variant): told["problem"]
+                            for variant in VARIANTS[options.device][name] if variant.startswith("bf16")}
         bench.check_losses(options.stages)
         rows = json.loads((folder / "work.json").read_text())["stages"][0]["batches"][0]["cu_seqlens"][-1]
         products = bench.products(rows, PRODUCTS)

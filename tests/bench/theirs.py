@@ -78,6 +78,14 @@ def seconds_of_product(a, b, least):
     return statistics.median(times)
 
 
+def bf16_problem(device):
+    """Why products of bfloat16 are not worth waiting for; None if they are. Without oneDNN's PyTorch multiplies number
+    by number: a square of 1024 takes a second or more, and a training step of GPT-2 Small the better part of an hour."""
+    if device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "this CPU has no instructions for it that oneDNN takes"
+    return None
+
+
 class Peer:
     """One model with its optimizer, which all variants train on."""
 
@@ -106,7 +114,7 @@ class Peer:
 
     def versions(self):
         return {"versions": {"PyTorch": torch.__version__, "transformers": transformers.__version__,
-                             "cpu": torch.backends.cpu.get_cpu_capability()}}
+                             "cpu": torch.backends.cpu.get_cpu_capability()}, "problem": bf16_problem(self.device)}
 
     @torch.no_grad()
     def loss(self, stage, variant):
