@@ -6,6 +6,7 @@
 ---       asked.hits(logits, targets)
 ---     end)
 local ffi = require 'ffi'
+local cleanup = require 'icot.cleanup'
 local core = require 'icot.core'
 
 local C, check = core.C, core.check
@@ -44,10 +45,8 @@ end
 ---@return number[] in the order in which they were asked for
 ---raises what `body` raises; nothing is asked for any more then
 function asked.collect(body)
-  local ok, problem = pcall(body)
-  if ok then return answers() end
-  C.icot_forget_asked(core.engine())
-  error(problem, 0)
+  cleanup.on_error(function() C.icot_forget_asked(core.engine()) end, body)
+  return answers()
 end
 
 return asked

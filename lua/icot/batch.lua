@@ -1,5 +1,6 @@
 --- Batches: chosen examples with part of their CoT removed, packed end to end without padding.
 local ffi = require 'ffi'
+local cleanup = require 'icot.cleanup'
 local core = require 'icot.core'
 local tensor = require 'icot.tensor'
 
@@ -36,12 +37,7 @@ end
 ---@return T ...
 function batch.with(body)
   local packed = batch.new()
-  local function finish(ok, ...)
-    packed:free()
-    if not ok then error((...), 0) end
-    return ...
-  end
-  return finish(pcall(body, packed))
+  return cleanup.always(function() packed:free() end, body, packed)
 end
 
 --- Ids of consecutive examples, as the core takes them.

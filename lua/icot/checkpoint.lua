@@ -11,6 +11,7 @@
 --- recipe. A folder appears under its name when all of it is on the disk; its name is its step.
 local ffi = require 'ffi'
 local checkpoint_format = require 'icot.checkpoint_format'
+local cleanup = require 'icot.cleanup'
 local core = require 'icot.core'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
@@ -27,8 +28,6 @@ local FORMAT = 1 -- raised when older checkpoints can no longer be read
 local LONGEST = 64 * 2 ^ 20 -- bytes of checkpoint.json, and of recipe.lua
 local DESCRIPTION, MOMENTS, RUN_FILE, RECIPE = 'checkpoint.json', 'moments.safetensors', 'run.h5', 'recipe.lua'
 local WORK = '.partial' -- ends the name of a folder that is being made, or is about to go
-
-checkpoint.folder_of = files.checkpoint_folder
 
 ---@param folder string
 ---@param step integer
@@ -128,13 +127,12 @@ end
 function checkpoint.write(path, parts)
   local work, replaces = path .. WORK, files.kind(path) ~= nil
   files.remove_tree(work)
-  local ok, problem = pcall(function()
+  local function tidy() files.remove_tree(work) end -- what is left of it, or the one that it has replaced
+  cleanup.always(tidy, function()
     files.make_folder(work)
     write_parts(work, parts)
     check(C.icot_folder_publish(work, path, replaces and 1 or 0))
   end)
-  files.remove_tree(work) -- what is left of it, or the one that it has replaced
-  if not ok then error(problem, 0) end
 end
 
 -- ---- Reading ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 ---             that is needed; the others may stay empty.
 ---   check     optional: function(question, cot, answer, options) -> nil, or what is wrong with an example
 ---   quantities  optional: function(question, cot, answer, options) -> what `icot probe` may look for in an example
+local cleanup = require 'icot.cleanup'
 local lfs = require 'lfs'
 local errors = require 'icot.errors'
 local methods = require 'icot.methods'
@@ -256,13 +257,11 @@ end
 ---raises an error as `load` does, and when that token is there already
 function dataset.of_run(config)
   local data = dataset.load(config.dataset)
-  local ok, problem = pcall(function()
+  cleanup.or_free(data, function()
     data:count_in(config.removal.unit)
     if methods.has_pauses(config.method) then data.vocabulary = data.vocabulary:with_pause() end
   end)
-  if ok then return data end
-  data:free()
-  error(problem, 0)
+  return data
 end
 
 return dataset

@@ -69,20 +69,6 @@ function files.names_in(folder)
   return names
 end
 
---- The folder for the model of a run: results/mult.h5 → results/mult.
----@param run_path string path of the run file
----@return string
-function files.model_folder(run_path)
-  return (run_path:gsub('%.h5$', ''))
-end
-
---- The folder for the checkpoints of a run: results/mult.h5 → results/mult/checkpoints.
----@param run_path string path of the run file
----@return string
-function files.checkpoint_folder(run_path)
-  return files.model_folder(run_path) .. '/checkpoints'
-end
-
 --- Makes a folder and those above it.
 ---@param path string
 ---raises an error: a file is in the way, or the folder cannot be made.

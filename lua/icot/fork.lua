@@ -8,14 +8,14 @@ local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json = require 'icot.json'
 local resume = require 'icot.resume'
-local saved_run = require 'icot.saved_run'
+local run_paths = require 'icot.run_paths'
 
 local fork = {}
 
 -- Tells what the path names instead of a checkpoint.
 local function raise_no_checkpoint(path)
-  local run_path = saved_run.path_of(path)
-  local found = checkpoint.list(checkpoint.folder_of(run_path))
+  local run_path = run_paths.run_file(path)
+  local found = checkpoint.list(run_paths.checkpoint_folder(run_path))
   if #found > 0 then
     errors.raise('fork_from: %s: is a run; name one of its checkpoints, such as %s', path, found[#found].path)
   end

@@ -1,4 +1,5 @@
 --- The frontier of a run: how well it answers with how much of the CoT still written, from its stage checkpoints.
+local cleanup = require 'icot.cleanup'
 local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
@@ -37,12 +38,10 @@ local function measure(found, data, wanted)
       examples = examples, batch = batch, samples = 0,
     })
   end
-  local ok, many, one = pcall(function()
+  local many, one = cleanup.always(function() model:free() end, function()
     run(WARM_UP, frontier.BATCH)
     return run(wanted.examples or config.evaluate.examples, frontier.BATCH), run(wanted.single, 1)
   end)
-  model:free()
-  if not ok then error(many, 0) end
   removed = removal.of_longest(removing, removed, data.max_cot)
   return {
     step = found.description.state.step, removed = removed, cot_left = data.max_cot - removed,
@@ -62,17 +61,15 @@ end
 function frontier.measure(checkpoints, wanted, note)
   local config, points = checkpoints[1].description.config, {}
   local data = dataset.of_run(config)
-  local ok, problem = pcall(function()
+  return cleanup.always(function() data:free() end, function()
     if wanted.on_data then wanted.on_data(data) end
     if data.test:size() == 0 then errors.raise('frontier: the dataset has no test examples') end
     for i, found in ipairs(checkpoints) do
       points[i] = measure(found, data, wanted)
       note(points[i])
     end
+    return points
   end)
-  data:free()
-  if not ok then error(problem, 0) end
-  return points
 end
 
 -- ---- Judging ------------------------------------------------------------------------------------

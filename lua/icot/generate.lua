@@ -1,5 +1,6 @@
 --- Greedy decoding with a KV cache, many ragged prompts at a time; finished sequences leave the batch.
 local ffi = require 'ffi'
+local cleanup = require 'icot.cleanup'
 local interrupt = require 'icot.interrupt'
 local scope = require 'icot.scope'
 local tensor = require 'icot.tensor'
@@ -147,9 +148,7 @@ function generate.greedy(model, prompts, options)
       active = going_on
     end
   end
-  local ok, reason = pcall(scope.no_grad, run)
-  cache:free()
-  if not ok then error(reason, 0) end
+  cleanup.always(function() cache:free() end, scope.no_grad, run)
   return written
 end
 

@@ -1,6 +1,7 @@
 --- Keeps two processes off the same results: a lock beside them, PATH.lock, which is free when its
 --- owner is gone, though the file may stay.
 local ffi = require 'ffi'
+local cleanup = require 'icot.cleanup'
 local core = require 'icot.core'
 local files = require 'icot.files'
 
@@ -38,12 +39,7 @@ end
 ---@return T ...
 function lock.with(path, body)
   local held = lock.take(path)
-  local function finish(ok, ...)
-    held:release()
-    if not ok then error((...), 0) end
-    return ...
-  end
-  return finish(pcall(body, held))
+  return cleanup.always(function() held:release() end, body, held)
 end
 
 local name_out = ffi.new('const char *[1]')

@@ -2,6 +2,7 @@
 ---
 --- Everything is checked before memory is taken for the model: config.json against what we compute, then names, shapes
 --- and dtypes of all tensors against config.json. The weights are then read straight into the parameters.
+local cleanup = require 'icot.cleanup'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local gpt2 = require 'icot.gpt2'
@@ -153,13 +154,10 @@ end
 local function with_weights(folder, who, body)
   local config, tied = read_config(folder, who)
   local weights = pretrained_weights.open(folder)
-  local ok, result = pcall(function()
+  return cleanup.always(function() weights:close() end, function()
     check_weights(weights, config, tied)
     return body(weights, config)
   end)
-  weights:close()
-  if not ok then error(result, 0) end
-  return result
 end
 
 local function make_model(weights, config)
@@ -167,10 +165,8 @@ local function make_model(weights, config)
   blank.initializer_range = 0 -- all parameters will be read
   local model = gpt2.new(blank, 0)
   model.config = config
-  local ok, problem = pcall(scope.run, read_weights, weights, model)
-  if ok then return model end
-  model:free()
-  error(problem, 0)
+  cleanup.or_free(model, function() scope.run(read_weights, weights, model) end)
+  return model
 end
 
 --- Loads a model: `gpt2.from_pretrained`.

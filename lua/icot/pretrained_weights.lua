@@ -1,6 +1,7 @@
 --- The weights of a Hugging Face folder: one model.safetensors, or shards that model.safetensors.index.json lists.
 ---
 --- Names are told without `transformer.`, which GPT2LMHeadModel puts before them and GPT2Model doesn't.
+local cleanup = require 'icot.cleanup'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json = require 'icot.json'
@@ -88,10 +89,8 @@ function pretrained_weights.open(folder)
   else
     raise_missing(folder)
   end
-  local ok, problem = pcall(open, self, folder)
-  if ok then return self end
-  self:close()
-  error(problem, 0)
+  cleanup.on_error(function() self:close() end, open, self, folder)
+  return self
 end
 
 function Weights:close()

@@ -8,6 +8,7 @@
 ---   no_cot      a model that was trained without CoT, on sequences without
 ---   shuffled    the trained model's states, each example with the labels of another
 local attention = require 'icot.probe.attention'
+local cleanup = require 'icot.cleanup'
 local controls = require 'icot.probe.controls'
 local core = require 'icot.core'
 local dataset = require 'icot.dataset'
@@ -94,10 +95,8 @@ function probe.new(plan)
                  .. 'is one', plan.stages[1].path)
   end
   local self = setmetatable({ plan = plan, data = dataset.of_run(config), rows = {} }, Probe)
-  local ok, problem = pcall(read_data, self, config)
-  if ok then return self end
-  self:free()
-  error(problem, 0)
+  cleanup.or_free(self, read_data, config)
+  return self
 end
 
 --- Frees the data.
@@ -198,9 +197,7 @@ local function keep_attention(self, log, subject)
 end
 
 local function with_model(model, body)
-  local ok, problem = pcall(body, model)
-  model:free()
-  if not ok then error(problem, 0) end
+  cleanup.always(function() model:free() end, body, model)
 end
 
 -- A stage as its run has trained it, then the untrained model on the same sequences.

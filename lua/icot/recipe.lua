@@ -10,6 +10,7 @@ local names = require 'icot.names'
 local options = require 'icot.options'
 local overrides = require 'icot.overrides'
 local resolve = require 'icot.resolve'
+local run_paths = require 'icot.run_paths'
 
 local recipe = {}
 
@@ -182,10 +183,6 @@ local function replace_models(given, where)
   for model in pairs(replaced) do model:free() end
 end
 
-local function stem_of(path)
-  return (path:gsub('%.h5$', ''))
-end
-
 -- The recipe, its arm's own changes over it, then the settings of all runs and those of this arm, and the grid's point.
 local function merge_run(base, arm, point, seed, settings)
   local merged = overrides.merge(base, arm_change(arm))
@@ -225,13 +222,12 @@ end
 
 local function add_run(self, config, base_arm, point, where)
   local arm = full_name(base_arm, point, where)
-  local stem = stem_of(self.output) .. (self.is_study and ('/%s-%d'):format(arm, config.seed) or '')
-  config.output = stem .. '.h5'
+  config.output = self.is_study and run_paths.of_arm(self.output, arm, config.seed) or self.output
   local run = {
     recipe = self.name, arm = arm, base_arm = base_arm, point = point, seed = config.seed,
     config = config, config_json = json.encode(config),
     source = self.source, recipe_path = self.path, invocation = self.invocation,
-    output = config.output, model_output = files.model_folder(config.output),
+    output = config.output, model_output = run_paths.model_folder(config.output),
   }
   table.insert(self.runs, run)
   return run

@@ -5,6 +5,7 @@ local files = require 'icot.files'
 local json = require 'icot.json'
 local names = require 'icot.names'
 local options = require 'icot.options'
+local run_paths = require 'icot.run_paths'
 local runlog = require 'icot.runlog'
 local saved_run = require 'icot.saved_run'
 local lfs = require 'lfs'
@@ -87,7 +88,7 @@ local function check_found(run, from, problem, wanted)
     errors.raise('%s: %s; --force starts it anew', run.output, problem)
   elseif files.kind(run.output) and not run.config.fork_from then -- a fork begins anew where it began
     errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
-                 checkpoint.folder_of(run.output))
+                 run_paths.checkpoint_folder(run.output))
   end
 end
 
@@ -107,7 +108,7 @@ end
 ---@param wanted { allow_changes?: boolean }
 ---raises an error that names a run of the study that is not among them, or when a run is in the index's place
 function resume.check_index(study, wanted)
-  if #checkpoint.list(checkpoint.folder_of(study.output)) > 0 then
+  if #checkpoint.list(run_paths.checkpoint_folder(study.output)) > 0 then
     errors.raise('%s: is a run by itself; give --out for the study', study.output)
   end
   local planned = {}

@@ -10,6 +10,7 @@
 --- A file gets its name when it is complete enough to be read; one that is there is replaced only then. The index of a
 --- study (`runlog.index`) is written in the same way. icot.runlog_format says what the tables hold.
 local ffi = require 'ffi'
+local cleanup = require 'icot.cleanup'
 local core = require 'icot.core'
 local files = require 'icot.files'
 local format = require 'icot.runlog_format'
@@ -162,17 +163,14 @@ local function create(kind, options, fill)
   end
   local self = setmetatable({ path = options.path, tables = {} }, RunLog)
   self.handle = ffi.gc(handle_out[0], give_up)
-  local ok, message = pcall(function()
+  local function undo() give_up(ffi.gc(self.handle, nil)) end
+  cleanup.on_error(undo, function()
     set_attributes(self, kind, options)
     check(C.icot_runlog_put_text(self.handle, 'recipe/source', options.source or ''))
     check(C.icot_runlog_put_text(self.handle, 'recipe/config', options.config or '{}'))
     fill(self)
     check_free(C.icot_runlog_live(self.handle))
   end)
-  if not ok then
-    give_up(ffi.gc(self.handle, nil))
-    error(message, 0)
-  end
   return self
 end
 

@@ -9,6 +9,7 @@
 --- says, and all of them together covering the data without holes or overlaps. Tensors of F32, F16, BF16, I32 and
 --- I64 can be read; the other dtypes of the format may be in a file, as long as nobody asks for them.
 local ffi = require 'ffi'
+local cleanup = require 'icot.cleanup'
 local core = require 'icot.core'
 local errors = require 'icot.errors'
 local json = require 'icot.json'
@@ -156,12 +157,8 @@ function safetensors.open(path)
   local self = setmetatable({ path = path, handle = handle }, File)
   local header = C.icot_safetensors_header(handle, length_out)
   local text = ffi.string(header, tonumber(length_out[0]))
-  local ok, result = pcall(read_entries, path, text, tonumber(C.icot_safetensors_data_bytes(handle)))
-  if not ok then
-    self:close()
-    error(result, 0)
-  end
-  self.entries = result
+  local bytes = tonumber(C.icot_safetensors_data_bytes(handle))
+  self.entries = cleanup.on_error(function() self:close() end, read_entries, path, text, bytes)
   return self
 end
 
@@ -217,10 +214,8 @@ function File:read(name)
     self:raise(name, 'it has %d dimensions, a tensor can have %d', #entry.shape, C.ICOT_MAX_DIMS)
   end
   local made = tensor.zeros(entry.shape, integers[entry.dtype] and 'int32' or 'float32')
-  local ok, problem = pcall(self.read_into, self, name, made)
-  if ok then return made end
-  made:free()
-  error(problem, 0)
+  cleanup.or_free(made, function() self:read_into(name, made) end)
+  return made
 end
 
 --- Reads all tensors of a file.
@@ -228,13 +223,14 @@ end
 ---@return table<string, icot.Tensor>
 function safetensors.load_file(path)
   local file, loaded = safetensors.open(path), {}
-  local ok, problem = pcall(function()
+  local function read_all()
     for _, name in ipairs(file:names()) do loaded[name] = file:read(name) end
-  end)
-  file:close()
-  if ok then return loaded end
-  for _, each in pairs(loaded) do each:free() end
-  error(problem, 0)
+  end
+  local function free_all()
+    for _, each in pairs(loaded) do each:free() end
+  end
+  cleanup.always(function() file:close() end, cleanup.on_error, free_all, read_all)
+  return loaded
 end
 
 --- Reads a file into tensors that are there.
@@ -244,7 +240,7 @@ end
 ---raises an error when the file has others than these, or they have other shapes; some may have been read then
 function safetensors.load_into(path, tensors, owner)
   local file, count = safetensors.open(path), 0
-  local ok, problem = pcall(function()
+  cleanup.always(function() file:close() end, function()
     for name, into in pairs(tensors) do
       file:read_into(name, into)
       count = count + 1
@@ -253,8 +249,6 @@ function safetensors.load_into(path, tensors, owner)
       errors.raise('%s: it has %d tensors, %s %d', path, #file:names(), owner, count)
     end
   end)
-  file:close()
-  if not ok then error(problem, 0) end
 end
 
 -- ---- Writing ------------------------------------------------------------------------------------

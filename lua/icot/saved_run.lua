@@ -7,6 +7,7 @@ local files = require 'icot.files'
 local json = require 'icot.json'
 local overrides = require 'icot.overrides'
 local recipe = require 'icot.recipe'
+local run_paths = require 'icot.run_paths'
 
 local saved_run = {}
 
@@ -18,7 +19,7 @@ local saved_run = {}
 ---@return icot.Checkpoint? newest nil: there is none
 ---@return string? problem what is wrong with the newest of those that cannot be read, if there is none that can
 function saved_run.newest(run_path, note)
-  local found, problem = checkpoint.list(checkpoint.folder_of(run_path)), nil
+  local found, problem = checkpoint.list(run_paths.checkpoint_folder(run_path)), nil
   for i = #found, 1, -1 do
     local ok, result = pcall(checkpoint.read, found[i].path)
     if ok then return result end
@@ -36,42 +37,28 @@ end
 ---@param index_path string
 ---@return string[] paths of their run files, in order
 function saved_run.runs_of(index_path)
-  local folder, found = files.model_folder(index_path), {}
-  if files.kind(folder) ~= 'directory' then return found end
-  for _, name in ipairs(files.names_in(folder)) do
-    local path = folder .. '/' .. name .. '.h5'
-    if #checkpoint.list(checkpoint.folder_of(path)) > 0 then found[#found + 1] = path end
-  end
-  return found
-end
-
---- The run file of a run that may be named by the folder beside it, too: results/mine → results/mine.h5.
----@param given string
----@return string
-function saved_run.path_of(given)
-  local folder = given:gsub('/+$', '')
-  local is_beside = files.kind(folder) == 'directory' and files.kind(folder .. '.h5') == 'file'
-  return is_beside and folder .. '.h5' or given
+  return run_paths.runs_of(index_path, function(run)
+    return #checkpoint.list(run_paths.checkpoint_folder(run)) > 0
+  end)
 end
 
 --- Raises the error for a run without a checkpoint that could be used.
 ---@param run_path string of the run file
 ---@param where string who asks, named at the start of the error
 function saved_run.raise_missing(run_path, where)
-  local members, what = saved_run.runs_of(run_path), run_path:match('%.(%a+)%.h5$')
+  local members, run, command = saved_run.runs_of(run_path), run_paths.of_which_findings(run_path)
   if #members > 0 then
     errors.raise('%s: %s: is a study; name one of its runs, such as %s', where, run_path, members[1])
-  elseif what == 'frontier' or what == 'probes' then
-    errors.raise('%s: %s: holds what icot %s has found; name the run, %s', where, run_path, what:gsub('s$', ''),
-                 (run_path:gsub('%.%a+%.h5$', '.h5')))
+  elseif run then
+    errors.raise('%s: %s: holds what icot %s has found; name the run, %s', where, run_path, command, run)
   elseif where == '--resume' and files.kind(run_path .. '/checkpoint.json') then
     errors.raise('%s: %s: is a checkpoint; name its run, or begin another one with model = { pretrained = … }', where,
                  run_path)
-  elseif not files.kind(run_path) and not files.kind(checkpoint.folder_of(run_path)) then
+  elseif not files.kind(run_path) and not files.kind(run_paths.checkpoint_folder(run_path)) then
     errors.raise('%s: %s: there is no such run', where, run_path)
   end
   errors.raise('%s: %s: there is no checkpoint of a trained model in %s', where, run_path,
-               checkpoint.folder_of(run_path))
+               run_paths.checkpoint_folder(run_path))
 end
 
 -- The recipe of a checkpoint, with its results at `output`.
@@ -114,7 +101,7 @@ function saved_run.recipe(path, wanted)
   if not from then saved_run.raise_missing(path, '--resume') end
   local found = load_from(from, path, wanted)
   if not found.is_study then return found end
-  return single_out(load_from(from, files.folder_of(path) .. '.h5', wanted), path, from)
+  return single_out(load_from(from, run_paths.index_of(path), wanted), path, from)
 end
 
 --- How the CoT is cut in the run of a checkpoint. What is a function there comes from the recipe, which is run again.

@@ -1,6 +1,7 @@
 --- The stages of a run as it has kept them: the checkpoints that end one, and the newest.
 local checkpoint = require 'icot.checkpoint'
 local errors = require 'icot.errors'
+local run_paths = require 'icot.run_paths'
 local saved_run = require 'icot.saved_run'
 
 local stages = {}
@@ -39,7 +40,7 @@ end
 ---@return icot.Checkpoint[]
 ---raises an error: there are none, or one that is damaged.
 function stages.checkpoints(run_path, where)
-  local folder = checkpoint.folder_of(run_path)
+  local folder = run_paths.checkpoint_folder(run_path)
   for _ = 1, MOST_ROUNDS do
     local found = read_all(folder)
     if found and #found == 0 then saved_run.raise_missing(run_path, where) end

@@ -1,4 +1,5 @@
 --- The GPT-2 that a run starts from, checked against its data: a new one, a pretrained one, or what a run has left.
+local cleanup = require 'icot.cleanup'
 local errors = require 'icot.errors'
 local gpt2 = require 'icot.gpt2'
 local model_file = require 'icot.model_file'
@@ -44,10 +45,7 @@ end
 -- Gives the model a row for each symbol that is new to it.
 local function add_symbols(model, words)
   if words.size <= model.config.vocab_size then return end
-  local ok, problem = pcall(model.resize_token_embeddings, model, words.size)
-  if ok then return end
-  model:free()
-  error(problem, 0)
+  cleanup.or_free(model, model.resize_token_embeddings, words.size)
 end
 
 --- A model from a folder, as large as the recipe and its data want it.

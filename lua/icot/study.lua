@@ -6,6 +6,7 @@ local files = require 'icot.files'
 local lock = require 'icot.lock'
 local progress = require 'icot.progress'
 local result_table = require 'icot.study.result_table'
+local run_paths = require 'icot.run_paths'
 local run_queue = require 'icot.study.run_queue'
 local text_table = require 'icot.text_table'
 
@@ -39,7 +40,7 @@ local GIB = 2 ^ 30 -- bytes
 local function check_run(run, overwrite)
   files.require_free(run.output, overwrite)
   files.require_writable(files.folder_of(run.output))
-  local checkpoints = files.checkpoint_folder(run.output)
+  local checkpoints = run_paths.checkpoint_folder(run.output)
   if not overwrite and files.kind(checkpoints) then
     errors.raise('%s: there are checkpoints already; --resume goes on from them, --force overwrites them', checkpoints)
   end
@@ -156,7 +157,7 @@ end
 
 local function any_has_begun(recipe)
   for _, run in ipairs(recipe.runs) do
-    if #checkpoint.list(checkpoint.folder_of(run.output)) > 0 then return true end
+    if #checkpoint.list(run_paths.checkpoint_folder(run.output)) > 0 then return true end
   end
   return false
 end

@@ -1,6 +1,6 @@
 --- One run from its beginning, or from a checkpoint, to its end: what comes when, and what is kept however it ends.
-local checkpoint = require 'icot.checkpoint'
 local checkpoint_keeper = require 'icot.checkpoint_keeper'
+local cleanup = require 'icot.cleanup'
 local collapse = require 'icot.collapse'
 local core = require 'icot.core'
 local divergence = require 'icot.divergence'
@@ -13,6 +13,7 @@ local methods = require 'icot.methods'
 local model_file = require 'icot.model_file'
 local resume = require 'icot.resume'
 local rollback = require 'icot.rollback'
+local run_paths = require 'icot.run_paths'
 local schedule = require 'icot.schedule'
 local scope = require 'icot.scope'
 local start_notes = require 'icot.start_notes'
@@ -163,8 +164,8 @@ end
 
 -- Puts away what an earlier run has left. A checkpoint of the beginning follows, so there always is one to resume.
 local function start_anew(self)
-  files.remove_tree(checkpoint.folder_of(self.run.output))
-  self.keeper = checkpoint_keeper.new(checkpoint.folder_of(self.run.output), self.config.checkpoint)
+  files.remove_tree(run_paths.checkpoint_folder(self.run.output))
+  self.keeper = checkpoint_keeper.new(run_paths.checkpoint_folder(self.run.output), self.config.checkpoint)
   model_file.remove(self.run.model_output)
 end
 
@@ -173,7 +174,7 @@ local function begin(self, wanted, resumption)
   self.progress.total_steps = self.state.total_steps
   start_notes.tell(self)
   if resumption and not resumption.is_fork then
-    local folder = checkpoint.folder_of(self.run.output)
+    local folder = run_paths.checkpoint_folder(self.run.output)
     self.keeper = checkpoint_keeper.new(folder, self.config.checkpoint, resumption.from)
     self.progress:note(('resumed from the checkpoint of step %d'):format(self.state.step))
   elseif resumption then
@@ -192,11 +193,7 @@ end
 
 local function run_locked(run, wanted, resumption)
   local self = training.new(run, resumption)
-  local begun, problem = pcall(begin, self, wanted, resumption)
-  if not begun then
-    self:free()
-    error(problem, 0)
-  end
+  cleanup.or_free(self, begin, wanted, resumption)
   local ok, outcome = xpcall(run_whole, with_trace, self)
   local status = ok and (has_collapsed(self) and 'collapsed' or 'finished')
     or interrupt.is_interrupt(outcome) and 'interrupted' or 'failed'
@@ -274,7 +271,7 @@ function trainer.run(run, wanted)
     local resumption = starting_point(run, wanted, warn)
     if resumption and has_ended(run, resumption) then
       note(resumption.from.description.result.status .. ' already')
-      checkpoint_keeper.new(checkpoint.folder_of(run.output), run.config.checkpoint, resumption.from):prune(true)
+      checkpoint_keeper.new(run_paths.checkpoint_folder(run.output), run.config.checkpoint, resumption.from):prune(true)
       local result = resumption.from.description.result
       if result.model_path then result.model_path = run.model_output end -- the run may have been moved
       return result

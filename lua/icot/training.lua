@@ -3,6 +3,7 @@ local asked = require 'icot.asked'
 local batch = require 'icot.batch'
 local budget = require 'icot.budget'
 local checkpoint = require 'icot.checkpoint'
+local cleanup = require 'icot.cleanup'
 local collapse = require 'icot.collapse'
 local core = require 'icot.core'
 local dataset = require 'icot.dataset'
@@ -48,23 +49,15 @@ Training.__index = Training
 
 -- ---- Setting up ---------------------------------------------------------------------------------
 
--- Calls body(thing, …); if that raises an error, the thing is freed.
-local function or_free(thing, body, ...)
-  local ok, result = pcall(body, thing, ...)
-  if ok then return result end
-  thing:free()
-  error(result, 0)
-end
-
 local function make_optimizer(model, config, from)
   local optimizer = optim.AdamW(model:parameters(), config.optimizer)
-  if from then or_free(optimizer, checkpoint.read_moments, from, model) end
+  if from then cleanup.or_free(optimizer, checkpoint.read_moments, from, model) end
   return optimizer
 end
 
 local function make_model_and_optimizer(config, data, from)
   local model = models.make(config, data, from)
-  return model, or_free(model, make_optimizer, config, from)
+  return model, cleanup.or_free(model, make_optimizer, config, from)
 end
 
 local function check_data(data, from, allow_changes)
@@ -119,8 +112,8 @@ end
 ---@return icot.Training
 function training.new(run, resumption)
   local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.of_run, run.config)
-  return or_free(data, function()
-    return or_free(batch.new(), function(packed) return assemble(run, data, packed, resumption) end)
+  return cleanup.or_free(data, function()
+    return cleanup.or_free(batch.new(), function(packed) return assemble(run, data, packed, resumption) end)
   end)
 end
 
@@ -238,10 +231,7 @@ end
 -- The same; whatever is raised on the way leaves no gradients behind that the next update would add to.
 local function compute_cleanly(...)
   local self = ...
-  local ok, result = pcall(compute, ...)
-  if ok then return result end
-  self.optimizer:zero_grad()
-  error(result, 0)
+  return cleanup.on_error(function() self.optimizer:zero_grad() end, compute, ...)
 end
 
 local function learning_rate_now(self)

@@ -3,6 +3,7 @@ local checkpoint = require 'icot.checkpoint'
 local expect = require 'tests.lua.support.expect'
 local files = require 'icot.files'
 local program = require 'tests.lua.support.program'
+local run_paths = require 'icot.run_paths'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 
@@ -13,7 +14,7 @@ local function train_trunk(changes)
   table.insert(changes.settings, 'checkpoint.keep.stages=all')
   local ok, result, path = small.train(changes)
   assert(ok, tostring(result))
-  return path, function(step) return checkpoint.path(checkpoint.folder_of(path), step) end, result
+  return path, function(step) return checkpoint.path(run_paths.checkpoint_folder(path), step) end, result
 end
 
 local function with_fork(from, ...)
@@ -82,7 +83,7 @@ describe('a fork', function()
         assert.is_false(ok)
         expect.mentions(problem.message, 'stopped')
       end
-      files.remove_tree(checkpoint.folder_of(path))
+      files.remove_tree(run_paths.checkpoint_folder(path))
       local ok, result, forked = small.train(changes, { resume = true })
       assert.is_true(ok, tostring(result))
       assert.same(small.rows(undisturbed), small.rows(forked))
@@ -134,7 +135,7 @@ describe('a fork', function()
     rawset(_G, 'CALLS', nil)
     local ok, result, path = small.train { settings = with_fork(at(20)) } -- which is linear
     assert.is_true(ok, tostring(result))
-    local last = checkpoint.path(checkpoint.folder_of(path), 40)
+    local last = checkpoint.path(run_paths.checkpoint_folder(path), 40)
     assert.is_nil(checkpoint.read_description(last).state.own.calls)
   end)
 

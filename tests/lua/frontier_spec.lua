@@ -2,6 +2,7 @@
 local checkpoint = require 'icot.checkpoint'
 local frontier = require 'icot.frontier'
 local program = require 'tests.lua.support.program'
+local run_paths = require 'icot.run_paths'
 local stages = require 'icot.stages'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
@@ -109,7 +110,7 @@ describe('icot frontier', function()
 
   it('knows the checkpoints that are there, though one goes while it looks, and says if one goes later', function()
     local path, list = trained "'all'", checkpoint.list
-    local folder, lists = checkpoint.folder_of(path), 0
+    local folder, lists = run_paths.checkpoint_folder(path), 0
     finally(function() checkpoint.list = list end)
     checkpoint.list = function(...)
       local found = list(...)

@@ -1,10 +1,10 @@
 -- The folder of a trained model, read back without the code that wrote it.
 local ffi = require 'ffi'
-local files = require 'icot.files'
 local gpt2 = require 'icot.gpt2'
 local core = require 'icot.core'
 local json = require 'icot.json'
 local model_file = require 'icot.model_file'
+local run_paths = require 'icot.run_paths'
 local temporary = require 'tests.lua.support.temporary'
 local vocabulary = require 'icot.vocabulary'
 
@@ -30,7 +30,7 @@ describe('a model folder', function()
   after_each(temporary.clean)
 
   it('lies beside the run file', function()
-    assert.equal('results/mult', files.model_folder('results/mult.h5'))
+    assert.equal('results/mult', run_paths.model_folder('results/mult.h5'))
   end)
 
   it('holds weights, configuration and vocabulary', function()

@@ -8,6 +8,7 @@ local expect = require 'tests.lua.support.expect'
 local lfs = require 'lfs'
 local lock = require 'icot.lock'
 local program = require 'tests.lua.support.program'
+local run_paths = require 'icot.run_paths'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local checkpoint_keeper = require 'icot.checkpoint_keeper'
@@ -52,7 +53,7 @@ end
 -- What each checkpoint that is there is kept for.
 local function kept_for(path)
   local reasons = {}
-  for i, each in ipairs(checkpoint.list(checkpoint.folder_of(path))) do
+  for i, each in ipairs(checkpoint.list(run_paths.checkpoint_folder(path))) do
     reasons[i] = { each.step, checkpoint.read_description(each.path).kept_for }
   end
   return reasons
@@ -60,7 +61,7 @@ end
 
 local function steps_of(path)
   local steps = {}
-  for i, each in ipairs(checkpoint.list(checkpoint.folder_of(path))) do steps[i] = each.step end
+  for i, each in ipairs(checkpoint.list(run_paths.checkpoint_folder(path))) do steps[i] = each.step end
   return steps
 end
 
@@ -188,7 +189,7 @@ describe('a run that is resumed', function()
       local folder = temporary.folder()
       local _, _, path = train_full(folder, 31)
       local before = steps_of(path)
-      local newest = checkpoint.path(checkpoint.folder_of(path), before[#before])
+      local newest = checkpoint.path(run_paths.checkpoint_folder(path), before[#before])
       assert(os.remove(newest .. '/' .. part))
       expect.mentions(expect.user_error(checkpoint.read, newest), part .. ': is missing')
     end
@@ -197,7 +198,7 @@ describe('a run that is resumed', function()
   it('says what is wrong with the only checkpoint, and keeps it', function()
     local only_last = { folder = temporary.folder(), settings = { 'checkpoint.keep={"stages":0,"best":false}' } }
     local _, _, path = small.train(only_last)
-    local newest = checkpoint.list(checkpoint.folder_of(path))[1].path
+    local newest = checkpoint.list(run_paths.checkpoint_folder(path))[1].path
     local description = temporary.read(newest .. '/checkpoint.json')
     temporary.write(newest .. '/checkpoint.json', (description:gsub('"format":%s*1', '"format": 2')))
     for _, path_of_rows in ipairs { path, path .. '.moved' } do
@@ -236,8 +237,8 @@ describe('a run that is resumed', function()
     local settings = { 'checkpoint.every_steps=5', 'checkpoint.keep={"stages":0,"best":false}' }
     local _, _, path = small.train { folder = folder, settings = settings }
     local kept = steps_of(path)
-    local last = checkpoint.path(checkpoint.folder_of(path), 40)
-    os.execute(("cp -r '%s' '%s'"):format(last, checkpoint.path(checkpoint.folder_of(path), 35)))
+    local last = checkpoint.path(run_paths.checkpoint_folder(path), 40)
+    os.execute(("cp -r '%s' '%s'"):format(last, checkpoint.path(run_paths.checkpoint_folder(path), 35)))
     local partial = path:gsub('%.h5$', '/model.safetensors.partial-99-0')
     temporary.write(partial, 'half a model')
     assert(small.train({ folder = folder, settings = settings }, { resume = true }))
@@ -261,7 +262,7 @@ describe('a run that is resumed', function()
   it('refuses rows without a checkpoint', function()
     local folder = temporary.folder()
     local _, _, path = small.train { folder = folder }
-    os.execute(("rm -r '%s'"):format(checkpoint.folder_of(path)))
+    os.execute(("rm -r '%s'"):format(run_paths.checkpoint_folder(path)))
     local ok, problem = small.train({ folder = folder }, { resume = true })
     assert.is_false(ok)
     expect.mentions(problem.message, 'there is no checkpoint', '--force')
@@ -274,7 +275,7 @@ describe('a run that is resumed', function()
       local folder, notes = temporary.folder(), {}
       local _, _, path = train_full(folder, 31)
       local expected = steps_of(path)
-      local newest = checkpoint.path(checkpoint.folder_of(path), expected[#expected])
+      local newest = checkpoint.path(run_paths.checkpoint_folder(path), expected[#expected])
       temporary.write(newest .. '/' .. name, damage)
       local function add(_, note) notes[#notes + 1] = note end
       full.progress = setmetatable({ note = add, warn = add }, { __index = small.silent })
@@ -330,7 +331,7 @@ describe('a run that is resumed', function()
     local _, _, path = train_full(folder, 31)
     local beside = path:gsub('%.h5$', '')
     local steps = steps_of(path)
-    local refused = program.run { '--resume', checkpoint.path(checkpoint.folder_of(path), steps[#steps]) }
+    local refused = program.run { '--resume', checkpoint.path(run_paths.checkpoint_folder(path), steps[#steps]) }
     assert.equal(1, refused.code)
     expect.mentions(refused.err, 'is a checkpoint; name its run, or begin another one with model = ')
     local resumed = program.run { '--resume', beside .. '/', '--quiet' }
@@ -377,7 +378,7 @@ describe('checkpoints', function()
   it('are models that can be evaluated, exported and trained from', function()
     local ok, result, path = small.train { settings = { 'checkpoint.keep.stages=all' } }
     assert.is_true(ok, tostring(result))
-    local stage = checkpoint.path(checkpoint.folder_of(path), 20)
+    local stage = checkpoint.path(run_paths.checkpoint_folder(path), 20)
     local shown = program.run { 'eval', stage, '--split', 'valid' }
     assert.equal(0, shown.code, shown.err)
     expect.mentions(shown.out, 'step 20, 3 of 8 CoT tokens removed', 'accuracy', '25 of valid')

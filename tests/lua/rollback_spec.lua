@@ -2,6 +2,7 @@
 local checkpoint = require 'icot.checkpoint'
 local expect = require 'tests.lua.support.expect'
 local errors = require 'icot.errors'
+local run_paths = require 'icot.run_paths'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local training = require 'icot.training'
@@ -48,7 +49,7 @@ describe('a rollback', function()
     local settings = { 'checkpoint.every_steps=12', 'checkpoint.keep.last=100' }
     local _, _, path = train(temporary.folder(), { settings = settings }, nil, 25) -- a run that fails keeps them
     local function model_at(step)
-      return assert(temporary.read(checkpoint.path(checkpoint.folder_of(path), step) .. '/model.safetensors'))
+      return assert(temporary.read(checkpoint.path(run_paths.checkpoint_folder(path), step) .. '/model.safetensors'))
     end
     assert(model_at(16) == model_at(24), 'other parameters') -- written after the rollback, before the update
     assert(model_at(16) ~= model_at(12), 'nothing was learned before')
@@ -79,8 +80,8 @@ describe('a rollback', function()
       schedule = back_at_validation, settings = { 'train.evaluate_every=10', 'checkpoint.every_steps=5' },
     })
     assert(ok, result)
-    local best = checkpoint.read_description(checkpoint.list(checkpoint.folder_of(path))[1].path)
-    local last = checkpoint.list(checkpoint.folder_of(path))
+    local best = checkpoint.read_description(checkpoint.list(run_paths.checkpoint_folder(path))[1].path)
+    local last = checkpoint.list(run_paths.checkpoint_folder(path))
     last = checkpoint.read_description(last[#last].path)
     assert.equal(1, last.best.removed)
     assert.is_nil(best.kept_for.best and best.best.removed == 2 or nil)

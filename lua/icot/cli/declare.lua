@@ -1,6 +1,7 @@
 --- Options that several commands have: how they are declared, and what is done with them.
 local core = require 'icot.core'
 local files = require 'icot.files'
+local run_paths = require 'icot.run_paths'
 
 local declare = {}
 
@@ -63,19 +64,20 @@ end
 --- A file of tables that is written beside the run that they are about.
 ---@param parser table
 ---@param what string that is in it
----@param ending string takes the place of the run file's
-function declare.tables(parser, what, ending)
-  parser:option('--out', ('where %s, as HDF5; default: RUN with %s'):format(what, ending)):argname('PATH')
+---@param word string that their file is told by: 'frontier'
+function declare.tables(parser, what, word)
+  local default = run_paths.of_findings('RUN', word)
+  parser:option('--out', ('where %s, as HDF5; default: %s'):format(what, default)):argname('PATH')
   parser:flag('--force', 'overwrite a file that is there')
 end
 
 --- Where it is to go.
 ---@param args table what the argument parser gave
----@param ending string
+---@param word string the same
 ---@return string path
 ---raises an error: it is there already, or cannot be written.
-function declare.path_of_tables(args, ending)
-  local path = args.out or files.model_folder(args.run) .. ending
+function declare.path_of_tables(args, word)
+  local path = args.out or run_paths.of_findings(args.run, word)
   files.require_free(path, args.force)
   files.require_writable(files.folder_of(path))
   return path

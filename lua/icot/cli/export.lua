@@ -3,12 +3,14 @@
 ---   icot export results/mult.h5 mult-model
 ---   icot export results/mult/checkpoints/step-000004000 stage-3
 ---   GPT2LMHeadModel.from_pretrained('mult-model')
+local cleanup = require 'icot.cleanup'
 local core = require 'icot.core'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local lfs = require 'lfs'
 local model_file = require 'icot.model_file'
 local pretrained = require 'icot.pretrained'
+local run_paths = require 'icot.run_paths'
 
 local C, check = core.C, core.check
 local export = {}
@@ -50,24 +52,13 @@ local function has_model(folder)
   return files.kind(folder .. '/model.safetensors') ~= nil
 end
 
--- The run files of a study that have left a model: they lie in the folder that has the name of its index.
-local function runs_below(folder)
-  local found = {}
-  if files.kind(folder) == 'directory' then
-    for _, name in ipairs(files.names_in(folder)) do
-      if has_model(folder .. '/' .. name) then found[#found + 1] = ('%s/%s.h5'):format(folder, name) end
-    end
-  end
-  return found
-end
-
 -- The folder with the model of a run; a checkpoint is such a folder itself.
 local function model_of(run)
   if has_model(run) then return run end
   require_run_file(run)
-  local folder = files.model_folder(run)
+  local folder = run_paths.model_folder(run)
   if has_model(folder) then return folder end
-  local runs = runs_below(folder)
+  local runs = run_paths.runs_of(run, function(path) return has_model(run_paths.model_folder(path)) end)
   if #runs > 0 then
     errors.raise('%s: %s: is the index of a study; export one of its runs: %s', WHERE, run, table.concat(runs, ', '))
   end
@@ -129,14 +120,12 @@ end
 -- Makes the folder under another name first, so that it appears whole or not at all.
 local function make_folder(from, target, replaces)
   local partial = new_folder_beside(target)
-  local ok, result = pcall(function()
+  local function tidy() remove_parts(partial) end -- what is left of it, or the folder that it has replaced
+  return cleanup.always(tidy, function()
     local copied = copy_parts(from, partial)
     check(C.icot_folder_publish(partial, target, replaces and 1 or 0))
     return copied
   end)
-  remove_parts(partial) -- what is left of it, or the folder that it has replaced
-  if not ok then error(result, 0) end
-  return result
 end
 
 --- Runs the command.

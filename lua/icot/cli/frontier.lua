@@ -13,7 +13,7 @@ local text_table = require 'icot.text_table'
 
 local command = {}
 
-local SINGLE_EXAMPLES, ENDING = 100, '.frontier.h5'
+local SINGLE_EXAMPLES, FINDINGS = 100, 'frontier'
 
 --- Describes the command to the argument parser.
 ---@param parser table a command of lua-argparse
@@ -23,7 +23,7 @@ function command.configure(parser)
   declare.integer(parser, '--examples', 'at most; default: as in the recipe', 1, options.largest_integer)
   declare.integer(parser, '--single', 'at most this many one at a time, for the time; default: 100', 1,
                   options.largest_integer)
-  declare.tables(parser, 'the table goes', ENDING)
+  declare.tables(parser, 'the table goes', FINDINGS)
   declare.threads(parser)
   declare.device(parser)
 end
@@ -101,7 +101,7 @@ end
 function command.run(args)
   declare.use_threads(args)
   declare.use_device(args)
-  local path = declare.path_of_tables(args, ENDING)
+  local path = declare.path_of_tables(args, FINDINGS)
   local found = stages.checkpoints(args.run, 'frontier')
   return interrupt.run(run_with, args, path, found)
 end

@@ -2,6 +2,7 @@
 ---
 ---   icot probe results/quickstart/icot-1.h5
 ---   icot probe results/mult.h5 --no-cot results/direct.h5 --stages 8 --show 1,17
+local cleanup = require 'icot.cleanup'
 local controls = require 'icot.probe.controls'
 local declare = require 'icot.cli.declare'
 local interrupt = require 'icot.interrupt'
@@ -15,7 +16,7 @@ local text_table = require 'icot.text_table'
 
 local command = {}
 
-local EXAMPLES, STAGES, ENDING = 1000, 5, '.probes.h5'
+local EXAMPLES, STAGES, FINDINGS = 1000, 5, 'probes'
 
 -- The numbers of examples, from 1 on, that --show takes.
 local function numbers_of(text)
@@ -54,7 +55,7 @@ function command.configure(parser)
   parser:option('--places', "only those with this in their name: 'answer', '####'"):argname('TEXT')
   parser:option('--show', 'test examples whose attention maps are kept, or none'):argname('N,N')
     :convert(numbers_of):default('1')
-  declare.tables(parser, 'tables and maps go', ENDING)
+  declare.tables(parser, 'tables and maps go', FINDINGS)
   declare.threads(parser)
   declare.device(parser)
 end
@@ -121,13 +122,11 @@ end
 
 local function run_with(args, path, plan)
   local looked_at = probe.new(plan)
-  local ok, problem = pcall(function()
+  cleanup.always(function() looked_at:free() end, function()
     fill_log(create_log(args, path, looked_at), looked_at)
     print_summary(looked_at.rows)
     print(('\nprobes    %s'):format(path))
   end)
-  looked_at:free()
-  if not ok then error(problem, 0) end
 end
 
 --- Runs the command.
@@ -137,7 +136,7 @@ end
 function command.run(args)
   declare.use_threads(args)
   declare.use_device(args)
-  local path = declare.path_of_tables(args, ENDING)
+  local path = declare.path_of_tables(args, FINDINGS)
   local found = stages.checkpoints(args.run, 'probe')
   return interrupt.run(run_with, args, path, {
     stages = stages.spread(found, args.stages or STAGES), no_cot = find_no_cot(args, found), fit = args.fit,

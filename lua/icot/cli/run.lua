@@ -3,6 +3,7 @@ local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
 local options = require 'icot.options'
 local overrides = require 'icot.overrides'
+local run_paths = require 'icot.run_paths'
 local terminal = require 'icot.terminal'
 
 local run = {}
@@ -43,7 +44,7 @@ end
 -- `--resume RUN` names the results; without a recipe, it is the one that they were made with.
 local function load_recipe(arguments)
   local resumed, settings = arguments.resume and arguments.resume[1], settings_of(arguments)
-  if resumed then resumed = require('icot.saved_run').path_of(resumed) end
+  if resumed then resumed = run_paths.run_file(resumed) end
   if resumed and resumed:find('%.lua$') and not arguments.recipe then -- icot --resume RECIPE
     arguments.recipe, resumed = resumed, nil
   end

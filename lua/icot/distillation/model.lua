@@ -7,6 +7,7 @@
 --- The teacher is a GPT-2 of its own that stays as it is. A folder holds the student's GPT-2 in Hugging Face's form,
 --- and everything else of student and emulator in model_file.OTHERS.
 local Emulator = require 'icot.distillation.emulator'
+local cleanup = require 'icot.cleanup'
 local errors = require 'icot.errors'
 local gpt2 = require 'icot.gpt2'
 local model_file = require 'icot.model_file'
@@ -130,7 +131,7 @@ end
 -- A network around a GPT-2, which it owns from then on.
 local function around(class, inner, ...)
   local made, arguments = nil, { ... }
-  local ok, problem = pcall(scope.all_or_none, function()
+  cleanup.on_error(function() inner:free() end, scope.all_or_none, function()
     made = class(inner, unpack(arguments))
     local own = {}
     for _, each in ipairs(made:named_parameters()) do
@@ -138,9 +139,7 @@ local function around(class, inner, ...)
     end
     return own
   end)
-  if ok then return made end
-  inner:free()
-  error(problem, 0)
+  return made
 end
 
 -- A GPT-2 whose parameters will be read.
@@ -193,10 +192,8 @@ local function new(config, source, folder, is_whole)
   local self = setmetatable({
     step = step, reads_cot = step ~= 'coupled', squared_error = step == 'emulator', note = notes[step],
   }, Model)
-  local ok, problem = pcall(fill, self, config, source, folder, is_whole)
-  if ok then return self end
-  self:free()
-  error(problem, 0)
+  cleanup.or_free(self, fill, config, source, folder, is_whole)
+  return self
 end
 
 --- The model of a step, made from what the step before has left, or as a checkpoint left it.

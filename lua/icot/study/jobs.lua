@@ -8,6 +8,7 @@ local json = require 'icot.json'
 local memory_budget = require 'icot.study.memory_budget'
 local process = require 'icot.study.process'
 local progress = require 'icot.progress'
+local run_paths = require 'icot.run_paths'
 
 local study_jobs = {}
 
@@ -22,13 +23,6 @@ local UPDATES_TO_PEAK = 10 -- after this many a child's memory tells what others
 ---@field log string
 ---@field result icot.Result? once it has told it
 ---@field updates integer
-
---- Where a run's own output goes: results/mine/icot-1.h5 → results/mine/icot-1.log.
----@param run icot.Run
----@return string
-function study_jobs.log_of(run)
-  return (run.output:gsub('%.h5$', '.log'))
-end
 
 -- ---- One child ----------------------------------------------------------------------------------
 
@@ -60,7 +54,7 @@ end
 local function start(self, number)
   local run, problem = self.queue:take(number)
   if problem then return finish(self, number, run, { status = 'failed', message = problem }) end
-  local log = study_jobs.log_of(run)
+  local log = run_paths.log(run.output)
   local label = self.label_of(run)
   local job = {
     number = number, run = run, log = log, updates = 0,

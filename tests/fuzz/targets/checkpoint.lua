@@ -8,6 +8,7 @@ local meter = require 'icot.meter'
 local optim = require 'icot.optim'
 local parts = require 'tests.fuzz.parts'
 local resume = require 'icot.resume'
+local run_paths = require 'icot.run_paths'
 local saved_run = require 'icot.saved_run'
 local training_state = require 'icot.training_state'
 
@@ -41,7 +42,7 @@ end
 
 return function(folder)
   local run_path = folder .. '/run.h5'
-  local place = checkpoint.path(checkpoint.folder_of(run_path), 3)
+  local place = checkpoint.path(run_paths.checkpoint_folder(run_path), 3)
   files.make_folder(place)
   parts.write(place .. '/recipe.lua', RECIPE)
   local model = tiny_model()
