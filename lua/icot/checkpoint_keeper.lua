@@ -7,7 +7,7 @@ local core = require 'icot.core'
 local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local json = require 'icot.json'
-local runlog = require 'icot.runlog'
+local machine = require 'icot.machine'
 
 local C = core.C
 local checkpoint_keeper = {}
@@ -95,8 +95,8 @@ end
 local function complete(self, description, run)
   description.recipe, description.recipe_path, description.invocation = run.recipe, run.recipe_path, run.invocation
   description.arm, description.seed, description.config = run.arm, run.seed, json.decode(run.config_json)
-  description.best, description.time = self.best, runlog.time()
-  description.machine = runlog.machine()
+  description.best, description.time = self.best, machine.time()
+  description.machine = machine.now()
 end
 
 local function add_entry(self, entry)

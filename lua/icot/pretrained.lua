@@ -5,8 +5,8 @@
 local cleanup = require 'icot.cleanup'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
-local gpt2 = require 'icot.gpt2'
 local gpt2_config = require 'icot.gpt2_config'
+local gpt2_model = require 'icot.gpt2_model'
 local json = require 'icot.json'
 local options = require 'icot.options'
 local pretrained_weights = require 'icot.pretrained_weights'
@@ -163,7 +163,7 @@ end
 local function make_model(weights, config)
   local blank = options.copy(config)
   blank.initializer_range = 0 -- all parameters will be read
-  local model = gpt2.new(blank, 0)
+  local model = gpt2_model.new(blank, 0)
   model.config = config
   cleanup.or_free(model, function() scope.run(read_weights, weights, model) end)
   return model

@@ -212,7 +212,7 @@ local function probe_stage(self, log, found, untrained, note)
 end
 
 --- Probes all stages and controls.
----@param log icot.RunLog from `runlog.probes`
+---@param log icot.ProbeFile
 ---@param note fun(text: string) is told what was done
 ---raises what icot.interrupt does when the user ends the program; the rows so far are in the log.
 function Probe:run(log, note)

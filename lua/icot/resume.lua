@@ -3,10 +3,10 @@ local checkpoint = require 'icot.checkpoint'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json = require 'icot.json'
+local machine = require 'icot.machine'
 local names = require 'icot.names'
 local options = require 'icot.options'
 local run_paths = require 'icot.run_paths'
-local runlog = require 'icot.runlog'
 local saved_run = require 'icot.saved_run'
 local lfs = require 'lfs'
 
@@ -67,7 +67,7 @@ end
 -- When the run file was written last.
 local function last_sign_of_life(path)
   local seconds = lfs.attributes(path, 'modification')
-  return seconds and runlog.time(seconds) or ''
+  return seconds and machine.time(seconds) or ''
 end
 
 ---@class icot.Resumption what a run goes on from
@@ -149,7 +149,7 @@ end
 ---@return icot.Resumption resumption the same
 function resume.after_divergence(resumption, lr_scale)
   local segment, change = resumption.segment, ('lr_scale: %g'):format(lr_scale)
-  segment.stopped_by, segment.stopped_time = 'diverged', runlog.time()
+  segment.stopped_by, segment.stopped_time = 'diverged', machine.time()
   segment.changes = segment.changes == '' and change or segment.changes .. '; ' .. change
   resumption.lr_scale = lr_scale
   return resumption
@@ -159,20 +159,7 @@ end
 ---@param from icot.Checkpoint
 ---@param note fun(text: string)
 function resume.compare_machine(from, note)
-  local before = from.description.machine
-  local now = runlog.machine()
-  local differences = {}
-  local function compare(name, old, new)
-    if old ~= new then
-      differences[#differences + 1] = ('%s %s, before %s'):format(name, tostring(new), tostring(old))
-    end
-  end
-  compare('host', before.host, now.host)
-  compare('device', before.device or 'cpu', now.device)
-  compare('threads', before.threads, now.threads)
-  for _, name in ipairs { 'cpu_kernels', 'openblas', 'icot' } do
-    compare(name, before.versions[name], now.versions[name])
-  end
+  local differences = machine.differences(from.description.machine)
   if #differences == 0 then return end
   note('resumed where the last bits may come out differently: ' .. table.concat(differences, '; '))
 end

@@ -126,7 +126,7 @@ end
 local function create_index(recipe, overwrite)
   local runs = {}
   for i, run in ipairs(recipe.runs) do runs[i] = { arm = run.arm, seed = run.seed, path = run.output } end
-  return require('icot.runlog').index {
+  return require('icot.study.index_file').create {
     path = recipe.output, force = overwrite, recipe = recipe.name, source = recipe.source, runs = runs,
     config = recipe.config_json,
     attributes = { precision = common(recipe.runs, 'precision'), device = common(recipe.runs, 'device') },

@@ -1,6 +1,7 @@
 -- Run files as the trainer writes them and as a notebook reads them (h5py and pandas, in a process of their own).
 local cjson = require 'cjson'
 local python = require 'tests.lua.support.python'
+local index_file = require 'icot.study.index_file'
 local runlog = require 'icot.runlog'
 local sample_run = require 'tests.lua.support.sample_run'
 local temporary = require 'tests.lua.support.temporary'
@@ -216,7 +217,7 @@ describe('the index of a study', function()
 
   it('can be read before all runs are there', function()
     local path = folder .. '/study.h5'
-    local index = runlog.index { path = path, recipe = 'study', runs = {
+    local index = index_file.create { path = path, recipe = 'study', runs = {
       { arm = 'a', seed = 1, path = folder .. '/study/a-1.h5' },
       { arm = 'a', seed = 2, path = folder .. '/study/a-2.h5' },
     } }

@@ -4,10 +4,10 @@
 ---   icot frontier results/mult.h5 --examples 5000 --out results/mult.frontier.h5
 local declare = require 'icot.cli.declare'
 local frontier = require 'icot.frontier'
+local frontier_file = require 'icot.frontier_file'
 local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
 local options = require 'icot.options'
-local runlog = require 'icot.runlog'
 local stages = require 'icot.stages'
 local text_table = require 'icot.text_table'
 
@@ -66,7 +66,7 @@ end
 
 local function write(path, run_path, points, found, precision, force)
   local description = found[1].description
-  local log = runlog.frontier {
+  local log = frontier_file.create {
     path = path, force = force, recipe = description.recipe, source = found[1].source,
     config = json.encode(description.config),
     attributes = {
@@ -74,7 +74,7 @@ local function write(path, run_path, points, found, precision, force)
       device = declare.device_name(),
     },
   }
-  for _, point in ipairs(points) do log:frontier_point(point) end
+  for _, point in ipairs(points) do log:point(point) end
   log:close('finished')
 end
 

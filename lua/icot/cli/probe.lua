@@ -9,7 +9,7 @@ local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
 local options = require 'icot.options'
 local probe = require 'icot.probe'
-local runlog = require 'icot.runlog'
+local probe_file = require 'icot.probe.probe_file'
 local stages = require 'icot.stages'
 local summary = require 'icot.probe.summary'
 local text_table = require 'icot.text_table'
@@ -103,7 +103,7 @@ end
 local function create_log(args, path, looked_at)
   local found = looked_at.plan.stages[1]
   local description = found.description
-  return runlog.probes {
+  return probe_file.create {
     path = path, force = args.force, recipe = description.recipe, source = found.source,
     config = json.encode(description.config), longest = looked_at.longest_shown,
     attributes = {

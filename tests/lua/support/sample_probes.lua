@@ -1,6 +1,6 @@
 --- A file of probes with made-up numbers, as of a run with one layer that is probed at two stages.
 local ffi = require 'ffi'
-local runlog = require 'icot.runlog'
+local probe_file = require 'icot.probe.probe_file'
 
 local sample_probes = {}
 
@@ -55,7 +55,7 @@ end
 function sample_probes.write(path, options)
   options = options or {}
   local written = { rows = {} }
-  local log = runlog.probes {
+  local log = probe_file.create {
     path = path, recipe = 'sample', longest = options.attention and 8 or 0,
     attributes = { run = 'sample.h5', seed = 1 },
   }

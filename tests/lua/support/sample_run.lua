@@ -1,4 +1,5 @@
 --- Run files and studies with made-up numbers that look like those of a real training.
+local index_file = require 'icot.study.index_file'
 local runlog = require 'icot.runlog'
 
 local sample_run = {}
@@ -100,7 +101,7 @@ function sample_run.write_study(folder)
       runs[#runs + 1] = { arm = arm, seed = seed, path = ('%s/sample/%s-%d.h5'):format(folder, arm, seed) }
     end
   end
-  local index = runlog.index { path = folder .. '/sample.h5', recipe = 'sample', runs = runs }
+  local index = index_file.create { path = folder .. '/sample.h5', recipe = 'sample', runs = runs }
   for _, run in ipairs(runs) do
     local written = sample_run.write(run.path, { method = run.arm, arm = run.arm, seed = run.seed })
     local train, eval = written.train[#written.train], written.eval[#written.eval]
