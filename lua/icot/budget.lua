@@ -3,8 +3,8 @@
 --- With tokens or FLOPs the number of updates is not known before: batches grow shorter as CoT is removed. The training
 --- ends with the update that reaches the budget; until then the total is what the updates so far let expect, and the
 --- learning rate decays by that. It follows from what was counted, so a run that is resumed expects the same.
-local dataset = require 'icot.dataset'
 local methods = require 'icot.methods'
+local sequence = require 'icot.sequence'
 
 local budget = {}
 
@@ -43,7 +43,7 @@ local function mean_example(corpus, with_cot)
   local count, tokens, pairs, prompt_tokens, prompt_pairs = math.min(corpus:size(), EXAMPLES_LOOKED_AT), 0, 0, 0, 0
   for i = 0, count - 1 do
     local question, cot, answer = corpus:lengths(i)
-    local length, prompt = question + (with_cot and cot or 0) + answer + dataset.SEPARATORS, question + 1
+    local length, prompt = sequence.length(question, with_cot and cot or 0, answer), question + 1
     tokens, pairs = tokens + length, pairs + length ^ 2
     prompt_tokens, prompt_pairs = prompt_tokens + prompt, prompt_pairs + prompt ^ 2
   end

@@ -50,6 +50,13 @@ function checkpoint.list(folder)
   return found
 end
 
+--- Whether a path is that of a checkpoint, readable or not.
+---@param path string
+---@return boolean
+function checkpoint.is_at(path)
+  return files.kind(path .. '/' .. DESCRIPTION) ~= nil
+end
+
 --- Removes a checkpoint. It loses its name first, so that there is never half of one.
 ---@param path string
 function checkpoint.remove(path)
@@ -182,7 +189,7 @@ function checkpoint.read(path)
     source = files.read(path .. '/' .. RECIPE, LONGEST), moments = existing(path .. '/' .. MOMENTS),
     run_file = existing(path .. '/' .. RUN_FILE),
   }
-  self.model_folder = existing(path .. '/model.safetensors') and path
+  self.model_folder = model_file.is_in(path) and path
   require_parts(self)
   if self.run_file and digest_of(self.run_file) ~= self.description.run_file then
     errors.raise('%s: is not as it was written', self.run_file)

@@ -9,6 +9,7 @@ local generate = require 'icot.generate'
 local interrupt = require 'icot.interrupt'
 local removal = require 'icot.removal'
 local scope = require 'icot.scope'
+local sequence = require 'icot.sequence'
 
 local evaluate = {}
 
@@ -114,7 +115,7 @@ local function decode_chunk(model, data, split, start, n, removed, removing)
     return scope.run(scope.no_grad, function()
       local writer, enter = model:decoding(packed)
       return generate.greedy(writer, prompts, {
-        max_new_tokens = cot_left + data.max_answer + 3, -- <eos> #### … <eos>
+        max_new_tokens = sequence.length_written(cot_left, data.max_answer),
         is_finished = finish_rule(data.vocabulary), enter = enter,
       })
     end)

@@ -1,6 +1,6 @@
 --- Looks through a file of examples: what is wrong with which line, and how long the parts are.
-local dataset = require 'icot.dataset'
 local example_file = require 'icot.example_file'
+local sequence = require 'icot.sequence'
 
 local example_check = {}
 
@@ -57,7 +57,7 @@ local function note_lengths(count, lengths, question, cot, answer)
   lengths.question:note(n_question)
   lengths.cot:note(n_cot)
   lengths.answer:note(n_answer)
-  lengths.sequence:note(n_question + n_cot + n_answer + dataset.SEPARATORS)
+  lengths.sequence:note(sequence.length(n_question, n_cot, n_answer))
 end
 
 --- Checks every line of a file.

@@ -23,7 +23,7 @@ local function raise_no_checkpoint(path)
 end
 
 local function read(path)
-  if not files.kind(path .. '/checkpoint.json') then raise_no_checkpoint(path) end
+  if not checkpoint.is_at(path) then raise_no_checkpoint(path) end
   local ok, result = pcall(checkpoint.read, path)
   if not ok and errors.is_user_error(result) then errors.raise('fork_from: %s', errors.describe(result)) end
   if not ok then error(result, 0) end

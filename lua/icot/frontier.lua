@@ -1,11 +1,11 @@
 --- The frontier of a run: how well it answers with how much of the CoT still written, from its stage checkpoints.
 local cleanup = require 'icot.cleanup'
-local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
 local models = require 'icot.model'
 local removal = require 'icot.removal'
 local saved_run = require 'icot.saved_run'
+local tasks = require 'icot.tasks'
 local training_state = require 'icot.training_state'
 
 local frontier = {}
@@ -60,7 +60,7 @@ end
 ---raises an error: the data are gone, Ctrl-C (icot.interrupt).
 function frontier.measure(checkpoints, wanted, note)
   local config, points = checkpoints[1].description.config, {}
-  local data = dataset.of_run(config)
+  local data = tasks.load_for_run(config)
   return cleanup.always(function() data:free() end, function()
     if wanted.on_data then wanted.on_data(data) end
     if data.test:size() == 0 then errors.raise('frontier: the dataset has no test examples') end

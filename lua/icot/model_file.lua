@@ -15,6 +15,7 @@ local vocabulary = require 'icot.vocabulary'
 
 local model_file = {}
 
+local WEIGHTS = 'model.safetensors'
 local LONGEST_VOCABULARY = 64 * 2 ^ 20 -- bytes
 
 --- The networks beside the GPT-2 that answers; see icot.distillation.
@@ -22,7 +23,7 @@ model_file.OTHERS = 'distillation.safetensors'
 
 --- All files that a folder may have of a model.
 model_file.NAMES = {
-  'model.safetensors', 'config.json', 'vocabulary.json', model_file.OTHERS, unpack(tokenizer_files.NAMES),
+  WEIGHTS, 'config.json', 'vocabulary.json', model_file.OTHERS, unpack(tokenizer_files.NAMES),
 }
 
 local function write_tensors(path, model)
@@ -36,6 +37,13 @@ local function config_of(model, words, extra)
   config.bos_token_id, config.eos_token_id = words.eos, words.eos
   config.icot = extra
   return config
+end
+
+--- Whether a folder holds a model that icot has saved: the weights are what comes last.
+---@param folder string
+---@return boolean
+function model_file.is_in(folder)
+  return files.kind(folder .. '/' .. WEIGHTS) == 'file'
 end
 
 --- Removes the model that a folder holds, so that it isn't taken for that of the run that begins now.
@@ -60,7 +68,7 @@ function model_file.save(folder, model, words, extra)
   save_vocabulary(folder, words)
   core.write_file(folder .. '/config.json', json.encode(config_of(model, words, extra)) .. '\n')
   if model.other_tensors then safetensors.save_file(model:other_tensors(), folder .. '/' .. model_file.OTHERS) end
-  scope.run(function() write_tensors(folder .. '/model.safetensors', model) end)
+  scope.run(function() write_tensors(folder .. '/' .. WEIGHTS, model) end)
 end
 
 --- Reads what a model had beside the GPT-2 that answers.

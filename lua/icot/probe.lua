@@ -11,7 +11,6 @@ local attention = require 'icot.probe.attention'
 local cleanup = require 'icot.cleanup'
 local controls = require 'icot.probe.controls'
 local core = require 'icot.core'
-local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local interrupt = require 'icot.interrupt'
 local labels = require 'icot.probe.labels'
@@ -22,7 +21,9 @@ local places = require 'icot.probe.places'
 local removal = require 'icot.removal'
 local saved_run = require 'icot.saved_run'
 local scope = require 'icot.scope'
+local sequence = require 'icot.sequence'
 local states = require 'icot.probe.states'
+local tasks = require 'icot.tasks'
 local training_state = require 'icot.training_state'
 
 local probe = {}
@@ -66,7 +67,7 @@ local function longest_shown(data, show)
       errors.raise('probe: --show %d: there are only %d test examples', number, data[HELD_OUT]:size())
     end
     local question, cot, answer = data[HELD_OUT]:lengths(number - 1)
-    longest = math.max(longest, question + cot + answer + dataset.SEPARATORS)
+    longest = math.max(longest, sequence.length(question, cot, answer))
   end
   return longest
 end
@@ -81,7 +82,7 @@ local function read_data(self, config)
   local whole = removal.cut(saved_run.removal(plan.stages[1]), data, 0)
   places.check(plan.places, places.shapes(data[HELD_OUT], self.splits.n_held_out, whole))
   self.longest_shown = longest_shown(data, plan.show)
-  self.labels = labels.read(data, dataset.task(config.dataset.task), config.dataset, self.splits, plan.quantities)
+  self.labels = labels.read(data, tasks.find(config.dataset.task), config.dataset, self.splits, plan.quantities)
 end
 
 --- Loads the data, and works out what is to be told of each example.
@@ -94,7 +95,7 @@ function probe.new(plan)
     errors.raise('probe: %s: icot_kd trains several networks together, and only single GPT-2s are probed; its teacher '
                  .. 'is one', plan.stages[1].path)
   end
-  local self = setmetatable({ plan = plan, data = dataset.of_run(config), rows = {} }, Probe)
+  local self = setmetatable({ plan = plan, data = tasks.load_for_run(config), rows = {} }, Probe)
   cleanup.or_free(self, read_data, config)
   return self
 end

@@ -1,11 +1,11 @@
 --- Works out one run's configuration: defaults, options of its dataset and schedule, and what depends
 --- on several fields at once.
-local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
 local methods = require 'icot.methods'
 local names = require 'icot.names'
 local options = require 'icot.options'
+local tasks = require 'icot.tasks'
 
 local resolve = {}
 
@@ -99,12 +99,12 @@ end
 
 -- A dataset that can take any tokenizer takes that of a pretrained model, unless the recipe names one.
 local function resolve_dataset(given, model, where)
-  local task = dataset.task(given.task, where, 'dataset.')
+  local task = tasks.find(given.task, where, 'dataset.')
   local folder = type(model) == 'table' and model.pretrained
   if folder and task.options.tokenizer and given.tokenizer == nil and require('icot.model_file').has_words(folder) then
     given.tokenizer = folder
   end
-  return dataset.check(given, where, 'dataset.')
+  return tasks.check(given, where, 'dataset.')
 end
 
 --- Checks the path of a run file or index.

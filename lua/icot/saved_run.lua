@@ -51,7 +51,7 @@ function saved_run.raise_missing(run_path, where)
     errors.raise('%s: %s: is a study; name one of its runs, such as %s', where, run_path, members[1])
   elseif run then
     errors.raise('%s: %s: holds what icot %s has found; name the run, %s', where, run_path, command, run)
-  elseif where == '--resume' and files.kind(run_path .. '/checkpoint.json') then
+  elseif where == '--resume' and checkpoint.is_at(run_path) then
     errors.raise('%s: %s: is a checkpoint; name its run, or begin another one with model = { pretrained = … }', where,
                  run_path)
   elseif not files.kind(run_path) and not files.kind(run_paths.checkpoint_folder(run_path)) then

@@ -10,6 +10,7 @@ local dataset = require 'icot.dataset'
 local errors = require 'icot.errors'
 local example_file = require 'icot.example_file'
 local model_file = require 'icot.model_file'
+local sequence = require 'icot.sequence'
 local vocabulary = require 'icot.vocabulary'
 
 local text_files = {}
@@ -103,7 +104,7 @@ local function read_corpus(path, where, symbols, rule, steps_of)
   for number, question, cot, answer in example_file.examples(path, where) do
     examples = number
     encode_line(symbols, path, number, { question, cot, answer }, { q, c, a })
-    local length = q.count + c.count + a.count + dataset.SEPARATORS
+    local length = sequence.length(q.count, c.count, a.count)
     if not rule.max_length or length <= rule.max_length then
       read:append_arrays(q.ids, q.count, c.ids, c.count, a.ids, a.count)
       mark_steps(read, steps_of, cot, c)

@@ -245,7 +245,7 @@ end
 local function has_ended(run, resumption)
   local result = not resumption.is_fork and resumption.from.description.result
   return result and resumption.segment.changes == '' and has_run_file(run, result)
-    and (not result.model_path or files.kind(run.model_output .. '/model.safetensors') == 'file')
+    and (not result.model_path or model_file.is_in(run.model_output))
 end
 
 ---@class icot.TrainerOptions

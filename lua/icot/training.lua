@@ -6,7 +6,6 @@ local checkpoint = require 'icot.checkpoint'
 local cleanup = require 'icot.cleanup'
 local collapse = require 'icot.collapse'
 local core = require 'icot.core'
-local dataset = require 'icot.dataset'
 local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
@@ -17,6 +16,7 @@ local removal = require 'icot.removal'
 local sampler = require 'icot.sampler'
 local schedule = require 'icot.schedule'
 local scope = require 'icot.scope'
+local tasks = require 'icot.tasks'
 local training_state = require 'icot.training_state'
 
 local C = core.C
@@ -111,7 +111,7 @@ end
 ---@param resumption? icot.Resumption
 ---@return icot.Training
 function training.new(run, resumption)
-  local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', dataset.of_run, run.config)
+  local data = errors.explain_memory('dataset', 'a smaller dataset.train needs less', tasks.load_for_run, run.config)
   return cleanup.or_free(data, function()
     return cleanup.or_free(batch.new(), function(packed) return assemble(run, data, packed, resumption) end)
   end)

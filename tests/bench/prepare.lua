@@ -4,9 +4,9 @@
 --- FOLDER/work.json  of the stages all, half and none (of the CoT is left): how many tokens are removed, and the packed
 ---                   batches; prompts for decoding, of up to three lengths in turn, and how many tokens to write
 local cjson = require 'cjson'
-local dataset = require 'icot.dataset'
 local files = require 'icot.files'
 local model_file = require 'icot.model_file'
+local tasks = require 'icot.tasks'
 local work = require 'tests.bench.work'
 
 local PROMPTS, LENGTHS = 256, 3
@@ -42,7 +42,7 @@ end
 local function prompts(eos)
   local kinds, found = {}, {}
   for length = math.max(2, digits - LENGTHS + 1), digits do
-    kinds[#kinds + 1] = dataset.load({ task = 'multiplication', digits = length, test = PROMPTS }, 'test')
+    kinds[#kinds + 1] = tasks.load({ task = 'multiplication', digits = length, test = PROMPTS }, 'test')
   end
   for i = 0, PROMPTS - 1 do
     local tokens = kinds[i % #kinds + 1].test:example(math.floor(i / #kinds)).question

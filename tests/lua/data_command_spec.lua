@@ -3,6 +3,7 @@ local argparse = require 'argparse'
 local data = require 'icot.cli.data'
 local dataset = require 'icot.dataset'
 local expect = require 'tests.lua.support.expect'
+local tasks = require 'icot.tasks'
 
 local path
 
@@ -44,7 +45,7 @@ local function lines_reported(output)
 end
 
 local function examples(digits, count)
-  local loaded = dataset.load { task = 'multiplication', digits = digits, train = 0, valid = 0, test = count, seed = 5 }
+  local loaded = tasks.load { task = 'multiplication', digits = digits, train = 0, valid = 0, test = count, seed = 5 }
   local lines = {}
   for i = 0, count - 1 do lines[i + 1] = loaded.test:text(i) end
   loaded:free()
@@ -236,7 +237,7 @@ describe('icot data TASK', function()
   end)
 
   it('prints the split that a recipe would get', function()
-    local loaded = dataset.load { task = 'multiplication', digits = 3, train = 20, valid = 10, test = 10, seed = 9 }
+    local loaded = tasks.load { task = 'multiplication', digits = 3, train = 20, valid = 10, test = 10, seed = 9 }
     for _, split in ipairs(dataset.splits) do
       local _, output = run('multiplication', '--set', 'digits=3', '--set', 'train=20', '--set', 'valid=10',
         '--set', 'test=10', '--seed', '9', '--split', split, '--count', '2')

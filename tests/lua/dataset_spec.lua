@@ -1,7 +1,7 @@
 --- Corpora, how a dataset is found and checked, and the dataset `text`.
 local corpus = require 'icot.corpus'
-local dataset = require 'icot.dataset'
 local lfs = require 'lfs'
+local tasks = require 'icot.tasks'
 local vocabulary = require 'icot.vocabulary'
 local expect = require 'tests.lua.support.expect'
 local temporary = require 'tests.lua.support.temporary'
@@ -57,14 +57,14 @@ end)
 
 describe('dataset', function()
   it('names what it does not know', function()
-    assert_mentions(message_of(dataset.check, { task = 'multiplicaton' }, 'recipe r.lua', 'dataset.'),
+    assert_mentions(message_of(tasks.check, { task = 'multiplicaton' }, 'recipe r.lua', 'dataset.'),
       'recipe r.lua: dataset.task', 'did you mean multiplication?')
-    assert_mentions(message_of(dataset.check, { task = '../secret' }), "got '../secret'")
-    assert_mentions(message_of(dataset.check, {}), 'got nil')
-    assert_mentions(message_of(dataset.check, { task = 'text', tokeniser = 'word' }), 'did you mean tokenizer?')
-    assert_mentions(message_of(dataset.load, { task = 'multiplication', digits = 21 }), 'digits: got 21', '2 to 20')
-    assert_mentions(message_of(dataset.load, { task = 'multiplication', digits = 1 }), 'digits: got 1')
-    assert_mentions(message_of(dataset.load, { task = 'multiplication', train = 1.5 }), 'train: got 1.5')
+    assert_mentions(message_of(tasks.check, { task = '../secret' }), "got '../secret'")
+    assert_mentions(message_of(tasks.check, {}), 'got nil')
+    assert_mentions(message_of(tasks.check, { task = 'text', tokeniser = 'word' }), 'did you mean tokenizer?')
+    assert_mentions(message_of(tasks.load, { task = 'multiplication', digits = 21 }), 'digits: got 21', '2 to 20')
+    assert_mentions(message_of(tasks.load, { task = 'multiplication', digits = 1 }), 'digits: got 1')
+    assert_mentions(message_of(tasks.load, { task = 'multiplication', train = 1.5 }), 'train: got 1.5')
   end)
 
   it('says so when the file of a task is broken', function()
@@ -82,7 +82,7 @@ describe('dataset', function()
       file:write(contents)
       file:close()
       package.loaded['datasets.broken'] = nil
-      assert_mentions(message_of(dataset.check, { task = 'broken' }), 'dataset: task: ', expected)
+      assert_mentions(message_of(tasks.check, { task = 'broken' }), 'dataset: task: ', expected)
     end
     for load, expected in pairs {
       ['return nil + 1'] = 'dataset: ' .. folder .. '/datasets/broken.lua:2: attempt to perform arithmetic',
@@ -98,7 +98,7 @@ describe('dataset', function()
       file:write(('return { options = {}, load = function()\n%s end }'):format(load))
       file:close()
       package.loaded['datasets.broken'] = nil
-      assert_mentions(message_of(dataset.load, { task = 'broken' }), expected)
+      assert_mentions(message_of(tasks.load, { task = 'broken' }), expected)
     end
     package.loaded['datasets.broken'], package.path = nil, path
     os.remove(folder .. '/datasets/broken.lua')
@@ -108,7 +108,7 @@ describe('dataset', function()
 
   it('lists its tasks', function()
     local found = {}
-    for _, name in ipairs(dataset.tasks()) do found[name] = true end
+    for _, name in ipairs(tasks.names()) do found[name] = true end
     assert.is_true(found.multiplication and found.text)
   end)
 end)
@@ -116,7 +116,7 @@ end)
 describe('text', function()
   local function load(given, wanted)
     given.task = 'text'
-    return dataset.load(given, wanted)
+    return tasks.load(given, wanted)
   end
 
   local train = '1 2 * 3||a b #### 4 5\n2 x|| #### 5\n'

@@ -1,12 +1,12 @@
 --- Evaluation: which answer counts as right, and at which positions a model is asked for it.
 local batch = require 'icot.batch'
 local core = require 'icot.core'
-local dataset = require 'icot.dataset'
 local evaluate = require 'icot.evaluate'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local removal = require 'icot.removal'
 local scripted = require 'tests.lua.support.scripted'
+local tasks = require 'icot.tasks'
 local tiny = require 'tests.lua.support.tiny'
 
 local EOS, SEPARATOR = 0, 1
@@ -95,7 +95,7 @@ describe('an evaluation', function()
   end)
 
   it('asks at the positions of training where whole reasoning steps are removed', function()
-    local marked = dataset.load { task = 'multiplication', digits = 3, digits_from = 2, train = 5, valid = 8, test = 5 }
+    local marked = tasks.load { task = 'multiplication', digits = 3, digits_from = 2, train = 5, valid = 8, test = 5 }
     marked:count_in('step')
     assert.equal(3, marked.max_cot)
     for _, side in ipairs { 'left', 'right' } do
@@ -162,7 +162,7 @@ describe('an evaluation', function()
   end)
 
   it('gives pauses in the place of whole reasoning steps', function()
-    local marked = dataset.of_run {
+    local marked = tasks.load_for_run {
       dataset = { task = 'multiplication', digits = 3, digits_from = 2, train = 5, valid = 8, test = 5 },
       method = 'pause', removal = { unit = 'step' },
     }

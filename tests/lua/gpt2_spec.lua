@@ -1,7 +1,6 @@
 --- GPT-2: packing changes nothing, only earlier tokens are seen, the same seed gives the same bits.
 local batch = require 'icot.batch'
 local core = require 'icot.core'
-local dataset = require 'icot.dataset'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local gpt2 = require 'icot.gpt2'
@@ -9,6 +8,7 @@ local optim = require 'icot.optim'
 local removal = require 'icot.removal'
 local sampler = require 'icot.sampler'
 local scope = require 'icot.scope'
+local tasks = require 'icot.tasks'
 local tensor = require 'icot.tensor'
 local tiny = require 'tests.lua.support.tiny'
 
@@ -208,7 +208,7 @@ end)
 
 -- Trains a tiny model on 2 x 2 multiplication; calls after(step, loss) after each update.
 local function train(options, after)
-  local data = dataset.load { task = 'multiplication', digits = 2, train = 100, valid = 5, test = 5 }
+  local data = tasks.load { task = 'multiplication', digits = 2, train = 100, valid = 5, test = 5 }
   local model = tiny.model(data, { seed = options.seed, dropout = options.dropout, layers = 1 })
   local examples = sampler.new(data.train:size(), 8, options.seed)
   local optimizer, packed = optim.AdamW(model:parameters(), { lr = 3e-3 }), batch.new()

@@ -1,5 +1,4 @@
 --- GSM8K and other datasets in the tokens of a pretrained model.
-local dataset = require 'icot.dataset'
 local evaluate = require 'icot.evaluate'
 local expect = require 'tests.lua.support.expect'
 local gpt2 = require 'icot.gpt2'
@@ -7,6 +6,7 @@ local gsm8k = require 'datasets.gsm8k'
 local icot_recipe = require 'icot.recipe'
 local model_file = require 'icot.model_file'
 local scripted = require 'tests.lua.support.scripted'
+local tasks = require 'icot.tasks'
 local temporary = require 'tests.lua.support.temporary'
 local tiny_bpe = require 'tests.lua.support.tiny_bpe'
 
@@ -17,7 +17,7 @@ local LONG = 'A farm has 1,000 hens, and each lays 2 eggs.||<<1000*2=2000>> <<20
 
 local function load(options)
   options.task = 'gsm8k'
-  return dataset.load(options)
+  return tasks.load(options)
 end
 
 describe('gsm8k', function()
@@ -141,8 +141,8 @@ describe('a pretrained model', function()
   end)
 
   it('multiplies in its own tokens', function()
-    local own = dataset.load { task = 'multiplication', digits = 3, train = 5, valid = 5, test = 5 }
-    local its = dataset.load { task = 'multiplication', digits = 3, train = 5, valid = 5, test = 5,
+    local own = tasks.load { task = 'multiplication', digits = 3, train = 5, valid = 5, test = 5 }
+    local its = tasks.load { task = 'multiplication', digits = 3, train = 5, valid = 5, test = 5,
       tokenizer = tiny_bpe.write() }
     for i = 0, 4 do assert.equal(own.test:text(i), its.test:text(i)) end
     assert.equal(own.max_length, its.max_length)
@@ -153,6 +153,6 @@ describe('a pretrained model', function()
   it('needs a token for each symbol of a multiplication', function()
     local lacking = 'tests/fixtures/tokenizer/pair'
     local options = { task = 'multiplication', digits = 3, train = 5, valid = 5, test = 5, tokenizer = lacking }
-    expect.mentions(expect.user_error(dataset.load, options), "'0' is 2 tokens of this vocabulary")
+    expect.mentions(expect.user_error(tasks.load, options), "'0' is 2 tokens of this vocabulary")
   end)
 end)

@@ -3,12 +3,13 @@ local dataset = require 'icot.dataset'
 local example_file = require 'icot.example_file'
 local expect = require 'tests.lua.support.expect'
 local modular_sum = require 'datasets.modular_sum'
+local tasks = require 'icot.tasks'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions
 
 local function load(given, wanted)
   given.task = 'modular_sum'
-  return dataset.load(given, wanted)
+  return tasks.load(given, wanted)
 end
 
 local function lines_of(examples)
@@ -36,14 +37,14 @@ describe('modular_sum', function()
     assert.equal('0 , 0 #### 0', by_question['0 + 0 + 0'])
     assert.same({ 2, 3 }, made.train:steps(0))
     made:free()
-    local three = dataset.check { task = 'modular_sum', count = 3 }
+    local three = tasks.check { task = 'modular_sum', count = 3 }
     assert.is_nil(modular_sum.check('2 4 + 9 8 + 5 0', '4 3 , 9 3', '9 3', three))
   end)
 
   it('makes right examples of every kind, steps marked', function()
     for _, variant in ipairs(variants) do
       local given = with_sizes(variant, 60, 10, 10)
-      local made, checked = load(given), dataset.check(given)
+      local made, checked = load(given), tasks.check(given)
       local digits = #('%d'):format(checked.modulus - 1)
       local ends = {}
       for i = 1, checked.count - 1 do ends[i] = i * (digits + 1) - (i == checked.count - 1 and 1 or 0) end
@@ -101,7 +102,7 @@ describe('modular_sum', function()
 
   it('finds every single change of a line', function()
     local given = { count = 3, modulus = 97, digits = 2, train = 0, valid = 0, test = 3 }
-    local made, checked = load(given), dataset.check(given)
+    local made, checked = load(given), tasks.check(given)
     for _, line in ipairs(lines_of(made.test)) do
       local question = example_file.parse(line)
       for at = #question + 3, #line do -- a changed number may leave the sums as they are: 0 and 97
@@ -116,7 +117,7 @@ describe('modular_sum', function()
   end)
 
   it('says what is wrong with a question', function()
-    local checked = dataset.check { task = 'modular_sum', count = 2 }
+    local checked = tasks.check { task = 'modular_sum', count = 2 }
     local function check(question) return modular_sum.check(question, '1 0', '1 0', checked) end
     assert.is_nil(check('1 0 + 0 0'))
     assert_mentions(check('1 0 + 0'), "number 2 is '0', expected 2 digits")

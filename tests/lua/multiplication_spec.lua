@@ -2,6 +2,7 @@
 local dataset = require 'icot.dataset'
 local example_file = require 'icot.example_file'
 local multiplication = require 'datasets.multiplication'
+local tasks = require 'icot.tasks'
 local vocabulary = require 'icot.vocabulary'
 local expect = require 'tests.lua.support.expect'
 
@@ -10,7 +11,7 @@ local message_of, assert_mentions = expect.user_error, expect.mentions
 describe('multiplication', function()
   local function load(given, wanted)
     given.task = 'multiplication'
-    return dataset.load(given, wanted)
+    return tasks.load(given, wanted)
   end
 
   local function lines_of(examples)

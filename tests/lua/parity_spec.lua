@@ -4,17 +4,18 @@ local example_file = require 'icot.example_file'
 local expect = require 'tests.lua.support.expect'
 local parity = require 'datasets.parity'
 local schedule = require 'icot.schedule'
+local tasks = require 'icot.tasks'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions
 
 local function load(given, wanted)
   given.task = 'parity'
-  return dataset.load(given, wanted)
+  return tasks.load(given, wanted)
 end
 
 local function options_of(given)
   given.task = 'parity'
-  return dataset.check(given)
+  return tasks.check(given)
 end
 
 -- All lines of a split, or of all three.

@@ -1,11 +1,11 @@
 --- The method 'pause': icot's curriculum with a pause token in the place of each removed one.
-local dataset = require 'icot.dataset'
 local expect = require 'tests.lua.support.expect'
 local gpt2 = require 'icot.gpt2'
 local json = require 'icot.json'
 local model_file = require 'icot.model_file'
 local program = require 'tests.lua.support.program'
 local small = require 'tests.lua.support.small_training'
+local tasks = require 'icot.tasks'
 local temporary = require 'tests.lua.support.temporary'
 local tiny_bpe = require 'tests.lua.support.tiny_bpe'
 local tokenizer = require 'icot.tokenizer'
@@ -122,7 +122,7 @@ describe('a training with pauses', function()
     expect.mentions(message_of '', "schedule is missing; the method 'pause' needs one")
     expect.mentions(message_of "schedule = { kind = 'linear', steps_per_token = 1 }", "the symbol '<pause>'")
     local config = { method = 'icot', removal = {}, dataset = { task = 'text', train = data, tokenizer = 'word' } }
-    dataset.of_run(config):free() -- to all other methods it is a token like any other
+    tasks.load_for_run(config):free() -- to all other methods it is a token like any other
   end)
 end)
 

@@ -1,7 +1,6 @@
 --- What `icot probe` is made of: places, hidden states, labels, linear probes, attention maps, the summary.
 local attention = require 'icot.probe.attention'
 local batch = require 'icot.batch'
-local dataset = require 'icot.dataset'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local labels = require 'icot.probe.labels'
@@ -13,6 +12,7 @@ local scope = require 'icot.scope'
 local stages = require 'icot.stages'
 local states = require 'icot.probe.states'
 local summary = require 'icot.probe.summary'
+local tasks = require 'icot.tasks'
 local tensor = require 'icot.tensor'
 local tiny = require 'tests.lua.support.tiny'
 
@@ -52,7 +52,7 @@ describe('the places of sequences', function()
   end)
 
   it('follow the steps of an example where steps are removed', function()
-    local sums = dataset.load { task = 'modular_sum', count = 3, train = 0, valid = 0, test = 1 } -- steps of 3 and 2
+    local sums = tasks.load { task = 'modular_sum', count = 3, train = 0, valid = 0, test = 1 } -- steps of 3 and 2
     local cut = removal.cut({ side = 'left', unit = 'step', positions = 'kept', smoothing = false }, sums, 1)
     assert.equal('CoT 4', places.shapes(sums.test, 1, cut)[1].names[10])
     sums:free()
@@ -99,8 +99,8 @@ end)
 -- ---- Labels -------------------------------------------------------------------------------------
 
 local function read(given, part)
-  local data, task = dataset.load(given), dataset.task(given.task)
-  local found = labels.read(data, task, dataset.check(given),
+  local data, task = tasks.load(given), tasks.find(given.task)
+  local found = labels.read(data, task, tasks.check(given),
                             { fit = 'valid', held_out = 'test', n_fit = given.valid, n_held_out = given.test }, part)
   return found, data
 end

@@ -1,8 +1,8 @@
 --- What tasks tell a probe to look for in an example.
-local dataset = require 'icot.dataset'
 local modular_sum = require 'datasets.modular_sum'
 local multiplication = require 'datasets.multiplication'
 local parity = require 'datasets.parity'
+local tasks = require 'icot.tasks'
 
 -- 'partial product 1: 6 7 0' for 'partial product 1, digit 1' = 6 and so on; names must count from 1.
 local function shown(found)
@@ -36,11 +36,11 @@ describe('the quantities of', function()
   end)
 
   it('parity are the parities of its chain, by the bit that they go up to, or of the levels of its tree', function()
-    local chain = parity.quantities('1 0 1 1 0', '1 0 1 1', '1', dataset.check { task = 'parity', bits = 5 })
+    local chain = parity.quantities('1 0 1 1 0', '1 0 1 1', '1', tasks.check { task = 'parity', bits = 5 })
     assert.same({ 'running parity, bit 2', '1' }, { chain[1].name, chain[1].value })
     assert.same({ 'running parity, bit 5', '1' }, { chain[4].name, chain[4].value })
     assert.equal(4, #chain)
-    local tree = dataset.check { task = 'parity', bits = 8, parity = 5, order = 'tree' }
+    local tree = tasks.check { task = 'parity', bits = 8, parity = 5, order = 'tree' }
     assert.same({ 'level 1: 1 1 1', 'level 2: 0 1', 'level 3: 1' },
                 shown(parity.quantities('1 0 1 0 1 1 1 1', '1 1 1 0 1 1', '1', tree)))
   end)

@@ -1,10 +1,10 @@
 --- A training by icot's own trainer, with what has to be known to repeat it elsewhere: the examples and offsets that
 --- each step drew.
 local core = require 'icot.core'
-local dataset = require 'icot.dataset'
 local ffi = require 'ffi'
 local random = require 'icot.random'
 local sampler = require 'icot.sampler'
+local tasks = require 'icot.tasks'
 local trainer = require 'icot.trainer'
 
 local course = {}
@@ -21,7 +21,7 @@ end
 ---@param config table of a run
 ---@return { ids: integer[][], offsets: integer[][] } per step and example
 function course.draws(config)
-  local data = dataset.load(config.dataset, 'train')
+  local data = tasks.load(config.dataset, 'train')
   local examples, drawn = sampler.new(data.train:size(), config.train.batch, config.seed), { ids = {}, offsets = {} }
   data:free()
   for step = 0, config.train.steps - 1 do

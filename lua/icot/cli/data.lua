@@ -2,12 +2,12 @@
 ---
 ---   icot data check FILE [--task parity --set bits=8]
 ---   icot data multiplication --set digits=4 --split test --count 5
-local dataset = require 'icot.dataset'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
 local example_check = require 'icot.example_check'
 local options = require 'icot.options'
 local overrides = require 'icot.overrides'
+local tasks = require 'icot.tasks'
 local text_files = require 'icot.text_files'
 
 local data = {}
@@ -72,12 +72,12 @@ local function options_from(args, name)
   end
   if args.seed then given.seed = args.seed end
   given.task = name
-  return dataset.check(given, WHERE .. ' ' .. name)
+  return tasks.check(given, WHERE .. ' ' .. name)
 end
 
 local function check_of_task(args)
   if not args.task then return nil end
-  local task = dataset.task(args.task, WHERE, '--')
+  local task = tasks.find(args.task, WHERE, '--')
   if not task.check then errors.raise("%s: the task '%s' cannot recompute its examples", WHERE, args.task) end
   local chosen = options_from(args, args.task)
   return function(question, cot, answer) return task.check(question, cot, answer, chosen) end
@@ -115,9 +115,9 @@ end
 
 local function print_examples(args)
   refuse(args, 'icot data ' .. args.what, 'file', 'task', 'tokenizer')
-  dataset.task(args.what, WHERE)
+  tasks.find(args.what, WHERE)
   local split = args.split or 'test'
-  local loaded = dataset.load(options_from(args, args.what), split)
+  local loaded = tasks.load(options_from(args, args.what), split)
   local corpus = loaded:corpus(split, WHERE)
   if corpus:size() == 0 then
     errors.raise('%s %s: the %s split has no examples; --split names another', WHERE, args.what, split)

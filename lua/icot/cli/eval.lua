@@ -4,17 +4,16 @@
 ---   icot eval results/mult/checkpoints/step-000004000 --split valid --examples 5000
 ---   icot eval results/mult.h5 --file mine.txt --show 10
 local checkpoint = require 'icot.checkpoint'
-local dataset = require 'icot.dataset'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
-local files = require 'icot.files'
 local interrupt = require 'icot.interrupt'
 local models = require 'icot.model'
 local options = require 'icot.options'
 local pretrained = require 'icot.pretrained'
 local removal = require 'icot.removal'
 local saved_run = require 'icot.saved_run'
+local tasks = require 'icot.tasks'
 local text_files = require 'icot.text_files'
 local training_state = require 'icot.training_state'
 
@@ -37,7 +36,7 @@ function eval.configure(command)
 end
 
 local function find(path)
-  if files.kind(path .. '/checkpoint.json') then return checkpoint.read(path) end
+  if checkpoint.is_at(path) then return checkpoint.read(path) end
   local function tell(text) io.stderr:write('icot: ', text, '\n') end
   return saved_run.newest(path, tell) or saved_run.raise_missing(path, 'eval')
 end
@@ -118,7 +117,7 @@ end
 
 local function run_with(args, found)
   local config, precision = found.description.config, declare.use_precision(found)
-  local data = dataset.of_run(config)
+  local data = tasks.load_for_run(config)
   declare.tell_other_data(found, data)
   local split = args.file and add_file(args.file, data, found) or args.split or 'test'
   data:corpus(split, 'eval')

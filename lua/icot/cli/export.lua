@@ -48,17 +48,13 @@ local function require_run_file(path)
   if start ~= HDF5_SIGNATURE then errors.raise('%s: %s: is no run file (HDF5)', WHERE, path) end
 end
 
-local function has_model(folder)
-  return files.kind(folder .. '/model.safetensors') ~= nil
-end
-
 -- The folder with the model of a run; a checkpoint is such a folder itself.
 local function model_of(run)
-  if has_model(run) then return run end
+  if model_file.is_in(run) then return run end
   require_run_file(run)
   local folder = run_paths.model_folder(run)
-  if has_model(folder) then return folder end
-  local runs = run_paths.runs_of(run, function(path) return has_model(run_paths.model_folder(path)) end)
+  if model_file.is_in(folder) then return folder end
+  local runs = run_paths.runs_of(run, function(path) return model_file.is_in(run_paths.model_folder(path)) end)
   if #runs > 0 then
     errors.raise('%s: %s: is the index of a study; export one of its runs: %s', WHERE, run, table.concat(runs, ', '))
   end

@@ -2,7 +2,6 @@
 ---
 ---   icot schedule recipes/mult_9x9.lua --set schedule.tokens_per_epoch=4
 local budget = require 'icot.budget'
-local dataset = require 'icot.dataset'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
 local json = require 'icot.json'
@@ -12,6 +11,7 @@ local preview = require 'icot.schedule_preview'
 local recipe = require 'icot.recipe'
 local sampler = require 'icot.sampler'
 local schedule = require 'icot.schedule'
+local tasks = require 'icot.tasks'
 local terminal = require 'icot.terminal'
 
 local command = {}
@@ -59,7 +59,7 @@ end
 local function info_of(config, known)
   local key = json.encode(config.dataset) .. config.removal.unit
   if not known[key] then
-    local data = dataset.of_run(config)
+    local data = tasks.load_for_run(config)
     known[key] = { size = data.train:size(), max_cot = data.max_cot }
     data:free()
   end
