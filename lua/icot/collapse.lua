@@ -29,6 +29,12 @@ function collapse.note(self, accuracy, all_removed, options)
   end
 end
 
+--- Takes in that what was lost is there again.
+---@param self icot.CollapseWatch
+function collapse.start_over(self)
+  self.count = 0
+end
+
 --- Whether it stayed below for as long as the recipe says.
 ---@param self icot.CollapseWatch
 ---@param options icot.CollapseOptions|false

@@ -87,8 +87,7 @@ function fork.settle(training, from)
   end
   settle_schedule(training, from)
   if from.moments then return end
-  training.last_reset = state.step
-  training.meter:note_reset()
+  training:note_reset()
   training.progress:warn(('fork_from: %s has no moments, since its run was to reset them: they begin at zero '
                           .. '(checkpoint.keep.moments keeps them)'):format(from.path))
 end

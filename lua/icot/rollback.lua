@@ -3,6 +3,7 @@
 --- The training goes on counting updates, and goes on in the data; only parameters and removed tokens are as they were.
 --- The moments start from zero, as they do at the beginning of a stage.
 local checkpoint = require 'icot.checkpoint'
+local collapse = require 'icot.collapse'
 local errors = require 'icot.errors'
 local pretrained = require 'icot.pretrained'
 local training_state = require 'icot.training_state'
@@ -31,10 +32,10 @@ function rollback.to_stage(training, removed)
   local from = found.description.state
   pretrained.read_into(training.model, found.model_folder)
   training.optimizer:reset()
-  training.meter:note_reset()
+  training:note_reset()
   training.keeper:go_back(found)
-  training.collapse.count = 0 -- what was lost is there again
-  training.cot_was_left, training.last_reset = from.cot_was_left, state.step
+  collapse.start_over(training.collapse)
+  training.cot_was_left = from.cot_was_left
   training.log:event(training, 'rollback', ('from %d removed to the end of that stage, step %d'):format(
     training:removed(), from.step), removed)
   training.progress:note(('rolled back at step %d: from %d removed tokens to the %d of step %d'):format(

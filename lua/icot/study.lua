@@ -27,15 +27,8 @@ local GIB = 2 ^ 30 -- bytes
 ---@field out? file* where the table goes; default: io.stdout
 ---@field err? file* where progress and errors go; default: io.stderr
 
----@class icot.Result what a run came to
----@field status 'finished'|'collapsed'|'interrupted'|'failed'
----@field accuracy? number on held-out examples, at the end; NaN: there was no time for it
----@field explicit_accuracy? number with all CoT, just before the first removal
----@field removed? integer CoT tokens removed at the end
----@field updates? integer
----@field tokens? integer that were trained on
----@field flops? number
----@field seconds? number
+---@class icot.Result: icot.RunResult of a run that failed or could not start the status is all there is, and
+---@field message string? why
 
 local function check_run(run, overwrite)
   files.require_free(run.output, overwrite)

@@ -105,7 +105,7 @@ local function save_model(self)
   self.model_path = self.run.model_output
 end
 
----@class icot.RunResult one row of a study's summary
+---@class icot.RunResult what a run that was trained came to; `result` of its last checkpoint, too
 ---@field status 'finished'|'collapsed'|'interrupted'|'failed'
 ---@field accuracy number on the held-out test examples, with the CoT that is left; NaN if there was no time for it
 ---@field explicit_accuracy number? on the validation examples, just before the first removal

@@ -28,11 +28,17 @@ local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.a
 ---@field run icot.Run
 ---@field config table resolved configuration (icot.recipe_fields.run)
 ---@field data icot.Dataset
+---@field sampler icot.Sampler
+---@field batch icot.Batch the packed examples of an update
 ---@field model icot.Model
 ---@field optimizer icot.AdamW
+---@field learning_rate fun(step: integer, since_reset?: integer): number of an update, counted from 1
+---@field last_reset integer? updates done when the moments were reset last
 ---@field meter icot.Meter
+---@field schedule icot.Schedule
 ---@field state icot.ScheduleState
 ---@field planned number? removed tokens of the next update, once the schedule was asked
+---@field cot_was_left boolean? the batch of the last update still had CoT
 ---@field evaluated table<string, integer> step of the last evaluation of each split
 ---@field explicit_accuracy number? accuracy with all CoT, measured just before the first removal
 ---@field test_accuracy number? of the last evaluation of the test examples
@@ -42,8 +48,10 @@ local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.a
 ---@field skipped integer updates that were left out, because they would have spoilt the model
 ---@field collapse icot.CollapseWatch
 ---@field budget icot.Budget
----@field log icot.TrainingLog? set by the trainer
----@field progress icot.Progress set by the trainer
+---@field progress icot.Progress this and what follows is set by the trainer
+---@field log icot.TrainingLog? once there is a run file
+---@field keeper icot.CheckpointKeeper
+---@field model_path string? folder of the model at its end, once that is saved
 local Training = {}
 Training.__index = Training
 
@@ -162,15 +170,19 @@ function Training:forgets_moments()
   return resets and not self.config.checkpoint.keep.moments
 end
 
+--- Takes in that the moments have been reset before the next update.
+function Training:note_reset()
+  self.last_reset = self.state.step
+  self.meter:note_reset()
+end
+
 -- Does what the recipe wants done to the moments at a new stage, and logs it.
 local function reset_if_needed(self, removed)
   if not self:begins_stage(removed) then return end
   local policy = self.cot_was_left and self.config.optimizer.reset or 'keep'
   self.optimizer:reset(policy, self.config.optimizer.reset_decay)
   if self.log then self.log:event(self, 'removal', 'reset ' .. policy, removed) end
-  if policy == 'keep' then return end
-  self.last_reset = self.state.step
-  self.meter:note_reset()
+  if policy ~= 'keep' then self:note_reset() end
 end
 
 local function pack(self)
