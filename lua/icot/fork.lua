@@ -4,6 +4,7 @@
 --- From there on the new recipe holds, and asks its schedule anew. All of it is read when the fork begins; once it has
 --- checkpoints of its own it goes on from these, and the other run may go.
 local checkpoint = require 'icot.checkpoint'
+local collapse = require 'icot.collapse'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json = require 'icot.json'
@@ -86,6 +87,8 @@ function fork.settle(training, from)
                  state.total_steps)
   end
   settle_schedule(training, from)
+  local watch = training.collapse -- of a run that has ended by it, which the fork shall not do at once
+  if collapse.has_happened(watch, training.config.train.stop_on_collapse) then collapse.start_over(watch) end
   if from.moments then return end
   training:note_reset()
   training.progress:warn(('fork_from: %s has no moments, since its run was to reset them: they begin at zero '

@@ -65,6 +65,17 @@ describe('a fork', function()
     assert.same({ 10, 20, 30, 40, 50, 60 }, small.column(small.read(forked).tables.train, 'step'))
   end)
 
+  it('is not over at once where the run before it has ended as collapsed', function()
+    local doomed = {
+      'train.evaluate_every=5', 'train.stop_on_collapse.below=1', 'train.stop_on_collapse.evaluations=2',
+    }
+    local _, at, result = train_trunk { settings = { unpack(doomed) } }
+    assert.same({ 'collapsed', 35 }, { result.status, result.updates })
+    local ok, again = small.train { settings = with_fork(at(35), 'train.steps=60', unpack(doomed)) }
+    assert.is_true(ok, tostring(again))
+    assert.same({ 'collapsed', 45 }, { again.status, again.updates }) -- after two evaluations of its own
+  end)
+
   it('is resumed where it begins, as long as it has no checkpoint, and then from its own, whatever became of the trunk',
     function()
       local path, at = train_trunk()
