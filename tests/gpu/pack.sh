@@ -15,5 +15,6 @@ for name in $(cat "$(dirname "$0")/suites"); do
     patchelf --force-rpath --set-rpath "\$ORIGIN/../lib/icot/libs" "$folder/tests/test_$name"
 done
 install -m 755 "$(command -v luajit)" "$folder/bin/luajit"
+"$(dirname "$0")/sources" > "$folder/sources"
 tar --create --gzip --file="$folder.tar.gz" --directory="$build" gpu
 echo "$1/gpu.tar.gz: $(du -m "$folder.tar.gz" | cut -f 1) MB; unpacked on a machine with a card: tests/gpu/check.sh gpu"

@@ -14,7 +14,8 @@
 #include <type_traits>
 #include <unordered_map>
 
-constexpr int WORKSPACE = 64 << 20, MOST_PLANS = 4096, BEST_ALIGNMENT = 256, BIAS_ALIGNMENT = 16;
+constexpr int WORKSPACE = 64 << 20, MOST_PLANS = 4096, BEST_ALIGNMENT = 256;
+constexpr int END_ALIGNMENT = 16; /* bytes; of a bias, and of what GELU is of */
 
 static cublasLtHandle_t library;
 static void *workspace;
@@ -69,6 +70,11 @@ static bool is_of_gelu(product_end end)
     return end == ADD_BIAS_AND_GELU || end == MULTIPLY_GELU_SLOPE;
 }
 
+static bool has_bias(product_end end)
+{
+    return end == ADD_BIAS || end == ADD_BIAS_AND_GELU;
+}
+
 /* All that the choice of an algorithm hangs on. Compared byte by byte: no gaps between fields. */
 struct plan_key {
     int64_t m, n, k;
@@ -96,7 +102,8 @@ struct hash_of_key { /* FNV-1a */
 };
 
 struct product_plan {
-    bool is_there; /* or there is no algorithm */
+    bool is_there;   /* or there is no algorithm */
+    bool is_refused; /* at the launch, for fewer rows than it was chosen for */
     cublasLtMatmulDescOpaque_t product;
     cublasLtMatmulAlgo_t algorithm;
 };
@@ -119,12 +126,17 @@ static int describe_product(const plan_key &key, product_plan *p)
     const cublasLtEpilogue_t end = epilogue_of(key.end);
     const cublasComputeType_t sums =
         key.form == ALL_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    const uintptr_t begin = END_ALIGNMENT; /* the choice looks at how these pointers lie */
     cublasStatus_t code = cublasLtMatmulDescInit(&p->product, sums, CUDA_R_32F);
     if (!code && key.transpose_b) code = set(p, CUBLASLT_MATMUL_DESC_TRANSA, &flip, sizeof flip);
     if (!code && key.transpose_a) code = set(p, CUBLASLT_MATMUL_DESC_TRANSB, &flip, sizeof flip);
     if (!code) code = set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, &end, sizeof end);
     if (!code && is_of_gelu(key.end)) {
         code = set(p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &key.n, sizeof key.n);
+        if (!code) code = set(p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &begin, sizeof begin);
+    }
+    if (!code && has_bias(key.end)) {
+        code = set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &begin, sizeof begin);
     }
     return check(code, "matmul");
 }
@@ -180,6 +192,7 @@ static int choose_algorithm(const plan_key &key, product_plan *p)
                                               1, &found, &count);
     }
     p->is_there = !code && count > 0;
+    p->is_refused = false;
     p->algorithm = found.algo;
     return OK;
 }
@@ -280,23 +293,40 @@ static plan_key key_of(product_form form, bool transpose_a, int64_t m, const voi
             alignment_of(c)};
 }
 
-/* *done: whether there is an algorithm that does all of it. */
+static bool is_refusal(cublasStatus_t code)
+{
+    return code == CUBLAS_STATUS_NOT_SUPPORTED || code == CUBLAS_STATUS_INVALID_VALUE;
+}
+
+/* The plan of a product: that of its bucket, or one for so many rows exactly. */
+static int plan_that_is_not_refused(const plan_key &key, product_plan **out)
+{
+    return plan_for(key_of_bucket(key), out) || ((*out)->is_refused && plan_for(key, out));
+}
+
+/* *done: whether there is an algorithm that does all of it. GELU can be had without one, so that a
+ * refusal is no error there; but products alone cannot. */
 static int multiply_by_plan(const plan_key &key, const void *a, const right_factor *b,
                             const end_arrays &with, void *c, bool *done)
 {
     const void *right = b->packed ? b->packed : b->data;
-    product_plan *p, exact;
+    product_plan *p;
     product_layouts layouts;
-    if (plan_for(key_of_bucket(key), &p) || describe_matrices(key, &layouts)) return FAILED;
-    *done = p->is_there;
-    if (!*done) return OK;
+    *done = false;
+    if (plan_that_is_not_refused(key, &p) || describe_matrices(key, &layouts)) return FAILED;
+    if (!p->is_there) return OK;
     cublasStatus_t code = multiply(p, &layouts, a, right, with, key.accumulate, c);
-    if (code == CUBLAS_STATUS_NOT_SUPPORTED || code == CUBLAS_STATUS_INVALID_VALUE) {
-        if (make_plan(key, &exact)) return FAILED; /* the bucket's does not do after all */
-        *done = exact.is_there;
-        if (!*done) return OK;
-        code = multiply(&exact, &layouts, a, right, with, key.accumulate, c);
+    if (is_refusal(code) && !p->is_refused) { /* the bucket's does not do after all */
+        p->is_refused = true;
+        if (plan_for(key, &p)) return FAILED;
+        if (!p->is_there) return OK;
+        code = multiply(p, &layouts, a, right, with, key.accumulate, c);
     }
+    if (is_refusal(code) && is_of_gelu(key.end)) {
+        p->is_there = false;
+        return OK;
+    }
+    *done = true;
     return check(code, "matmul");
 }
 
@@ -316,7 +346,7 @@ static int into_float32(product_form form, bool transpose_a, int64_t m, const vo
 {
     const int64_t n = right_columns(b);
     if (right_rows(b) == 0) return bias || !accumulate ? fill(m, n, bias, c) : OK;
-    if (bias && alignment_of(bias) < BIAS_ALIGNMENT) {
+    if (bias && alignment_of(bias) < END_ALIGNMENT) {
         if (fill(m, n, bias, c)) return FAILED;
         bias = NULL, accumulate = true;
     }
@@ -366,10 +396,10 @@ int cuda_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, con
 static int product_with_gelu(int64_t m, const void *a, const right_factor *b,
                              const end_arrays &with, void *c, bool *done)
 {
-    constexpr int RUN_OF_U = 8, ALIGNMENT = 16;
+    constexpr int RUN_OF_U = END_ALIGNMENT / sizeof(__nv_bfloat16);
     const plan_key key = key_of(ALL_BF16, false, m, a, b, with.end, false, c);
     *done = key.m == 0 || key.n == 0;
-    if (*done || key.n % RUN_OF_U != 0 || alignment_of(with.u) < ALIGNMENT) return OK;
+    if (*done || key.n % RUN_OF_U != 0 || alignment_of(with.u) < END_ALIGNMENT) return OK;
     return multiply_by_plan(key, a, b, with, c, done);
 }
 

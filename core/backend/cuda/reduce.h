@@ -57,8 +57,8 @@ template <typename T> __device__ T block_max(T value)
     return block_joined(value, take_larger());
 }
 
-/* Whether sums are so few that a thread each would leave most of a card idle, and have so many terms
- * that a block each is worth it. */
+/* Whether sums are so few that a thread each would leave most of a card idle, and have so many
+ * terms that a block each is worth it. */
 static inline bool are_few_long_sums(int64_t sums, int64_t terms)
 {
     constexpr int64_t FEW = 65536, LONG = 256;

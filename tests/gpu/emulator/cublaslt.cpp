@@ -3,7 +3,7 @@
  * bfloat16 factors, summed in float32. It holds its caller to what was promised when an algorithm
  * was chosen. By ICOT_EMULATOR_FAULT, it refuses what another cuBLASLt may refuse: "only_exact",
  * products smaller than those that an algorithm was chosen for; "no_gelu", those that end with
- * GELU.
+ * GELU; "late_no_gelu", the same, but only when they are to be computed.
  */
 #include <cublasLt.h>
 
@@ -267,7 +267,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t how, const 
                           how->compute == CUBLAS_COMPUTE_32F_FAST_TF32};
     const cublasLtMatmulAlgo_t promised = *algorithm;
     const bool is_refused = has_fault("only_exact") && !work.is_exactly_of(promised);
-    if (is_refused) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (is_refused || (has_gelu(how) && has_fault("late_no_gelu"))) {
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    }
     if (c != d) stop("cuBLASLt: a product onto another matrix");
     check_range("cuBLASLt's workspace", workspace, workspace_size);
     enqueue([=] {

@@ -10,8 +10,8 @@
 
 /*
  * What can be wrong with a card, by ICOT_EMULATOR_FAULT: "no_card", "old_card", "old_driver", what
- * cuBLASLt may refuse ("only_exact", "no_gelu": see cublaslt.cpp), or the number of launches after
- * which it is lost. All else that goes wrong ends the program.
+ * cuBLASLt may refuse ("only_exact", "no_gelu", "late_no_gelu": see cublaslt.cpp), or the number of
+ * launches after which it is lost. All else that goes wrong ends the program.
  */
 static int64_t launches;
 
