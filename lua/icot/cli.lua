@@ -92,9 +92,11 @@ local function usage_error(message, name)
   return WRONG_USAGE
 end
 
+-- What an option is given, as `--option VALUE` or `--option=VALUE`.
 local function argument_of(argv, option)
   for i, argument in ipairs(argv) do
     if argument == option then return argv[i + 1] end
+    if argument:find(option .. '=', 1, true) == 1 then return argument:sub(#option + 2) end
   end
 end
 

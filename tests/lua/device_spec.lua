@@ -53,6 +53,15 @@ describe('the device', function()
     assert.equal(2, result.code)
     expect.mentions(result.err, '--device', "'cpu', 'cuda'")
   end)
+
+  it('is named by --version, however the flag is written', function()
+    for _, flag in ipairs { '--device cpu', '--device=cpu' } do
+      local result = program.shell(("'%s' --version %s"):format(program.icot, flag))
+      assert.equal(0, result.code, result.err)
+      expect.mentions(result.out, ('\n%-12s %s\n'):format('cpu', core.versions().cpu_kernels))
+    end
+    assert.equal(1, program.shell(("'%s' --version --device=tpu"):format(program.icot)).code)
+  end)
 end)
 
 describe('libicot_cuda.so', function()
