@@ -6,6 +6,7 @@ local argparse = require 'argparse'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local names = require 'icot.names'
+local terminal = require 'icot.terminal'
 
 local cli = {}
 
@@ -56,7 +57,7 @@ end
 -- Tells of an error, below whatever the output has so far.
 local function report(message)
   io.stdout:flush()
-  io.stderr:write('icot: ', message, '\n')
+  terminal.tell(message)
 end
 
 local function add_common(parser)

@@ -8,6 +8,7 @@ local progress = require 'icot.progress'
 local result_table = require 'icot.study.result_table'
 local run_paths = require 'icot.run_paths'
 local run_queue = require 'icot.study.run_queue'
+local terminal = require 'icot.terminal'
 local text_table = require 'icot.text_table'
 
 local study = {}
@@ -103,7 +104,7 @@ end
 
 local function tell_failure(recipe, run, result, stream)
   if result.status ~= 'failed' then return end
-  stream:write(('icot: %s%s\n'):format(recipe.is_study and label_of(recipe, run) .. ': ' or '', result.message))
+  terminal.tell((recipe.is_study and label_of(recipe, run) .. ': ' or '') .. result.message, stream)
 end
 
 -- A field that all runs of a study share; nil: they differ in it.

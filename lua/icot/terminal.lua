@@ -1,4 +1,4 @@
---- What there is to know about the terminal: how wide it is, and whether it may be coloured.
+--- What there is to know about the terminal: how wide it is, and whether it may be coloured; and how icot speaks there.
 local terminal = {}
 
 local STDOUT, STDERR = 1, 2
@@ -26,6 +26,13 @@ end
 ---@return string
 function terminal.bold(text, color)
   return color and ('\27[1m%s\27[0m'):format(text) or text
+end
+
+--- Tells the user something beside the output: a line that begins with the program's name.
+---@param text string
+---@param stream? file* default: io.stderr
+function terminal.tell(text, stream)
+  (stream or io.stderr):write('icot: ', text, '\n')
 end
 
 return terminal

@@ -2,6 +2,7 @@
 local core = require 'icot.core'
 local files = require 'icot.files'
 local run_paths = require 'icot.run_paths'
+local terminal = require 'icot.terminal'
 
 local declare = {}
 
@@ -51,7 +52,7 @@ end
 ---@param data icot.Dataset
 function declare.tell_other_data(found, data)
   if data:digest() == found.description.data then return end
-  io.stderr:write(('icot: the dataset is not what %s was trained with: its files or options have changed since\n')
+  terminal.tell(('the dataset is not what %s was trained with: its files or options have changed since')
     :format(found.path))
 end
 
@@ -88,7 +89,7 @@ end
 ---@return 'float32'|'bf16'|'tf32' precision what it is now
 function declare.use_precision(found)
   local precision, problem = core.set_precision(found.description.config.precision or 'float32')
-  if problem then io.stderr:write('icot: ', problem, '; computing in float32\n') end
+  if problem then terminal.tell(problem .. '; computing in float32') end
   return precision
 end
 

@@ -14,6 +14,7 @@ local pretrained = require 'icot.pretrained'
 local removal = require 'icot.removal'
 local saved_run = require 'icot.saved_run'
 local tasks = require 'icot.tasks'
+local terminal = require 'icot.terminal'
 local text_files = require 'icot.text_files'
 local training_state = require 'icot.training_state'
 
@@ -37,8 +38,7 @@ end
 
 local function find(path)
   if checkpoint.is_at(path) then return checkpoint.read(path) end
-  local function tell(text) io.stderr:write('icot: ', text, '\n') end
-  return saved_run.newest(path, tell) or saved_run.raise_missing(path, 'eval')
+  return saved_run.newest(path, terminal.tell) or saved_run.raise_missing(path, 'eval')
 end
 
 -- Whether the dataset knows the groups of these examples: they need not be of its task.
@@ -60,8 +60,8 @@ local function tell_of_empty(path, corpus, config)
     if select(2, corpus:lengths(id)) == 0 then empty = empty + 1 end
   end
   if empty == 0 then return end
-  io.stderr:write(('icot: eval: --file: %d of %d examples of %s have no CoT; %s its length says where the answer '
-    .. 'stands\n'):format(empty, corpus:size(), path, needs))
+  terminal.tell(('eval: --file: %d of %d examples of %s have no CoT; %s its length says where the answer stands')
+    :format(empty, corpus:size(), path, needs))
 end
 
 -- Of a tokenizer no example has the id of a pause anyway.

@@ -11,6 +11,7 @@ local lfs = require 'lfs'
 local model_file = require 'icot.model_file'
 local pretrained = require 'icot.pretrained'
 local run_paths = require 'icot.run_paths'
+local terminal = require 'icot.terminal'
 
 local C, check = core.C, core.check
 local export = {}
@@ -138,8 +139,8 @@ function export.run(args)
     errors.raise('%s: cannot write to the terminal', WHERE)
   end
   if files.kind(from .. '/' .. model_file.OTHERS) then
-    io.stderr:write(('icot: this is the student alone: it answers well only with states that %s/%s puts at its first '
-                     .. '<eos>, for which Hugging Face has no place\n'):format(from, model_file.OTHERS))
+    terminal.tell(('this is the student alone: it answers well only with states that %s/%s puts at its first <eos>, '
+                   .. 'for which Hugging Face has no place'):format(from, model_file.OTHERS))
   end
   return 0
 end

@@ -9,6 +9,7 @@ local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
 local options = require 'icot.options'
 local stages = require 'icot.stages'
+local terminal = require 'icot.terminal'
 local text_table = require 'icot.text_table'
 
 local command = {}
@@ -84,8 +85,8 @@ local function run_with(args, path, found)
     examples = args.examples, single = args.single or SINGLE_EXAMPLES,
     on_data = function(data) declare.tell_other_data(found[1], data) end,
   }, function(point)
-    io.stderr:write(('icot: step %d, %d CoT %ss left: accuracy %.3f\n'):format(point.step, point.cot_left,
-                                                                             unit_of(found), point.accuracy))
+    terminal.tell(('step %d, %d CoT %ss left: accuracy %.3f'):format(point.step, point.cot_left, unit_of(found),
+                                                                    point.accuracy))
   end)
   frontier.mark(points)
   text_table.print(io.stdout, text_table.lay_out(columns, points))

@@ -12,6 +12,7 @@ local probe = require 'icot.probe'
 local probe_file = require 'icot.probe.probe_file'
 local stages = require 'icot.stages'
 local summary = require 'icot.probe.summary'
+local terminal = require 'icot.terminal'
 local text_table = require 'icot.text_table'
 
 local command = {}
@@ -60,10 +61,6 @@ function command.configure(parser)
   declare.device(parser)
 end
 
-local function tell(text)
-  io.stderr:write('icot: ', text, '\n')
-end
-
 -- ---- What is printed ----------------------------------------------------------------------------
 
 local function share(field)
@@ -96,7 +93,7 @@ end
 -- The run without CoT to compare with, or none.
 local function find_no_cot(args, found)
   local path = args.no_cot or controls.no_cot_beside(args.run, found[1].description)
-  if path and not args.no_cot then tell('control without CoT: ' .. path) end
+  if path and not args.no_cot then terminal.tell('control without CoT: ' .. path) end
   return path and controls.no_cot(path) or nil
 end
 
@@ -115,7 +112,7 @@ end
 
 -- Ends the file as the work has ended; what was found before an error or Ctrl-C stays in it.
 local function fill_log(log, looked_at)
-  local ok, problem = pcall(looked_at.run, looked_at, log, tell)
+  local ok, problem = pcall(looked_at.run, looked_at, log, terminal.tell)
   log:close(ok and 'finished' or interrupt.is_interrupt(problem) and 'interrupted' or 'failed')
   if not ok then error(problem, 0) end
 end

@@ -15,6 +15,7 @@ local overrides = require 'icot.overrides'
 local process = require 'icot.study.process'
 local progress = require 'icot.progress'
 local recipe = require 'icot.recipe'
+local terminal = require 'icot.terminal'
 
 local study_worker = {}
 
@@ -119,7 +120,7 @@ local function train(job)
     if interrupt.is_interrupt(raised) then return { status = 'interrupted' } end
     return { status = 'failed', message = errors.describe(raised, job.traceback) }
   end)
-  if not ok and result.message then io.stderr:write(('icot: %s\n'):format(result.message)) end
+  if not ok and result.message then terminal.tell(result.message) end
   return result
 end
 
