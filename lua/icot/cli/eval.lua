@@ -4,6 +4,7 @@
 ---   icot eval results/mult/checkpoints/step-000004000 --split valid --examples 5000
 ---   icot eval results/mult.h5 --file mine.txt --show 10
 local checkpoint = require 'icot.checkpoint'
+local common = require 'icot.cli.common'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
@@ -116,9 +117,9 @@ local function print_result(found, split, removed, data, result)
 end
 
 local function run_with(args, found)
-  local config, precision = found.description.config, declare.use_precision(found)
+  local config, precision = found.description.config, common.use_precision(found)
   local data = tasks.load_for_run(config)
-  declare.tell_other_data(found, data)
+  common.tell_other_data(found, data)
   local split = args.file and add_file(args.file, data, found) or args.split or 'test'
   data:corpus(split, 'eval')
   local model = models.of_checkpoint(found, data)
@@ -142,8 +143,8 @@ end
 ---raises an error when there is no checkpoint, or its data are gone
 function eval.run(args)
   if args.file and args.split then errors.raise('eval: give either --file or --split, not both') end
-  declare.use_threads(args)
-  declare.use_device(args)
+  common.use_threads(args)
+  common.use_device(args)
   local found = find(args.run)
   if not found.model_folder then errors.raise('eval: %s: nothing has been trained yet', found.path) end
   return interrupt.run(run_with, args, found)

@@ -2,6 +2,7 @@
 ---
 ---   icot frontier results/mult.h5
 ---   icot frontier results/mult.h5 --examples 5000 --out results/mult.frontier.h5
+local common = require 'icot.cli.common'
 local declare = require 'icot.cli.declare'
 local frontier = require 'icot.frontier'
 local frontier_file = require 'icot.frontier_file'
@@ -72,7 +73,7 @@ local function write(path, run_path, points, found, precision, force)
     config = json.encode(description.config),
     attributes = {
       run = run_path, arm = description.arm, seed = description.seed, precision = precision,
-      device = declare.device_name(),
+      device = common.device_name(),
     },
   }
   for _, point in ipairs(points) do log:point(point) end
@@ -80,10 +81,10 @@ local function write(path, run_path, points, found, precision, force)
 end
 
 local function run_with(args, path, found)
-  local precision = declare.use_precision(found[1])
+  local precision = common.use_precision(found[1])
   local points = frontier.measure(found, {
     examples = args.examples, single = args.single or SINGLE_EXAMPLES,
-    on_data = function(data) declare.tell_other_data(found[1], data) end,
+    on_data = function(data) common.tell_other_data(found[1], data) end,
   }, function(point)
     terminal.tell(('step %d, %d CoT %ss left: accuracy %.3f'):format(point.step, point.cot_left, unit_of(found),
                                                                     point.accuracy))
@@ -100,9 +101,9 @@ end
 ---@return integer exit_code
 ---raises an error: there are no checkpoints, its data are gone, the table is there already or cannot be written.
 function command.run(args)
-  declare.use_threads(args)
-  declare.use_device(args)
-  local path = declare.path_of_tables(args, FINDINGS)
+  common.use_threads(args)
+  common.use_device(args)
+  local path = common.path_of_tables(args, FINDINGS)
   local found = stages.checkpoints(args.run, 'frontier')
   return interrupt.run(run_with, args, path, found)
 end

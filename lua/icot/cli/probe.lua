@@ -3,6 +3,7 @@
 ---   icot probe results/quickstart/icot-1.h5
 ---   icot probe results/mult.h5 --no-cot results/direct.h5 --stages 8 --show 1,17
 local cleanup = require 'icot.cleanup'
+local common = require 'icot.cli.common'
 local controls = require 'icot.probe.controls'
 local declare = require 'icot.cli.declare'
 local interrupt = require 'icot.interrupt'
@@ -105,7 +106,7 @@ local function create_log(args, path, looked_at)
     config = json.encode(description.config), longest = looked_at.longest_shown,
     attributes = {
       run = args.run, arm = description.arm, seed = description.seed, fit = args.fit, precision = probe.PRECISION,
-      device = declare.device_name(),
+      device = common.device_name(),
     },
   }
 end
@@ -131,9 +132,9 @@ end
 ---@return integer exit_code
 ---raises an error: there are no checkpoints, its data are gone, the file is there already or cannot be written.
 function command.run(args)
-  declare.use_threads(args)
-  declare.use_device(args)
-  local path = declare.path_of_tables(args, FINDINGS)
+  common.use_threads(args)
+  common.use_device(args)
+  local path = common.path_of_tables(args, FINDINGS)
   local found = stages.checkpoints(args.run, 'probe')
   return interrupt.run(run_with, args, path, {
     stages = stages.spread(found, args.stages or STAGES), no_cot = find_no_cot(args, found), fit = args.fit,

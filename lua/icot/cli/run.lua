@@ -1,4 +1,5 @@
 --- `icot RECIPE.lua`: reads the recipe, runs it, and tells by the exit code how that went.
+local common = require 'icot.cli.common'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
 local options = require 'icot.options'
@@ -70,7 +71,7 @@ function run.start(arguments, processes)
     errors.raise('recipe %s: it has no arms, seeds or grid, so it is no study; run it with icot %s', recipe.path,
                  recipe.path)
   end
-  declare.use_threads(arguments)
+  common.use_threads(arguments)
   catch_signals(core, arguments.quiet)
 
   local finished = require('icot.study').run(recipe, {
