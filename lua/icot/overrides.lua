@@ -87,6 +87,20 @@ function overrides.parse(text)
   return { keys = keys, value = value, given = text, text = shown }
 end
 
+--- Reads settings whose texts were kept, by a checkpoint or for another process.
+---@param texts string[]
+---@param where string named at the start of an error
+---@return icot.Setting[]
+---raises an error: one of them is no setting
+function overrides.read(texts, where)
+  local settings = {}
+  for i, text in ipairs(texts) do
+    local setting, problem = overrides.parse(text)
+    settings[i] = setting or errors.raise('%s: %s', where, problem)
+  end
+  return settings
+end
+
 --- The changes that a setting stands for, from its key number `first` on.
 ---@param setting icot.Setting|{ keys: string[], value: any }
 ---@param first integer

@@ -63,10 +63,8 @@ end
 
 -- The recipe of a checkpoint, with its results at `output`.
 local function load_from(from, output, wanted)
-  local invocation, settings = from.description.invocation, {}
-  for i, text in ipairs(invocation.settings) do
-    settings[i] = overrides.parse(text) or errors.raise('%s: %s', from.path, select(2, overrides.parse(text)))
-  end
+  local invocation = from.description.invocation
+  local settings = overrides.read(invocation.settings, from.path)
   for _, setting in ipairs(wanted.settings or {}) do settings[#settings + 1] = setting end
   return recipe.from_source(from.description.recipe_path, from.source, {
     settings = settings, seed = wanted.seed or invocation.seed, output = output,

@@ -63,6 +63,8 @@ describe('icot', function()
     assert_fails(2, "--threads: got '0', expected an integer from 1 to 1024 (see icot --help)",
       icot { 'x.lua', '--threads', '0' })
     assert_fails(2, '--set digits: expected KEY=VALUE (see icot --help)', icot { 'x.lua', '--set', 'digits' })
+    assert_fails(2, '--set digits: expected KEY=VALUE (see icot data --help)',
+      icot { 'data', 'multiplication', '--set', 'digits' })
     assert_fails(2, 'dta: neither a recipe file nor a command; did you mean data? (see icot --help)', icot { 'dta' })
   end)
 

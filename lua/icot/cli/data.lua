@@ -22,7 +22,7 @@ function data.configure(command)
   command:option('--task', 'with check: recompute every CoT and answer of this task')
   command:option('--tokenizer', "with check: what lengths are counted in: 'word' (default), 'character', or the folder "
     .. 'of a model, for its vocabulary')
-  command:option('--set', 'option of the task, KEY=VALUE; may be repeated'):count('*'):argname('KEY=VALUE')
+  declare.settings(command, 'option of the task, KEY=VALUE')
   command:option('--split', 'which split to print: test (default), valid, train, or one that the options add')
   declare.integer(command, '--count', 'how many examples to print (default 10)', 1, options.largest_integer)
   declare.integer(command, '--seed', "of the task's examples; the same as --set seed=N", 0, options.largest_integer)
@@ -66,10 +66,7 @@ end
 -- The options of a task that `--set` and `--seed` give.
 local function options_from(args, name)
   local given = {}
-  for _, text in ipairs(args.set or {}) do
-    local setting = overrides.parse(text) or errors.raise('%s: %s', WHERE, select(2, overrides.parse(text)))
-    given = overrides.merge(given, overrides.changes(setting, 1))
-  end
+  for _, setting in ipairs(args.set) do given = overrides.merge(given, overrides.changes(setting, 1)) end
   if args.seed then given.seed = args.seed end
   given.task = name
   return tasks.check(given, WHERE .. ' ' .. name)

@@ -1,5 +1,6 @@
 --- Options that several commands have, as they are declared to the argument parser; icot.cli.common acts on them.
 local core = require 'icot.core'
+local overrides = require 'icot.overrides'
 local run_paths = require 'icot.run_paths'
 
 local declare = {}
@@ -16,6 +17,13 @@ function declare.integer(parser, name, doc, least, most)
     if number and number % 1 == 0 and number >= least and number <= most then return number end
     return nil, ("%s: got '%s', expected an integer from %d to %.0f"):format(name, text, least, most)
   end)
+end
+
+--- Settings: `--set KEY=VALUE`, as often as one likes; gives a list of icot.Setting.
+---@param parser table
+---@param doc string for --help
+function declare.settings(parser, doc)
+  parser:option('--set', doc .. '; may be repeated'):argname('KEY=VALUE'):count('*'):convert(overrides.parse)
 end
 
 --- The number of threads to compute with.

@@ -13,8 +13,7 @@ local run = {}
 ---@param parser table of lua-argparse
 function run.configure(parser)
   parser:argument('recipe', 'the recipe, a Lua file'):args('?')
-  parser:option('--set', 'changes a field of the recipe: --set optimizer.lr=1e-4; may be repeated')
-    :argname('KEY=VALUE'):count('*'):convert(overrides.parse)
+  declare.settings(parser, 'changes a field of the recipe: --set optimizer.lr=1e-4')
   declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
   parser:option('--out', 'where the run file goes; of a study, its index'):argname('PATH')
   declare.threads(parser)

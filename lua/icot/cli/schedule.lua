@@ -6,7 +6,6 @@ local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
 local json = require 'icot.json'
 local options = require 'icot.options'
-local overrides = require 'icot.overrides'
 local preview = require 'icot.schedule_preview'
 local recipe = require 'icot.recipe'
 local sampler = require 'icot.sampler'
@@ -34,8 +33,7 @@ end
 ---@param parser table of lua-argparse
 function command.configure(parser)
   parser:argument('recipe', 'the recipe, a Lua file')
-  parser:option('--set', 'changes a field of the recipe: --set schedule.tokens_per_epoch=4; may be repeated')
-    :argname('KEY=VALUE'):count('*'):convert(overrides.parse)
+  declare.settings(parser, 'changes a field of the recipe: --set schedule.tokens_per_epoch=4')
   declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
   parser:option('--accuracy', 'what every validation is assumed to give; default: 1'):convert(share):default(1)
     :argname('A')

@@ -73,10 +73,8 @@ end
 
 -- The run that the parent means. A recipe that gives something else each time it is read makes no study.
 local function find_run(job)
-  local settings = {}
-  for i, text in ipairs(job.settings) do settings[i] = assert(overrides.parse(text)) end
   local whole = recipe.from_source(job.recipe_path, job.source, {
-    settings = settings, seed = job.seed, output = job.output,
+    settings = overrides.read(job.settings, 'study'), seed = job.seed, output = job.output,
   })
   for _, run in ipairs(whole.runs) do
     if run.output == job.run then
