@@ -4,6 +4,7 @@ local checkpoint = require 'icot.checkpoint'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local lock = require 'icot.lock'
+local memory_budget = require 'icot.study.memory_budget'
 local progress = require 'icot.progress'
 local result_table = require 'icot.study.result_table'
 local run_paths = require 'icot.run_paths'
@@ -12,8 +13,6 @@ local terminal = require 'icot.terminal'
 local text_table = require 'icot.text_table'
 
 local study = {}
-
-local GIB = 2 ^ 30 -- bytes
 
 ---@class icot.StudyOptions
 ---@field overwrite? boolean replace results that are there
@@ -145,7 +144,7 @@ local function command_to_go_on(recipe, options)
   end
   add('--jobs %d', options.jobs)
   add('--threads %d', options.threads)
-  add('--memory %g', options.memory and options.memory / GIB)
+  add('--memory %g', options.memory and options.memory / memory_budget.GIB)
   return table.concat(words, ' ')
 end
 

@@ -1,5 +1,6 @@
 --- Options that several commands have, as they are declared to the argument parser; icot.cli.common acts on them.
 local core = require 'icot.core'
+local fields = require 'icot.recipe_fields'
 local overrides = require 'icot.overrides'
 local run_paths = require 'icot.run_paths'
 
@@ -34,10 +35,13 @@ end
 
 --- The device to compute on.
 ---@param parser table
----@param doc? string for --help; default: of commands that look at runs, for which it does not matter where they were
----   trained
+---@param doc? string for --help, after the names; default: of commands that look at runs, for which it does not matter
+---   where they were trained
 function declare.device(parser, doc)
-  parser:option('--device', doc or 'cpu (default) or cuda'):argname('DEVICE'):choices({ 'cpu', 'cuda' })
+  local field = fields.run.device
+  local known = table.concat(field.one_of, ' or ')
+  local told = doc and known .. '; ' .. doc or known:gsub(field.default, '%0 (default)')
+  parser:option('--device', told):argname('DEVICE'):choices(field.one_of)
 end
 
 --- A file of tables that is written beside the run that they are about.

@@ -1,10 +1,9 @@
 --- `icot study RECIPE.lua`: runs a study in processes of their own, as many at a time as are wanted.
 local declare = require 'icot.cli.declare'
+local memory_budget = require 'icot.study.memory_budget'
 local run = require 'icot.cli.run'
 
 local study = {}
-
-local GIB = 2 ^ 30
 
 --- Describes the command to the argument parser.
 ---@param command table a command of lua-argparse
@@ -26,7 +25,7 @@ end
 ---@return integer exit_code as `icot RECIPE`
 function study.run(args)
   if args.worker then return require('icot.study.worker').run() end
-  return run.start(args, { jobs = args.jobs or 1, memory = args.memory and args.memory * GIB })
+  return run.start(args, { jobs = args.jobs or 1, memory = args.memory and args.memory * memory_budget.GIB })
 end
 
 return study

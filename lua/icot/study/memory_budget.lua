@@ -5,6 +5,9 @@
 --- is available, less what those under way may still take up to their expected peak, is enough for it.
 local memory_budget = {}
 
+--- What `--memory` counts in, in bytes.
+memory_budget.GIB = 2 ^ 30
+
 ---@class icot.MemoryBudget
 ---@field limit number? bytes that all together may take
 ---@field available fun(): number bytes that are free
