@@ -71,7 +71,10 @@ static int terminal_columns(lua_State *L)
     return 1;
 }
 
-/* package.loaded['icot.installation']: where the parts lie, for the Lua side. */
+/*
+ * package.loaded['icot.installation']: where the parts lie, for the Lua side, in place of
+ * lua/icot/installation.lua.
+ */
 static void describe_installation(lua_State *L, const char *prefix)
 {
     lua_createtable(L, 0, 4);

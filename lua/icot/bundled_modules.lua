@@ -1,6 +1,8 @@
 --- Modules for Lua in C that an installation brings along (`make bundle`), in PREFIX/lib/icot/lua.
 ---
 --- `require` looks for a module in Lua before it looks for one in C, so any that LUA_PATH names would be taken instead.
+local installation = require 'icot.installation'
+
 local bundled_modules = {}
 
 -- A searcher for `require`. One file may hold several modules: posix.so has posix.fcntl.
@@ -16,8 +18,8 @@ end
 
 --- From now on `require` takes them before any other.
 function bundled_modules.come_first()
-  local installation = package.loaded['icot.installation']
-  if installation then table.insert(package.loaders, 2, searcher(installation.prefix .. '/lib/icot/lua/?.so')) end
+  local prefix = installation.prefix
+  if prefix then table.insert(package.loaders, 2, searcher(prefix .. '/lib/icot/lua/?.so')) end
 end
 
 return bundled_modules

@@ -5,21 +5,9 @@
 --- `core.C` is the library, `core.check` turns an error code into a Lua error.
 local ffi = require 'ffi'
 local errors = require 'icot.errors'
+local installation = require 'icot.installation'
 
 local core = {}
-
---- Where the library and the header lie: told by the launcher, by the environment (ICOT_LIBRARY, ICOT_HEADER),
---- or found from the place of this file (…/share/icot/lua/icot/core.lua).
----@return string library, string header
-local function locate()
-  local installation = package.loaded['icot.installation']
-  if installation then return installation.library, installation.header end
-  local own = debug.getinfo(1, 'S').source:match('^@(.*)/lua/icot/core%.lua$')
-  local share = own or '.'
-  local library = os.getenv('ICOT_LIBRARY') or share .. '/../../lib/icot/libicot.so'
-  local header = os.getenv('ICOT_HEADER') or share .. '/icot.ffi.h'
-  return library, header
-end
 
 local function read_header(path)
   local file, reason = io.open(path, 'r')
@@ -53,11 +41,10 @@ local function check_abi(C, library)
   end
 end
 
-local library, header = locate()
-ffi.cdef(read_header(header))
-local loaded, C = pcall(ffi.load, library)
+ffi.cdef(read_header(installation.header))
+local loaded, C = pcall(ffi.load, installation.library)
 if not loaded then errors.raise('cannot load the core: %s', tostring(C)) end
-check_abi(C, library)
+check_abi(C, installation.library)
 
 core.C = C
 

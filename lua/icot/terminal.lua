@@ -1,4 +1,6 @@
 --- What there is to know about the terminal: how wide it is, and whether it may be coloured; and how icot speaks there.
+local installation = require 'icot.installation'
+
 local terminal = {}
 
 local STDOUT, STDERR = 1, 2
@@ -7,8 +9,7 @@ local STDOUT, STDERR = 1, 2
 ---@param stream file* io.stdout or io.stderr
 ---@return integer? columns nil: it goes to a file or pipe (or nobody can tell)
 function terminal.columns(stream)
-  local installation = package.loaded['icot.installation']
-  if not installation or os.getenv('TERM') == 'dumb' then return nil end
+  if os.getenv('TERM') == 'dumb' then return nil end
   return installation.terminal_columns(stream == io.stdout and STDOUT or STDERR)
 end
 

@@ -208,13 +208,11 @@ describe('icot study', function()
   end)
 
   it('ends the others in order if a result cannot be taken in, and tells the first reason', function()
-    local folder, given, calls = folder_with(), package.loaded['icot.installation'], 0
+    local folder, installation, calls = folder_with(), require 'icot.installation', 0
     local whole = require('icot.recipe').load(folder .. '/mine.lua', { output = folder .. '/mine.h5' })
     require('icot.study').check_outputs(whole)
-    package.loaded['icot.installation'] = {
-      prefix = program.icot:gsub('/bin/icot$', ''), terminal_columns = function() end,
-    }
-    finally(function() package.loaded['icot.installation'] = given end)
+    installation.prefix = program.icot:gsub('/bin/icot$', '')
+    finally(function() installation.prefix = nil end)
     local silent = { write = function() end, flush = function() end }
     local ok, problem = pcall(require('icot.study.jobs').run, whole, { jobs = 2, err = silent, quiet = true },
       require('icot.study.run_queue').new(whole.runs), function(run) return run.arm end, function()

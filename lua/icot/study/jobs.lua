@@ -4,6 +4,7 @@
 --- tells comes here, and a line of it to the user.
 local core = require 'icot.core'
 local errors = require 'icot.errors'
+local installation = require 'icot.installation'
 local json = require 'icot.json'
 local memory_budget = require 'icot.study.memory_budget'
 local process = require 'icot.study.process'
@@ -27,8 +28,7 @@ local UPDATES_TO_PEAK = 10 -- after this many a child's memory tells what others
 -- ---- One child ----------------------------------------------------------------------------------
 
 local function program()
-  local installation = package.loaded['icot.installation']
-  return installation and installation.prefix .. '/bin/icot'
+  return installation.prefix and installation.prefix .. '/bin/icot'
     or errors.raise('several processes: only the program icot can start them, not a script')
 end
 
