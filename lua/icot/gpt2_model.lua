@@ -43,7 +43,7 @@ function GPT2:init(config, seed)
   local transformer = {
     wte = nn.Embedding(config.vocab_size, config.width, { std = std, generator = generator }),
     wpe = nn.Embedding(config.context, config.width, { std = std, generator = generator }),
-    drop = nn.Dropout(config.dropout, 0),
+    drop = nn.Dropout(config.dropout, nn.dropout_stream(0, 'embeddings')),
     h = {},
     ln_f = nn.LayerNorm(config.width, { eps = config.layer_norm_epsilon }),
   }

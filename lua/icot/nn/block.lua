@@ -1,0 +1,154 @@
+--- The transformer block of GPT-2.
+local ffi = require 'ffi'
+local class = require 'icot.nn.class'
+local core = require 'icot.core'
+local errors = require 'icot.errors'
+local layers = require 'icot.nn.layers'
+local tensor = require 'icot.tensor'
+
+local block = {}
+
+---@class icot.Context what a forward pass needs beside the tokens
+---@field cu_seqlens icot.Tensor int32 (B+1): where each of the packed sequences begins
+---@field dropout? { seed: integer, step: integer } present while training
+---@field first_token? integer rows of the whole batch before these, if they are a part of one; 0 by default
+---@field first_target? integer the same, of rows with a target
+---@field cache? icot.KVCache keys and values of earlier tokens, while decoding
+---@field enter? fun(layer: integer, x: icot.Tensor): icot.Tensor? is given what would enter block `layer` (from 1 on),
+---   (T, C), and gives what shall enter it; nil: neither it nor any later block is needed
+
+local handle_out = ffi.new('icot_tensor[1]')
+
+-- ---- Dropout ------------------------------------------------------------------------------------
+
+-- The attention's weights, what it gives, what the MLP gives; and what enters the first block.
+local places, EACH = { weights = 0, attn = 1, mlp = 2, embeddings = 0 }, 3
+
+--- The stream that a dropout of GPT-2 draws from: each has one of its own, so that no two of them drop by the same
+--- random numbers. Which it is belongs to what a seed means: with others the same seed would train another model.
+---@param layer integer the block, from 1 on; 0: before the first
+---@param place 'weights'|'attn'|'mlp'|'embeddings' 'embeddings' in layer 0, the others in blocks
+---@return integer
+function block.dropout_stream(layer, place)
+  return EACH * layer + places[place]
+end
+
+-- ---- Attention ----------------------------------------------------------------------------------
+
+--- Causal self-attention: nn.Attention(width, heads, { layer, std, projection_std, dropout, generator }).
+--- x (T, C) of packed sequences -> (T, C), or (R, C) if only R rows of the result are asked for.
+---@class icot.nn.Attention: icot.Module
+block.Attention = class.new('Attention')
+
+function block.Attention:init(width, heads, options)
+  options = options or {}
+  if width % heads ~= 0 then errors.raise('attention: a width of %d cannot be shared by %d heads', width, heads) end
+  local generator = options.generator
+  self.heads, self.layer = heads, options.layer or 1
+  self.c_attn = layers.Linear(width, 3 * width, { std = options.std, generator = generator })
+  self.c_proj = layers.Linear(width, width, { std = options.projection_std or options.std, generator = generator })
+  self.attn_dropout = layers.Dropout(options.dropout or 0, block.dropout_stream(self.layer, 'weights'))
+  self.resid_dropout = layers.Dropout(options.dropout or 0, block.dropout_stream(self.layer, 'attn'))
+end
+
+local function attend_cached(self, qkv, context)
+  local cache = context.cache
+  core.check(core.C.icot_attention_cached(
+    core.engine(), qkv.handle, context.cu_seqlens.handle, cache.slots.handle, cache.lengths.handle,
+    cache.keys[self.layer].handle, cache.values[self.layer].handle, self.heads, handle_out))
+  return tensor.wrap(handle_out[0])
+end
+
+-- The second, which was made from the first: of that nobody but backward will have use.
+local function instead(before, made)
+  before:release()
+  return made
+end
+
+-- residual + dropout(layer), where layer(residual or nil) computes the layer.
+local function onto(residual, dropout, context, rows, layer)
+  if not dropout:draw(context) then return layer(residual) end
+  local made = layer()
+  return instead(made, dropout(made, context, rows, residual))
+end
+
+-- Step by step: where attention reads a cache, or rows are picked and nothing is added to them yet.
+local function attend(self, x, context, rows)
+  local qkv = self.c_attn(x)
+  local mixed = context.cache and attend_cached(self, qkv, context)
+    or qkv:attention(context.cu_seqlens, self.heads, self.attn_dropout:draw(context))
+  qkv:release()
+  return rows and instead(mixed, mixed:embedding(rows)) or mixed
+end
+
+--- The result is added to `residual`, if there is one.
+function block.Attention:forward(x, context, rows, residual)
+  return onto(residual, self.resid_dropout, context, rows, function(sum)
+    if not context.cache and (sum or not rows) then
+      return x:self_attention(self.c_attn, self.c_proj, context.cu_seqlens, self.heads,
+                              self.attn_dropout:draw(context), sum, rows)
+    end
+    local mixed = attend(self, x, context, rows)
+    return instead(mixed, self.c_proj(mixed, sum))
+  end)
+end
+
+-- ---- The MLP and the block ----------------------------------------------------------------------
+
+--- Two linear layers with GELU between: nn.MLP(width, { hidden, std, projection_std, dropout, generator }).
+--- x (T, C) -> (T, C), or (R, C) -> (R, C) with `rows`, those of the targets.
+---@class icot.nn.MLP: icot.Module
+block.MLP = class.new('MLP')
+
+function block.MLP:init(width, options)
+  options = options or {}
+  local hidden, generator = options.hidden or 4 * width, options.generator
+  self.c_fc = layers.Linear(width, hidden, { std = options.std, generator = generator })
+  self.c_proj = layers.Linear(hidden, width, { std = options.projection_std or options.std, generator = generator })
+  self.dropout = layers.Dropout(options.dropout or 0, block.dropout_stream(options.layer or 1, 'mlp'))
+end
+
+--- The result is added to `residual`, if there is one.
+function block.MLP:forward(x, context, rows, residual)
+  local fc, proj = self.c_fc, self.c_proj
+  return onto(residual, self.dropout, context, rows, function(sum)
+    return x:mlp(fc.weight, fc.bias, proj.weight, proj.bias, sum)
+  end)
+end
+
+--- One block of GPT-2, norms first: nn.Block(width, heads, options of Attention and MLP, eps).
+--- x (T, C) -> (T, C). With `rows`, int32 (R), only these rows of the result are worked out, (R, C): all rows are
+--- attended to, but what nobody reads takes no part in the projections and the MLP.
+---@class icot.nn.Block: icot.Module
+block.Block = class.new('Block')
+
+function block.Block:init(width, heads, options)
+  options = options or {}
+  self.ln_1 = layers.LayerNorm(width, options)
+  self.attn = block.Attention(width, heads, options)
+  self.ln_2 = layers.LayerNorm(width, options)
+  self.mlp = block.MLP(width, options)
+end
+
+-- Operator by operator; also in decoding.
+local function step_by_step(self, x, context, rows)
+  local normed = self.ln_1(x)
+  local mid = instead(normed, self.attn(normed, context, rows, rows and x:embedding(rows) or x))
+  normed = self.ln_2(mid)
+  return instead(mid, instead(normed, self.mlp(normed, context, rows, mid)))
+end
+
+local function all_at_once(self, x, context, rows)
+  local attn, mlp = self.attn, self.mlp
+  return x:block(self, context.cu_seqlens, {
+    weights = attn.attn_dropout:draw(context), attn = attn.resid_dropout:draw(context, rows),
+    mlp = mlp.dropout:draw(context, rows),
+  }, rows)
+end
+
+function block.Block:forward(x, context, rows)
+  local fused = tensor.fuses_layers() and not context.cache
+  return (fused and all_at_once or step_by_step)(self, x, context, rows)
+end
+
+return block
