@@ -1,9 +1,9 @@
 --- `icot frontier`: what the stages of a run are good for.
 local checkpoint = require 'icot.checkpoint'
 local frontier = require 'icot.frontier'
+local kept_stages = require 'icot.kept_stages'
 local program = require 'tests.lua.support.program'
 local run_paths = require 'icot.run_paths'
-local stages = require 'icot.stages'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local expect = require 'tests.lua.support.expect'
@@ -118,10 +118,10 @@ describe('icot frontier', function()
       if lists == 1 then checkpoint.remove(found[2].path) end
       return found
     end
-    local found = stages.checkpoints(path, 'frontier')
+    local found = kept_stages.checkpoints(path, 'frontier')
     assert.same({ 2, #list(folder) }, { lists, #found + 1 }) -- all but that of step 0
     os.execute(('ln -s nowhere %s/step-999999999'):format(folder))
-    expect.mentions(expect.user_error(stages.checkpoints, path, 'frontier'), 'step-999999999/checkpoint.json: ')
+    expect.mentions(expect.user_error(kept_stages.checkpoints, path, 'frontier'), 'step-999999999/checkpoint.json: ')
     local function remove_one() checkpoint.remove(found[1].path) end
     assert.matches('^/.*/step%-%d+: is gone: its run has gone on', expect.user_error(
       frontier.measure, found, { single = 1, on_data = remove_one }, function() end))

@@ -3,13 +3,13 @@ local attention = require 'icot.probe.attention'
 local batch = require 'icot.batch'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
+local kept_stages = require 'icot.kept_stages'
 local labels = require 'icot.probe.labels'
 local linear_probe = require 'icot.probe.linear_probe'
 local places = require 'icot.probe.places'
 local random = require 'icot.random'
 local removal = require 'icot.removal'
 local scope = require 'icot.scope'
-local stages = require 'icot.stages'
 local states = require 'icot.probe.states'
 local summary = require 'icot.probe.summary'
 local tasks = require 'icot.tasks'
@@ -330,13 +330,13 @@ describe('the summary', function()
   end)
 end)
 
-describe('stages', function()
+describe('kept stages', function()
   it('are chosen evenly, the first and the last among them', function()
     local all = { 1, 2, 3, 4, 5, 6, 7, 8, 9 }
-    assert.same({ 1, 3, 5, 7, 9 }, stages.spread(all, 5))
-    assert.same({ 1, 9 }, stages.spread(all, 2))
-    assert.same({ 9 }, stages.spread(all, 1))
-    assert.same(all, stages.spread(all, 100))
-    assert.same({ 1, 3, 4 }, stages.spread({ 1, 2, 3, 4 }, 3))
+    assert.same({ 1, 3, 5, 7, 9 }, kept_stages.spread(all, 5))
+    assert.same({ 1, 9 }, kept_stages.spread(all, 2))
+    assert.same({ 9 }, kept_stages.spread(all, 1))
+    assert.same(all, kept_stages.spread(all, 100))
+    assert.same({ 1, 3, 4 }, kept_stages.spread({ 1, 2, 3, 4 }, 3))
   end)
 end)

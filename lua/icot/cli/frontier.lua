@@ -8,8 +8,8 @@ local frontier = require 'icot.frontier'
 local frontier_file = require 'icot.frontier_file'
 local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
+local kept_stages = require 'icot.kept_stages'
 local options = require 'icot.options'
-local stages = require 'icot.stages'
 local terminal = require 'icot.terminal'
 local text_table = require 'icot.text_table'
 
@@ -104,7 +104,7 @@ function command.run(args)
   common.use_threads(args)
   common.use_device(args)
   local path = common.path_of_tables(args, FINDINGS)
-  local found = stages.checkpoints(args.run, 'frontier')
+  local found = kept_stages.checkpoints(args.run, 'frontier')
   return interrupt.run(run_with, args, path, found)
 end
 

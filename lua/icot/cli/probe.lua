@@ -8,10 +8,10 @@ local controls = require 'icot.probe.controls'
 local declare = require 'icot.cli.declare'
 local interrupt = require 'icot.interrupt'
 local json = require 'icot.json'
+local kept_stages = require 'icot.kept_stages'
 local options = require 'icot.options'
 local probe = require 'icot.probe'
 local probe_file = require 'icot.probe.probe_file'
-local stages = require 'icot.stages'
 local summary = require 'icot.probe.summary'
 local terminal = require 'icot.terminal'
 local text_table = require 'icot.text_table'
@@ -135,9 +135,9 @@ function command.run(args)
   common.use_threads(args)
   common.use_device(args)
   local path = common.path_of_tables(args, FINDINGS)
-  local found = stages.checkpoints(args.run, 'probe')
+  local found = kept_stages.checkpoints(args.run, 'probe')
   return interrupt.run(run_with, args, path, {
-    stages = stages.spread(found, args.stages or STAGES), no_cot = find_no_cot(args, found), fit = args.fit,
+    stages = kept_stages.spread(found, args.stages or STAGES), no_cot = find_no_cot(args, found), fit = args.fit,
     examples = args.examples or EXAMPLES, quantities = args.quantities, places = args.places, show = args.show,
   })
 end

@@ -4,7 +4,7 @@ local errors = require 'icot.errors'
 local run_paths = require 'icot.run_paths'
 local saved_run = require 'icot.saved_run'
 
-local stages = {}
+local kept_stages = {}
 
 local MOST_ROUNDS = 5 -- of looking what there is
 
@@ -39,7 +39,7 @@ end
 ---@param where string who asks, named at the start of an error
 ---@return icot.Checkpoint[]
 ---raises an error: there are none, or one that is damaged.
-function stages.checkpoints(run_path, where)
+function kept_stages.checkpoints(run_path, where)
   local folder = run_paths.checkpoint_folder(run_path)
   for _ = 1, MOST_ROUNDS do
     local found = read_all(folder)
@@ -54,7 +54,7 @@ end
 ---@param found T[]
 ---@param most integer at least 1; of a single one that is the last
 ---@return T[]
-function stages.spread(found, most)
+function kept_stages.spread(found, most)
   local chosen, count = {}, math.min(most, #found)
   for i = 1, count do
     chosen[i] = found[count == 1 and #found or 1 + math.floor((i - 1) * (#found - 1) / (count - 1) + 0.5)]
@@ -62,4 +62,4 @@ function stages.spread(found, most)
   return chosen
 end
 
-return stages
+return kept_stages
