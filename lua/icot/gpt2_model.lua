@@ -102,14 +102,14 @@ function GPT2:hidden(tokens, positions, context, rows)
                          { transformer.wte.weight, transformer.wpe.weight, tokens, positions })
   x = transformer.drop(x, context)
   local watch, enter, last = context.watch or no_watch, context.enter or enter_unchanged, #transformer.h
-  watch('the embeddings', x)
+  watch('the embeddings', x, 0)
   for i, block in ipairs(transformer.h) do
     x = enter(i, x)
     if not x then return nil end
     local wanted, before = i == last and rows or nil, x
     x = self.activation_checkpointing and tensor.checkpoint(block, x, context, wanted) or block(x, context, wanted)
     release(before, context)
-    watch('transformer.h.' .. i - 1, x)
+    watch('transformer.h.' .. i - 1, x, i)
   end
   local normed = transformer.ln_f(x)
   release(x, context)
@@ -127,7 +127,7 @@ end
 --- Loss of a packed batch at its target rows, the logits there, and what they should predict.
 ---@param batch icot.Batch|icot.BatchPart
 ---@param dropout? { seed: integer, step: integer } while training
----@param watch? fun(name: string, output: icot.Tensor) is shown what comes out of each layer
+---@param watch? fun(name: string, output: icot.Tensor, layer?: integer) see icot.Context
 ---@param enter? fun(layer: integer, x: icot.Tensor): icot.Tensor see icot.Context
 ---@return icot.Tensor loss scalar
 ---@return icot.Tensor logits (R, vocab_size)

@@ -1,7 +1,8 @@
 --- Hidden states at single rows of a packed batch: how a teacher's are read, and a student's replaced.
 ---
 --- State l, from 1 to L, is what enters block l: the first is the embedding of a token, as in Hugging Face's
---- `hidden_states` without the last.
+--- `hidden_states` without the last. (icot.probe.states counts what leaves a block by that block: its layer l enters
+--- block l + 1.)
 local ffi = require 'ffi'
 local scope = require 'icot.scope'
 local tensor = require 'icot.tensor'

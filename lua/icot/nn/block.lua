@@ -14,6 +14,8 @@ local block = {}
 ---@field first_token? integer rows of the whole batch before these, if they are a part of one; 0 by default
 ---@field first_target? integer the same, of rows with a target
 ---@field cache? icot.KVCache keys and values of earlier tokens, while decoding
+---@field watch? fun(name: string, output: icot.Tensor, layer?: integer) is shown what each part of a model gives; a
+---   state of the residual stream with its layer: 0 after the embeddings, l after block l
 ---@field enter? fun(layer: integer, x: icot.Tensor): icot.Tensor? is given what would enter block `layer` (from 1 on),
 ---   (T, C), and gives what shall enter it; nil: neither it nor any later block is needed
 

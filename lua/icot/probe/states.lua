@@ -1,4 +1,5 @@
 --- The hidden states of a model: its residual stream after the embeddings (layer 0) and after each block (1, 2, …).
+--- (icot.distillation.states counts what enters a block by that block: its state l is layer l - 1 here.)
 local batch = require 'icot.batch'
 local ffi = require 'ffi'
 local interrupt = require 'icot.interrupt'
@@ -9,13 +10,6 @@ local states = {}
 
 local BATCH = 128 -- sequences in one forward pass
 
--- The layer after which a model shows something by this name; nil: it is no state of the residual stream.
-local function layer_of(name)
-  if name == 'the embeddings' then return 0 end
-  local block = name:match('^transformer%.h%.(%d+)$')
-  return block and block + 1
-end
-
 --- Runs a model over a packed batch, and shows its states, layer by layer. To be called in a scope.
 ---@param model icot.GPT2
 ---@param inputs table<string, icot.Tensor> from Batch:tensors
@@ -23,8 +17,7 @@ end
 function states.each(model, inputs, see)
   model:hidden(inputs.tokens, inputs.positions, {
     cu_seqlens = inputs.cu_seqlens,
-    watch = function(name, x)
-      local layer = layer_of(name)
+    watch = function(_, x, layer)
       if layer then see(layer, x) end
     end,
   })
