@@ -7,6 +7,7 @@ local batch = require 'icot.batch'
 local core = require 'icot.core'
 local generate = require 'icot.generate'
 local interrupt = require 'icot.interrupt'
+local names = require 'icot.names'
 local removal = require 'icot.removal'
 local scope = require 'icot.scope'
 local sequence = require 'icot.sequence'
@@ -168,17 +169,10 @@ local function count_group(data, example, is_right, groups)
   groups[key] = group
 end
 
-local function comes_before(one, other)
-  if type(one) == type(other) then return one < other end
-  return type(one) == 'number'
-end
-
 --- The groups in the order of their names.
 local function in_order(groups)
-  local keys, list = {}, {}
-  for key in pairs(groups) do keys[#keys + 1] = key end
-  table.sort(keys, comes_before)
-  for i, key in ipairs(keys) do
+  local list = {}
+  for i, key in ipairs(names.after_numbers(groups)) do
     local group = groups[key]
     list[i] = { name = tostring(key), examples = group.examples, accuracy = group.right / group.examples }
   end

@@ -3,6 +3,7 @@ local cjson = require('cjson.safe').new()
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json_text = require 'icot.json_text'
+local names = require 'icot.names'
 local options = require 'icot.options'
 
 local json = {}
@@ -55,13 +56,6 @@ local function encode(value, indent)
   return kind == 'boolean' and tostring(value) or text_of(tostring(value))
 end
 
-local function sorted_keys(object)
-  local keys = {}
-  for key in pairs(object) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  return keys
-end
-
 function encode_table(value, indent)
   local inner = indent .. '  '
   if #value > 0 then
@@ -70,7 +64,7 @@ function encode_table(value, indent)
     return '[' .. table.concat(items, ', ') .. ']'
   end
   local lines = {}
-  for i, key in ipairs(sorted_keys(value)) do
+  for i, key in ipairs(names.of(value)) do
     lines[i] = ('%s%s: %s'):format(inner, text_of(tostring(key)), encode(value[key], inner))
   end
   if #lines == 0 then return '{}' end

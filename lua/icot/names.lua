@@ -1,4 +1,4 @@
---- Finds what a user who mistyped a name may have meant.
+--- Names in order, and what a user who mistyped one may have meant.
 local names = {}
 
 --- Edits (insert, delete, replace, swap two neighbours) that turn one word into another: the
@@ -47,14 +47,28 @@ function names.hint(given, known)
   return 'known are: ' .. (#known > 0 and table.concat(known, ', ') or 'none')
 end
 
+local function sorted_keys(map, comes_before)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys, comes_before)
+  return keys
+end
+
 --- The keys of a table, sorted as text: what a user gave may mix names and numbers.
 ---@param map table
 ---@return any[]
 function names.of(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  return keys
+  return sorted_keys(map, function(a, b) return tostring(a) < tostring(b) end)
+end
+
+--- The same with the numbers first, by their size.
+---@param map table
+---@return any[]
+function names.after_numbers(map)
+  return sorted_keys(map, function(a, b)
+    if type(a) == type(b) then return a < b end
+    return type(a) == 'number'
+  end)
 end
 
 return names

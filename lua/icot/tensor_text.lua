@@ -1,11 +1,13 @@
 --- How a tensor is shown, and its elements as nested tables.
+local core = require 'icot.core'
+
 local tensor_text = {}
 
 --- A shape as messages of the core write it: "(2,3,4)".
 ---@param shape integer[]
 ---@return string
 function tensor_text.shape(shape)
-  if #shape > 8 then return ('of %d dimensions'):format(#shape) end
+  if #shape > core.C.ICOT_MAX_DIMS then return ('of %d dimensions'):format(#shape) end
   local sizes = {}
   for d, size in ipairs(shape) do sizes[d] = ('%.0f'):format(size) end
   return '(' .. table.concat(sizes, ',') .. ')'

@@ -1,5 +1,6 @@
 --- Classes of layers, and the parameters that layers have.
 local errors = require 'icot.errors'
+local names = require 'icot.names'
 local random = require 'icot.random'
 local tensor = require 'icot.tensor'
 
@@ -10,21 +11,11 @@ local class = {}
 ---@field forward fun(self, x: icot.Tensor, ...): icot.Tensor called when a layer is applied
 local Module = {}
 
---- Named fields in a fixed order: names sorted, lists by index. Lists count from 0 in names, as in PyTorch.
-local function sorted_fields(owner)
-  local names = {}
-  for name in pairs(owner) do names[#names + 1] = name end
-  table.sort(names, function(a, b)
-    if type(a) == type(b) then return a < b end
-    return type(a) == 'number'
-  end)
-  return names
-end
-
+-- The fields of a layer in a fixed order. Lists count from 0 in names, as in PyTorch.
 local function walk(owner, prefix, found, seen)
   if seen[owner] then return end
   seen[owner] = true
-  for _, name in ipairs(sorted_fields(owner)) do
+  for _, name in ipairs(names.after_numbers(owner)) do
     local value = owner[name]
     local path = prefix .. tostring(type(name) == 'number' and name - 1 or name)
     if tensor.is_tensor(value) then
