@@ -152,7 +152,7 @@ local function draw_split(shape, seed, split, count, accept, give_up)
   end
 end
 
--- ---- The three splits ---------------------------------------------------------------------------
+-- ---- The splits ---------------------------------------------------------------------------------
 
 local function check_held_out(shape, counts)
   local asked, there = counts.test + counts.valid, shape:unordered_pairs()

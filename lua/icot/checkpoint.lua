@@ -5,7 +5,7 @@
 ---     moments.safetensors     of AdamW; not there where the next update resets them anyway
 ---     run.h5                  the run file as it was
 ---     recipe.lua              the recipe's text
----     checkpoint.json         everything else; see `checkpoint.write`
+---     checkpoint.json         everything else, as icot.checkpoint_format says
 ---
 --- A checkpoint of step 0 has only the last two, and run.h5 if the run was stopped there: all else follows from the
 --- recipe. A folder appears under its name when all of it is on the disk; its name is its step.

@@ -1,4 +1,5 @@
---- Files and folders where results go: looked at before a training starts, not after it has run.
+--- Files and folders: what there is, reading and removing it, and whether results may go there, which is asked before a
+--- training starts, not after it has run.
 local errors = require 'icot.errors'
 local lfs = require 'lfs'
 
