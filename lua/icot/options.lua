@@ -141,23 +141,25 @@ function options.describe(field, value)
   return table.concat(parts, ', ', 1, #parts - 1) .. ' or ' .. parts[#parts]
 end
 
-local function copy(value, depth)
+local function copy(value, where, depth)
   if type(value) ~= 'table' then return value end
   if depth > DEEPEST then
-    errors.raise('recipe: tables lie in each other more than %d deep; does one contain itself?', DEEPEST)
+    local start = where and where .. ': ' or ''
+    errors.raise('%stables lie in each other more than %d deep; does one contain itself?', start, DEEPEST)
   end
   local copied = {}
-  for key, item in pairs(value) do copied[key] = copy(item, depth + 1) end
+  for key, item in pairs(value) do copied[key] = copy(item, where, depth + 1) end
   return copied
 end
 
 --- A copy of a value, tables in depth.
 ---@generic T
 ---@param value T
+---@param where? string what is copied, named at the start of an error: 'recipe'
 ---@return T
 ---raises an error when a table contains itself
-function options.copy(value)
-  return copy(value, 0)
+function options.copy(value, where)
+  return copy(value, where, 0)
 end
 
 --- Raises the error for a field that is not known, naming the nearest one that is.
@@ -190,7 +192,7 @@ local function check_value(field, value, where, path)
   end
   if type(value) ~= 'table' then return value end
   if field.fields then return check_table(field.fields, value, where, path .. '.') end
-  if not field.each then return options.copy(value) end
+  if not field.each then return options.copy(value, where .. ': ' .. path) end
   local items = {}
   for i, item in ipairs(value) do
     items[i] = check_value(field.each, item, where, ('%s[%d]'):format(path, i))

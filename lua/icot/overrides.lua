@@ -7,6 +7,8 @@ local options = require 'icot.options'
 
 local overrides = {}
 
+local WHERE = 'recipe' -- begins a message
+
 --- Stands for "not given any more" among changes: `--set train.stop_at_accuracy=nil`.
 overrides.unset = setmetatable({}, { __tostring = function() return 'nil' end })
 
@@ -33,7 +35,7 @@ end
 ---@param section? string name of the field that `base` is; nil: a whole recipe
 ---@return table merged
 function overrides.merge(base, change, section)
-  local merged = options.copy(base)
+  local merged = options.copy(base, WHERE)
   drop_replaced(section or '', merged, change)
   for key, value in pairs(change) do
     if value == overrides.unset then
@@ -41,7 +43,7 @@ function overrides.merge(base, change, section)
     elseif is_plain_table(value) then
       merged[key] = overrides.merge(is_plain_table(merged[key]) and merged[key] or {}, value, key)
     else
-      merged[key] = options.copy(value)
+      merged[key] = options.copy(value, WHERE)
     end
   end
   return merged

@@ -127,7 +127,7 @@ local function check_arms(arms, where)
 end
 
 local function arm_change(arm)
-  local change = options.copy(arm)
+  local change = options.copy(arm, 'recipe')
   change.name, change.grid = nil, nil
   return change
 end
