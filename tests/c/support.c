@@ -81,7 +81,7 @@ void assert_ok(int rc)
 
 void assert_refused(int rc, const char *message)
 {
-    if (!rc) fail_msg("was not refused; expected an error with '%s'", message);
+    if (rc != 1) fail_msg("status %d, expected 1 and an error with '%s'", rc, message);
     if (!strstr(icot_last_error(), message)) {
         fail_msg("got the error '%s', expected one with '%s'", icot_last_error(), message);
     }

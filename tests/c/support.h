@@ -26,7 +26,7 @@ const backend *plain_kernels(void); /* the CPU's generic ones */
 icot_engine *engine_on(const backend *table);
 
 void assert_ok(int rc);                           /* shows the message of the error */
-void assert_refused(int rc, const char *message); /* must have failed, with this in its message */
+void assert_refused(int rc, const char *message); /* must be 1: failed, with this in its message */
 
 int64_t live_bytes(void);
 

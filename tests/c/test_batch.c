@@ -1,12 +1,12 @@
 /* Batches: how examples are packed, which targets they have, and what is refused. */
 #include "batch_case.h"
+#include "support.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -168,11 +168,11 @@ static void test_bad_requests(void **state)
     const int64_t good = 0, ids[] = {0, 4}, negative = -1;
     icot_removal removal = no_removal();
     assert_int_equal(icot_batch_pack(batch, corpus, &good, 1, &removal), 0);
-    assert_fails_with(icot_batch_pack(batch, corpus, ids, 2, &removal),
-                      "batch: place 1: corpus: there is no example 4, it has 4");
-    assert_fails_with(icot_batch_prompts(batch, corpus, &negative, 1, &removal), "no example -1");
-    assert_fails_with(icot_batch_pack(batch, corpus, ids, 0, &removal), "got 0 examples");
-    assert_fails_with(icot_batch_pack(batch, corpus, ids, -3, &removal), "got -3 examples");
+    assert_refused(icot_batch_pack(batch, corpus, ids, 2, &removal),
+                   "batch: place 1: corpus: there is no example 4, it has 4");
+    assert_refused(icot_batch_prompts(batch, corpus, &negative, 1, &removal), "no example -1");
+    assert_refused(icot_batch_pack(batch, corpus, ids, 0, &removal), "got 0 examples");
+    assert_refused(icot_batch_pack(batch, corpus, ids, -3, &removal), "got -3 examples");
     assert_int_equal(batch->n_tokens, 13); /* the batch is as it was */
     assert_int_equal(batch->tokens[4], 20);
 
@@ -205,8 +205,8 @@ static void test_bad_requests(void **state)
     cases[11].removal = third_first();
     cases[11].removal.unit = ICOT_STEPS;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_fails_with(icot_batch_pack(batch, corpus, &good, 1, &cases[i].removal),
-                          cases[i].message);
+        assert_refused(icot_batch_pack(batch, corpus, &good, 1, &cases[i].removal),
+                       cases[i].message);
     }
 }
 
@@ -219,7 +219,7 @@ static void test_failed_allocations_change_nothing(void **state)
         icot_batch *fresh;
         assert_int_equal(icot_batch_create(&fresh), 0);
         icot_memory_fail_at(nth);
-        assert_fails_with(icot_batch_pack(fresh, corpus, ids, 4, &removal), "out of memory");
+        assert_refused(icot_batch_pack(fresh, corpus, ids, 4, &removal), "out of memory");
         icot_memory_fail_at(0);
         assert_int_equal(fresh->n_tokens, 0);
         assert_int_equal(icot_batch_pack(fresh, corpus, ids, 4, &removal), 0);

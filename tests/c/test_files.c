@@ -4,6 +4,7 @@
 #include "io/file.h"
 #include "io/staged_file.h"
 #include "io/utf8.h"
+#include "support.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,12 +52,6 @@ static void assert_contents(const char *expected, size_t bytes)
     assert_int_equal(read_fully(fd, read, bytes, 0), 0);
     assert_memory_equal(read, expected, bytes);
     close(fd);
-}
-
-static void refuse(int status, const char *message)
-{
-    assert_int_equal(status, 1);
-    if (!strstr(icot_last_error(), message)) fail_msg("%s", icot_last_error());
 }
 
 static const char *in_folder(const char *name)
@@ -174,7 +169,7 @@ static void check_publishing(void)
     output_file file;
     assert_int_equal(output_open(&file, "file", path, 0), 0);
     assert_int_equal(icot_file_write(path, "other", 5), 0); /* appears in the meantime */
-    refuse(output_publish(&file), "exists already");
+    assert_refused(output_publish(&file), "exists already");
     assert_contents("other", 5);
     unlink(path);
     assert_int_equal(output_write(&file, "new", 3), 0);
@@ -204,27 +199,27 @@ static void test_copy(void **state)
     assert_int_equal(icot_file_write(from, "a\0b", 3), 0);
     assert_int_equal(icot_file_copy(from, path), 0);
     assert_contents("a\0b", 3);
-    refuse(icot_file_copy(from, path), "exists already");
+    assert_refused(icot_file_copy(from, path), "exists already");
     unlink(path);
     assert_int_equal(icot_file_write(from, "", 0), 0);
     assert_int_equal(icot_file_copy(from, path), 0);
     assert_contents("", 0);
     unlink(from);
-    refuse(icot_file_copy(from, path), "/from: cannot open it: No such file");
-    refuse(icot_file_copy(folder, path), "cannot open it: it is a folder");
+    assert_refused(icot_file_copy(from, path), "/from: cannot open it: No such file");
+    assert_refused(icot_file_copy(folder, path), "cannot open it: it is a folder");
 }
 
 static void check_folders(void)
 {
     const char *a = in_folder("a"), *b = in_folder("b");
     assert_int_equal(mkdir(a, 0777), 0);
-    refuse(icot_folder_publish(a, b, 1), "/b: cannot create it: No such file");
+    assert_refused(icot_folder_publish(a, b, 1), "/b: cannot create it: No such file");
     assert_int_equal(icot_folder_publish(a, b, 0), 0);
     assert_int_equal(access(a, F_OK), -1);
 
     assert_int_equal(icot_file_write(in_folder("b/old"), "", 0), 0);
     assert_int_equal(mkdir(a, 0777), 0);
-    refuse(icot_folder_publish(a, b, 0), "/b: cannot create it: ");
+    assert_refused(icot_folder_publish(a, b, 0), "/b: cannot create it: ");
     assert_int_equal(access(in_folder("b/old"), F_OK), 0);
     assert_int_equal(icot_folder_publish(a, b, 1), 0);
     assert_int_equal(unlink(in_folder("a/old")), 0);
@@ -261,7 +256,7 @@ static void test_a_folder_stays_if_none_takes_its_place(void **state)
     const char *a = in_folder("a"), *b = in_folder("b");
     assert_int_equal(mkdir(b, 0777), 0);
     for (lacks_rename_check = 0; lacks_rename_check < 2; lacks_rename_check++) {
-        refuse(icot_folder_publish(a, b, 1), "/b: cannot create it: No such file");
+        assert_refused(icot_folder_publish(a, b, 1), "/b: cannot create it: No such file");
         assert_int_equal(access(b, F_OK), 0);
     }
     lacks_rename_check = 0;

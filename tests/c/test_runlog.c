@@ -1,7 +1,7 @@
 /* The run file: what is in it, and what is left of it when something goes wrong. */
 #include "io/hdf5_file.h"
 
-#include "icot.h"
+#include "support.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -27,19 +27,6 @@ static const icot_column columns[] = {
     {"split", ICOT_COLUMN_TEXT, 5},
     {"reset", ICOT_COLUMN_BOOL, 0},
 };
-
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        if (call) fail_msg("%s: %s", #call, icot_last_error());                                    \
-    } while (0)
-
-#define assert_error(call, text)                                                                   \
-    do {                                                                                           \
-        assert_int_not_equal(call, 0);                                                             \
-        if (!strstr(icot_last_error(), text)) {                                                    \
-            fail_msg("%s: got the message '%s', expected '%s'", #call, icot_last_error(), text);   \
-        }                                                                                          \
-    } while (0)
 
 static int set_up(void **state)
 {
@@ -260,13 +247,13 @@ static void test_wrong_rows_are_refused(void **state)
     assert_ok(icot_runlog_live(log));
     assert_ok(append(log, table, 0));
     const char *const texts[] = {NULL, NULL, "valid", NULL}, *const none[] = {0, 0, 0, 0};
-    assert_error(icot_runlog_append(log, table, (double[]){NAN, 0, 0, 0}, texts), "column step");
-    assert_error(icot_runlog_append(log, table, (double[]){1.5, 0, 0, 0}, texts), "an integer");
-    assert_error(icot_runlog_append(log, table, (double[]){1e19, 0, 0, 0}, texts), "column step");
-    assert_error(icot_runlog_append(log, table, (double[]){1, 0, 0, 0}, none), "column split");
-    assert_error(icot_runlog_append(log, 7, (double[]){1, 0, 0, 0}, texts), "got table 7");
-    assert_error(icot_runlog_table(log, "more", columns, 4, &table), "live");
-    assert_error(icot_runlog_put_text(log, "more", "text"), "live");
+    assert_refused(icot_runlog_append(log, table, (double[]){NAN, 0, 0, 0}, texts), "column step");
+    assert_refused(icot_runlog_append(log, table, (double[]){1.5, 0, 0, 0}, texts), "an integer");
+    assert_refused(icot_runlog_append(log, table, (double[]){1e19, 0, 0, 0}, texts), "column step");
+    assert_refused(icot_runlog_append(log, table, (double[]){1, 0, 0, 0}, none), "column split");
+    assert_refused(icot_runlog_append(log, 7, (double[]){1, 0, 0, 0}, texts), "got table 7");
+    assert_refused(icot_runlog_table(log, "more", columns, 4, &table), "live");
+    assert_refused(icot_runlog_put_text(log, "more", "text"), "live");
     assert_ok(append(log, table, 1));
     assert_ok(icot_runlog_close(log, "finished"));
     assert_run(0, 2, "finished");
@@ -280,7 +267,7 @@ static void test_existing_file_is_kept(void **state)
     icot_runlog *log;
     int table;
     write_run(3);
-    assert_error(icot_runlog_create(path, 0, &log), "run.h5: exists already");
+    assert_refused(icot_runlog_create(path, 0, &log), "run.h5: exists already");
     assert_null(strstr(icot_last_error(), "--")); /* the user's words are Lua's */
     assert_run(0, 3, "finished");
 
@@ -302,8 +289,8 @@ static void test_two_writers(void **state)
     first = start(0, &table);
     assert_ok(icot_runlog_create(path, 0, &second)); /* neither has its name yet */
     assert_ok(icot_runlog_live(first));
-    assert_error(icot_runlog_live(second), "exists already");
-    assert_error(icot_runlog_close(second, "finished"), "exists already");
+    assert_refused(icot_runlog_live(second), "exists already");
+    assert_refused(icot_runlog_close(second, "finished"), "exists already");
     assert_ok(append(first, table, 0));
     assert_ok(icot_runlog_close(first, "finished"));
     assert_run(0, 1, "finished");
@@ -317,12 +304,12 @@ static void test_places(void **state)
     char inside[200];
     write_run(1);
     snprintf(inside, sizeof inside, "%s/deeper/run.h5", path);
-    assert_error(icot_runlog_create(inside, 0, &log), "cannot make the folder");
-    assert_error(icot_runlog_create(inside, 0, &log), "Not a directory");
-    assert_error(icot_runlog_create(folder, 1, &log), "this is a folder");
-    assert_error(icot_runlog_create("/dev/full", 1, &log), "this is a device");
-    assert_error(icot_runlog_create("", 1, &log), "the path is empty");
-    assert_error(icot_runlog_create("/proc/run.h5", 1, &log), "/proc/run.h5: cannot create it");
+    assert_refused(icot_runlog_create(inside, 0, &log), "cannot make the folder");
+    assert_refused(icot_runlog_create(inside, 0, &log), "Not a directory");
+    assert_refused(icot_runlog_create(folder, 1, &log), "this is a folder");
+    assert_refused(icot_runlog_create("/dev/full", 1, &log), "this is a device");
+    assert_refused(icot_runlog_create("", 1, &log), "the path is empty");
+    assert_refused(icot_runlog_create("/proc/run.h5", 1, &log), "/proc/run.h5: cannot create it");
 
     char made[3][200];
     snprintf(made[0], sizeof made[0], "%s/new", folder);
