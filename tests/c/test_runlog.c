@@ -1,25 +1,21 @@
 /* The run file: what is in it, and what is left of it when something goes wrong. */
 #include "io/hdf5_file.h"
 
+#include "files_case.h"
 #include "support.h"
 
 #include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char folder[64], path[128];
 
 static const icot_column columns[] = {
     {"step", ICOT_COLUMN_INT64, 0},
@@ -31,10 +27,7 @@ static const icot_column columns[] = {
 static int set_up(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/icot_test_runlog_XXXXXX");
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/run.h5", folder);
-    return 0;
+    return make_folder("run.h5");
 }
 
 /* Files in the folder. */
@@ -45,19 +38,6 @@ static int count_files(void)
     for (struct dirent *entry; (entry = readdir(opened));) count += *entry->d_name != '.';
     closedir(opened);
     return count;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    DIR *opened = opendir(folder);
-    for (struct dirent *entry; (entry = readdir(opened));) {
-        char name[400];
-        snprintf(name, sizeof name, "%s/%s", folder, entry->d_name);
-        unlink(name);
-    }
-    closedir(opened);
-    return rmdir(folder);
 }
 
 /* ---- Helpers that write ---------------------------------------------------------------------- */
@@ -301,9 +281,8 @@ static void test_places(void **state)
 {
     (void)state;
     icot_runlog *log;
-    char inside[200];
     write_run(1);
-    snprintf(inside, sizeof inside, "%s/deeper/run.h5", path);
+    const char *inside = in_folder("run.h5/deeper/run.h5");
     assert_refused(icot_runlog_create(inside, 0, &log), "cannot make the folder");
     assert_refused(icot_runlog_create(inside, 0, &log), "Not a directory");
     assert_refused(icot_runlog_create(folder, 1, &log), "this is a folder");
@@ -311,44 +290,14 @@ static void test_places(void **state)
     assert_refused(icot_runlog_create("", 1, &log), "the path is empty");
     assert_refused(icot_runlog_create("/proc/run.h5", 1, &log), "/proc/run.h5: cannot create it");
 
-    char made[3][200];
-    snprintf(made[0], sizeof made[0], "%s/new", folder);
-    snprintf(made[1], sizeof made[1], "%s/new/er", folder);
-    snprintf(made[2], sizeof made[2], "%s/new/er/run.h5", folder);
-    assert_ok(icot_runlog_create(made[2], 0, &log));
+    const char *outer = in_folder("new"), *inner = in_folder("new/er");
+    const char *file = in_folder("new/er/run.h5");
+    assert_ok(icot_runlog_create(file, 0, &log));
     assert_ok(icot_runlog_close(log, "finished"));
-    assert_int_equal(unlink(made[2]) || rmdir(made[1]) || rmdir(made[0]), 0);
+    assert_int_equal(unlink(file) || rmdir(inner) || rmdir(outer), 0);
 }
 
 /* ---- Crashes and full disks: in a process of their own --------------------------------------- */
-
-/* Runs `body` in a child that cannot make a file longer than `limit`; its result is the status. */
-static int run_child(int (*body)(void), rlim_t limit)
-{
-    int status;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        const struct rlimit size = {limit, RLIM_INFINITY};
-        signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails with EFBIG */
-        alarm(20);
-        if (limit > 0 && setrlimit(RLIMIT_FSIZE, &size)) exit(100);
-        exit(body());
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-/* In a child: ends it with a line that says what was wrong. */
-#define expect(condition)                                                                          \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s: '%s'\n", __LINE__, #condition, icot_last_error());       \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
 
 static int begin(icot_runlog **log, int *table)
 {
@@ -376,7 +325,7 @@ static int crash_after_flush(void)
 static void test_crash_keeps_flushed_rows(void **state)
 {
     (void)state;
-    assert_int_equal(run_child(crash_after_flush, 0), 0);
+    assert_int_equal(exit_code_of_child(crash_after_flush, 0), 0);
     assert_run(H5F_ACC_SWMR_READ, 700, "running");
 }
 
@@ -406,7 +355,7 @@ static void test_full_disk_keeps_flushed_rows(void **state)
 {
     (void)state;
     for (rlim_t limit = FULL_AT; limit < FULL_AT + 9000; limit += 1111) {
-        int flushes = run_child(fill_disk, limit) - 2;
+        int flushes = exit_code_of_child(fill_disk, limit) - 2;
         assert_in_range(flushes, 10, 80);
         assert_run(0, flushes * ROWS_PER_FLUSH, "failed");
         assert_int_equal(count_files(), 1);
@@ -428,7 +377,7 @@ static void test_full_disk_leaves_nothing_new(void **state)
 {
     (void)state;
     for (rlim_t limit = 1; limit < 2000; limit += 333) {
-        assert_int_equal(run_child(create_on_full_disk, limit), 0);
+        assert_int_equal(exit_code_of_child(create_on_full_disk, limit), 0);
         assert_int_equal(count_files(), 0);
     }
 }
@@ -469,18 +418,18 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_rows_and_attributes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_text_is_cut_between_characters, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_matrix, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_small_runs_are_small_files, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_wrong_rows_are_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_existing_file_is_kept, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_two_writers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_places, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_crash_keeps_flushed_rows, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full_disk_keeps_flushed_rows, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full_disk_leaves_nothing_new, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rows_and_attributes, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_text_is_cut_between_characters, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_matrix, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_small_runs_are_small_files, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_wrong_rows_are_refused, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_existing_file_is_kept, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_two_writers, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_places, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_crash_keeps_flushed_rows, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_full_disk_keeps_flushed_rows, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_full_disk_leaves_nothing_new, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_no_memory, set_up, remove_folder),
     };
     return cmocka_run_group_tests_name("runlog", tests, NULL, NULL);
 }

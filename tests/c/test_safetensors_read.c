@@ -1,6 +1,6 @@
 /* Reading safetensors files at the boundary of the core: every range that is asked for is checked.
  * What Lua makes of the header, and all dtypes: tests/lua/safetensors_spec.lua. */
-#include "icot.h"
+#include "files_case.h"
 #include "io/utf8.h"
 #include "support.h"
 
@@ -10,26 +10,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-static char path[64];
 static icot_engine *engine;
 
 static int set_up(void **state)
 {
     (void)state;
-    strcpy(path, "/tmp/icot_test_safetensors_XXXXXX");
-    int fd = mkstemp(path);
-    return fd < 0 || close(fd) || icot_engine_create("cpu", &engine);
+    return make_folder("read.safetensors") || icot_engine_create("cpu", &engine);
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     icot_engine_free(engine);
-    return unlink(path);
+    return remove_folder(state);
 }
 
 /* A file of this header and the float32 numbers 1 … 6. */
