@@ -61,11 +61,6 @@ static made segment_of(icot_tensor input)
     return m;
 }
 
-static icot_tensor sum_of_squares(icot_tensor y)
-{
-    return apply_one(engine, "sum", apply_two(engine, "mul", y, y));
-}
-
 static void read_gradient(icot_tensor of, int64_t numel, float *out)
 {
     icot_tensor grad;
@@ -91,7 +86,7 @@ static int backward_through(mode how, gradients *out)
         if (how != PLAIN) assert_ok(icot_checkpoint(engine, from, &y, 1));
     }
     if (how == NESTED) assert_ok(icot_checkpoint(engine, outer, &y, 1));
-    icot_tensor loss = sum_of_squares(y);
+    icot_tensor loss = sum_of_squares(engine, y);
     assert_ok(icot_tensor_read(engine, loss, &out->loss, 1));
     if (icot_backward(engine, loss)) return 1;
     read_gradient(x, NUMEL, out->x);
@@ -143,7 +138,7 @@ static void test_all_but_the_results_is_dropped_for_good(void **state)
         int64_t from = icot_tape_length(engine);
         made m = segment_of(x);
         assert_ok(icot_checkpoint(engine, from, (const icot_tensor[]){m.result, x}, 2));
-        if (round == 1) assert_ok(icot_backward(engine, sum_of_squares(m.result)));
+        if (round == 1) assert_ok(icot_backward(engine, sum_of_squares(engine, m.result)));
         const icot_tensor gone[] = {m.squares, m.turned, m.detached, m.dropped_out, m.product};
         for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) assert_dropped(gone[i]);
         static float values[NUMEL];
@@ -165,7 +160,8 @@ static void test_results_that_are_views(void **state)
     assert_ok(icot_tensor_read(engine, m.squares, values, NUMEL));
     assert_ok(icot_tensor_read(engine, m.detached, values, NUMEL));
     assert_dropped(m.dropped_out);
-    icot_tensor loss = apply_two(engine, "add", sum_of_squares(m.turned), sum_of_squares(m.result));
+    icot_tensor loss = apply_two(engine, "add", sum_of_squares(engine, m.turned),
+                                 sum_of_squares(engine, m.result));
     assert_ok(icot_backward(engine, loss));
     assert_ok(icot_scope_close(engine));
 }
@@ -214,7 +210,7 @@ static void test_misuse_is_refused(void **state)
     icot_tensor nothing = apply_one(engine, "tanh", y); /* no result: it is dropped as well */
     assert_ok(icot_checkpoint(engine, icot_tape_length(engine) - 1, NULL, 0));
     assert_dropped(nothing);
-    assert_ok(icot_backward(engine, sum_of_squares(y)));
+    assert_ok(icot_backward(engine, sum_of_squares(engine, y)));
     assert_ok(icot_scope_close(engine));
 }
 
@@ -239,7 +235,7 @@ static void test_failures_are_clean(void **state)
             y = segment_of(y).result;
             assert_ok(icot_checkpoint(engine, from, &y, 1));
         }
-        icot_tensor loss = sum_of_squares(y);
+        icot_tensor loss = sum_of_squares(engine, y);
         icot_memory_fail_at(n);
         failed = icot_backward(engine, loss);
         icot_memory_fail_at(0);
