@@ -1,4 +1,5 @@
 /* What a run needs to go on after a stop: a run file that continues another, a lock, a digest. */
+#include "failing_allocations.h"
 #include "files_case.h"
 #include "support.h"
 
@@ -105,8 +106,8 @@ static void test_rows_after_a_snapshot_are_cut(void **state)
     assert_rows(path, 0, 1500, "second");
     assert_rows(copy, H5F_ACC_SWMR_READ, 700, "first");
 
-    assert_int_equal(begin(path, &log, &table),
-                     0); /* one that was closed, and is replaced by itself */
+    /* One that was closed, and is replaced by itself. */
+    assert_int_equal(begin(path, &log, &table), 0);
     assert_ok(icot_runlog_close(log, "finished"));
     assert_rows(path, 0, 1500, "second");
 }
@@ -142,20 +143,18 @@ static void test_failures_to_find_what_is_there(void **state)
 {
     (void)state;
     icot_runlog *log;
-    int table, failed = 1, tries = 0;
+    int table;
     assert_int_equal(begin(NULL, &log, &table), 0);
     assert_ok(icot_runlog_snapshot(log, copy));
     assert_ok(icot_runlog_close(log, "finished"));
-    for (; failed; tries++) {
+    failing_allocation failing = {0};
+    while (next_failing(&failing)) {
         assert_ok(icot_runlog_continue(path, copy, &log));
-        icot_memory_fail_at(tries + 1);
-        failed = icot_runlog_table(log, "group/train", columns, 2, &table) ||
-                 icot_runlog_put_text(log, "recipe/source", "second");
-        icot_memory_fail_at(0);
-        if (failed) assert_refused(failed, "out of memory");
+        FAILING(&failing, icot_runlog_table(log, "group/train", columns, 2, &table) ||
+                              icot_runlog_put_text(log, "recipe/source", "second"));
         assert_ok(icot_runlog_close(log, NULL));
     }
-    assert_true(tries > 5);
+    assert_true(failing.nth > 5);
 }
 
 static void test_damaged_files_are_refused(void **state)
@@ -199,16 +198,10 @@ static int try_to_continue(void)
 static void test_no_memory(void **state)
 {
     (void)state;
-    icot_memory before, after;
-    for (int nth = 1, status = 1; status; nth++) {
-        assert_true(nth < 5000);
+    failing_allocation failing = {.other_errors = true};
+    while (next_failing(&failing)) {
         unlink(copy);
-        icot_memory_read(&before);
-        icot_memory_fail_at(nth);
-        status = try_to_continue();
-        icot_memory_fail_at(0);
-        icot_memory_read(&after);
-        assert_int_equal(before.live, after.live);
+        FAILING(&failing, try_to_continue());
     }
     assert_rows(path, 0, 20, "second");
 }
