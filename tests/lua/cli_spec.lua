@@ -1,21 +1,10 @@
 --- The program `icot` as a user meets it: usage, exit codes, a whole small run, signals, the terminal.
 local program = require 'tests.lua.support.program'
 local python = require 'tests.lua.support.python'
+local recipes = require 'tests.lua.support.recipes'
 local temporary = require 'tests.lua.support.temporary'
 
-local tiny = [[return {
-  method = 'icot', dataset = { task = 'multiplication', digits = 2, train = 64, valid = 8, test = 8 },
-  model = { layers = 1, heads = 2, width = 16 }, schedule = { kind = 'linear', steps_per_token = 1 },
-  train = { steps = 12, batch = 8, log_every = 4, evaluate_every = 6 }, evaluate = { examples = 8, batch = 8 },
-  arms = { { name = 'no_cot', method = 'no_cot' }, { name = 'icot' } },
-}]]
-
--- A folder with a recipe mine.lua in it.
-local function folder_with(text)
-  local folder = temporary.folder()
-  temporary.write(folder .. '/mine.lua', text or tiny)
-  return folder
-end
+local folder_with = recipes.folder_with
 
 local function icot(arguments, folder, environment)
   return program.run(arguments, { folder = folder, environment = environment })
@@ -284,7 +273,7 @@ describe('icot', function()
   end
 
   it('ends at once on a second signal', function()
-    local endless = tiny:gsub("schedule = %b{}", 'schedule = function() while true do end end')
+    local endless = recipes.tiny():gsub("schedule = %b{}", 'schedule = function() while true do end end')
       :gsub("{ name = 'no_cot', method = 'no_cot' }", "{ name = 'no_cot' }")
     local result = while_it_trains(folder_with(endless), 'kill -INT $icot; sleep 0.2; kill -TERM $icot')
     assert.same({ 143, '' }, { result.code, result.out })

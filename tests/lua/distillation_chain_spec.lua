@@ -1,9 +1,8 @@
 --- method = 'icot_kd': the chain of runs that it is, as a user meets it.
 local expect = require 'tests.lua.support.expect'
 local json = require 'icot.json'
-local overrides = require 'icot.overrides'
 local program = require 'tests.lua.support.program'
-local recipe = require 'icot.recipe'
+local recipes = require 'tests.lua.support.recipes'
 local resume = require 'icot.resume'
 local run_queue = require 'icot.study.run_queue'
 local small = require 'tests.lua.support.small_training'
@@ -18,15 +17,11 @@ local text = [[return {
   distillation = { teacher_steps = 8, student_steps = 10, emulator_steps = 9, emulator_lr = 2e-3 }, %s }]]
 
 local function folder_with(more, model)
-  local folder = temporary.folder()
-  temporary.write(folder .. '/mine.lua', text:format(model or '', more or ''))
-  return folder
+  return recipes.folder_with(text:format(model or '', more or ''))
 end
 
 local function load(folder, ...)
-  local settings = {}
-  for i, each in ipairs { ... } do settings[i] = assert(overrides.parse(each)) end
-  return recipe.load(folder .. '/mine.lua', { settings = settings, output = folder .. '/results/mine.h5' })
+  return recipes.load(folder .. '/mine.lua', { ... }, { output = folder .. '/results/mine.h5' })
 end
 
 local function icot(folder, ...) return program.run({ ... }, { folder = folder }) end

@@ -1,10 +1,9 @@
 --- Budgets of tokens and FLOPs, and arms that get as much as another one used.
 local budget = require 'icot.budget'
-local overrides = require 'icot.overrides'
-local recipe = require 'icot.recipe'
 local expect = require 'tests.lua.support.expect'
 local program = require 'tests.lua.support.program'
 local python = require 'tests.lua.support.python'
+local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local equal_compute = require 'icot.study.equal_compute'
@@ -77,15 +76,11 @@ local text = [[return {
   match = 'tokens', match_arm = 'icot', %s }]]
 
 local function folder_with(more)
-  local folder = temporary.folder()
-  temporary.write(folder .. '/mine.lua', text:format(more or ''))
-  return folder
+  return recipes.folder_with(text:format(more or ''))
 end
 
 local function load(more, ...)
-  local settings = {}
-  for i, each in ipairs { ... } do settings[i] = assert(overrides.parse(each)) end
-  return recipe.load(folder_with(more) .. '/mine.lua', { settings = settings })
+  return recipes.load(folder_with(more) .. '/mine.lua', { ... })
 end
 
 describe('arms that are matched', function()

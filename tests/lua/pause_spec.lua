@@ -5,6 +5,7 @@ local gpt2 = require 'icot.gpt2'
 local json = require 'icot.json'
 local model_file = require 'icot.model_file'
 local program = require 'tests.lua.support.program'
+local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local tiny_bpe = require 'tests.lua.support.tiny_bpe'
@@ -113,7 +114,7 @@ describe('a training with pauses', function()
       model = { layers = 1, heads = 1, width = 4 }, train = { steps = 1 }, %s }]]
     local data = temporary.file('1 2||3 <pause> #### 4\n2 2||3 3 #### 4\n')
     local function message_of(schedule)
-      local path = temporary.write(temporary.folder() .. '/mine.lua', recipe:format(data, data, data, schedule))
+      local path = recipes.folder_with(recipe:format(data, data, data, schedule)) .. '/mine.lua'
       local done = program.run { path, '--quiet', '--out', temporary.folder() .. '/x.h5' }
       assert.equal(1, done.code)
       assert.matches('^icot: [^\n]*\n$', done.err)
