@@ -84,7 +84,7 @@ describe('a run that collapses', function()
       model = { layers = 1, heads = 2, width = 16 }, schedule = { kind = 'linear', steps_per_token = 1 },
       train = { steps = 50, batch = 8, evaluate_every = 2, stop_on_collapse = { below = 1, evaluations = 2 } },
       seeds = { 1, 2 } }]]
-    local result = program.run({ 'mine.lua', '--quiet' }, { folder = folder })
+    local result = program.run_in(folder, 'mine.lua', '--quiet')
     assert.same({ 0, '' }, { result.code, result.err })
     assert.matches('\nicot +1 [^\n]* collapsed\n', result.out)
     assert.matches('\nicot +2 +0%.%d+ +%S+ to %S+ +100 %% ', result.out)

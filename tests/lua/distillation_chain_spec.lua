@@ -24,7 +24,7 @@ local function load(folder, ...)
   return recipes.load(folder .. '/mine.lua', { ... }, { output = folder .. '/results/mine.h5' })
 end
 
-local function icot(folder, ...) return program.run({ ... }, { folder = folder }) end
+local icot = program.run_in
 
 local OTHERS = 'distillation.safetensors'
 local files_of_model = { 'model.safetensors', OTHERS }

@@ -125,7 +125,7 @@ describe('arms that are matched', function()
 
   it('use as many tokens as the other arm, one after another or in processes', function()
     local folder = folder_with()
-    local result = program.run({ 'mine.lua', '--quiet', '--threads', '1' }, { folder = folder })
+    local result = program.run_in(folder, 'mine.lua', '--quiet', '--threads', '1')
     assert.equal(0, result.code, result.err)
     local rows = summary(folder)
     for seed = 1, 2 do
@@ -138,7 +138,7 @@ describe('arms that are matched', function()
       assert.same({ wanted.tokens, nil }, { config.train.tokens, config.train.steps })
     end
     local apart = folder_with()
-    result = program.run({ 'study', 'mine.lua', '--quiet', '--jobs', '2', '--threads', '2' }, { folder = apart })
+    result = program.run_in(apart, 'study', 'mine.lua', '--quiet', '--jobs', '2', '--threads', '2')
     assert.equal(0, result.code, result.err)
     for _, name in ipairs { 'no_cot-1', 'no_cot-2', 'icot-1', 'icot-2' } do
       local model = '/results/mine/' .. name .. '/model.safetensors'
@@ -149,8 +149,7 @@ describe('arms that are matched', function()
   it('can match updates and FLOPs', function()
     for match, field in pairs { updates = 'updates', flops = 'flops' } do
       local folder = folder_with "arms = { { name = 'icot' }, { name = 'e', method = 'explicit_cot' } },"
-      local result = program.run({ 'mine.lua', '--quiet', '--set', 'match=' .. match, '--set', 'seeds=[1]' },
-                                 { folder = folder })
+      local result = program.run_in(folder, 'mine.lua', '--quiet', '--set', 'match=' .. match, '--set', 'seeds=[1]')
       assert.equal(0, result.code, result.err)
       local rows = summary(folder)
       assert.is_true(rows.e1[field] >= rows.icot1[field] and rows.e1[field] < 1.1 * rows.icot1[field])
@@ -161,7 +160,7 @@ describe('arms that are matched', function()
     local folder = folder_with()
     for _, command in ipairs { { 'mine.lua' }, { 'study', 'mine.lua', '--jobs', '2', '--force' } } do
       for _, more in ipairs { '--quiet', '--set', 'arms.icot.model.context=3' } do command[#command + 1] = more end
-      local result = program.run(command, { folder = folder })
+      local result = program.run_in(folder, unpack(command))
       assert.equal(1, result.code)
       expect.mentions(result.err, 'icot: icot seed 1: model.context: ',
                       'icot: no_cot seed 1: not started: it was to match the tokens of icot seed 1, which failed\n')
@@ -170,12 +169,12 @@ describe('arms that are matched', function()
 
   it('are resumed with what they were given', function()
     local folder = folder_with()
-    assert.equal(0, program.run({ 'mine.lua', '--quiet' }, { folder = folder }).code)
+    assert.equal(0, program.run_in(folder, 'mine.lua', '--quiet').code)
     local before = temporary.read(folder .. '/results/mine/no_cot-2/model.safetensors')
-    local again = program.run({ '--resume', 'results/mine.h5' }, { folder = folder })
+    local again = program.run_in(folder, '--resume', 'results/mine.h5')
     assert.equal(0, again.code, again.err)
     expect.mentions(again.err, 'no_cot seed 2  finished already')
-    local one = program.run({ '--resume', 'results/mine/no_cot-2.h5' }, { folder = folder })
+    local one = program.run_in(folder, '--resume', 'results/mine/no_cot-2.h5')
     assert.equal(0, one.code, one.err)
     expect.mentions(one.err, 'finished already')
     assert.is_true(before == temporary.read(folder .. '/results/mine/no_cot-2/model.safetensors'))

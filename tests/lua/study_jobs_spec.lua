@@ -11,9 +11,7 @@ local function folder_with(more)
   return recipes.folder_with(recipes.tiny('seeds = { 1, 2 }, ' .. (more or '')))
 end
 
-local function icot(folder, ...)
-  return program.run({ ... }, { folder = folder })
-end
+local icot = program.run_in
 
 local function models(folder)
   local bytes = {}
