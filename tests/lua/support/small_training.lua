@@ -98,7 +98,7 @@ end
 ---@param path string of the run file
 ---@return string bytes
 function small_training.model_bytes(path)
-  return assert(temporary.read(path:gsub('%.h5$', '/model.safetensors')))
+  return temporary.contents((path:gsub('%.h5$', '/model.safetensors')))
 end
 
 return small_training
