@@ -1,7 +1,7 @@
 --- The program `icot` as a user meets it: usage, exit codes, a whole small run, signals, the terminal.
 local program = require 'tests.lua.support.program'
-local python = require 'tests.lua.support.python'
 local recipes = require 'tests.lua.support.recipes'
+local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 
 local folder_with = recipes.folder_with
@@ -233,10 +233,10 @@ describe('icot', function()
     for _, name in ipairs { 'a', 'b' } do
       assert.equal(0, icot({ 'mine.lua', '--out', name .. '.h5', '--threads', '2' }, folder).code)
     end
-    local function model(name) return temporary.read(folder .. '/' .. name .. '/icot-42/model.safetensors') end
-    assert.is_true(model('a') == model('b'))
+    local function model(name) return small.model_bytes(('%s/%s.h5'):format(folder, name)) end
+    assert.is_true(model('a/icot-42') == model('b/icot-42'))
     assert.equal(0, icot({ 'mine.lua', '--out', 'c.h5', '--threads', '2', '--seed', '43' }, folder).code)
-    assert.is_false(model('a') == temporary.read(folder .. '/c/icot-43/model.safetensors'))
+    assert.is_false(model('a/icot-42') == model('c/icot-43'))
   end)
 
   it('goes on with the other runs when one fails, and exits with 1', function()
@@ -316,7 +316,7 @@ describe('icot', function()
       return program.shell(('cd %s; %s mine.lua --out %s.h5 %s'):format(folder, program.icot, path, redirections)).code
     end
     local function end_state(path)
-      return python.json_of('tests/notebooks/dump_run.py', folder .. '/' .. path).attributes.end_state
+      return small.read(folder .. '/' .. path).attributes.end_state
     end
     assert.equal(0, run('2>&-', 'a'))
     assert.equal(1, run('<&- >&- 2>&-', 'b')) -- the table of results is lost

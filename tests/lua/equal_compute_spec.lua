@@ -1,8 +1,8 @@
 --- Budgets of tokens and FLOPs, and arms that get as much as another one used.
 local budget = require 'icot.budget'
+local json = require 'icot.json'
 local expect = require 'tests.lua.support.expect'
 local program = require 'tests.lua.support.program'
-local python = require 'tests.lua.support.python'
 local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
@@ -113,7 +113,7 @@ describe('arms that are matched', function()
 
   -- Columns of the summary: name of the run → value.
   local function summary(folder)
-    local found = python.json_of('tests/notebooks/dump_run.py', folder .. '/results/mine.h5').tables.summary
+    local found = small.read(folder .. '/results/mine.h5').tables.summary
     local names, rows = small.column(found, 'arm'), {}
     for i, seed in ipairs(small.column(found, 'seed')) do
       local row = {}
@@ -133,16 +133,15 @@ describe('arms that are matched', function()
       local per_update = got.tokens / got.updates
       assert.is_true(got.tokens >= wanted.tokens and got.tokens < wanted.tokens + 1.2 * per_update)
       assert.is_true(got.updates > wanted.updates)
-      local config = require('icot.json').decode(python.json_of('tests/notebooks/dump_run.py',
-        ('%s/results/mine/no_cot-%d.h5'):format(folder, seed)).texts.config)
+      local config = json.decode(small.read(('%s/results/mine/no_cot-%d.h5'):format(folder, seed)).texts.config)
       assert.same({ wanted.tokens, nil }, { config.train.tokens, config.train.steps })
     end
     local apart = folder_with()
     result = program.run_in(apart, 'study', 'mine.lua', '--quiet', '--jobs', '2', '--threads', '2')
     assert.equal(0, result.code, result.err)
     for _, name in ipairs { 'no_cot-1', 'no_cot-2', 'icot-1', 'icot-2' } do
-      local model = '/results/mine/' .. name .. '/model.safetensors'
-      assert.is_true(temporary.read(folder .. model) == temporary.read(apart .. model), name)
+      local run = ('/results/mine/%s.h5'):format(name)
+      assert.is_true(small.model_bytes(folder .. run) == small.model_bytes(apart .. run), name)
     end
   end)
 
@@ -170,14 +169,14 @@ describe('arms that are matched', function()
   it('are resumed with what they were given', function()
     local folder = folder_with()
     assert.equal(0, program.run_in(folder, 'mine.lua', '--quiet').code)
-    local before = temporary.read(folder .. '/results/mine/no_cot-2/model.safetensors')
+    local before = small.model_bytes(folder .. '/results/mine/no_cot-2.h5')
     local again = program.run_in(folder, '--resume', 'results/mine.h5')
     assert.equal(0, again.code, again.err)
     expect.mentions(again.err, 'no_cot seed 2  finished already')
     local one = program.run_in(folder, '--resume', 'results/mine/no_cot-2.h5')
     assert.equal(0, one.code, one.err)
     expect.mentions(one.err, 'finished already')
-    assert.is_true(before == temporary.read(folder .. '/results/mine/no_cot-2/model.safetensors'))
+    assert.is_true(before == small.model_bytes(folder .. '/results/mine/no_cot-2.h5'))
   end)
 end)
 

@@ -1,7 +1,7 @@
 --- `icot study`: runs as processes of their own, as a user meets them.
 local program = require 'tests.lua.support.program'
-local python = require 'tests.lua.support.python'
 local recipes = require 'tests.lua.support.recipes'
+local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local expect = require 'tests.lua.support.expect'
 
@@ -16,13 +16,13 @@ local icot = program.run_in
 local function models(folder)
   local bytes = {}
   for i, name in ipairs(names) do
-    bytes[i] = temporary.read(('%s/results/mine/%s/model.safetensors'):format(folder, name)) or 'none'
+    bytes[i] = small.model_bytes(('%s/results/mine/%s.h5'):format(folder, name))
   end
   return bytes
 end
 
 local function index_of(folder)
-  return python.json_of('tests/notebooks/dump_run.py', folder .. '/results/mine.h5')
+  return small.read(folder .. '/results/mine.h5')
 end
 
 -- The status of each run in the index, by name.
