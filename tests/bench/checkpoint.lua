@@ -2,26 +2,15 @@
 ---
 ---     luajit tests/bench/checkpoint.lua [FOLDER]       in FOLDER (default: .), alternating with dd; medians of five
 local checkpoint = require 'icot.checkpoint'
-local core = require 'icot.core'
 local files = require 'icot.files'
 local gpt2 = require 'icot.gpt2'
 local optim = require 'icot.optim'
 local pretrained = require 'icot.pretrained'
+local timing = require 'tests.bench.timing'
 local vocabulary = require 'icot.vocabulary'
 
 local ROUNDS = 5
 local folder = (arg[1] or '.') .. '/bench-checkpoint'
-
-local function seconds_of(body)
-  local started = core.C.icot_seconds()
-  body()
-  return core.C.icot_seconds() - started
-end
-
-local function median(list)
-  table.sort(list)
-  return list[math.ceil(#list / 2)]
-end
 
 local function shell(command)
   assert(os.execute(command) == 0, command)
@@ -49,7 +38,7 @@ local write = ('dd if=/dev/zero of=%s.new bs=8M count=%d conv=fsync status=none 
   plain, math.ceil(bytes / 2 ^ 23), plain, plain)
 local read = ('dd if=%s of=/dev/null bs=8M status=none'):format(plain)
 local times = { dd_write = {}, save = {}, dd_read = {}, load = {} }
-local function note(name, body) table.insert(times[name], seconds_of(body)) end
+local function note(name, body) table.insert(times[name], timing.seconds_of(body)) end
 
 for _ = 1, ROUNDS do
   note('dd_write', function() shell(write) end)
@@ -69,7 +58,7 @@ files.remove_tree(folder)
 
 print(('%.2f GB'):format(bytes / 1e9))
 for _, pair in ipairs { { 'dd_write', 'save' }, { 'dd_read', 'load' } } do
-  local reference, ours = median(times[pair[1]]), median(times[pair[2]])
+  local reference, ours = timing.median(times[pair[1]]), timing.median(times[pair[2]])
   print(('%-8s %.2f s, %-4s %.2f s (%.0f MB/s): %.2f times'):format(
     pair[1], reference, pair[2], ours, bytes / 1e6 / ours, ours / reference))
 end

@@ -16,6 +16,7 @@ local files = require 'icot.files'
 local generate = require 'icot.generate'
 local scope = require 'icot.scope'
 local tensor = require 'icot.tensor'
+local timing = require 'tests.bench.timing'
 local work = require 'tests.bench.work'
 
 local C = core.C
@@ -38,10 +39,10 @@ end
 
 local function seconds_of(body, ...)
   settle()
-  local started = C.icot_seconds()
-  body(...)
-  settle()
-  return C.icot_seconds() - started
+  return timing.seconds_of(function(...)
+    body(...)
+    settle()
+  end, ...)
 end
 
 function orders.versions()
@@ -78,11 +79,6 @@ end
 
 -- ---- Matrix products ----------------------------------------------------------------------------
 
-local function median(list)
-  table.sort(list)
-  return list[math.ceil(#list / 2)]
-end
-
 -- Seconds of (m, k) times (k, n): the median of as many as it takes to fill `least` seconds.
 local function seconds_of_product(m, n, k, least)
   return scope.run(scope.no_grad, function()
@@ -92,7 +88,7 @@ local function seconds_of_product(m, n, k, least)
       local seconds = scope.run(function() return seconds_of(a.matmul, a, b) end)
       times[#times + 1], total = seconds, total + seconds
     end
-    return median(times)
+    return timing.median(times)
   end)
 end
 

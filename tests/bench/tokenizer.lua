@@ -3,7 +3,8 @@
 --- The text: sentences of words of a seeded list, the common ones often (Zipf's law), with numbers between them; then
 --- the files given, repeated to the same size. For the library: ICOT_LIBRARY and ICOT_HEADER, as in tests/run.
 local ffi = require 'ffi'
-local core = require 'icot.core'
+local temporary = require 'tests.lua.support.temporary'
+local timing = require 'tests.bench.timing'
 local tokenizer = require 'icot.tokenizer'
 
 local BYTES, WORDS, REPEATS = 10 * 1000 * 1000, 50000, 3
@@ -32,10 +33,7 @@ local function english()
   return table.concat(parts):sub(1, BYTES)
 end
 
-local function read(path)
-  local file = assert(io.open(path, 'rb'))
-  local text = file:read('*a')
-  file:close()
+local function as_long(text)
   return text:rep(math.ceil(BYTES / #text)):sub(1, BYTES)
 end
 
@@ -44,9 +42,8 @@ local function seconds_for(folder, text, ids)
   local best, count = math.huge, 0
   for _ = 1, REPEATS do
     local loaded = tokenizer.load(folder)
-    local start = core.C.icot_seconds()
-    count = loaded:encode_into(text, ids, #text)
-    best = math.min(best, core.C.icot_seconds() - start)
+    local seconds = timing.seconds_of(function() count = loaded:encode_into(text, ids, #text) end)
+    best = math.min(best, seconds)
     loaded:free()
   end
   return best, count
@@ -54,7 +51,7 @@ end
 
 local folder = assert(arg[1], 'usage: luajit tests/bench/tokenizer.lua FOLDER [TEXT_FILE ...]')
 local texts = { { 'made-up English', english() } }
-for i = 2, #arg do texts[i] = { arg[i], read(arg[i]) } end
+for i = 2, #arg do texts[i] = { arg[i], as_long(temporary.contents(arg[i])) } end
 local ids = ffi.new('int32_t[?]', BYTES)
 for _, text in ipairs(texts) do
   local seconds, count = seconds_for(folder, text[2], ids)

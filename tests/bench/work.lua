@@ -1,7 +1,6 @@
 --- What is measured: trainings of the bench's recipe, and the batches of their first steps.
 local batch = require 'icot.batch'
-local overrides = require 'icot.overrides'
-local recipe = require 'icot.recipe'
+local recipes = require 'tests.lua.support.recipes'
 local removal = require 'icot.removal'
 local training = require 'icot.training'
 
@@ -15,11 +14,8 @@ local BATCHES = 4 -- of which an epoch consists
 ---@param ... string more settings as after --set, such as 'model.layers=2'
 ---@return icot.Training
 function work.training(digits, size, ...)
-  local settings, examples = {}, BATCHES * size
-  for i, text in ipairs { 'dataset.digits=' .. digits, 'train.batch=' .. size, 'dataset.train=' .. examples, ... } do
-    settings[i] = overrides.parse(text)
-  end
-  return training.new(recipe.load('tests/bench/recipe.lua', { settings = settings }).runs[1])
+  local settings = { 'dataset.digits=' .. digits, 'train.batch=' .. size, 'dataset.train=' .. BATCHES * size, ... }
+  return training.new(recipes.load('tests/bench/recipe.lua', settings).runs[1])
 end
 
 --- Calls a function with the batch that a step trains on when so many tokens are removed.

@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -47,14 +46,6 @@ void assert_ids(const int32_t *got, const int32_t *expected, int64_t n, const ch
         if (got[i] != expected[i]) {
             fail_msg("%s %d: got %d, expected %d", what, (int)i, got[i], expected[i]);
         }
-    }
-}
-
-void assert_fails_with(int rc, const char *expected)
-{
-    assert_int_not_equal(rc, 0);
-    if (!strstr(icot_last_error(), expected)) {
-        fail_msg("got the message '%s', expected one with '%s'", icot_last_error(), expected);
     }
 }
 

@@ -22,7 +22,6 @@ icot_removal no_removal(void);
 icot_removal third_first(void);
 
 void assert_ids(const int32_t *got, const int32_t *expected, int64_t n, const char *what);
-void assert_fails_with(int rc, const char *expected);
 /* Packs one example and compares its tokens and positions. */
 void check_one(int64_t id, icot_removal removal, int64_t n, const int32_t *tokens,
                const int32_t *positions);

@@ -81,7 +81,7 @@ void assert_ok(int rc)
 
 void assert_refused(int rc, const char *message)
 {
-    if (!rc) fail_msg("was not refused; expected an error with '%s'", message);
+    if (rc != 1) fail_msg("status %d, expected 1 and an error with '%s'", rc, message);
     if (!strstr(icot_last_error(), message)) {
         fail_msg("got the error '%s', expected one with '%s'", icot_last_error(), message);
     }
@@ -161,6 +161,11 @@ icot_tensor apply_two(icot_engine *engine, const char *name, icot_tensor a, icot
     return apply_with(engine, name, (const icot_tensor[]){a, b}, 2, (icot_op_params){0});
 }
 
+icot_tensor sum_of_squares(icot_engine *engine, icot_tensor x)
+{
+    return apply_one(engine, "sum", apply_two(engine, "mul", x, x));
+}
+
 icot_tensor view_of(icot_engine *engine, icot_tensor x, const char *name, int n_index,
                     const int64_t *index)
 {
@@ -180,4 +185,26 @@ void assert_values(icot_engine *engine, icot_tensor x, int64_t n, const float *e
                      (double)expected[i]);
         }
     }
+}
+
+void assert_gone(icot_engine *engine, icot_tensor x)
+{
+    icot_tensor_info info;
+    float value;
+    icot_tensor out;
+    const char *message = "this tensor is gone: its scope was closed, or it was freed or released";
+    assert_refused(icot_tensor_describe(engine, x, &info), message);
+    assert_refused(icot_tensor_read(engine, x, &value, 1), message);
+    assert_refused(icot_tensor_write(engine, x, &value, 1), message);
+    assert_refused(icot_tensor_fill(engine, x, 1.0), message);
+    assert_refused(icot_tensor_free(engine, x), message);
+    assert_refused(icot_tensor_keep(engine, x), message);
+    assert_refused(icot_tensor_detach(engine, x, &out), message);
+    assert_refused(icot_requires_grad(engine, x, 1), message);
+    assert_refused(icot_grad(engine, x, &out), message);
+    assert_refused(icot_backward(engine, x), message);
+    assert_refused(icot_zero_grad(engine, &x, 1), message);
+    assert_refused(icot_tensor_argmax(engine, x, &out), message);
+    const icot_op_params none = {0};
+    assert_refused(icot_apply(engine, icot_operator_find("exp"), &x, 1, &none, &out), message);
 }

@@ -26,7 +26,7 @@ const backend *plain_kernels(void); /* the CPU's generic ones */
 icot_engine *engine_on(const backend *table);
 
 void assert_ok(int rc);                           /* shows the message of the error */
-void assert_refused(int rc, const char *message); /* must have failed, with this in its message */
+void assert_refused(int rc, const char *message); /* must be 1: failed, with this in its message */
 
 int64_t live_bytes(void);
 
@@ -42,6 +42,8 @@ icot_tensor apply_two(icot_engine *engine, const char *name, icot_tensor a, icot
 icot_tensor apply_with(icot_engine *engine, const char *name, const icot_tensor *inputs,
                        int n_inputs, icot_op_params params);
 
+icot_tensor sum_of_squares(icot_engine *engine, icot_tensor x);
+
 /* The view that an operator of views gives, its indices listed. */
 #define VIEW(engine, x, name, ...)                                                                 \
     view_of(engine, x, name, sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t),             \
@@ -54,5 +56,6 @@ icot_tensor view_of(icot_engine *engine, icot_tensor x, const char *name, int n_
     assert_values(engine, x, sizeof((const float[]){__VA_ARGS__}) / sizeof(float),                 \
                   (const float[]){__VA_ARGS__})
 void assert_values(icot_engine *engine, icot_tensor x, int64_t n, const float *expected);
+void assert_gone(icot_engine *engine, icot_tensor x); /* whatever is asked of it is refused */
 
 #endif

@@ -1,12 +1,13 @@
 /* Batches: how examples are packed, which targets they have, and what is refused. */
 #include "batch_case.h"
+#include "failing_allocations.h"
+#include "support.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -166,48 +167,48 @@ static void test_bad_requests(void **state)
 {
     (void)state;
     const int64_t good = 0, ids[] = {0, 4}, negative = -1;
-    icot_removal removal = no_removal();
+    const icot_removal removal = no_removal();
     assert_int_equal(icot_batch_pack(batch, corpus, &good, 1, &removal), 0);
-    assert_fails_with(icot_batch_pack(batch, corpus, ids, 2, &removal),
-                      "batch: place 1: corpus: there is no example 4, it has 4");
-    assert_fails_with(icot_batch_prompts(batch, corpus, &negative, 1, &removal), "no example -1");
-    assert_fails_with(icot_batch_pack(batch, corpus, ids, 0, &removal), "got 0 examples");
-    assert_fails_with(icot_batch_pack(batch, corpus, ids, -3, &removal), "got -3 examples");
+    assert_refused(icot_batch_pack(batch, corpus, ids, 2, &removal),
+                   "batch: place 1: corpus: there is no example 4, it has 4");
+    assert_refused(icot_batch_prompts(batch, corpus, &negative, 1, &removal), "no example -1");
+    assert_refused(icot_batch_pack(batch, corpus, ids, 0, &removal), "got 0 examples");
+    assert_refused(icot_batch_pack(batch, corpus, ids, -3, &removal), "got -3 examples");
     assert_int_equal(batch->n_tokens, 13); /* the batch is as it was */
     assert_int_equal(batch->tokens[4], 20);
+}
 
-    struct {
-        icot_removal removal;
-        const char *message;
-    } cases[] = {{removal, "got -1 removed tokens"},
-                 {removal, "smoothing of 0"},
-                 {removal, "smoothing of"},
-                 {removal, "side 3"},
-                 {removal, "positions 5"},
-                 {removal, "<eos> is 100"},
-                 {removal, "#### is -1"},
-                 {removal, "<pause> is 101, expected at most 100"},
-                 {removal, "an order is asked for"},
-                 {removal, "a replay of 1.5"},
-                 {removal, "unit 7"},
-                 {removal, "steps are removed from the left"}};
-    cases[0].removal.removed = -1;
-    cases[1].removal.smoothing = 0.0;
-    cases[2].removal.smoothing = NAN;
-    cases[3].removal.side = (icot_side)3;
-    cases[4].removal.positions = (icot_positions)5;
-    cases[5].removal.eos = VOCAB;
-    cases[6].removal.separator = -1;
-    cases[7].removal.pause = VOCAB + 1;
-    cases[8].removal.side = ICOT_ORDERED;
-    cases[9].removal.replay = 1.5;
-    cases[10].removal.unit = (icot_unit)7;
-    cases[11].removal = third_first();
-    cases[11].removal.unit = ICOT_STEPS;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_fails_with(icot_batch_pack(batch, corpus, &good, 1, &cases[i].removal),
-                          cases[i].message);
-    }
+static void assert_pack_refused(icot_removal removal, const char *message)
+{
+    const int64_t good = 0;
+    assert_refused(icot_batch_pack(batch, corpus, &good, 1, &removal), message);
+}
+
+/* Refused if a field has another value than in no_removal. */
+#define ASSERT_REFUSED_WITH(field, value, message)                                                 \
+    do {                                                                                           \
+        icot_removal wrong = no_removal();                                                         \
+        wrong.field = value;                                                                       \
+        assert_pack_refused(wrong, message);                                                       \
+    } while (0)
+
+static void test_bad_removals(void **state)
+{
+    (void)state;
+    ASSERT_REFUSED_WITH(removed, -1, "got -1 removed tokens");
+    ASSERT_REFUSED_WITH(smoothing, 0.0, "smoothing of 0");
+    ASSERT_REFUSED_WITH(smoothing, NAN, "smoothing of");
+    ASSERT_REFUSED_WITH(side, (icot_side)3, "side 3");
+    ASSERT_REFUSED_WITH(positions, (icot_positions)5, "positions 5");
+    ASSERT_REFUSED_WITH(eos, VOCAB, "<eos> is 100");
+    ASSERT_REFUSED_WITH(separator, -1, "#### is -1");
+    ASSERT_REFUSED_WITH(pause, VOCAB + 1, "<pause> is 101, expected at most 100");
+    ASSERT_REFUSED_WITH(side, ICOT_ORDERED, "an order is asked for");
+    ASSERT_REFUSED_WITH(replay, 1.5, "a replay of 1.5");
+    ASSERT_REFUSED_WITH(unit, (icot_unit)7, "unit 7");
+    icot_removal ordered = third_first();
+    ordered.unit = ICOT_STEPS;
+    assert_pack_refused(ordered, "steps are removed from the left");
 }
 
 static void test_failed_allocations_change_nothing(void **state)
@@ -215,17 +216,18 @@ static void test_failed_allocations_change_nothing(void **state)
     (void)state;
     const int64_t ids[] = {0, 1, 2, 3};
     icot_removal removal = no_removal();
-    for (int64_t nth = 1; nth <= 5; nth++) {
+    failing_allocation failing = {0};
+    while (next_failing(&failing)) {
         icot_batch *fresh;
         assert_int_equal(icot_batch_create(&fresh), 0);
-        icot_memory_fail_at(nth);
-        assert_fails_with(icot_batch_pack(fresh, corpus, ids, 4, &removal), "out of memory");
-        icot_memory_fail_at(0);
-        assert_int_equal(fresh->n_tokens, 0);
-        assert_int_equal(icot_batch_pack(fresh, corpus, ids, 4, &removal), 0);
+        if (FAILING(&failing, icot_batch_pack(fresh, corpus, ids, 4, &removal))) {
+            assert_int_equal(fresh->n_tokens, 0);
+            assert_int_equal(icot_batch_pack(fresh, corpus, ids, 4, &removal), 0);
+        }
         assert_int_equal(fresh->n_tokens, 13 + 7 + 7 + 18);
         icot_batch_free(fresh);
     }
+    assert_true(failing.nth > 5);
     icot_batch_free(NULL);
 }
 
@@ -239,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_prompts_agree_with_training),
         cmocka_unit_test(test_arrays_are_reused),
         cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_bad_removals),
         cmocka_unit_test(test_failed_allocations_change_nothing),
     };
     return cmocka_run_group_tests_name("batch", tests, set_up, tear_down);

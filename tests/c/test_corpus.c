@@ -1,12 +1,12 @@
 /* The corpus: what is appended comes back, in every width; what is refused leaves no trace. */
-#include "icot.h"
+#include "failing_allocations.h"
+#include "support.h"
 
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -15,14 +15,6 @@ static icot_corpus *new_corpus(int64_t vocab_size)
     icot_corpus *corpus = NULL;
     assert_int_equal(icot_corpus_create(vocab_size, &corpus), 0);
     return corpus;
-}
-
-static void assert_fails_with(int rc, const char *expected)
-{
-    assert_int_not_equal(rc, 0);
-    if (!strstr(icot_last_error(), expected)) {
-        fail_msg("got the message '%s', expected one with '%s'", icot_last_error(), expected);
-    }
 }
 
 /* Example i has lengths and ids that depend on i alone. */
@@ -90,12 +82,12 @@ static void test_refuses_ids_outside_the_vocabulary(void **state)
     icot_corpus *corpus = new_corpus(16);
     append_example(corpus, 0, 16);
     int32_t good[] = {1, 2, 3}, too_large[] = {1, 16, 3}, negative[] = {1, 2, -1};
-    assert_fails_with(icot_corpus_append(corpus, too_large, 3, good, 3, good, 3),
-                      "token 2 of the question of example 1 is 16, expected 0 to 15");
-    assert_fails_with(icot_corpus_append(corpus, good, 3, negative, 3, good, 3),
-                      "token 3 of the CoT of example 1 is -1");
-    assert_fails_with(icot_corpus_append(corpus, good, 3, good, 3, too_large, 3),
-                      "token 2 of the answer");
+    assert_refused(icot_corpus_append(corpus, too_large, 3, good, 3, good, 3),
+                   "token 2 of the question of example 1 is 16, expected 0 to 15");
+    assert_refused(icot_corpus_append(corpus, good, 3, negative, 3, good, 3),
+                   "token 3 of the CoT of example 1 is -1");
+    assert_refused(icot_corpus_append(corpus, good, 3, good, 3, too_large, 3),
+                   "token 2 of the answer");
     assert_int_equal(icot_corpus_size(corpus), 1);
     assert_holds_example(corpus, 0, 16);
     append_example(corpus, 1, 16);
@@ -108,12 +100,12 @@ static void test_needs_a_question_and_an_answer(void **state)
     (void)state;
     icot_corpus *corpus = new_corpus(16);
     int32_t ids[] = {1, 2, 3};
-    assert_fails_with(icot_corpus_append(corpus, ids, 0, ids, 3, ids, 3), "0 question");
-    assert_fails_with(icot_corpus_append(corpus, ids, 3, ids, 3, ids, 0), "0 answer");
-    assert_fails_with(icot_corpus_append(corpus, ids, 3, ids, -1, ids, 3), "-1 CoT");
-    assert_fails_with(icot_corpus_append(corpus, ids, INT32_MAX / 4 + 1, ids, 3, ids, 3),
-                      "536870912 question, 3 CoT and 3 answer tokens; expected at least one "
-                      "question and one answer token, and at most 536870911 of each");
+    assert_refused(icot_corpus_append(corpus, ids, 0, ids, 3, ids, 3), "0 question");
+    assert_refused(icot_corpus_append(corpus, ids, 3, ids, 3, ids, 0), "0 answer");
+    assert_refused(icot_corpus_append(corpus, ids, 3, ids, -1, ids, 3), "-1 CoT");
+    assert_refused(icot_corpus_append(corpus, ids, INT32_MAX / 4 + 1, ids, 3, ids, 3),
+                   "536870912 question, 3 CoT and 3 answer tokens; expected at least one "
+                   "question and one answer token, and at most 536870911 of each");
     assert_int_equal(icot_corpus_append(corpus, ids, 3, NULL, 0, ids, 3), 0);
     assert_int_equal(icot_corpus_size(corpus), 1);
     icot_corpus_free(corpus);
@@ -126,14 +118,14 @@ static void test_refuses_numbers_and_room_that_do_not_exist(void **state)
     append_example(corpus, 0, 16);
     icot_example lengths;
     int32_t tokens[16];
-    assert_fails_with(icot_corpus_lengths(corpus, 1, &lengths), "no example 1, it has 1");
-    assert_fails_with(icot_corpus_lengths(corpus, -1, &lengths), "no example -1");
-    assert_fails_with(icot_corpus_read(corpus, 7, tokens, 16), "no example 7");
-    assert_fails_with(icot_corpus_read(corpus, 0, tokens, 1), "has 2 tokens, there is room for 1");
+    assert_refused(icot_corpus_lengths(corpus, 1, &lengths), "no example 1, it has 1");
+    assert_refused(icot_corpus_lengths(corpus, -1, &lengths), "no example -1");
+    assert_refused(icot_corpus_read(corpus, 7, tokens, 16), "no example 7");
+    assert_refused(icot_corpus_read(corpus, 0, tokens, 1), "has 2 tokens, there is room for 1");
 
     icot_corpus *none = NULL;
-    assert_fails_with(icot_corpus_create(0, &none), "vocabulary of 0");
-    assert_fails_with(icot_corpus_create(INT64_C(1) << 40, &none), "vocabulary");
+    assert_refused(icot_corpus_create(0, &none), "vocabulary of 0");
+    assert_refused(icot_corpus_create(INT64_C(1) << 40, &none), "vocabulary");
     assert_null(none);
     icot_corpus_free(corpus);
     icot_corpus_free(NULL);
@@ -143,9 +135,9 @@ static void test_reserve(void **state)
 {
     (void)state;
     icot_corpus *corpus = new_corpus(16);
-    assert_fails_with(icot_corpus_reserve(corpus, -1, 0), "cannot reserve");
-    assert_fails_with(icot_corpus_reserve(corpus, INT64_MAX, 0), "cannot reserve");
-    assert_fails_with(icot_corpus_reserve(corpus, 0, INT64_MAX), "out of memory");
+    assert_refused(icot_corpus_reserve(corpus, -1, 0), "cannot reserve");
+    assert_refused(icot_corpus_reserve(corpus, INT64_MAX, 0), "cannot reserve");
+    assert_refused(icot_corpus_reserve(corpus, 0, INT64_MAX), "out of memory");
 
     assert_int_equal(icot_corpus_reserve(corpus, 1000, 20000), 0);
     int64_t bytes = icot_corpus_bytes(corpus);
@@ -175,16 +167,15 @@ static void test_bytes_per_example(void **state)
 static void test_failed_allocations_change_nothing(void **state)
 {
     (void)state;
-    icot_memory before, after;
-    icot_memory_read(&before);
-    for (int64_t nth = 1; nth <= 2; nth++) {
+    failing_allocation failing = {0};
+    while (next_failing(&failing)) {
         icot_corpus *none = NULL;
-        icot_memory_fail_at(nth);
-        assert_fails_with(icot_corpus_create(16, &none), "out of memory");
-        assert_null(none);
+        if (FAILING(&failing, icot_corpus_create(16, &none))) assert_null(none);
+        icot_corpus_free(none);
     }
-    icot_memory_fail_at(0);
+    assert_true(failing.nth > 2);
 
+    const int64_t before = live_bytes();
     icot_corpus *corpus = new_corpus(16);
     int32_t tokens[16];
     icot_example n;
@@ -204,8 +195,7 @@ static void test_failed_allocations_change_nothing(void **state)
     assert_true(failures > 3);
     for (int64_t i = 0; i < 3000; i++) assert_holds_example(corpus, i, 16);
     icot_corpus_free(corpus);
-    icot_memory_read(&after);
-    assert_int_equal(after.live, before.live);
+    assert_int_equal(live_bytes(), before);
 }
 
 /* ---- Marks of reasoning steps ---------------------------------------------------------------- */
@@ -268,7 +258,7 @@ static void test_marks_of_an_empty_cot(void **state)
     assert_steps(corpus, 0, NULL, -1);
     assert_steps(corpus, 2, NULL, 0);
     append_with_cot(corpus, 0);
-    assert_fails_with(icot_corpus_mark_steps(corpus, &one, 1), "ends at 1");
+    assert_refused(icot_corpus_mark_steps(corpus, &one, 1), "ends at 1");
     assert_steps(corpus, 3, NULL, -1);
     icot_corpus_free(corpus);
 }
@@ -281,23 +271,23 @@ static void test_refuses_bad_marks(void **state)
     int64_t n;
     int32_t good[] = {3, 5}, twice[] = {3, 3, 5}, falling[] = {4, 3, 5}, beyond[] = {3, 6};
     int32_t zero[] = {0, 5}, negative[] = {-1, 5}, too_short[] = {3, 4};
-    assert_fails_with(icot_corpus_mark_steps(corpus, good, 2), "no example yet");
+    assert_refused(icot_corpus_mark_steps(corpus, good, 2), "no example yet");
     append_with_cot(corpus, 9);
     append_with_cot(corpus, 5);
-    assert_fails_with(icot_corpus_mark_steps(corpus, twice, 3),
-                      "step 2 of example 1 ends at 3, expected 4 to 5");
-    assert_fails_with(icot_corpus_mark_steps(corpus, falling, 3), "step 2 of example 1 ends at 3");
-    assert_fails_with(icot_corpus_mark_steps(corpus, beyond, 2), "ends at 6, expected 4 to 5");
-    assert_fails_with(icot_corpus_mark_steps(corpus, zero, 2), "step 1 of example 1 ends at 0");
-    assert_fails_with(icot_corpus_mark_steps(corpus, negative, 2), "ends at -1");
-    assert_fails_with(icot_corpus_mark_steps(corpus, too_short, 2), "end at 4, but its CoT has 5");
-    assert_fails_with(icot_corpus_mark_steps(corpus, NULL, 0), "end at 0, but its CoT has 5");
-    assert_fails_with(icot_corpus_mark_steps(corpus, good, -1), "but its CoT has 5");
+    assert_refused(icot_corpus_mark_steps(corpus, twice, 3),
+                   "step 2 of example 1 ends at 3, expected 4 to 5");
+    assert_refused(icot_corpus_mark_steps(corpus, falling, 3), "step 2 of example 1 ends at 3");
+    assert_refused(icot_corpus_mark_steps(corpus, beyond, 2), "ends at 6, expected 4 to 5");
+    assert_refused(icot_corpus_mark_steps(corpus, zero, 2), "step 1 of example 1 ends at 0");
+    assert_refused(icot_corpus_mark_steps(corpus, negative, 2), "ends at -1");
+    assert_refused(icot_corpus_mark_steps(corpus, too_short, 2), "end at 4, but its CoT has 5");
+    assert_refused(icot_corpus_mark_steps(corpus, NULL, 0), "end at 0, but its CoT has 5");
+    assert_refused(icot_corpus_mark_steps(corpus, good, -1), "but its CoT has 5");
     assert_steps(corpus, 1, NULL, -1);
     assert_int_equal(icot_corpus_mark_steps(corpus, good, 2), 0);
-    assert_fails_with(icot_corpus_mark_steps(corpus, good, 2), "example 1 are marked already");
+    assert_refused(icot_corpus_mark_steps(corpus, good, 2), "example 1 are marked already");
     assert_steps(corpus, 1, good, 2);
-    assert_fails_with(icot_corpus_steps(corpus, 2, &found, &n), "no example 2");
+    assert_refused(icot_corpus_steps(corpus, 2, &found, &n), "no example 2");
     icot_corpus_free(corpus);
 }
 
@@ -341,8 +331,7 @@ static void test_bytes_of_marks(void **state)
 static void test_failed_allocations_mark_nothing(void **state)
 {
     (void)state;
-    icot_memory before, after;
-    icot_memory_read(&before);
+    const int64_t before = live_bytes();
     icot_corpus *corpus = new_corpus(16);
     int32_t ends[16];
     int64_t failures = 0;
@@ -364,8 +353,7 @@ static void test_failed_allocations_mark_nothing(void **state)
         assert_steps(corpus, i, ends, n);
     }
     icot_corpus_free(corpus);
-    icot_memory_read(&after);
-    assert_int_equal(after.live, before.live);
+    assert_int_equal(live_bytes(), before);
 }
 
 int main(void)

@@ -99,58 +99,89 @@ static void test_cached_attention(void **state)
     free(qkv);
 }
 
-static void test_cached_attention_refuses(void **state)
+/* What is given to icot_attention_cached: two sequences, of 4 channels, with rooms for 8 tokens. */
+typedef struct arguments {
+    icot_tensor qkv, starts, slots, lengths, keys, values;
+    int heads;
+} arguments;
+
+#define IDS(...)                                                                                   \
+    ids_of(engine, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t),                       \
+           (const int32_t[]){__VA_ARGS__})
+
+static arguments right_arguments(icot_engine *engine)
+{
+    const int64_t size[] = {2, 8, 4};
+    return (arguments){.qkv = tensor_of(engine, 2, (const int64_t[]){3, 12}, NULL),
+                       .starts = IDS(0, 1, 3),
+                       .slots = IDS(1, 0),
+                       .lengths = IDS(7, 6),
+                       .keys = tensor_of(engine, 3, size, NULL),
+                       .values = tensor_of(engine, 3, size, NULL),
+                       .heads = 2};
+}
+
+static int attend(icot_engine *engine, arguments a, icot_tensor *out)
+{
+    return icot_attention_cached(engine, a.qkv, a.starts, a.slots, a.lengths, a.keys, a.values,
+                                 a.heads, out);
+}
+
+static void assert_attend_refused(icot_engine *engine, arguments wrong, const char *message)
+{
+    icot_tensor y = 77;
+    assert_refused(attend(engine, wrong, &y), message);
+    assert_int_equal(y, 77);
+}
+
+/* Refused if one of the right arguments is another. */
+#define ASSERT_REFUSED_WITH(field, value, message)                                                 \
+    do {                                                                                           \
+        arguments wrong = right;                                                                   \
+        wrong.field = value;                                                                       \
+        assert_attend_refused(engine, wrong, message);                                             \
+    } while (0)
+
+static void test_cached_attention_refuses_shapes_and_types(void **state)
 {
     (void)state;
     icot_engine *engine = engine_on(tested_backend("float32"));
-    const int64_t size[] = {2, 8, 4}, other_size[] = {2, 8, 6};
-    icot_tensor qkv = tensor_of(engine, 2, (const int64_t[]){3, 12}, NULL), y = 77;
-    icot_tensor keys = tensor_of(engine, 3, size, NULL), values = tensor_of(engine, 3, size, NULL);
-    icot_tensor other = tensor_of(engine, 3, other_size, NULL);
-    icot_tensor starts = ids_of(engine, 3, (const int32_t[]){0, 1, 3});
-    icot_tensor slots = ids_of(engine, 2, (const int32_t[]){1, 0});
-    icot_tensor lengths = ids_of(engine, 2, (const int32_t[]){7, 6});
-    const struct {
-        icot_tensor qkv, starts, slots, lengths, keys, values;
-        int heads;
-        const char *message;
-    } refused[] = {
-        {qkv, starts, slots, lengths, keys, values, 3, "4 channels cannot be shared by 3 heads"},
-        {qkv, starts, slots, lengths, keys, values, 0, "by 0 heads"},
-        {qkv, starts, slots, lengths, keys, other, 2, "values (2,8,6)"},
-        {qkv, starts, slots, lengths, other, other, 2, "keys (2,8,6)"},
-        {qkv, starts, starts, lengths, keys, values, 2, "3 slots"},
-        {qkv, starts, slots, starts, keys, values, 2, "3 lengths"},
-        {qkv, starts, ids_of(engine, 2, (const int32_t[]){1, 2}), lengths, keys, values, 2,
-         "slot 2 of 2"},
-        {qkv, starts, ids_of(engine, 2, (const int32_t[]){-1, 0}), lengths, keys, values, 2,
-         "slot -1"},
-        {qkv, starts, ids_of(engine, 2, (const int32_t[]){1, 1}), lengths, keys, values, 2,
-         "sequence 1 names slot 1, which another one has"},
-        {qkv, starts, slots, ids_of(engine, 2, (const int32_t[]){0, 7}), keys, values, 2,
-         "sequence 1 has 7 tokens and gets 2"},
-        {qkv, starts, slots, ids_of(engine, 2, (const int32_t[]){-1, 0}), keys, values, 2,
-         "sequence 0 has -1 tokens"},
-        {qkv, ids_of(engine, 3, (const int32_t[]){0, 1, 4}), slots, lengths, keys, values, 2,
-         "from 0 to 4, expected 0 to 3"},
-        {qkv, ids_of(engine, 3, (const int32_t[]){0, 5, 3}), slots, lengths, keys, values, 2,
-         "falls from 5 to 3"},
-        {slots, starts, slots, lengths, keys, values, 2, "tensor 1 is int32"},
-        {qkv, qkv, slots, lengths, keys, values, 2, "tensor 2 is float32"},
-        {0, starts, slots, lengths, keys, values, 2, "tensor 1: this tensor is gone"},
-    };
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        assert_refused(icot_attention_cached(engine, refused[i].qkv, refused[i].starts,
-                                             refused[i].slots, refused[i].lengths, refused[i].keys,
-                                             refused[i].values, refused[i].heads, &y),
-                       refused[i].message);
-    }
-    assert_int_equal(y, 77);
-    assert_ok(icot_attention_cached(engine, qkv, starts, slots, lengths, keys, values, 2, &y));
-    assert_ok(icot_requires_grad(engine, keys, 1));
-    apply_two(engine, "mul", keys, keys);
-    assert_refused(icot_attention_cached(engine, qkv, starts, slots, lengths, keys, values, 2, &y),
+    const arguments right = right_arguments(engine);
+    arguments wide = right;
+    icot_tensor wider = tensor_of(engine, 3, (const int64_t[]){2, 8, 6}, NULL), y;
+    wide.keys = wide.values = wider;
+    assert_attend_refused(engine, wide, "keys (2,8,6)");
+    ASSERT_REFUSED_WITH(heads, 3, "4 channels cannot be shared by 3 heads");
+    ASSERT_REFUSED_WITH(heads, 0, "by 0 heads");
+    ASSERT_REFUSED_WITH(values, wider, "values (2,8,6)");
+    ASSERT_REFUSED_WITH(slots, right.starts, "3 slots");
+    ASSERT_REFUSED_WITH(lengths, right.starts, "3 lengths");
+    ASSERT_REFUSED_WITH(qkv, right.slots, "tensor 1 is int32");
+    ASSERT_REFUSED_WITH(starts, right.qkv, "tensor 2 is float32");
+    ASSERT_REFUSED_WITH(qkv, 0, "tensor 1: this tensor is gone");
+
+    assert_ok(attend(engine, right, &y));
+    assert_ok(icot_requires_grad(engine, right.keys, 1));
+    apply_two(engine, "mul", right.keys, right.keys);
+    assert_refused(attend(engine, right, &y),
                    "attention_cached: this tensor cannot be overwritten: the tape still reads it");
+    icot_engine_free(engine);
+}
+
+static void test_cached_attention_refuses_sequences(void **state)
+{
+    (void)state;
+    icot_engine *engine = engine_on(tested_backend("float32"));
+    const arguments right = right_arguments(engine);
+    icot_tensor y;
+    ASSERT_REFUSED_WITH(slots, IDS(1, 2), "slot 2 of 2");
+    ASSERT_REFUSED_WITH(slots, IDS(-1, 0), "slot -1");
+    ASSERT_REFUSED_WITH(slots, IDS(1, 1), "sequence 1 names slot 1, which another one has");
+    ASSERT_REFUSED_WITH(lengths, IDS(0, 7), "sequence 1 has 7 tokens and gets 2");
+    ASSERT_REFUSED_WITH(lengths, IDS(-1, 0), "sequence 0 has -1 tokens");
+    ASSERT_REFUSED_WITH(starts, IDS(0, 1, 4), "from 0 to 4, expected 0 to 3");
+    ASSERT_REFUSED_WITH(starts, IDS(0, 5, 3), "falls from 5 to 3");
+    assert_ok(attend(engine, right, &y));
     icot_engine_free(engine);
 }
 
@@ -158,7 +189,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cached_attention),
-        cmocka_unit_test(test_cached_attention_refuses),
+        cmocka_unit_test(test_cached_attention_refuses_shapes_and_types),
+        cmocka_unit_test(test_cached_attention_refuses_sequences),
     };
     return cmocka_run_group_tests_name("decoding", tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
  * A training step of a tiny GPT-2 in which the Nth allocation fails, for every N: the error is
  * clean, nothing is lost, and the next step gives the same bits as if nothing had happened.
  */
+#include "failing_allocations.h"
 #include "support.h"
 
 #include "tensor/engine.h"
@@ -9,7 +10,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -151,6 +151,13 @@ static void test_it_learns(void **state)
     icot_engine_free(m.engine);
 }
 
+static int make_and_step(model *m, bool *made)
+{
+    float value;
+    *made = make(m) == 0;
+    return !*made || step(m, 1, &value);
+}
+
 /* Every allocation of making the model and of its first step, which makes gradients and grows the
  * tape and the table of handles. */
 static void test_failures_in_a_first_step(void **state)
@@ -162,25 +169,17 @@ static void test_failures_in_a_first_step(void **state)
     train(&untouched, expected);
     icot_engine_free(untouched.engine);
 
-    int64_t before = live_bytes(), n = 0;
-    for (int failed = 1; failed; n++) {
+    failing_allocation failing = {0};
+    while (next_failing(&failing)) {
         model m = {0};
-        float value;
-        icot_memory_fail_at(n + 1);
-        int made = make(&m) == 0;
-        failed = !made || step(&m, 1, &value);
-        icot_memory_fail_at(0);
-        if (failed && !strstr(icot_last_error(), "out of memory")) {
-            fail_msg("allocation %d: the error is '%s'", (int)n + 1, icot_last_error());
-        }
-        if (made && failed) {
+        bool made;
+        if (FAILING(&failing, make_and_step(&m, &made)) && made) {
             train(&m, losses);
             assert_memory_equal(losses, expected, sizeof losses);
         }
         icot_engine_free(m.engine);
-        assert_int_equal(live_bytes(), before);
     }
-    assert_true(n > 100); /* the loop did meet allocations */
+    assert_true(failing.nth > 100); /* the loop did meet allocations */
 }
 
 /* The same in the third step of one model: live bytes come back to what they were every time. */
@@ -192,18 +191,9 @@ static void test_failures_in_a_later_step(void **state)
     assert_ok(make(&m));
     assert_ok(step(&m, 1, &value));
     assert_ok(step(&m, 2, &value));
-    int64_t before = live_bytes(), n = 0;
-    for (;; n++) {
-        icot_memory_fail_at(n + 1);
-        int failed = step(&m, 3, &value);
-        icot_memory_fail_at(0);
-        assert_int_equal(live_bytes(), before);
-        if (!failed) break;
-        if (!strstr(icot_last_error(), "out of memory")) {
-            fail_msg("allocation %d: the error is '%s'", (int)n + 1, icot_last_error());
-        }
-    }
-    assert_true(n > 50);
+    failing_allocation failing = {0};
+    while (next_failing(&failing)) FAILING(&failing, step(&m, 3, &value));
+    assert_true(failing.nth > 51);
     icot_engine_free(m.engine);
 
     assert_ok(make(&m));

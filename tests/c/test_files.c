@@ -1,44 +1,27 @@
 /* Files that appear whole or not at all, and files whose changes reach the disk together. */
 #include "base/memory.h"
-#include "icot.h"
+#include "files_case.h"
 #include "io/file.h"
 #include "io/staged_file.h"
 #include "io/utf8.h"
+#include "support.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-static char folder[64], path[128];
-
 static int set_up(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/icot_test_files_XXXXXX");
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/file", folder);
-    return 0;
-}
-
-/* rmdir fails, and with it the test, if anything but the file is left. */
-static int tear_down(void **state)
-{
-    (void)state;
-    unlink(path);
-    return rmdir(folder);
+    return make_folder("file");
 }
 
 static void assert_contents(const char *expected, size_t bytes)
@@ -51,21 +34,6 @@ static void assert_contents(const char *expected, size_t bytes)
     assert_int_equal(read_fully(fd, read, bytes, 0), 0);
     assert_memory_equal(read, expected, bytes);
     close(fd);
-}
-
-static void refuse(int status, const char *message)
-{
-    assert_int_equal(status, 1);
-    if (!strstr(icot_last_error(), message)) fail_msg("%s", icot_last_error());
-}
-
-static const char *in_folder(const char *name)
-{
-    static char paths[8][128];
-    static int next;
-    char *made = paths[next++ % 8];
-    snprintf(made, sizeof paths[0], "%s/%s", folder, name);
-    return made;
 }
 
 static void test_file_write_replaces_a_file(void **state)
@@ -84,24 +52,17 @@ static void test_file_write_replaces_a_file(void **state)
 
 static int write_too_much(void)
 {
-    const struct rlimit size = {100, RLIM_INFINITY};
-    char text[200] = "";
-    signal(SIGXFSZ, SIG_IGN);
-    setrlimit(RLIMIT_FSIZE, &size);
-    return icot_file_write(path, text, sizeof text) &&
-           strstr(icot_last_error(), "cannot write: File too large");
+    const char text[200] = "";
+    expect(icot_file_write(path, text, sizeof text));
+    expect(strstr(icot_last_error(), "cannot write: File too large"));
+    return 0;
 }
 
 static void test_full_disk_leaves_the_old_file(void **state)
 {
     (void)state;
-    int status;
     assert_int_equal(icot_file_write(path, "old", 3), 0);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) _exit(write_too_much());
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_int_equal(exit_code_of_child(write_too_much, 100), 0);
     assert_contents("old", 3);
 }
 
@@ -174,7 +135,7 @@ static void check_publishing(void)
     output_file file;
     assert_int_equal(output_open(&file, "file", path, 0), 0);
     assert_int_equal(icot_file_write(path, "other", 5), 0); /* appears in the meantime */
-    refuse(output_publish(&file), "exists already");
+    assert_refused(output_publish(&file), "exists already");
     assert_contents("other", 5);
     unlink(path);
     assert_int_equal(output_write(&file, "new", 3), 0);
@@ -204,27 +165,27 @@ static void test_copy(void **state)
     assert_int_equal(icot_file_write(from, "a\0b", 3), 0);
     assert_int_equal(icot_file_copy(from, path), 0);
     assert_contents("a\0b", 3);
-    refuse(icot_file_copy(from, path), "exists already");
+    assert_refused(icot_file_copy(from, path), "exists already");
     unlink(path);
     assert_int_equal(icot_file_write(from, "", 0), 0);
     assert_int_equal(icot_file_copy(from, path), 0);
     assert_contents("", 0);
     unlink(from);
-    refuse(icot_file_copy(from, path), "/from: cannot open it: No such file");
-    refuse(icot_file_copy(folder, path), "cannot open it: it is a folder");
+    assert_refused(icot_file_copy(from, path), "/from: cannot open it: No such file");
+    assert_refused(icot_file_copy(folder, path), "cannot open it: it is a folder");
 }
 
 static void check_folders(void)
 {
     const char *a = in_folder("a"), *b = in_folder("b");
     assert_int_equal(mkdir(a, 0777), 0);
-    refuse(icot_folder_publish(a, b, 1), "/b: cannot create it: No such file");
+    assert_refused(icot_folder_publish(a, b, 1), "/b: cannot create it: No such file");
     assert_int_equal(icot_folder_publish(a, b, 0), 0);
     assert_int_equal(access(a, F_OK), -1);
 
     assert_int_equal(icot_file_write(in_folder("b/old"), "", 0), 0);
     assert_int_equal(mkdir(a, 0777), 0);
-    refuse(icot_folder_publish(a, b, 0), "/b: cannot create it: ");
+    assert_refused(icot_folder_publish(a, b, 0), "/b: cannot create it: ");
     assert_int_equal(access(in_folder("b/old"), F_OK), 0);
     assert_int_equal(icot_folder_publish(a, b, 1), 0);
     assert_int_equal(unlink(in_folder("a/old")), 0);
@@ -261,7 +222,7 @@ static void test_a_folder_stays_if_none_takes_its_place(void **state)
     const char *a = in_folder("a"), *b = in_folder("b");
     assert_int_equal(mkdir(b, 0777), 0);
     for (lacks_rename_check = 0; lacks_rename_check < 2; lacks_rename_check++) {
-        refuse(icot_folder_publish(a, b, 1), "/b: cannot create it: No such file");
+        assert_refused(icot_folder_publish(a, b, 1), "/b: cannot create it: No such file");
         assert_int_equal(access(b, F_OK), 0);
     }
     lacks_rename_check = 0;
@@ -316,27 +277,22 @@ static void test_staged_changes_wait_for_the_commit(void **state)
 
 static int commit_too_much(void)
 {
-    const struct rlimit size = {100, RLIM_INFINITY};
-    char zeros[200] = "";
+    const char zeros[200] = "";
     staged_file file = open_staged();
     file.size = file.end = 3;
-    signal(SIGXFSZ, SIG_IGN);
-    setrlimit(RLIMIT_FSIZE, &size);
     staged_put(&file, 0, "new", 3);
     staged_put(&file, 3, zeros, sizeof zeros);
-    return staged_commit(&file) == EFBIG;
+    expect(staged_commit(&file) == EFBIG);
+    staged_discard(&file);
+    close(file.fd);
+    return 0;
 }
 
 static void test_failed_commit_changes_nothing(void **state)
 {
     (void)state;
-    int status;
     assert_int_equal(icot_file_write(path, "old", 3), 0);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) _exit(commit_too_much());
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_int_equal(exit_code_of_child(commit_too_much, 100), 0);
     assert_contents("old", 3);
 }
 
@@ -390,20 +346,22 @@ static void test_utf8(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_file_write_replaces_a_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full_disk_leaves_the_old_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_new_folders_reach_the_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_file_write_replaces_a_file, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_full_disk_leaves_the_old_file, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_new_folders_reach_the_disk, set_up, remove_folder),
         cmocka_unit_test_setup_teardown(test_a_run_file_reaches_the_disk_at_its_end, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_no_file_is_overwritten, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_copy, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_folders_get_their_names, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_names_of_folders_reach_the_disk, set_up, tear_down),
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_no_file_is_overwritten, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_copy, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_folders_get_their_names, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_names_of_folders_reach_the_disk, set_up,
+                                        remove_folder),
         cmocka_unit_test_setup_teardown(test_a_folder_stays_if_none_takes_its_place, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_staged_changes_wait_for_the_commit, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_failed_commit_changes_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_staged_write_without_memory, set_up, tear_down),
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_staged_changes_wait_for_the_commit, set_up,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_failed_commit_changes_nothing, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_staged_write_without_memory, set_up, remove_folder),
         cmocka_unit_test(test_utf8),
     };
     return cmocka_run_group_tests_name("files", tests, NULL, NULL);

@@ -76,6 +76,51 @@ static void compare(run *r, icot_tensor got, const double *expected, double boun
     }
 }
 
+/* At first the parameter is made up, and the moments are zero; the reference has the same numbers.
+ */
+static run start_run(const backend *table, int64_t n, moments *m)
+{
+    float start[LARGE];
+    run r = {.engine = engine_on(table), .n = n};
+    memset(m, 0, sizeof *m);
+    for (int64_t i = 0; i < n; i++) {
+        start[i] = (float)(3.0 * noise(1000, i));
+        m->parameter[i] = (double)start[i];
+    }
+    r.parameter = tensor_of(r.engine, 1, &n, start);
+    r.exp_avg = tensor_of(r.engine, 1, &n, NULL);
+    r.exp_avg_sq = tensor_of(r.engine, 1, &n, NULL);
+    assert_ok(icot_requires_grad(r.engine, r.parameter, 1));
+    return r;
+}
+
+/* Makes up the gradient of a step, and gives its norm. */
+static double next_gradient(run *r, int step, double *grad)
+{
+    double squares = 0.0, norm;
+    for (int64_t i = 0; i < r->n; i++) {
+        grad[i] = (double)(float)noise(step, i);
+        squares += grad[i] * grad[i];
+    }
+    set_gradient(r, grad);
+    assert_ok(icot_grad_norm(r->engine, &r->parameter, 1, &norm));
+    assert_true(fabs(norm / sqrt(squares) - 1.0) < 1e-12);
+    return norm;
+}
+
+/* Both moments are reset after step 12, the first alone after 15, the second alone after 17. */
+static void reset_moments(run *r, int step, moments *m)
+{
+    if (step == 13 || step == 16) {
+        memset(m->exp_avg, 0, sizeof m->exp_avg);
+        assert_ok(icot_tensor_fill(r->engine, r->exp_avg, 0.0));
+    }
+    if (step == 13 || step == 18) {
+        memset(m->exp_avg_sq, 0, sizeof m->exp_avg_sq);
+        assert_ok(icot_tensor_fill(r->engine, r->exp_avg_sq, 0.0));
+    }
+}
+
 /* Updates since a moment was zero, which it is after some steps. */
 static int64_t since(int step, int first_reset, int second_reset)
 {
@@ -84,52 +129,23 @@ static int64_t since(int step, int first_reset, int second_reset)
                                 : step;
 }
 
-/*
- * Clipping from step 5 on, larger steps from 10 on; the moments are reset after step 12, the first
- * one alone after step 15, the second one alone after step 17.
- */
+/* Clipping from step 5 on, larger steps from 10 on. */
 static void check_run(const backend *table, int64_t n)
 {
     static moments m;
     static double grad[LARGE];
-    float start[LARGE];
-    run r = {.engine = engine_on(table), .n = n};
-    memset(&m, 0, sizeof m);
-    for (int64_t i = 0; i < n; i++) {
-        start[i] = (float)(3.0 * noise(1000, i));
-        m.parameter[i] = (double)start[i];
-    }
-    r.parameter = tensor_of(r.engine, 1, &n, start);
-    r.exp_avg = tensor_of(r.engine, 1, &n, NULL);
-    r.exp_avg_sq = tensor_of(r.engine, 1, &n, NULL);
-    assert_ok(icot_requires_grad(r.engine, r.parameter, 1));
-
+    run r = start_run(table, n, &m);
     for (int step = 1; step <= STEPS; step++) {
-        double squares = 0.0, norm;
-        for (int64_t i = 0; i < n; i++) {
-            grad[i] = (double)(float)noise(step, i);
-            squares += grad[i] * grad[i];
-        }
-        set_gradient(&r, grad);
-        assert_ok(icot_grad_norm(r.engine, &r.parameter, 1, &norm));
-        assert_true(fabs(norm / sqrt(squares) - 1.0) < 1e-12);
-
-        if (step == 13 || step == 16) {
-            memset(m.exp_avg, 0, sizeof m.exp_avg);
-            assert_ok(icot_tensor_fill(r.engine, r.exp_avg, 0.0));
-        }
-        if (step == 13 || step == 18) {
-            memset(m.exp_avg_sq, 0, sizeof m.exp_avg_sq);
-            assert_ok(icot_tensor_fill(r.engine, r.exp_avg_sq, 0.0));
-        }
-        icot_adamw_options o = {.lr = step < 10 ? 1e-3 : 3e-2,
-                                .beta1 = 0.9,
-                                .beta2 = 0.999,
-                                .eps = 1e-8,
-                                .weight_decay = 0.1,
-                                .grad_scale = step < 5 ? 1.0 : 1.0 / norm,
-                                .step = since(step, 12, 15),
-                                .step_sq = since(step, 12, 17)};
+        const double norm = next_gradient(&r, step, grad);
+        reset_moments(&r, step, &m);
+        const icot_adamw_options o = {.lr = step < 10 ? 1e-3 : 3e-2,
+                                      .beta1 = 0.9,
+                                      .beta2 = 0.999,
+                                      .eps = 1e-8,
+                                      .weight_decay = 0.1,
+                                      .grad_scale = step < 5 ? 1.0 : 1.0 / norm,
+                                      .step = since(step, 12, 15),
+                                      .step_sq = since(step, 12, 17)};
         reference_step(&m, n, grad, o);
         assert_ok(step_one(r.engine, r.parameter, r.exp_avg, r.exp_avg_sq, &o));
         compare(&r, r.parameter, m.parameter, 1e-6, step);
@@ -178,7 +194,7 @@ static void test_without_gradient(void **state)
     assert_true(norm == 0.0);
     assert_ok(icot_grad_norm(engine, NULL, 0, &norm));
 
-    assert_ok(icot_backward(engine, apply_one(engine, "sum", apply_two(engine, "mul", p, p))));
+    assert_ok(icot_backward(engine, sum_of_squares(engine, p)));
     icot_tensor two[] = {p, m}; /* m has none */
     assert_ok(icot_grad_norm(engine, two, 2, &norm));
     assert_true(fabs(norm - sqrt(4.0 + 16.0 + 36.0)) < 1e-9);

@@ -46,17 +46,6 @@ static icot_tensor norm_of(icot_tensor of)
                       (icot_op_params){.number = {1e-5}});
 }
 
-static icot_tensor sum_of_squares(icot_tensor y)
-{
-    return apply_one(engine, "sum", apply_two(engine, "mul", y, y));
-}
-
-static void assert_gone(icot_tensor t)
-{
-    icot_tensor_info info;
-    assert_refused(icot_tensor_describe(engine, t, &info), "this tensor is gone");
-}
-
 static void test_what_nothing_needs_goes_at_once(void **state)
 {
     (void)state;
@@ -67,7 +56,7 @@ static void test_what_nothing_needs_goes_at_once(void **state)
     assert_true(live_bytes() >= before + BYTES);
     assert_ok(icot_tensor_release(engine, y));
     icot_set_grad_enabled(engine, 1);
-    assert_gone(y);
+    assert_gone(engine, y);
     assert_int_equal(live_bytes(), before);
     assert_refused(icot_tensor_release(engine, y), "this tensor is gone");
 }
@@ -77,10 +66,10 @@ static void test_what_backward_needs_goes_with_it(void **state)
 {
     (void)state;
     assert_ok(icot_scope_open(engine));
-    icot_tensor y = apply_one(engine, "tanh", x), loss = sum_of_squares(y);
+    icot_tensor y = apply_one(engine, "tanh", x), loss = sum_of_squares(engine, y);
     const int64_t before = live_bytes();
     assert_ok(icot_tensor_release(engine, y));
-    assert_gone(y);
+    assert_gone(engine, y);
     assert_int_equal(live_bytes(), before);
     assert_ok(icot_backward(engine, loss));
     assert_true(live_bytes() <= before); /* y went as the gradient of x came */
@@ -92,7 +81,7 @@ static void test_a_layer_norm_is_computed_again(void **state)
 {
     (void)state;
     assert_ok(icot_scope_open(engine));
-    icot_tensor y = norm_of(x), loss = sum_of_squares(y);
+    icot_tensor y = norm_of(x), loss = sum_of_squares(engine, y);
     const int64_t before = live_bytes();
     assert_ok(icot_tensor_release(engine, y));
     assert_true(live_bytes() <= before - BYTES);
@@ -114,7 +103,7 @@ static void gradient_through_norms(bool release, int segment, float out[NUMEL])
         assert_ok(icot_tensor_release(engine, first));
         assert_ok(icot_tensor_release(engine, second));
     }
-    icot_tensor grad, loss = sum_of_squares(y);
+    icot_tensor grad, loss = sum_of_squares(engine, y);
     assert_ok(icot_backward(engine, loss));
     assert_ok(icot_grad(engine, x, &grad));
     assert_ok(icot_tensor_read(engine, grad, out, NUMEL));
@@ -144,7 +133,7 @@ static void test_a_view_keeps_the_contents(void **state)
     float expected[COLUMNS], got[COLUMNS];
     icot_tensor y = norm_of(x), row = VIEW(engine, y, "slice", 0, 3, 1);
     assert_ok(icot_tensor_read(engine, row, expected, COLUMNS));
-    icot_tensor loss = sum_of_squares(y);
+    icot_tensor loss = sum_of_squares(engine, y);
     assert_ok(icot_tensor_release(engine, y));
     assert_ok(icot_tensor_read(engine, row, got, COLUMNS));
     assert_memory_equal(got, expected, sizeof got);
@@ -157,14 +146,14 @@ static void test_a_view_keeps_the_contents(void **state)
 static void test_no_memory_to_compute_it_again(void **state)
 {
     (void)state;
-    icot_tensor y = norm_of(x), loss = sum_of_squares(y), grad;
+    icot_tensor y = norm_of(x), loss = sum_of_squares(engine, y), grad;
     assert_ok(icot_tensor_release(engine, y));
     icot_memory_fail_at(4); /* after the gradients of the loss and of the squares */
     const int rc = icot_backward(engine, loss);
     icot_memory_fail_at(0);
     assert_refused(rc, "out of memory");
     assert_ok(icot_zero_grad(engine, (const icot_tensor[]){x, scale, shift}, 3));
-    assert_ok(icot_backward(engine, sum_of_squares(norm_of(x))));
+    assert_ok(icot_backward(engine, sum_of_squares(engine, norm_of(x))));
     assert_ok(icot_grad(engine, x, &grad));
     assert_true(grad != 0);
 }

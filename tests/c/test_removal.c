@@ -1,6 +1,7 @@
 /* Removal: what is cut, which positions the rest has, and what is drawn for each example. */
 #include "base/random.h"
 #include "batch_case.h"
+#include "support.h"
 #include "text/removal.h"
 
 #include <math.h>
@@ -8,7 +9,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -102,8 +102,8 @@ static void test_ordered_kept(void **state)
     CHECK_ONE(0, removal, 9, LIST(10, 11, 12, 0, 0, 1, 30, 31, 0),
               LIST(0, 1, 2, 7, 8, 9, 10, 11, 12));
     const int64_t longer = 3;
-    assert_fails_with(icot_batch_pack(batch, corpus, &longer, 1, &removal),
-                      "a CoT of 10 tokens, the order of removal is for up to 4");
+    assert_refused(icot_batch_pack(batch, corpus, &longer, 1, &removal),
+                   "a CoT of 10 tokens, the order of removal is for up to 4");
 }
 
 /* Example 0 with this in the places of its four CoT tokens, and all positions as with all CoT. */
@@ -233,8 +233,8 @@ static void test_steps_that_are_not_marked(void **state)
     const int64_t good = 0;
     icot_removal removal = no_removal();
     removal.unit = ICOT_STEPS;
-    assert_fails_with(icot_batch_pack(batch, corpus, &good, 1, &removal),
-                      "steps of example 0 are not marked");
+    assert_refused(icot_batch_pack(batch, corpus, &good, 1, &removal),
+                   "steps of example 0 are not marked");
 }
 
 static void test_removal_is_clipped_at_the_cot(void **state)

@@ -1,4 +1,6 @@
 /* What a run needs to go on after a stop: a run file that continues another, a lock, a digest. */
+#include "failing_allocations.h"
+#include "files_case.h"
 #include "support.h"
 
 #include <fcntl.h>
@@ -11,12 +13,11 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-static char folder[100], run[160], copy[160], lock_path[160];
+static char copy[128], lock_path[128]; /* beside the run file */
 
 static const icot_column columns[] = {{"step", ICOT_COLUMN_INT64, 0},
                                       {"loss", ICOT_COLUMN_FLOAT64, 0}};
@@ -24,19 +25,16 @@ static const icot_column columns[] = {{"step", ICOT_COLUMN_INT64, 0},
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/icot_resume_XXXXXX");
-    if (!mkdtemp(folder)) return 1;
-    snprintf(run, sizeof run, "%s/run.h5", folder);
-    snprintf(copy, sizeof copy, "%s/copy.h5", folder);
-    snprintf(lock_path, sizeof lock_path, "%s/run.h5.lock", folder);
+    if (make_folder("run.h5")) return 1;
+    strcpy(copy, in_folder("copy.h5"));
+    strcpy(lock_path, in_folder("run.h5.lock"));
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
-    unlink(run), unlink(copy), unlink(lock_path);
-    return rmdir(folder);
+    unlink(copy), unlink(lock_path);
+    return remove_folder(state);
 }
 
 /* ---- Run files ------------------------------------------------------------------------------- */
@@ -54,7 +52,7 @@ static int append(icot_runlog *log, int table, int from, int to)
 /* Begins a run file, or goes on with the rows of another. */
 static int begin(const char *from, icot_runlog **log, int *table)
 {
-    if (from ? icot_runlog_continue(run, from, log) : icot_runlog_create(run, 1, log)) return 1;
+    if (from ? icot_runlog_continue(path, from, log) : icot_runlog_create(path, 1, log)) return 1;
     if (icot_runlog_table(*log, "group/train", columns, 2, table) ||
         icot_runlog_put_text(*log, "recipe/source", from ? "second" : "first") ||
         icot_runlog_live(*log)) {
@@ -65,12 +63,12 @@ static int begin(const char *from, icot_runlog **log, int *table)
 }
 
 /* Rows 0 … n-1, as the file has them, and the text. */
-static void assert_rows(const char *path, unsigned flags, int n, const char *text)
+static void assert_rows(const char *name, unsigned flags, int n, const char *text)
 {
     int64_t *steps = calloc((size_t)n + 1, sizeof *steps);
     char *found = NULL;
     hsize_t size = 0;
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY | flags, H5P_DEFAULT);
+    hid_t file = H5Fopen(name, H5F_ACC_RDONLY | flags, H5P_DEFAULT);
     assert_true(file >= 0);
     hid_t data = H5Dopen2(file, "group/train", H5P_DEFAULT), space = H5Dget_space(data);
     H5Sget_simple_extent_dims(space, &size, NULL);
@@ -99,19 +97,19 @@ static void test_rows_after_a_snapshot_are_cut(void **state)
     assert_rows(copy, H5F_ACC_SWMR_READ, 700, "first");
     assert_ok(append(log, table, 700, 900));
     assert_ok(icot_runlog_close(log, "interrupted"));
-    assert_rows(run, 0, 900, "first");
+    assert_rows(path, 0, 900, "first");
 
     assert_int_equal(begin(copy, &log, &table), 0);
-    assert_rows(run, H5F_ACC_SWMR_READ, 700, "second");
+    assert_rows(path, H5F_ACC_SWMR_READ, 700, "second");
     assert_ok(append(log, table, 700, 1500));
     assert_ok(icot_runlog_close(log, "finished"));
-    assert_rows(run, 0, 1500, "second");
+    assert_rows(path, 0, 1500, "second");
     assert_rows(copy, H5F_ACC_SWMR_READ, 700, "first");
 
-    assert_int_equal(begin(run, &log, &table),
-                     0); /* one that was closed, and is replaced by itself */
+    /* One that was closed, and is replaced by itself. */
+    assert_int_equal(begin(path, &log, &table), 0);
     assert_ok(icot_runlog_close(log, "finished"));
-    assert_rows(run, 0, 1500, "second");
+    assert_rows(path, 0, 1500, "second");
 }
 
 static void test_other_columns_are_refused(void **state)
@@ -125,19 +123,19 @@ static void test_other_columns_are_refused(void **state)
     assert_ok(icot_runlog_snapshot(log, copy));
     assert_ok(icot_runlog_close(log, "finished"));
 
-    assert_ok(icot_runlog_continue(run, copy, &log));
+    assert_ok(icot_runlog_continue(path, copy, &log));
     assert_refused(icot_runlog_table(log, "group/train", others, 2, &table),
                    "/group/train cannot be continued: it has other columns");
     assert_null(strstr(icot_last_error(), "reason"));
     assert_ok(icot_runlog_close(log, NULL));
-    assert_ok(icot_runlog_continue(run, copy, &log));
+    assert_ok(icot_runlog_continue(path, copy, &log));
     assert_refused(icot_runlog_matrix(log, "group/train", 2, &table), "cannot be continued");
     assert_ok(icot_runlog_close(log, NULL));
-    assert_ok(icot_runlog_continue(run, copy, &log));
+    assert_ok(icot_runlog_continue(path, copy, &log));
     assert_refused(icot_runlog_table(log, "group", columns, 2, &table),
                    "/group cannot be continued: not a dataset");
     assert_ok(icot_runlog_close(log, NULL));
-    assert_rows(run, 0, 0, "first");
+    assert_rows(path, 0, 0, "first");
 }
 
 /* Without memory it is not known whether a table is there: nothing is made in its place. */
@@ -145,20 +143,18 @@ static void test_failures_to_find_what_is_there(void **state)
 {
     (void)state;
     icot_runlog *log;
-    int table, failed = 1, tries = 0;
+    int table;
     assert_int_equal(begin(NULL, &log, &table), 0);
     assert_ok(icot_runlog_snapshot(log, copy));
     assert_ok(icot_runlog_close(log, "finished"));
-    for (; failed; tries++) {
-        assert_ok(icot_runlog_continue(run, copy, &log));
-        icot_memory_fail_at(tries + 1);
-        failed = icot_runlog_table(log, "group/train", columns, 2, &table) ||
-                 icot_runlog_put_text(log, "recipe/source", "second");
-        icot_memory_fail_at(0);
-        if (failed) assert_refused(failed, "out of memory");
+    failing_allocation failing = {0};
+    while (next_failing(&failing)) {
+        assert_ok(icot_runlog_continue(path, copy, &log));
+        FAILING(&failing, icot_runlog_table(log, "group/train", columns, 2, &table) ||
+                              icot_runlog_put_text(log, "recipe/source", "second"));
         assert_ok(icot_runlog_close(log, NULL));
     }
-    assert_true(tries > 5);
+    assert_true(failing.nth > 5);
 }
 
 static void test_damaged_files_are_refused(void **state)
@@ -168,9 +164,9 @@ static void test_damaged_files_are_refused(void **state)
     FILE *file = fopen(copy, "w");
     fputs("no HDF5", file);
     fclose(file);
-    assert_refused(icot_runlog_continue(run, copy, &log), "cannot open it as HDF5");
-    assert_refused(icot_runlog_continue(run, "/nowhere/run.h5", &log), "cannot open it");
-    assert_int_equal(access(run, F_OK), -1);
+    assert_refused(icot_runlog_continue(path, copy, &log), "cannot open it as HDF5");
+    assert_refused(icot_runlog_continue(path, "/nowhere/run.h5", &log), "cannot open it");
+    assert_int_equal(access(path, F_OK), -1);
 }
 
 static void test_a_removed_file_is_noticed(void **state)
@@ -180,7 +176,7 @@ static void test_a_removed_file_is_noticed(void **state)
     int table;
     assert_int_equal(begin(NULL, &log, &table), 0);
     assert_ok(append(log, table, 0, 10));
-    unlink(run);
+    unlink(path);
     assert_refused(icot_runlog_flush(log), "it was removed");
     assert_refused(icot_runlog_snapshot(log, copy), "it was removed");
     assert_refused(icot_runlog_close(log, "finished"), "it was removed");
@@ -202,35 +198,27 @@ static int try_to_continue(void)
 static void test_no_memory(void **state)
 {
     (void)state;
-    icot_memory before, after;
-    for (int nth = 1, status = 1; status; nth++) {
-        assert_true(nth < 5000);
+    failing_allocation failing = {.other_errors = true};
+    while (next_failing(&failing)) {
         unlink(copy);
-        icot_memory_read(&before);
-        icot_memory_fail_at(nth);
-        status = try_to_continue();
-        icot_memory_fail_at(0);
-        icot_memory_read(&after);
-        assert_int_equal(before.live, after.live);
+        FAILING(&failing, try_to_continue());
     }
-    assert_rows(run, 0, 20, "second");
+    assert_rows(path, 0, 20, "second");
 }
 
 /* ---- Locks ----------------------------------------------------------------------------------- */
 
-/* Whether another process can take the lock; it keeps it until it dies. */
+/* In a child, which keeps the lock until it dies. */
+static int take_it(void)
+{
+    icot_lock *lock;
+    int held;
+    _exit(icot_lock_take(lock_path, &lock, &held) == 0 && held ? 0 : 1);
+}
+
 static int another_can_take_it(void)
 {
-    int status;
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        icot_lock *lock;
-        int held;
-        _exit(icot_lock_take(lock_path, &lock, &held) == 0 && held ? 0 : 1);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WEXITSTATUS(status) == 0;
+    return exit_code_of_child(take_it, 0) == 0;
 }
 
 static void test_a_lock_keeps_others_off(void **state)

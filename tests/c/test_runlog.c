@@ -1,25 +1,21 @@
 /* The run file: what is in it, and what is left of it when something goes wrong. */
 #include "io/hdf5_file.h"
 
-#include "icot.h"
+#include "failing_allocations.h"
+#include "files_case.h"
+#include "support.h"
 
 #include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char folder[64], path[128];
 
 static const icot_column columns[] = {
     {"step", ICOT_COLUMN_INT64, 0},
@@ -28,26 +24,10 @@ static const icot_column columns[] = {
     {"reset", ICOT_COLUMN_BOOL, 0},
 };
 
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        if (call) fail_msg("%s: %s", #call, icot_last_error());                                    \
-    } while (0)
-
-#define assert_error(call, text)                                                                   \
-    do {                                                                                           \
-        assert_int_not_equal(call, 0);                                                             \
-        if (!strstr(icot_last_error(), text)) {                                                    \
-            fail_msg("%s: got the message '%s', expected '%s'", #call, icot_last_error(), text);   \
-        }                                                                                          \
-    } while (0)
-
 static int set_up(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/icot_test_runlog_XXXXXX");
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/run.h5", folder);
-    return 0;
+    return make_folder("run.h5");
 }
 
 /* Files in the folder. */
@@ -58,19 +38,6 @@ static int count_files(void)
     for (struct dirent *entry; (entry = readdir(opened));) count += *entry->d_name != '.';
     closedir(opened);
     return count;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    DIR *opened = opendir(folder);
-    for (struct dirent *entry; (entry = readdir(opened));) {
-        char name[400];
-        snprintf(name, sizeof name, "%s/%s", folder, entry->d_name);
-        unlink(name);
-    }
-    closedir(opened);
-    return rmdir(folder);
 }
 
 /* ---- Helpers that write ---------------------------------------------------------------------- */
@@ -260,13 +227,13 @@ static void test_wrong_rows_are_refused(void **state)
     assert_ok(icot_runlog_live(log));
     assert_ok(append(log, table, 0));
     const char *const texts[] = {NULL, NULL, "valid", NULL}, *const none[] = {0, 0, 0, 0};
-    assert_error(icot_runlog_append(log, table, (double[]){NAN, 0, 0, 0}, texts), "column step");
-    assert_error(icot_runlog_append(log, table, (double[]){1.5, 0, 0, 0}, texts), "an integer");
-    assert_error(icot_runlog_append(log, table, (double[]){1e19, 0, 0, 0}, texts), "column step");
-    assert_error(icot_runlog_append(log, table, (double[]){1, 0, 0, 0}, none), "column split");
-    assert_error(icot_runlog_append(log, 7, (double[]){1, 0, 0, 0}, texts), "got table 7");
-    assert_error(icot_runlog_table(log, "more", columns, 4, &table), "live");
-    assert_error(icot_runlog_put_text(log, "more", "text"), "live");
+    assert_refused(icot_runlog_append(log, table, (double[]){NAN, 0, 0, 0}, texts), "column step");
+    assert_refused(icot_runlog_append(log, table, (double[]){1.5, 0, 0, 0}, texts), "an integer");
+    assert_refused(icot_runlog_append(log, table, (double[]){1e19, 0, 0, 0}, texts), "column step");
+    assert_refused(icot_runlog_append(log, table, (double[]){1, 0, 0, 0}, none), "column split");
+    assert_refused(icot_runlog_append(log, 7, (double[]){1, 0, 0, 0}, texts), "got table 7");
+    assert_refused(icot_runlog_table(log, "more", columns, 4, &table), "live");
+    assert_refused(icot_runlog_put_text(log, "more", "text"), "live");
     assert_ok(append(log, table, 1));
     assert_ok(icot_runlog_close(log, "finished"));
     assert_run(0, 2, "finished");
@@ -280,7 +247,7 @@ static void test_existing_file_is_kept(void **state)
     icot_runlog *log;
     int table;
     write_run(3);
-    assert_error(icot_runlog_create(path, 0, &log), "run.h5: exists already");
+    assert_refused(icot_runlog_create(path, 0, &log), "run.h5: exists already");
     assert_null(strstr(icot_last_error(), "--")); /* the user's words are Lua's */
     assert_run(0, 3, "finished");
 
@@ -302,8 +269,8 @@ static void test_two_writers(void **state)
     first = start(0, &table);
     assert_ok(icot_runlog_create(path, 0, &second)); /* neither has its name yet */
     assert_ok(icot_runlog_live(first));
-    assert_error(icot_runlog_live(second), "exists already");
-    assert_error(icot_runlog_close(second, "finished"), "exists already");
+    assert_refused(icot_runlog_live(second), "exists already");
+    assert_refused(icot_runlog_close(second, "finished"), "exists already");
     assert_ok(append(first, table, 0));
     assert_ok(icot_runlog_close(first, "finished"));
     assert_run(0, 1, "finished");
@@ -314,54 +281,23 @@ static void test_places(void **state)
 {
     (void)state;
     icot_runlog *log;
-    char inside[200];
     write_run(1);
-    snprintf(inside, sizeof inside, "%s/deeper/run.h5", path);
-    assert_error(icot_runlog_create(inside, 0, &log), "cannot make the folder");
-    assert_error(icot_runlog_create(inside, 0, &log), "Not a directory");
-    assert_error(icot_runlog_create(folder, 1, &log), "this is a folder");
-    assert_error(icot_runlog_create("/dev/full", 1, &log), "this is a device");
-    assert_error(icot_runlog_create("", 1, &log), "the path is empty");
-    assert_error(icot_runlog_create("/proc/run.h5", 1, &log), "/proc/run.h5: cannot create it");
+    const char *inside = in_folder("run.h5/deeper/run.h5");
+    assert_refused(icot_runlog_create(inside, 0, &log), "cannot make the folder");
+    assert_refused(icot_runlog_create(inside, 0, &log), "Not a directory");
+    assert_refused(icot_runlog_create(folder, 1, &log), "this is a folder");
+    assert_refused(icot_runlog_create("/dev/full", 1, &log), "this is a device");
+    assert_refused(icot_runlog_create("", 1, &log), "the path is empty");
+    assert_refused(icot_runlog_create("/proc/run.h5", 1, &log), "/proc/run.h5: cannot create it");
 
-    char made[3][200];
-    snprintf(made[0], sizeof made[0], "%s/new", folder);
-    snprintf(made[1], sizeof made[1], "%s/new/er", folder);
-    snprintf(made[2], sizeof made[2], "%s/new/er/run.h5", folder);
-    assert_ok(icot_runlog_create(made[2], 0, &log));
+    const char *outer = in_folder("new"), *inner = in_folder("new/er");
+    const char *file = in_folder("new/er/run.h5");
+    assert_ok(icot_runlog_create(file, 0, &log));
     assert_ok(icot_runlog_close(log, "finished"));
-    assert_int_equal(unlink(made[2]) || rmdir(made[1]) || rmdir(made[0]), 0);
+    assert_int_equal(unlink(file) || rmdir(inner) || rmdir(outer), 0);
 }
 
 /* ---- Crashes and full disks: in a process of their own --------------------------------------- */
-
-/* Runs `body` in a child that cannot make a file longer than `limit`; its result is the status. */
-static int run_child(int (*body)(void), rlim_t limit)
-{
-    int status;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        const struct rlimit size = {limit, RLIM_INFINITY};
-        signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails with EFBIG */
-        alarm(20);
-        if (limit > 0 && setrlimit(RLIMIT_FSIZE, &size)) exit(100);
-        exit(body());
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-/* In a child: ends it with a line that says what was wrong. */
-#define expect(condition)                                                                          \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s: '%s'\n", __LINE__, #condition, icot_last_error());       \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
 
 static int begin(icot_runlog **log, int *table)
 {
@@ -389,7 +325,7 @@ static int crash_after_flush(void)
 static void test_crash_keeps_flushed_rows(void **state)
 {
     (void)state;
-    assert_int_equal(run_child(crash_after_flush, 0), 0);
+    assert_int_equal(exit_code_of_child(crash_after_flush, 0), 0);
     assert_run(H5F_ACC_SWMR_READ, 700, "running");
 }
 
@@ -419,7 +355,7 @@ static void test_full_disk_keeps_flushed_rows(void **state)
 {
     (void)state;
     for (rlim_t limit = FULL_AT; limit < FULL_AT + 9000; limit += 1111) {
-        int flushes = run_child(fill_disk, limit) - 2;
+        int flushes = exit_code_of_child(fill_disk, limit) - 2;
         assert_in_range(flushes, 10, 80);
         assert_run(0, flushes * ROWS_PER_FLUSH, "failed");
         assert_int_equal(count_files(), 1);
@@ -441,7 +377,7 @@ static void test_full_disk_leaves_nothing_new(void **state)
 {
     (void)state;
     for (rlim_t limit = 1; limit < 2000; limit += 333) {
-        assert_int_equal(run_child(create_on_full_disk, limit), 0);
+        assert_int_equal(exit_code_of_child(create_on_full_disk, limit), 0);
         assert_int_equal(count_files(), 0);
     }
 }
@@ -464,16 +400,9 @@ static int try_run(void)
 static void test_no_memory(void **state)
 {
     (void)state;
-    icot_memory before, after;
-    int status = 1;
-    for (int nth = 1; status; nth++) {
-        assert_true(nth < 5000);
-        icot_memory_read(&before);
-        icot_memory_fail_at(nth);
-        status = try_run();
-        icot_memory_fail_at(0);
-        icot_memory_read(&after);
-        assert_int_equal(before.live, after.live);
+    failing_allocation failing = {.other_errors = true};
+    while (next_failing(&failing)) {
+        FAILING(&failing, try_run());
         if (access(path, F_OK) == 0) H5Fclose(open_for_reading(0));
     }
     assert_run(0, 1, "finished");
@@ -482,18 +411,18 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_rows_and_attributes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_text_is_cut_between_characters, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_matrix, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_small_runs_are_small_files, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_wrong_rows_are_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_existing_file_is_kept, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_two_writers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_places, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_crash_keeps_flushed_rows, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full_disk_keeps_flushed_rows, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full_disk_leaves_nothing_new, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rows_and_attributes, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_text_is_cut_between_characters, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_matrix, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_small_runs_are_small_files, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_wrong_rows_are_refused, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_existing_file_is_kept, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_two_writers, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_places, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_crash_keeps_flushed_rows, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_full_disk_keeps_flushed_rows, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_full_disk_leaves_nothing_new, set_up, remove_folder),
+        cmocka_unit_test_setup_teardown(test_no_memory, set_up, remove_folder),
     };
     return cmocka_run_group_tests_name("runlog", tests, NULL, NULL);
 }

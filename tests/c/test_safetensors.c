@@ -1,45 +1,32 @@
 /* safetensors files, read back byte by byte. */
-#include "icot.h"
+#include "failing_allocations.h"
+#include "files_case.h"
+#include "support.h"
 
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-static char folder[64], path[128];
 static icot_engine *engine;
 
 static int set_up(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/icot_test_safetensors_XXXXXX");
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    return icot_engine_create("cpu", &engine);
+    return make_folder("model.safetensors") || icot_engine_create("cpu", &engine);
 }
 
-/* rmdir fails, and with it the test, if anything but the file is left. */
 static int tear_down(void **state)
 {
-    (void)state;
     icot_engine_free(engine);
-    unlink(path);
-    return rmdir(folder);
+    return remove_folder(state);
 }
-
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        if (call) fail_msg("%s: %s", #call, icot_last_error());                                    \
-    } while (0)
 
 static icot_tensor make(icot_dtype dtype, int ndim, const int64_t *shape, const void *values)
 {
@@ -116,14 +103,12 @@ static void test_mistakes_leave_the_old_file(void **state)
     const icot_named_tensor gone[] = {{"x", scalar}, {"y", 12345678901}};
     assert_ok(icot_safetensors_save(engine, path, good, 1));
 
-    assert_int_equal(icot_safetensors_save(engine, path, twice, 2), 1);
-    assert_non_null(strstr(icot_last_error(), "two tensors are named x"));
-    assert_int_equal(icot_safetensors_save(engine, path, reserved, 1), 1);
-    assert_non_null(strstr(icot_last_error(), "cannot be named __metadata__"));
-    assert_int_equal(icot_safetensors_save(engine, path, gone, 2), 1);
-    assert_non_null(strstr(icot_last_error(), "model.safetensors: tensor y: "));
-    assert_int_equal(icot_safetensors_save(engine, "/proc/none/x", good, 1), 1);
-    assert_non_null(strstr(icot_last_error(), "safetensors file /proc/none/x: cannot make the"));
+    assert_refused(icot_safetensors_save(engine, path, twice, 2), "two tensors are named x");
+    assert_refused(icot_safetensors_save(engine, path, reserved, 1),
+                   "cannot be named __metadata__");
+    assert_refused(icot_safetensors_save(engine, path, gone, 2), "model.safetensors: tensor y: ");
+    assert_refused(icot_safetensors_save(engine, "/proc/none/x", good, 1),
+                   "safetensors file /proc/none/x: cannot make the");
 
     char *header, *data;
     size_t bytes;
@@ -135,25 +120,19 @@ static void test_mistakes_leave_the_old_file(void **state)
 
 static int save_too_much(void)
 {
-    const struct rlimit size = {3000, RLIM_INFINITY};
     icot_tensor large;
-    if (icot_tensor_create(engine, ICOT_FLOAT32, 1, (int64_t[]){5000}, &large)) return 0;
+    expect(!icot_tensor_create(engine, ICOT_FLOAT32, 1, (int64_t[]){5000}, &large));
     const icot_named_tensor tensors[] = {{"large", large}};
-    signal(SIGXFSZ, SIG_IGN);
-    setrlimit(RLIMIT_FSIZE, &size);
-    return icot_safetensors_save(engine, path, tensors, 1) &&
-           strstr(icot_last_error(), "cannot write: File too large") && access(path, F_OK) != 0;
+    expect(icot_safetensors_save(engine, path, tensors, 1));
+    expect(strstr(icot_last_error(), "cannot write: File too large"));
+    expect(access(path, F_OK) != 0);
+    return 0;
 }
 
 static void test_full_disk_leaves_nothing(void **state)
 {
     (void)state;
-    int status;
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) _exit(save_too_much());
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_int_equal(exit_code_of_child(save_too_much, 3000), 0);
 }
 
 static void test_no_memory(void **state)
@@ -161,18 +140,11 @@ static void test_no_memory(void **state)
     (void)state;
     const float values[] = {1, 2};
     const icot_named_tensor tensors[] = {{"x", make(ICOT_FLOAT32, 1, (int64_t[]){2}, values)}};
-    icot_memory before, after;
-    int status = 1, nth = 0;
-    while (status) {
-        assert_true(++nth < 200);
-        icot_memory_read(&before);
-        icot_memory_fail_at(nth);
-        status = icot_safetensors_save(engine, path, tensors, 1);
-        icot_memory_fail_at(0);
-        icot_memory_read(&after);
-        assert_int_equal(before.live, after.live);
+    failing_allocation failing = {0};
+    while (next_failing(&failing)) {
+        FAILING(&failing, icot_safetensors_save(engine, path, tensors, 1));
     }
-    assert_true(nth > 4);
+    assert_in_range(failing.nth, 5, 199);
     assert_int_equal(access(path, F_OK), 0);
 }
 

@@ -1,6 +1,7 @@
 /* Reading safetensors files at the boundary of the core: every range that is asked for is checked.
  * What Lua makes of the header, and all dtypes: tests/lua/safetensors_spec.lua. */
-#include "icot.h"
+#include "failing_allocations.h"
+#include "files_case.h"
 #include "io/utf8.h"
 #include "support.h"
 
@@ -10,26 +11,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-static char path[64];
 static icot_engine *engine;
 
 static int set_up(void **state)
 {
     (void)state;
-    strcpy(path, "/tmp/icot_test_safetensors_XXXXXX");
-    int fd = mkstemp(path);
-    return fd < 0 || close(fd) || icot_engine_create("cpu", &engine);
+    return make_folder("read.safetensors") || icot_engine_create("cpu", &engine);
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     icot_engine_free(engine);
-    return unlink(path);
+    return remove_folder(state);
 }
 
 /* A file of this header and the float32 numbers 1 … 6. */
@@ -103,19 +99,14 @@ static void test_no_memory(void **state)
     icot_tensor into = tensor_of(engine, 1, (int64_t[]){12}, NULL);
     const icot_stored_tensor halves = {"x", "F16", 0, 24};
     write_file("{}");
-    int status = 1, nth = 0;
-    while (status) {
+    failing_allocation failing = {0};
+    while (next_failing(&failing)) {
         icot_safetensors *file = NULL;
-        int64_t before = live_bytes();
-        assert_true(++nth < 20);
-        icot_memory_fail_at(nth);
-        status = icot_safetensors_open(path, &file);
-        if (!status) status = icot_safetensors_read(engine, file, &halves, into);
-        icot_memory_fail_at(0);
+        FAILING(&failing, icot_safetensors_open(path, &file) ||
+                              icot_safetensors_read(engine, file, &halves, into));
         icot_safetensors_close(file);
-        assert_int_equal(before, live_bytes());
     }
-    assert_int_equal(nth, 4); /* the file, its path, the buffer */
+    assert_int_equal(failing.nth, 4); /* the file, its path, the buffer */
 }
 
 static void test_utf8(void **state)

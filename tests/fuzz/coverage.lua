@@ -4,6 +4,8 @@
 --- A count is put wherever a block begins, where one ends, and behind every `and` and `or`:
 ---     if a or b then x() end     →     if a or not _hit(1) or b then _n[2]=_n[2]+1; x() end _n[3]=_n[3]+1;
 --- Lines stay as they are. LuaJIT's own line hooks would do without this, but run nothing compiled, and slowly.
+local temporary = require 'tests.lua.support.temporary'
+
 local find, sub = string.find, string.sub
 
 local coverage = {}
@@ -93,13 +95,6 @@ end
 
 -- ---- Loading ------------------------------------------------------------------------------------
 
-local function read(path)
-  local file = assert(io.open(path, 'rb'))
-  local text = file:read('*a')
-  file:close()
-  return text
-end
-
 --- From here on `require` counts what runs in the modules that it finds on these paths, but for those of tests.
 ---@param paths string[] templates as in package.path
 function coverage.install(paths)
@@ -107,7 +102,7 @@ function coverage.install(paths)
   local template = table.concat(paths, ';')
   table.insert(package.loaders, 2, function(name)
     local path = not name:find('^tests%.') and package.searchpath(name, template)
-    return path and assert(loadstring(coverage.instrument(read(path)), '@' .. path)) or nil
+    return path and assert(loadstring(coverage.instrument(temporary.contents(path)), '@' .. path)) or nil
   end)
 end
 

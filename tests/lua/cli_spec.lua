@@ -1,21 +1,10 @@
 --- The program `icot` as a user meets it: usage, exit codes, a whole small run, signals, the terminal.
 local program = require 'tests.lua.support.program'
-local python = require 'tests.lua.support.python'
+local recipes = require 'tests.lua.support.recipes'
+local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 
-local tiny = [[return {
-  method = 'icot', dataset = { task = 'multiplication', digits = 2, train = 64, valid = 8, test = 8 },
-  model = { layers = 1, heads = 2, width = 16 }, schedule = { kind = 'linear', steps_per_token = 1 },
-  train = { steps = 12, batch = 8, log_every = 4, evaluate_every = 6 }, evaluate = { examples = 8, batch = 8 },
-  arms = { { name = 'no_cot', method = 'no_cot' }, { name = 'icot' } },
-}]]
-
--- A folder with a recipe mine.lua in it.
-local function folder_with(text)
-  local folder = temporary.folder()
-  temporary.write(folder .. '/mine.lua', text or tiny)
-  return folder
-end
+local folder_with = recipes.folder_with
 
 local function icot(arguments, folder, environment)
   return program.run(arguments, { folder = folder, environment = environment })
@@ -246,10 +235,10 @@ describe('icot', function()
     for _, name in ipairs { 'a', 'b' } do
       assert.equal(0, icot({ 'mine.lua', '--out', name .. '.h5', '--threads', '2' }, folder).code)
     end
-    local function model(name) return temporary.read(folder .. '/' .. name .. '/icot-42/model.safetensors') end
-    assert.is_true(model('a') == model('b'))
+    local function model(name) return small.model_bytes(('%s/%s.h5'):format(folder, name)) end
+    assert.is_true(model('a/icot-42') == model('b/icot-42'))
     assert.equal(0, icot({ 'mine.lua', '--out', 'c.h5', '--threads', '2', '--seed', '43' }, folder).code)
-    assert.is_false(model('a') == temporary.read(folder .. '/c/icot-43/model.safetensors'))
+    assert.is_false(model('a/icot-42') == model('c/icot-43'))
   end)
 
   it('goes on with the other runs when one fails, and exits with 1', function()
@@ -286,7 +275,7 @@ describe('icot', function()
   end
 
   it('ends at once on a second signal', function()
-    local endless = tiny:gsub("schedule = %b{}", 'schedule = function() while true do end end')
+    local endless = recipes.tiny():gsub("schedule = %b{}", 'schedule = function() while true do end end')
       :gsub("{ name = 'no_cot', method = 'no_cot' }", "{ name = 'no_cot' }")
     local result = while_it_trains(folder_with(endless), 'kill -INT $icot; sleep 0.2; kill -TERM $icot')
     assert.same({ 143, '' }, { result.code, result.out })
@@ -329,7 +318,7 @@ describe('icot', function()
       return program.shell(('cd %s; %s mine.lua --out %s.h5 %s'):format(folder, program.icot, path, redirections)).code
     end
     local function end_state(path)
-      return python.json_of('tests/notebooks/dump_run.py', folder .. '/' .. path).attributes.end_state
+      return small.read(folder .. '/' .. path).attributes.end_state
     end
     assert.equal(0, run('2>&-', 'a'))
     assert.equal(1, run('<&- >&- 2>&-', 'b')) -- the table of results is lost

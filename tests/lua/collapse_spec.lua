@@ -1,5 +1,6 @@
 --- Runs that lose what they had learned: noticed, ended, and told.
 local collapse = require 'icot.collapse'
+local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
 local program = require 'tests.lua.support.program'
 local temporary = require 'tests.lua.support.temporary'
@@ -78,13 +79,12 @@ describe('a run that collapses', function()
   end)
 
   it('is no failure of the study', function()
-    local folder = temporary.folder()
-    temporary.write(folder .. '/mine.lua', [[return {
+    local folder = recipes.folder_with [[return {
       method = 'icot', dataset = { task = 'multiplication', digits = 2, train = 64, valid = 8, test = 8 },
       model = { layers = 1, heads = 2, width = 16 }, schedule = { kind = 'linear', steps_per_token = 1 },
       train = { steps = 50, batch = 8, evaluate_every = 2, stop_on_collapse = { below = 1, evaluations = 2 } },
-      seeds = { 1, 2 } }]])
-    local result = program.run({ 'mine.lua', '--quiet' }, { folder = folder })
+      seeds = { 1, 2 } }]]
+    local result = program.run_in(folder, 'mine.lua', '--quiet')
     assert.same({ 0, '' }, { result.code, result.err })
     assert.matches('\nicot +1 [^\n]* collapsed\n', result.out)
     assert.matches('\nicot +2 +0%.%d+ +%S+ to %S+ +100 %% ', result.out)

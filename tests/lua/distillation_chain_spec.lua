@@ -1,9 +1,8 @@
 --- method = 'icot_kd': the chain of runs that it is, as a user meets it.
 local expect = require 'tests.lua.support.expect'
 local json = require 'icot.json'
-local overrides = require 'icot.overrides'
 local program = require 'tests.lua.support.program'
-local recipe = require 'icot.recipe'
+local recipes = require 'tests.lua.support.recipes'
 local resume = require 'icot.resume'
 local run_queue = require 'icot.study.run_queue'
 local small = require 'tests.lua.support.small_training'
@@ -18,18 +17,14 @@ local text = [[return {
   distillation = { teacher_steps = 8, student_steps = 10, emulator_steps = 9, emulator_lr = 2e-3 }, %s }]]
 
 local function folder_with(more, model)
-  local folder = temporary.folder()
-  temporary.write(folder .. '/mine.lua', text:format(model or '', more or ''))
-  return folder
+  return recipes.folder_with(text:format(model or '', more or ''))
 end
 
 local function load(folder, ...)
-  local settings = {}
-  for i, each in ipairs { ... } do settings[i] = assert(overrides.parse(each)) end
-  return recipe.load(folder .. '/mine.lua', { settings = settings, output = folder .. '/results/mine.h5' })
+  return recipes.load(folder .. '/mine.lua', { ... }, { output = folder .. '/results/mine.h5' })
 end
 
-local function icot(folder, ...) return program.run({ ... }, { folder = folder }) end
+local icot = program.run_in
 
 local OTHERS = 'distillation.safetensors'
 local files_of_model = { 'model.safetensors', OTHERS }
@@ -199,10 +194,8 @@ describe('icot_kd', function()
   end
 
   -- What the emulator's run file says, which has seen most of it: frozen networks beside those that learn.
-  local function columns(folder)
-    local tables = small.read(('%s/results/mine/%s.h5'):format(folder, names[3])).tables
-    local train, eval = tables.train, tables.eval
-    return { small.column(train, 'loss'), small.column(train, 'flops'), small.column(eval, 'loss') }
+  local function rows(folder)
+    return small.rows(('%s/results/mine/%s.h5'):format(folder, names[3]))
   end
 
   for what, more in pairs {
@@ -212,7 +205,7 @@ describe('icot_kd', function()
     it('is resumed bit for bit in each of its steps, ' .. what, function()
       local whole, stopped = train_chain({}, more), train_chain({ 4, 8, 5, 7 }, more)
       assert.is_true(models(whole, names) == models(stopped, names))
-      assert.same(columns(whole), columns(stopped))
+      assert.same(rows(whole), rows(stopped))
     end)
   end
 

@@ -6,9 +6,8 @@ local evaluate = require 'icot.evaluate'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local masks = require 'tests.reference.masks'
-local overrides = require 'icot.overrides'
 local random = require 'icot.random'
-local recipe = require 'icot.recipe'
+local recipes = require 'tests.lua.support.recipes'
 local removal = require 'icot.removal'
 local scope = require 'icot.scope'
 local temporary = require 'tests.lua.support.temporary'
@@ -156,8 +155,8 @@ describe('dropout', function()
 
   -- Losses of the first updates of a recipe's training.
   local function losses_with(dropout)
-    local settings = { overrides.parse('train.steps=4'), overrides.parse('model.dropout=' .. dropout) }
-    local run = recipe.load('tests/reference/running_maxima.lua', { settings = settings }).runs[1]
+    local settings = { 'train.steps=4', 'model.dropout=' .. dropout }
+    local run = recipes.load('tests/reference/running_maxima.lua', settings).runs[1]
     run.output, run.model_output = temporary.folder() .. '/run.h5', temporary.folder()
     local losses = course.run(run)
     temporary.clean()

@@ -1,10 +1,9 @@
 --- Budgets of tokens and FLOPs, and arms that get as much as another one used.
 local budget = require 'icot.budget'
-local overrides = require 'icot.overrides'
-local recipe = require 'icot.recipe'
+local json = require 'icot.json'
 local expect = require 'tests.lua.support.expect'
 local program = require 'tests.lua.support.program'
-local python = require 'tests.lua.support.python'
+local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local equal_compute = require 'icot.study.equal_compute'
@@ -77,15 +76,11 @@ local text = [[return {
   match = 'tokens', match_arm = 'icot', %s }]]
 
 local function folder_with(more)
-  local folder = temporary.folder()
-  temporary.write(folder .. '/mine.lua', text:format(more or ''))
-  return folder
+  return recipes.folder_with(text:format(more or ''))
 end
 
 local function load(more, ...)
-  local settings = {}
-  for i, each in ipairs { ... } do settings[i] = assert(overrides.parse(each)) end
-  return recipe.load(folder_with(more) .. '/mine.lua', { settings = settings })
+  return recipes.load(folder_with(more) .. '/mine.lua', { ... })
 end
 
 describe('arms that are matched', function()
@@ -118,7 +113,7 @@ describe('arms that are matched', function()
 
   -- Columns of the summary: name of the run → value.
   local function summary(folder)
-    local found = python.json_of('tests/notebooks/dump_run.py', folder .. '/results/mine.h5').tables.summary
+    local found = small.read(folder .. '/results/mine.h5').tables.summary
     local names, rows = small.column(found, 'arm'), {}
     for i, seed in ipairs(small.column(found, 'seed')) do
       local row = {}
@@ -130,7 +125,7 @@ describe('arms that are matched', function()
 
   it('use as many tokens as the other arm, one after another or in processes', function()
     local folder = folder_with()
-    local result = program.run({ 'mine.lua', '--quiet', '--threads', '1' }, { folder = folder })
+    local result = program.run_in(folder, 'mine.lua', '--quiet', '--threads', '1')
     assert.equal(0, result.code, result.err)
     local rows = summary(folder)
     for seed = 1, 2 do
@@ -138,24 +133,22 @@ describe('arms that are matched', function()
       local per_update = got.tokens / got.updates
       assert.is_true(got.tokens >= wanted.tokens and got.tokens < wanted.tokens + 1.2 * per_update)
       assert.is_true(got.updates > wanted.updates)
-      local config = require('icot.json').decode(python.json_of('tests/notebooks/dump_run.py',
-        ('%s/results/mine/no_cot-%d.h5'):format(folder, seed)).texts.config)
+      local config = json.decode(small.read(('%s/results/mine/no_cot-%d.h5'):format(folder, seed)).texts.config)
       assert.same({ wanted.tokens, nil }, { config.train.tokens, config.train.steps })
     end
     local apart = folder_with()
-    result = program.run({ 'study', 'mine.lua', '--quiet', '--jobs', '2', '--threads', '2' }, { folder = apart })
+    result = program.run_in(apart, 'study', 'mine.lua', '--quiet', '--jobs', '2', '--threads', '2')
     assert.equal(0, result.code, result.err)
     for _, name in ipairs { 'no_cot-1', 'no_cot-2', 'icot-1', 'icot-2' } do
-      local model = '/results/mine/' .. name .. '/model.safetensors'
-      assert.is_true(temporary.read(folder .. model) == temporary.read(apart .. model), name)
+      local run = ('/results/mine/%s.h5'):format(name)
+      assert.is_true(small.model_bytes(folder .. run) == small.model_bytes(apart .. run), name)
     end
   end)
 
   it('can match updates and FLOPs', function()
     for match, field in pairs { updates = 'updates', flops = 'flops' } do
       local folder = folder_with "arms = { { name = 'icot' }, { name = 'e', method = 'explicit_cot' } },"
-      local result = program.run({ 'mine.lua', '--quiet', '--set', 'match=' .. match, '--set', 'seeds=[1]' },
-                                 { folder = folder })
+      local result = program.run_in(folder, 'mine.lua', '--quiet', '--set', 'match=' .. match, '--set', 'seeds=[1]')
       assert.equal(0, result.code, result.err)
       local rows = summary(folder)
       assert.is_true(rows.e1[field] >= rows.icot1[field] and rows.e1[field] < 1.1 * rows.icot1[field])
@@ -166,7 +159,7 @@ describe('arms that are matched', function()
     local folder = folder_with()
     for _, command in ipairs { { 'mine.lua' }, { 'study', 'mine.lua', '--jobs', '2', '--force' } } do
       for _, more in ipairs { '--quiet', '--set', 'arms.icot.model.context=3' } do command[#command + 1] = more end
-      local result = program.run(command, { folder = folder })
+      local result = program.run_in(folder, unpack(command))
       assert.equal(1, result.code)
       expect.mentions(result.err, 'icot: icot seed 1: model.context: ',
                       'icot: no_cot seed 1: not started: it was to match the tokens of icot seed 1, which failed\n')
@@ -175,15 +168,15 @@ describe('arms that are matched', function()
 
   it('are resumed with what they were given', function()
     local folder = folder_with()
-    assert.equal(0, program.run({ 'mine.lua', '--quiet' }, { folder = folder }).code)
-    local before = temporary.read(folder .. '/results/mine/no_cot-2/model.safetensors')
-    local again = program.run({ '--resume', 'results/mine.h5' }, { folder = folder })
+    assert.equal(0, program.run_in(folder, 'mine.lua', '--quiet').code)
+    local before = small.model_bytes(folder .. '/results/mine/no_cot-2.h5')
+    local again = program.run_in(folder, '--resume', 'results/mine.h5')
     assert.equal(0, again.code, again.err)
     expect.mentions(again.err, 'no_cot seed 2  finished already')
-    local one = program.run({ '--resume', 'results/mine/no_cot-2.h5' }, { folder = folder })
+    local one = program.run_in(folder, '--resume', 'results/mine/no_cot-2.h5')
     assert.equal(0, one.code, one.err)
     expect.mentions(one.err, 'finished already')
-    assert.is_true(before == temporary.read(folder .. '/results/mine/no_cot-2/model.safetensors'))
+    assert.is_true(before == small.model_bytes(folder .. '/results/mine/no_cot-2.h5'))
   end)
 end)
 

@@ -11,7 +11,7 @@ local HDF5 = '\137HDF\r\n\26\n'
 local folder
 
 local function icot(...)
-  return program.run({ 'export', ... }, { folder = folder })
+  return program.run_in(folder, 'export', ...)
 end
 
 -- Expects the command to fail with one line that has these parts, and to leave nothing behind.

@@ -1,8 +1,7 @@
 --- Grids of a study: the combinations, their names, and what is refused.
 local json = require 'icot.json'
-local overrides = require 'icot.overrides'
-local recipe = require 'icot.recipe'
 local expect = require 'tests.lua.support.expect'
+local recipes = require 'tests.lua.support.recipes'
 local temporary = require 'tests.lua.support.temporary'
 
 local base = [[
@@ -12,10 +11,7 @@ local base = [[
 ]]
 
 local function load(more, ...)
-  local settings = {}
-  for i, text in ipairs { ... } do settings[i] = assert(overrides.parse(text)) end
-  local path = temporary.write(temporary.folder() .. '/mine.lua', 'return {' .. base .. more .. '}')
-  return recipe.load(path, { settings = settings })
+  return recipes.load(recipes.folder_with('return {' .. base .. more .. '}') .. '/mine.lua', { ... })
 end
 
 local function message(more, ...)

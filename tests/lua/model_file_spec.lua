@@ -8,16 +8,9 @@ local run_paths = require 'icot.run_paths'
 local temporary = require 'tests.lua.support.temporary'
 local vocabulary = require 'icot.vocabulary'
 
-local function read(path)
-  local file = assert(io.open(path, 'rb'))
-  local text = file:read('*a')
-  file:close()
-  return text
-end
-
 --- Header and data of a safetensors file.
 local function read_safetensors(path)
-  local text = read(path)
+  local text = temporary.contents(path)
   local length = tonumber(ffi.cast('const uint64_t *', text)[0])
   local header = assert(json.decode(text:sub(9, 8 + length)))
   header.__metadata__ = nil
@@ -42,13 +35,13 @@ describe('a model folder', function()
     model_file.save(path, model, words, { recipe = 'mult' }) -- replaces all files
     assert.equal(before, core.memory().live)
 
-    local config = assert(json.decode(read(path .. '/config.json')))
+    local config = assert(json.decode(temporary.contents(path .. '/config.json')))
     assert.equal('gpt2', config.model_type)
     assert.equal(5, config.vocab_size)
     assert.equal(0, config.eos_token_id)
     assert.equal('mult', config.icot.recipe)
     assert.same({ tokenizer = 'word', symbols = { '<eos>', '####', '1', '2', '"\\' } },
-                json.decode(read(path .. '/vocabulary.json')))
+                json.decode(temporary.contents(path .. '/vocabulary.json')))
 
     local header, data = read_safetensors(path .. '/model.safetensors')
     assert.same({ 5, 8 }, header['transformer.wte.weight'].shape)

@@ -1,6 +1,7 @@
 --- The dataset `modular_sum`: exact, splits kept apart, steps marked, and the checker.
 local dataset = require 'icot.dataset'
 local example_file = require 'icot.example_file'
+local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
 local modular_sum = require 'datasets.modular_sum'
 local tasks = require 'icot.tasks'
@@ -12,11 +13,7 @@ local function load(given, wanted)
   return tasks.load(given, wanted)
 end
 
-local function lines_of(examples)
-  local lines = {}
-  for i = 0, examples:size() - 1 do lines[i + 1] = examples:text(i) end
-  return lines
-end
+local lines_of = examples.lines
 
 local variants = {
   {}, { count = 2 }, { count = 7, modulus = 10 }, { count = 3, digits = 4, modulus = 13 },

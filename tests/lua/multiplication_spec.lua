@@ -4,6 +4,7 @@ local example_file = require 'icot.example_file'
 local multiplication = require 'datasets.multiplication'
 local tasks = require 'icot.tasks'
 local vocabulary = require 'icot.vocabulary'
+local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions
@@ -14,11 +15,7 @@ describe('multiplication', function()
     return tasks.load(given, wanted)
   end
 
-  local function lines_of(examples)
-    local lines = {}
-    for i = 0, examples:size() - 1 do lines[i + 1] = examples:text(i) end
-    return lines
-  end
+  local lines_of = examples.lines
 
   local function operands_of(line)
     return line:match('^([%d ]+) %* ([%d ]+)||')
@@ -347,12 +344,12 @@ describe('multiplication', function()
   end)
 
   -- The text of each step of an example, as its marks cut it.
-  local function steps_of(examples, index)
-    local cot, steps, first = examples:example(index).cot, {}, 1
-    for i, last in ipairs(assert(examples:steps(index))) do
+  local function steps_of(corpus, index)
+    local cot, steps, first = corpus:example(index).cot, {}, 1
+    for i, last in ipairs(assert(corpus:steps(index))) do
       local ids = {}
       for k = first, last do ids[#ids + 1] = cot[k] end
-      steps[i], first = examples.vocabulary:decode_part(ids), last + 1
+      steps[i], first = corpus.vocabulary:decode_part(ids), last + 1
     end
     return steps
   end

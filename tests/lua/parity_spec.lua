@@ -1,12 +1,14 @@
 --- The dataset `parity`: its two orders of CoT, its subset, splits kept apart, and the checker.
 local dataset = require 'icot.dataset'
 local example_file = require 'icot.example_file'
+local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
 local parity = require 'datasets.parity'
 local schedule = require 'icot.schedule'
 local tasks = require 'icot.tasks'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions
+local lines_of = examples.lines
 
 local function load(given, wanted)
   given.task = 'parity'
@@ -18,20 +20,11 @@ local function options_of(given)
   return tasks.check(given)
 end
 
--- All lines of a split, or of all three.
-local function lines_of(made, split)
-  local lines = {}
-  for _, name in ipairs(split and { split } or dataset.splits) do
-    for i = 0, made[name]:size() - 1 do lines[#lines + 1] = made[name]:text(i) end
-  end
-  return lines
-end
-
 -- All questions of few bits: their lines by question, and the marks of the first.
 local function all_of(given)
   given.train, given.valid, given.test = 2 ^ given.bits, 0, 0
   local made, by_question = load(given), {}
-  for _, line in ipairs(lines_of(made, 'train')) do by_question[line:match('^(.-)||')] = line:match('||(.*)$') end
+  for _, line in ipairs(lines_of(made.train)) do by_question[line:match('^(.-)||')] = line:match('||(.*)$') end
   local steps = made.train:steps(0)
   made:free()
   return by_question, steps
@@ -98,7 +91,7 @@ describe('parity', function()
   it('shares no question between splits, repeats none, and is what its seed says', function()
     local given = { bits = 12, train = 3000, valid = 500, test = 596 } -- all there are
     local made, seen = load(given), {}
-    for _, line in ipairs(lines_of(made)) do
+    for _, line in ipairs(lines_of(made.train, made.valid, made.test)) do
       local question = line:match('^(.-)||')
       assert.is_nil(seen[question])
       seen[question] = true
@@ -111,13 +104,13 @@ describe('parity', function()
       load({ bits = 8, train = 0, valid = 0, test = 9 }).test:text(2))
     for _, split in ipairs(dataset.splits) do
       local alone = load(given, split)
-      assert.same(lines_of(made, split), lines_of(alone, split))
+      assert.same(lines_of(made[split]), lines_of(alone[split]))
       for _, name in ipairs(dataset.splits) do
         assert.equal(name == split and made[name]:size() or 0, alone[name]:size())
       end
     end
     local shorter = load { bits = 12, train = 10, valid = 500, test = 596 }
-    assert.same(lines_of(made, 'test'), lines_of(shorter, 'test'))
+    assert.same(lines_of(made.test), lines_of(shorter.test))
     for i = 0, 9 do assert.equal(made.train:text(i), shorter.train:text(i)) end
   end)
 
@@ -133,7 +126,7 @@ describe('parity', function()
       given.train, given.valid, given.test = 0, 0, 16
       local made, checked = load(given), options_of(given)
       local places = parity.subset(checked)
-      for _, line in ipairs(lines_of(made, 'test')) do
+      for _, line in ipairs(lines_of(made.test)) do
         local question, cot, answer = example_file.parse(line)
         assert.is_nil(parity.check(question, cot, answer, checked))
         assert.truthy(parity.check(question .. ' 1', cot, answer, checked))

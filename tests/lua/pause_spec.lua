@@ -4,6 +4,7 @@ local gpt2 = require 'icot.gpt2'
 local json = require 'icot.json'
 local model_file = require 'icot.model_file'
 local program = require 'tests.lua.support.program'
+local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
 local tasks = require 'icot.tasks'
 local temporary = require 'tests.lua.support.temporary'
@@ -87,8 +88,7 @@ describe('a training with pauses', function()
       local resumed, result, broken = small.train(changes, { resume = true })
       assert(resumed, tostring(result))
       assert.equal(2, #small.read(broken).tables.segments.rows)
-      assert.equal(temporary.read(model_of(path) .. '/model.safetensors'),
-                   temporary.read(model_of(broken) .. '/model.safetensors'))
+      assert.equal(small.model_bytes(path), small.model_bytes(broken))
       assert.same({ whole.accuracy, whole.tokens }, { result.accuracy, result.tokens })
 
       local shown = program.run { 'eval', path, '--threads', '1' }
@@ -113,7 +113,7 @@ describe('a training with pauses', function()
       model = { layers = 1, heads = 1, width = 4 }, train = { steps = 1 }, %s }]]
     local data = temporary.file('1 2||3 <pause> #### 4\n2 2||3 3 #### 4\n')
     local function message_of(schedule)
-      local path = temporary.write(temporary.folder() .. '/mine.lua', recipe:format(data, data, data, schedule))
+      local path = recipes.folder_with(recipe:format(data, data, data, schedule)) .. '/mine.lua'
       local done = program.run { path, '--quiet', '--out', temporary.folder() .. '/x.h5' }
       assert.equal(1, done.code)
       assert.matches('^icot: [^\n]*\n$', done.err)

@@ -68,10 +68,10 @@ describe('a training', function()
       model = { layers = 1, heads = 2, width = 128 }, train = { steps = 4, batch = 64 }, evaluate = { examples = 1 },
     }]])
     for threads = 1, 3 do
-      local out = ('%s/%d'):format(folder, threads)
-      local result = program.run { path, '--threads', tostring(threads), '--out', out .. '.h5', '--quiet' }
+      local out = ('%s/%d.h5'):format(folder, threads)
+      local result = program.run { path, '--threads', tostring(threads), '--out', out, '--quiet' }
       assert.equal(0, result.code, result.err)
-      models[threads] = temporary.read(out .. '/model.safetensors')
+      models[threads] = small.model_bytes(out)
     end
     assert.is_true(models[1] == models[2] and models[1] == models[3])
   end)

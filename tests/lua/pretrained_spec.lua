@@ -9,6 +9,7 @@ local lfs = require 'lfs'
 local model_file = require 'icot.model_file'
 local pretrained = require 'icot.pretrained'
 local recipe = require 'icot.recipe'
+local recipes = require 'tests.lua.support.recipes'
 local safetensors = require 'icot.safetensors'
 local scope = require 'icot.scope'
 local temporary = require 'tests.lua.support.temporary'
@@ -316,7 +317,7 @@ end
 -- Loads a recipe whose fields begin with those above; FOLDER in it stands for the model's.
 local function load_recipe(more, model_folder)
   local text = ("local icot = require 'icot'\nreturn {" .. head .. more .. '}'):gsub('FOLDER', model_folder or folder)
-  return recipe.load(temporary.write(temporary.folder() .. '/mine.lua', text))
+  return recipe.load(recipes.folder_with(text) .. '/mine.lua')
 end
 
 local silent = require('tests.lua.support.small_training').silent

@@ -143,7 +143,7 @@ return {
   train = { batch = 20, steps = 12, evaluate_every = 12 },
   arms = { { name = 'icot' }, { name = 'direct', method = 'no_cot', model = { layers = 2 } } }, seeds = { 1, 2 },
 }]]):format(DATA))
-    assert.equal(0, program.run({ 'two.lua', '--out', 'two.h5', '--threads', '1' }, { folder = folder }).code)
+    assert.equal(0, program.run_in(folder, 'two.lua', '--out', 'two.h5', '--threads', '1').code)
     local path = folder .. '/two/icot-2.h5'
     local shown = icot(path, '--stages', '1', '--show', '1', '--places', 'answer')
     assert.equal(0, shown.code, shown.err)

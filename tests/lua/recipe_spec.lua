@@ -3,6 +3,7 @@ local json = require 'icot.json'
 local overrides = require 'icot.overrides'
 local recipe = require 'icot.recipe'
 local expect = require 'tests.lua.support.expect'
+local recipes = require 'tests.lua.support.recipes'
 local temporary = require 'tests.lua.support.temporary'
 
 local base = [[
@@ -12,14 +13,12 @@ local base = [[
 ]]
 
 local function write(text)
-  return temporary.write(temporary.folder() .. '/mine.lua', text)
+  return recipes.folder_with(text) .. '/mine.lua'
 end
 
 -- Loads a recipe of the fields above and some more; the further arguments are texts of `--set`.
 local function load(more, ...)
-  local settings = {}
-  for i, text in ipairs { ... } do settings[i] = assert(overrides.parse(text)) end
-  return recipe.load(write('return {' .. base .. (more or '') .. '}'), { settings = settings })
+  return recipes.load(write('return {' .. base .. (more or '') .. '}'), { ... })
 end
 
 -- The message of loading such a recipe, without the words that say where.

@@ -1,38 +1,28 @@
 --- `icot study`: runs as processes of their own, as a user meets them.
 local program = require 'tests.lua.support.program'
-local python = require 'tests.lua.support.python'
+local recipes = require 'tests.lua.support.recipes'
+local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local expect = require 'tests.lua.support.expect'
-
-local tiny = [[return {
-  method = 'icot', dataset = { task = 'multiplication', digits = 2, train = 64, valid = 8, test = 8 },
-  model = { layers = 1, heads = 2, width = 16 }, schedule = { kind = 'linear', steps_per_token = 1 },
-  train = { steps = 12, batch = 8, log_every = 4, evaluate_every = 6 }, evaluate = { examples = 8, batch = 8 },
-  arms = { { name = 'no_cot', method = 'no_cot' }, { name = 'icot' } }, seeds = { 1, 2 }, %s
-}]]
 
 local names = { 'no_cot-1', 'no_cot-2', 'icot-1', 'icot-2' }
 
 local function folder_with(more)
-  local folder = temporary.folder()
-  temporary.write(folder .. '/mine.lua', tiny:format(more or ''))
-  return folder
+  return recipes.folder_with(recipes.tiny('seeds = { 1, 2 }, ' .. (more or '')))
 end
 
-local function icot(folder, ...)
-  return program.run({ ... }, { folder = folder })
-end
+local icot = program.run_in
 
 local function models(folder)
   local bytes = {}
   for i, name in ipairs(names) do
-    bytes[i] = temporary.read(('%s/results/mine/%s/model.safetensors'):format(folder, name)) or 'none'
+    bytes[i] = small.model_bytes(('%s/results/mine/%s.h5'):format(folder, name))
   end
   return bytes
 end
 
 local function index_of(folder)
-  return python.json_of('tests/notebooks/dump_run.py', folder .. '/results/mine.h5')
+  return small.read(folder .. '/results/mine.h5')
 end
 
 -- The status of each run in the index, by name.
@@ -89,7 +79,7 @@ describe('icot study', function()
 
   it('refuses what is no study, and a recipe that is another one each time', function()
     local folder = folder_with()
-    temporary.write(folder .. '/single.lua', (tiny:format(''):gsub('arms = .*', '}')))
+    temporary.write(folder .. '/single.lua', (recipes.tiny():gsub('arms = .*', '}')))
     local single = icot(folder, 'study', 'single.lua')
     assert.same({ code = 1, out = '', err = 'icot: recipe single.lua: it has no arms, seeds or grid, so it is no '
                   .. 'study; run it with icot single.lua\n' }, single)

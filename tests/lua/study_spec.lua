@@ -4,7 +4,7 @@ local result_table = require 'icot.study.result_table'
 local study = require 'icot.study'
 local errors = require 'icot.errors'
 local expect = require 'tests.lua.support.expect'
-local python = require 'tests.lua.support.python'
+local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 
 local function recipe_in(folder, is_study)
@@ -188,7 +188,7 @@ describe('what the arms come to', function()
   local function study_of(results)
     local recipe = recipe_in(temporary.folder(), true)
     local _, _, out = run(recipe, function(one) return results[one.seed] or errors.raise('broken') end)
-    return out, python.json_of('tests/notebooks/dump_run.py', recipe.output).tables
+    return out, small.read(recipe.output).tables
   end
 
   local function row_of(tables)

@@ -14,10 +14,6 @@ local PAIR, SINGLE = tokenizers.pair, tokenizers.single
 local load, folder_with, free_all = tokenizers.load, tokenizers.folder_with, tokenizers.free_all
 local pair_files, single_text, strings = tokenizers.pair_files, tokenizers.single_text, tokenizers.strings
 
-local function read(path)
-  return assert(temporary.read(path), path)
-end
-
 after_each(tokenizers.clean)
 
 describe('the tokenizer', function()
@@ -107,12 +103,12 @@ describe('saving a tokenizer', function()
   it('writes the files it was made of', function()
     local folder = temporary.folder() .. '/new'
     load(PAIR):save(folder)
-    assert.equal(pair_files['vocab.json'], read(folder .. '/vocab.json'))
-    assert.equal(pair_files['merges.txt'], read(folder .. '/merges.txt'))
+    assert.equal(pair_files['vocab.json'], temporary.contents(folder .. '/vocab.json'))
+    assert.equal(pair_files['merges.txt'], temporary.contents(folder .. '/merges.txt'))
     assert.same(load(PAIR):encode 'Ben has 3 coins', load(folder):encode 'Ben has 3 coins')
 
     load(SINGLE):save(folder) -- leaves no file of the other one
-    assert.equal(single_text, read(folder .. '/tokenizer.json'))
+    assert.equal(single_text, temporary.contents(folder .. '/tokenizer.json'))
     assert.is_nil(temporary.read(folder .. '/vocab.json'))
     assert.equal(606, load(folder).size)
 

@@ -9,6 +9,7 @@ local masks = require 'tests.reference.masks'
 local optim = require 'icot.optim'
 local removal = require 'icot.removal'
 local scope = require 'icot.scope'
+local temporary = require 'tests.lua.support.temporary'
 local tensor = require 'icot.tensor'
 
 ---@class tests.ModelCase
@@ -22,10 +23,7 @@ local EOS, SEPARATOR = 0, 1
 local DRAW = { seed = 5, step = 7 } -- of dropout; any would do
 
 local function read_json(path)
-  local file = assert(io.open(path, 'rb'))
-  local value = assert(json.decode(file:read('*a')))
-  file:close()
-  return value
+  return assert(json.decode(temporary.contents(path)))
 end
 
 --- Opens a case. Its examples become a corpus, as if a dataset had them.

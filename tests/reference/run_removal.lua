@@ -4,8 +4,7 @@
 local course = require 'tests.reference.course'
 local json = require 'icot.json'
 local files = require 'icot.files'
-local overrides = require 'icot.overrides'
-local recipe = require 'icot.recipe'
+local recipes = require 'tests.lua.support.recipes'
 
 local out, arms = assert(arg[1]), assert(arg[2])
 
@@ -25,8 +24,6 @@ local function run_arm(run)
   write(folder .. '/course.json', { losses = losses, accuracy = result.accuracy })
 end
 
-local settings = {}
-for i = 3, #arg do settings[i - 2] = overrides.parse(arg[i]) end
-for _, run in ipairs(recipe.load('tests/reference/running_maxima.lua', { settings = settings }).runs) do
+for _, run in ipairs(recipes.load('tests/reference/running_maxima.lua', { select(3, unpack(arg)) }).runs) do
   if arms == 'all' or arms == run.arm then run_arm(run) end
 end

@@ -33,4 +33,12 @@ function program.run(arguments, options)
   return program.shell(('%s%s %s'):format(folder, options.environment or '', table.concat(words, ' ')))
 end
 
+--- Runs icot in a folder.
+---@param folder? string
+---@param ... string arguments
+---@return { code: integer, out: string, err: string }
+function program.run_in(folder, ...)
+  return program.run({ ... }, { folder = folder })
+end
+
 return program

@@ -1,6 +1,6 @@
 --- A training that takes a fraction of a second, and what its run file says.
 local python = require 'tests.lua.support.python'
-local recipe = require 'icot.recipe'
+local recipes = require 'tests.lua.support.recipes'
 local temporary = require 'tests.lua.support.temporary'
 local trainer = require 'icot.trainer'
 
@@ -40,14 +40,11 @@ small_training.silent = { update = nothing, note = nothing, warn = nothing, fini
 ---@return icot.Run
 function small_training.run(changes)
   changes = changes or {}
-  local folder, settings = changes.folder or temporary.folder(), {}
-  for i, each in ipairs(changes.settings or {}) do settings[i] = assert(require('icot.overrides').parse(each)) end
+  local folder = changes.folder or temporary.folder()
   local source = text:format(changes.model or '', changes.schedule or linear, changes.optimizer or '',
                              changes.more or '')
-  local loaded = recipe.load(temporary.write(folder .. '/small.lua', source), {
-    settings = settings, output = folder .. '/small.h5',
-  })
-  return loaded.runs[1]
+  local path = temporary.write(folder .. '/small.lua', source)
+  return recipes.load(path, changes.settings, { output = folder .. '/small.h5' }).runs[1]
 end
 
 --- Trains it.
@@ -101,7 +98,7 @@ end
 ---@param path string of the run file
 ---@return string bytes
 function small_training.model_bytes(path)
-  return assert(temporary.read(path:gsub('%.h5$', '/model.safetensors')))
+  return temporary.contents((path:gsub('%.h5$', '/model.safetensors')))
 end
 
 return small_training

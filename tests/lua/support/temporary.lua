@@ -45,6 +45,13 @@ function temporary.read(path)
   return text
 end
 
+--- Reads a whole file that must be there.
+---@param path string
+---@return string text
+function temporary.contents(path)
+  return assert(temporary.read(path), path .. ': there is no such file')
+end
+
 --- Removes all folders; to be called after each test.
 function temporary.clean()
   for _, path in ipairs(folders) do os.execute(("chmod -R u+w '%s' && rm -rf '%s'"):format(path, path)) end

@@ -5,11 +5,8 @@ local tokenizer = require 'icot.tokenizer'
 
 local tokenizers = {}
 
+local read = temporary.contents
 local FIXTURES = 'tests/fixtures/tokenizer'
-
-local function read(path)
-  return assert(temporary.read(path), path)
-end
 
 --- Folders of the fixtures: vocab.json with merges.txt, and a tokenizer.json.
 tokenizers.pair, tokenizers.single = FIXTURES .. '/pair', FIXTURES .. '/single'
