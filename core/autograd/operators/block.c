@@ -150,11 +150,10 @@ static int block_prepare(node *n)
 {
     if (check_parameters(n) || check_shapes(n)) return ICOT_FAILED;
     const block_half attention = attention_half(n), mlp = mlp_half(n);
-    const shape logsumexp = {.ndim = 2, .size = {attention.rows, n->params.index[HEADS]}};
     const shape size = {.ndim = 2, .size = {mlp.rows, mlp.width}};
     if (half_save(&attention) || half_save(&mlp) ||
-        tensor_new(n->engine, ICOT_FLOAT32, &logsumexp, &n->saved[SAVED_LOGSUMEXP]) ||
-        tensor_new(n->engine, ICOT_FLOAT32, &size, &n->saved[SAVED_MID])) {
+        node_save(n, SAVED_LOGSUMEXP, attention.rows, n->params.index[HEADS]) ||
+        node_save(n, SAVED_MID, mlp.rows, mlp.width)) {
         return ICOT_FAILED;
     }
     return node_output(n, &size);
