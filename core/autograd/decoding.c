@@ -102,7 +102,8 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
                       .values = tensor_floats(in.values),
                       .capacity = in.keys->shape[1]};
     tensor *y;
-    if (packed_shape_of(&given, in.cu_seqlens, heads, &packed)) return ICOT_FAILED;
+    const dropout_draw nothing = {0};
+    if (packed_shape_of(&given, in.cu_seqlens, heads, nothing, &packed)) return ICOT_FAILED;
     if (tensor_indices(in.slots, &cache.slots)) return ICOT_FAILED;
     if (tensor_indices(in.lengths, &cache.lengths)) return ICOT_FAILED;
     if (tensor_new(engine, ICOT_FLOAT32, &size, &y)) return ICOT_FAILED;

@@ -12,6 +12,7 @@
 #ifndef ICOT_BACKEND_BACKEND_H
 #define ICOT_BACKEND_BACKEND_H
 
+#include "backend/packed.h"
 #include "icot.h"
 #include "tensor/device.h"
 
@@ -38,17 +39,6 @@ typedef struct strided_loop {
     int64_t size[ICOT_MAX_DIMS];
     int64_t strides[3][ICOT_MAX_DIMS]; /* per array, in elements */
 } strided_loop;
-
-/* Sequences packed end to end: sequence b is rows cu_seqlens[b] … cu_seqlens[b+1]-1. */
-typedef struct packed_shape {
-    int64_t sequences;      /* B */
-    int64_t channels;       /* C */
-    int heads;              /* H */
-    index_array cu_seqlens; /* (B+1) */
-    double dropout;         /* share of the attention weights that is dropped */
-    icot_random_key key;    /* decides which; see attention.c */
-    int64_t first_token;    /* for that: number of the first row in the batch this is a part of */
-} packed_shape;
 
 /* Keys and values of earlier tokens, (slots, capacity, C) each. */
 typedef struct kv_cache {
@@ -91,14 +81,6 @@ typedef struct adamw_arrays {
     float *parameter, *exp_avg, *exp_avg_sq;
     void *rounded; /* NULL, or where `rounds_parameters` is set its factor, to be made anew */
 } adamw_arrays;
-
-/* Which elements of an array dropout keeps: the ith is number first + i of those that the key
- * decides about, and each goes with probability p. */
-typedef struct dropout_draw {
-    double p;
-    icot_random_key key;
-    int64_t first;
-} dropout_draw;
 
 /* Where a gradient is written. */
 typedef struct grad_target {
