@@ -254,11 +254,6 @@ typedef struct backend {
     int (*adamw)(int64_t count, const adamw_arrays *arrays, const icot_adamw_options *options);
 } backend;
 
-const backend *cpu_backend(void);
-
-/* The same with matrix products in bfloat16; fails with what the machine lacks for it. */
-int cpu_bf16_backend(const backend **out);
-
 /* How precise the factors of matrix products are. */
 typedef enum product_precision { IN_FLOAT32, IN_TF32, IN_BF16, PRECISIONS } product_precision;
 

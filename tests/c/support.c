@@ -42,24 +42,16 @@ const backend *plain_kernels(void)
 
 int kernel_sets(const kernel_set **out)
 {
-    static kernel_set sets[3];
+    static kernel_set sets[MOST_INSTRUCTION_SETS];
     int count = 0;
     *out = sets;
     if (strcmp(tested_device(), "cpu") != 0) {
         sets[0] = (kernel_set){.name = tested_device(), .table = *tested_backend("float32")};
         return 1;
     }
-    add_set(&sets[count++], "generic", cpu_table_generic);
-#ifdef __x86_64__
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        add_set(&sets[count++], "avx2", cpu_table_avx2);
+    for (const instruction_set *each = instruction_sets; each->name; each++) {
+        if (each->is_here()) add_set(&sets[count++], each->name, each->fill);
     }
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
-        add_set(&sets[count++], "avx512", cpu_table_avx512);
-    }
-#endif
     return count;
 }
 
