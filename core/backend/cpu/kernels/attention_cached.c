@@ -95,10 +95,8 @@ static void score_heads(const head_group *g, int64_t i)
 
 /* y = scale · Σ_j weights_j · rows_j for `wide` vectors of channels, four rows in flight so that
  * the additions don't wait for each other. */
-static inline __attribute__((always_inline)) void mix_channels(const int wide, int64_t count,
-                                                               float scale, const float *weights,
-                                                               const float *rows, int64_t down,
-                                                               float *y)
+INLINED void mix_channels(const int wide, int64_t count, float scale, const float *weights,
+                          const float *rows, int64_t down, float *y)
 {
     enum { FLIGHT = 4 };
     lanes sums[FLIGHT][2] = {0};

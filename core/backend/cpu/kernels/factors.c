@@ -57,9 +57,6 @@ static inline void gelu_group(const float from[GROUP], float value[GROUP], float
 }
 #endif
 
-/* Inlined, so that whole groups are done in vectors: their number is known there. */
-#define INLINED static inline __attribute__((always_inline))
-
 static inline int64_t at_most(int64_t most, int64_t n)
 {
     return n < most ? n : most;
@@ -87,6 +84,7 @@ void KERNEL(round)(int64_t n, const float *x, void *factor)
 }
 #endif
 
+/* The first n of a group: inlined, whole groups are done in vectors, since their n is known. */
 INLINED void gelu_part(int64_t n, const element *x, element *y)
 {
     float from[GROUP], value[GROUP], slope[GROUP];

@@ -17,8 +17,9 @@ enum { LANES = 8 };
 enum { LANES = 4 };
 #endif
 
-/* Of a tile of this instruction set (tiles.h). */
+/* Of a tile of this instruction set, and of one of its units (tiles.h). */
 enum { TILE_COLUMNS = LANES == 16 ? WIDE_TILE_COLUMNS : NARROW_TILE_COLUMNS };
+enum { PER_UNIT = sizeof(uint32_t) / sizeof(element) };
 
 /* A vector of the compiler's, so that sums stay in registers. */
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));

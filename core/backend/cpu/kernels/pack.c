@@ -28,7 +28,6 @@ typedef struct source {
  */
 
 #ifdef __AVX512BF16__
-enum { PER_UNIT = 2 };
 #define ELEMENT TILES_BFLOAT16
 
 static inline __mmask16 first(int64_t count)
@@ -64,7 +63,6 @@ static inline void units_across(const right_factor *b, int64_t at, int64_t rows,
     _mm512_storeu_si512(units, _mm512_or_si512(upper, _mm512_slli_epi32(lower, 16)));
 }
 #else
-enum { PER_UNIT = 1 };
 #define ELEMENT TILES_FLOAT32
 
 static inline void copy_units(const float *from, int64_t count, void *units)

@@ -6,8 +6,7 @@
 enum { STRIP = 64, CHUNK = 64 }; /* columns of a strip; rows summed in float32 at a time */
 
 /* sums (STRIP) of so many rows, of which `width` columns are there */
-static inline __attribute__((always_inline)) void
-sum_chunk(int64_t rows, int64_t columns, int64_t width, const element *x, float *sums)
+INLINED void sum_chunk(int64_t rows, int64_t columns, int64_t width, const element *x, float *sums)
 {
     lanes partial[STRIP / LANES] = {0};
     for (int64_t r = 0; r < rows; r++, x += columns) {

@@ -18,14 +18,11 @@
  * the 32 registers of AVX-512, and 15 of the 16 of AVX2. */
 enum { HEIGHT = 6, WIDE = TILE_COLUMNS / LANES };
 
-#define INLINED  static inline __attribute__((always_inline))
 #define UNROLLED _Pragma("GCC unroll 8") /* what is not unrolled early does not get registers */
 
 /* ---- Units: what is multiplied at a time ----------------------------------------------------- */
 
 #ifdef __AVX512BF16__
-enum { PER_UNIT = 2 };
-
 INLINED void store_rounded(lanes y, element *to)
 {
     const __m256i rounded = (__m256i)_mm512_cvtneps_pbh((__m512)y);
@@ -40,8 +37,6 @@ INLINED lanes add_product(lanes sum, const element *left, const uint32_t *right)
                                    (__m512bh)_mm512_loadu_si512(right));
 }
 #else
-enum { PER_UNIT = 1 };
-
 INLINED void store_rounded(lanes y, element *to)
 {
     store(to, y);
