@@ -1,5 +1,6 @@
 #include "text/removal.h"
 
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/random.h"
 
@@ -113,7 +114,7 @@ static int64_t draw_offset(const icot_removal *removal, int64_t k)
 /* s, or, of an example that replays, a number below it that is drawn. */
 static int64_t draw_stage(const icot_removal *removal, int64_t k, int64_t m)
 {
-    const int64_t now = removal->removed < m ? removal->removed : m;
+    const int64_t now = smaller(removal->removed, m);
     if (now < 1 || !(removal->replay > 0.0)) return removal->removed;
     double chance = random_uniform_at(removal->key, (uint64_t)k + REPLAY_DRAW);
     if (chance >= removal->replay) return removal->removed;

@@ -57,8 +57,8 @@ template <typename T> __device__ T block_max(T value)
     return block_joined(value, take_larger());
 }
 
-/* Whether sums are so few that a thread each would leave most of a card idle, and have so many terms
- * that a block each is worth it. */
+/* Whether sums are so few that a thread each would leave most of a card idle, and have so many
+ * terms that a block each is worth it. */
 static inline bool are_few_long_sums(int64_t sums, int64_t terms)
 {
     constexpr int64_t FEW = 65536, LONG = 256;
@@ -198,7 +198,7 @@ int column_sums(const char *what, int64_t rows, int64_t columns, Terms terms, bo
     float *partial = (float *)cuda_scratch((size_t)(chunks * columns) * sizeof(float));
     if (!partial) return FAILED;
     for (int64_t done = 0; done < chunks; done += MOST_CHUNKS) {
-        const int64_t now = chunks - done < MOST_CHUNKS ? chunks - done : MOST_CHUNKS;
+        const int64_t now = smaller(chunks - done, MOST_CHUNKS);
         const dim3 grid((unsigned)parts_of(columns, together ? WARP * N : WARP), (unsigned)now);
         const dim3 block(WARP, COLUMN_LANES);
         if (together) {

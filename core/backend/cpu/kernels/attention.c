@@ -14,6 +14,7 @@
 #include "backend/cpu/shares.h"
 #include "backend/cpu/vector_math.h"
 #include "backend/packed.h"
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -60,8 +61,8 @@ static matrix transpose_head(int64_t length, int64_t width, int64_t stride, cons
     for (int64_t i = 0; i < length; i++) prefetch_next_head(rows + i * stride, width);
     for (int64_t i = 0; i < length; i += LANES) {
         for (int64_t d = 0; d < width; d += LANES) {
-            int64_t there = length - i < LANES ? length - i : LANES;
-            int64_t wide = width - d < LANES ? width - d : LANES;
+            int64_t there = smaller(length - i, LANES);
+            int64_t wide = smaller(width - d, LANES);
             lanes block[LANES] = {0};
             for (int64_t r = 0; r < there; r++) {
                 block[r] = load_some(wide, rows + (i + r) * stride + d);

@@ -4,6 +4,7 @@
 
 #include "backend/cpu/kernels/elements.h"
 #include "backend/cpu/tiles.h"
+#include "base/counting.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -59,7 +60,7 @@ static inline void store_some(int64_t count, lanes v, element *to)
 
 static inline int64_t padded(int64_t n)
 {
-    return (n + LANES - 1) / LANES * LANES;
+    return rounded_up(n, LANES);
 }
 
 #endif
