@@ -92,10 +92,7 @@ int icot_apply(icot_engine *engine, int index, const icot_tensor *handles, int n
                     ICOT_MAX_INDICES);
     }
     tensor *inputs[ICOT_MAX_INPUTS], *output;
-    for (int i = 0; i < n_inputs; i++) {
-        inputs[i] = tensor_find(engine, handles[i]);
-        if (!inputs[i]) return fail_within("%s, tensor %d", op->name, i + 1);
-    }
+    if (tensor_find_all(engine, op->name, handles, n_inputs, inputs)) return ICOT_FAILED;
     if (operator_apply(engine, op, inputs, n_inputs, params, &output)) return ICOT_FAILED;
     *out = output->handle;
     return ICOT_OK;

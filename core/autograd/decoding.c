@@ -11,9 +11,8 @@ typedef struct cached_inputs {
 
 static int find_all(icot_engine *engine, const icot_tensor *handles, int count, tensor **out)
 {
+    if (tensor_find_all(engine, "attention_cached", handles, count, out)) return ICOT_FAILED;
     for (int i = 0; i < count; i++) {
-        out[i] = tensor_find(engine, handles[i]);
-        if (!out[i]) return fail_within("attention_cached, tensor %d", i + 1);
         if (!tensor_is_contiguous(out[i])) {
             return fail("attention_cached: tensor %d is not contiguous", i + 1);
         }
@@ -120,7 +119,7 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
 
 int icot_tensor_argmax(icot_engine *engine, icot_tensor handle, icot_tensor *out)
 {
-    tensor *x = tensor_find(engine, handle);
+    tensor *x = tensor_find(engine, "argmax", handle);
     if (!x) return ICOT_FAILED;
     if (x->dtype != ICOT_FLOAT32 || x->ndim != 2 || x->shape[1] == 0 || !tensor_is_contiguous(x)) {
         return fail("argmax: got %s %s, expected a contiguous float32 (R,C)", dtype_name(x->dtype),

@@ -17,7 +17,7 @@ enum { TILE = 32 }; /* elements per side: two tiles of 4 KB lie in the cache tog
 static int find_for_copy(icot_engine *engine, icot_tensor handle, const char *who, int64_t numel,
                          tensor **out)
 {
-    tensor *t = tensor_find(engine, handle);
+    tensor *t = tensor_find(engine, who, handle);
     if (!t) return ICOT_FAILED;
     if (numel != tensor_numel(t)) {
         return fail("%s: got %lld elements for a tensor of %lld", who, (long long)numel,

@@ -56,10 +56,14 @@ typedef struct shape {
 
 /* ---- Making and finding tensors ---- */
 
-/* The tensor of a handle; NULL (with a message) if there is none any more, or its contents were
- * dropped. */
-tensor *tensor_find(icot_engine *engine, icot_tensor handle);
-tensor *tensor_find_any(icot_engine *engine, icot_tensor handle); /* with contents or without */
+/* The tensor of a handle; NULL if there is none any more, or its contents were dropped, with a
+ * message that begins with `who`. */
+tensor *tensor_find(icot_engine *engine, const char *who, icot_tensor handle);
+/* The same with contents or without. */
+tensor *tensor_find_any(icot_engine *engine, const char *who, icot_tensor handle);
+/* The tensors of several handles; the message says which of them is gone. */
+int tensor_find_all(icot_engine *engine, const char *who, const icot_tensor *handles, int count,
+                    tensor **out);
 
 /* A contiguous tensor in the innermost scope; its contents are not set. */
 int tensor_new(icot_engine *engine, icot_dtype dtype, const shape *size, tensor **out);
