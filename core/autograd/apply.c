@@ -92,10 +92,7 @@ int icot_apply(icot_engine *engine, int index, const icot_tensor *handles, int n
                     ICOT_MAX_INDICES);
     }
     tensor *inputs[ICOT_MAX_INPUTS], *output;
-    for (int i = 0; i < n_inputs; i++) {
-        inputs[i] = tensor_find(engine, handles[i]);
-        if (!inputs[i]) return fail_within("%s, tensor %d", op->name, i + 1);
-    }
+    if (tensor_find_all(engine, op->name, handles, n_inputs, inputs)) return ICOT_FAILED;
     if (operator_apply(engine, op, inputs, n_inputs, params, &output)) return ICOT_FAILED;
     *out = output->handle;
     return ICOT_OK;
@@ -110,6 +107,24 @@ int node_output_like(node *n, const tensor *like)
 {
     shape size = tensor_shape(like);
     return node_output(n, &size);
+}
+
+int node_save(node *n, int which, int64_t rows, int64_t columns)
+{
+    const shape size = {.ndim = 2, .size = {rows, columns}};
+    return tensor_new(n->engine, ICOT_FLOAT32, &size, &n->saved[which]);
+}
+
+int node_check_ids(const node *n, int i, const char *what, int64_t count)
+{
+    const int32_t *id = tensor_ints(n->inputs[i]);
+    for (int64_t k = 0, numel = tensor_numel(n->inputs[i]); k < numel; k++) {
+        if (id[k] < 0 || id[k] >= count) {
+            return fail("%s: %s %lld is %d, expected 0 to %lld", n->op->name, what, (long long)k,
+                        id[k], (long long)count - 1);
+        }
+    }
+    return ICOT_OK;
 }
 
 int node_check_dropout(const node *n, int which)

@@ -54,9 +54,9 @@ void asked_free(icot_engine *engine)
 
 int icot_ask_item(icot_engine *engine, icot_tensor handle)
 {
-    const tensor *t = tensor_find(engine, handle);
+    const tensor *t = tensor_find(engine, "item", handle);
     double *place;
-    if (!t) return fail_within("item");
+    if (!t) return ICOT_FAILED;
     if (t->dtype != ICOT_FLOAT32 || tensor_numel(t) != 1) {
         return fail("item: got %s %s, expected a single float32 number", dtype_name(t->dtype),
                     tensor_shape_text(t));
@@ -69,11 +69,11 @@ int icot_ask_item(icot_engine *engine, icot_tensor handle)
 
 int icot_ask_hits(icot_engine *engine, icot_tensor of_logits, icot_tensor of_targets)
 {
-    const tensor *logits = tensor_find(engine, of_logits);
-    const tensor *targets = logits ? tensor_find(engine, of_targets) : NULL;
+    const tensor *logits = tensor_find(engine, "hits", of_logits);
+    const tensor *targets = logits ? tensor_find(engine, "hits", of_targets) : NULL;
     index_array ids;
     double *place;
-    if (!targets) return fail_within("hits");
+    if (!targets) return ICOT_FAILED;
     if (logits->dtype != ICOT_FLOAT32 || logits->ndim != 2 || logits->shape[1] == 0 ||
         !tensor_is_contiguous(logits) || targets->dtype != ICOT_INT32 ||
         !tensor_has_shape(targets, 1, logits->shape[0], 0)) {

@@ -94,7 +94,7 @@ static int pass_on(tape *recorded, int64_t i, int64_t *restored)
 
 int icot_backward(icot_engine *engine, icot_tensor handle)
 {
-    tensor *loss = tensor_find(engine, handle);
+    tensor *loss = tensor_find(engine, "backward", handle);
     if (!loss) return ICOT_FAILED;
     if (tensor_numel(loss) != 1 || loss->dtype != ICOT_FLOAT32) {
         return fail("backward: got a %s tensor of shape %s, expected a single float32 number",
@@ -121,7 +121,7 @@ int icot_backward(icot_engine *engine, icot_tensor handle)
 
 int icot_requires_grad(icot_engine *engine, icot_tensor handle, int requires_grad)
 {
-    tensor *t = tensor_find_any(engine, handle);
+    tensor *t = tensor_find_any(engine, "requires_grad", handle);
     if (!t) return ICOT_FAILED;
     if (t->dtype != ICOT_FLOAT32) return fail("requires_grad: an int32 tensor has no gradient");
     if (t->node >= 0) return fail("requires_grad: only a leaf can be switched, use detach first");
@@ -131,7 +131,7 @@ int icot_requires_grad(icot_engine *engine, icot_tensor handle, int requires_gra
 
 int icot_grad(icot_engine *engine, icot_tensor handle, icot_tensor *out)
 {
-    tensor *t = tensor_find_any(engine, handle);
+    tensor *t = tensor_find_any(engine, "grad", handle);
     if (!t) return ICOT_FAILED;
     *out = t->grad && t->grad_is_set ? t->grad->handle : 0;
     return ICOT_OK;
@@ -140,7 +140,7 @@ int icot_grad(icot_engine *engine, icot_tensor handle, icot_tensor *out)
 int icot_zero_grad(icot_engine *engine, const icot_tensor *handles, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
-        tensor *t = tensor_find_any(engine, handles[i]);
+        tensor *t = tensor_find_any(engine, "zero_grad", handles[i]);
         if (!t) return ICOT_FAILED;
         drop_grad(engine, t); /* the next step's activations need the memory before its gradients */
     }

@@ -27,7 +27,8 @@ static bool is_result(icot_engine *engine, const node *n, const icot_tensor *res
                       int64_t n_results)
 {
     for (int64_t i = 0; i < n_results; i++) {
-        if (tensor_find(engine, results[i])->storage == n->output->storage) return true;
+        const tensor *result = tensor_find(engine, "checkpoint", results[i]);
+        if (result->storage == n->output->storage) return true;
     }
     return false;
 }
@@ -47,7 +48,7 @@ static int check_segment(icot_engine *engine, int64_t from, const icot_tensor *r
         return fail("checkpoint: it begins in the middle of another one");
     }
     for (int64_t i = 0; i < n_results; i++) {
-        if (!tensor_find(engine, results[i])) return fail_within("checkpoint");
+        if (!tensor_find(engine, "checkpoint", results[i])) return ICOT_FAILED;
     }
     return ICOT_OK;
 }

@@ -5,19 +5,33 @@
 #include "base/memory.h"
 #include "tensor/engine.h"
 
+/* What attends, and the cache that it attends to. */
 typedef struct cached_inputs {
     tensor *qkv, *cu_seqlens, *slots, *lengths, *keys, *values;
 } cached_inputs;
 
-static int find_all(icot_engine *engine, const icot_tensor *handles, int count, tensor **out)
+enum { CACHED_INPUTS = sizeof(cached_inputs) / sizeof(tensor *) };
+
+/* In the order in which they stand there. */
+static int find_inputs(icot_engine *engine, const icot_tensor handles[CACHED_INPUTS],
+                       cached_inputs *out)
 {
-    for (int i = 0; i < count; i++) {
-        out[i] = tensor_find(engine, handles[i]);
-        if (!out[i]) return fail_within("attention_cached, tensor %d", i + 1);
-        if (!tensor_is_contiguous(out[i])) {
+    static const icot_dtype dtypes[CACHED_INPUTS] = {ICOT_FLOAT32, ICOT_INT32,   ICOT_INT32,
+                                                     ICOT_INT32,   ICOT_FLOAT32, ICOT_FLOAT32};
+    tensor *found[CACHED_INPUTS];
+    if (tensor_find_all(engine, "attention_cached", handles, CACHED_INPUTS, found)) {
+        return ICOT_FAILED;
+    }
+    for (int i = 0; i < CACHED_INPUTS; i++) {
+        if (!tensor_is_contiguous(found[i])) {
             return fail("attention_cached: tensor %d is not contiguous", i + 1);
         }
+        if (found[i]->dtype != dtypes[i]) {
+            return fail("attention_cached: tensor %d is %s, expected %s", i + 1,
+                        dtype_name(found[i]->dtype), dtype_name(dtypes[i]));
+        }
     }
+    *out = (cached_inputs){found[0], found[1], found[2], found[3], found[4], found[5]};
     return ICOT_OK;
 }
 
@@ -73,43 +87,47 @@ static int check_cache(const cached_inputs *in)
     return check_slots_differ(slots, sequences, keys->shape[0]);
 }
 
+static int check_inputs(const icot_engine *engine, const cached_inputs *in, int heads)
+{
+    const shape qkv = tensor_shape(in->qkv);
+    if (packed_check("attention_cached", &qkv, in->cu_seqlens, heads)) return ICOT_FAILED;
+    if (check_cache(in)) return ICOT_FAILED;
+    if (tape_check_unread(engine->tape, in->keys) || tape_check_unread(engine->tape, in->values)) {
+        return fail_within("attention_cached");
+    }
+    return ICOT_OK;
+}
+
+/* y (T,C); the cache gets the new keys and values. */
+static int attend(const icot_engine *engine, const cached_inputs *in, int heads, tensor *y)
+{
+    const shape qkv = tensor_shape(in->qkv);
+    const dropout_draw nothing = {0};
+    packed_shape packed;
+    kv_cache cache = {.keys = tensor_floats(in->keys),
+                      .values = tensor_floats(in->values),
+                      .capacity = in->keys->shape[1]};
+    if (packed_shape_of(&qkv, in->cu_seqlens, heads, nothing, &packed) ||
+        tensor_indices(in->slots, &cache.slots) || tensor_indices(in->lengths, &cache.lengths)) {
+        return ICOT_FAILED;
+    }
+    tensor_changed(in->keys);
+    tensor_changed(in->values);
+    return engine->backend->attention_cached(&packed, tensor_floats(in->qkv), &cache,
+                                             tensor_floats(y));
+}
+
 int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_seqlens,
                           icot_tensor slots, icot_tensor lengths, icot_tensor keys,
                           icot_tensor values, int heads, icot_tensor *out)
 {
     const icot_tensor handles[] = {qkv, cu_seqlens, slots, lengths, keys, values};
-    const icot_dtype dtypes[] = {ICOT_FLOAT32, ICOT_INT32,   ICOT_INT32,
-                                 ICOT_INT32,   ICOT_FLOAT32, ICOT_FLOAT32};
-    tensor *found[6];
-    if (find_all(engine, handles, 6, found)) return ICOT_FAILED;
-    for (int i = 0; i < 6; i++) {
-        if (found[i]->dtype != dtypes[i]) {
-            return fail("attention_cached: tensor %d is %s, expected %s", i + 1,
-                        dtype_name(found[i]->dtype), dtype_name(dtypes[i]));
-        }
-    }
-    cached_inputs in = {found[0], found[1], found[2], found[3], found[4], found[5]};
-    const shape given = tensor_shape(in.qkv);
-    if (packed_check("attention_cached", &given, in.cu_seqlens, heads)) return ICOT_FAILED;
-    if (check_cache(&in)) return ICOT_FAILED;
-    if (tape_check_unread(engine->tape, in.keys) || tape_check_unread(engine->tape, in.values)) {
-        return fail_within("attention_cached");
-    }
-
-    shape size = {.ndim = 2, .size = {in.qkv->shape[0], in.qkv->shape[1] / 3}};
-    packed_shape packed;
-    kv_cache cache = {.keys = tensor_floats(in.keys),
-                      .values = tensor_floats(in.values),
-                      .capacity = in.keys->shape[1]};
+    cached_inputs in;
     tensor *y;
-    if (packed_shape_of(&given, in.cu_seqlens, heads, &packed)) return ICOT_FAILED;
-    if (tensor_indices(in.slots, &cache.slots)) return ICOT_FAILED;
-    if (tensor_indices(in.lengths, &cache.lengths)) return ICOT_FAILED;
+    if (find_inputs(engine, handles, &in) || check_inputs(engine, &in, heads)) return ICOT_FAILED;
+    const shape size = {.ndim = 2, .size = {in.qkv->shape[0], in.qkv->shape[1] / 3}};
     if (tensor_new(engine, ICOT_FLOAT32, &size, &y)) return ICOT_FAILED;
-    tensor_changed(in.keys);
-    tensor_changed(in.values);
-    if (engine->backend->attention_cached(&packed, tensor_floats(in.qkv), &cache,
-                                          tensor_floats(y))) {
+    if (attend(engine, &in, heads, y)) {
         tensor_release(engine, y);
         return ICOT_FAILED;
     }
@@ -119,7 +137,7 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
 
 int icot_tensor_argmax(icot_engine *engine, icot_tensor handle, icot_tensor *out)
 {
-    tensor *x = tensor_find(engine, handle);
+    tensor *x = tensor_find(engine, "argmax", handle);
     if (!x) return ICOT_FAILED;
     if (x->dtype != ICOT_FLOAT32 || x->ndim != 2 || x->shape[1] == 0 || !tensor_is_contiguous(x)) {
         return fail("argmax: got %s %s, expected a contiguous float32 (R,C)", dtype_name(x->dtype),

@@ -16,7 +16,7 @@ static void drop_if_cheap(tape *recorded, tensor *t)
 
 int icot_tensor_release(icot_engine *engine, icot_tensor handle)
 {
-    tensor *t = tensor_find_any(engine, handle);
+    tensor *t = tensor_find_any(engine, "release", handle);
     if (!t) return ICOT_FAILED;
     if (!tensor_is_needed(t)) {
         tensor_release(engine, t);

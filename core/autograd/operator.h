@@ -59,6 +59,13 @@ int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const 
 int node_output(node *n, const shape *size);
 int node_output_like(node *n, const tensor *like);
 
+/* Makes saved[which], float32 (rows, columns). */
+int node_save(node *n, int which, int64_t rows, int64_t columns);
+
+/* Fails unless each index of input i, called `what`, names one of `count` rows: kernels do not
+ * look. */
+int node_check_ids(const node *n, int i, const char *what, int64_t count);
+
 /* Fails if number[which] is no share of what dropout may drop: 0 <= p < 1. */
 int node_check_dropout(const node *n, int which);
 

@@ -15,7 +15,7 @@ static int norm_to(icot_engine *engine, const icot_tensor *handles, int64_t coun
     number_array *grads = list;
     int status = ICOT_FAILED;
     for (int64_t i = 0; i < count; i++) {
-        const tensor *t = tensor_find(engine, handles[i]);
+        const tensor *t = tensor_find(engine, "grad_norm", handles[i]);
         if (!t) goto done;
         if (!t->grad || !t->grad_is_set) continue;
         grads[found++] = (number_array){tensor_numel(t), tensor_floats(t->grad)};
@@ -67,10 +67,10 @@ static void *rounded_form(const icot_engine *engine, const tensor *parameter)
  */
 static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_arrays *out)
 {
-    const tensor *p = tensor_find(engine, state->parameter);
-    const tensor *m = p ? tensor_find(engine, state->exp_avg) : NULL;
-    const tensor *v = m ? tensor_find(engine, state->exp_avg_sq) : NULL;
-    if (!v) return fail_within("adamw");
+    const tensor *p = tensor_find(engine, "adamw", state->parameter);
+    const tensor *m = p ? tensor_find(engine, "adamw", state->exp_avg) : NULL;
+    const tensor *v = m ? tensor_find(engine, "adamw", state->exp_avg_sq) : NULL;
+    if (!v) return ICOT_FAILED;
     if (p->dtype != ICOT_FLOAT32 || !tensor_is_contiguous(p)) {
         return fail("adamw: a parameter must be contiguous float32");
     }
@@ -92,11 +92,11 @@ static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_a
 
 static void note_update(icot_engine *engine, const icot_adamw_state *state)
 {
-    tensor *p = tensor_find(engine, state->parameter);
+    tensor *p = tensor_find(engine, "adamw", state->parameter);
     if (!p->grad || !p->grad_is_set) return;
     if (!rounded_form(engine, p)) tensor_changed(p);
-    tensor_changed(tensor_find(engine, state->exp_avg));
-    tensor_changed(tensor_find(engine, state->exp_avg_sq));
+    tensor_changed(tensor_find(engine, "adamw", state->exp_avg));
+    tensor_changed(tensor_find(engine, "adamw", state->exp_avg_sq));
 }
 
 int icot_adamw_step(icot_engine *engine, const icot_adamw_state *states, int64_t count,

@@ -29,14 +29,16 @@ int packed_check(const char *who, const shape *qkv, const tensor *cu_seqlens, in
     return ICOT_OK;
 }
 
-int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int heads, packed_shape *out)
+int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int64_t heads, dropout_draw drawn,
+                    packed_shape *out)
 {
     index_array starts;
     if (tensor_indices(cu_seqlens, &starts)) return ICOT_FAILED;
     *out = (packed_shape){.sequences = cu_seqlens->shape[0] - 1,
                           .channels = qkv->size[1] / 3,
-                          .heads = heads,
-                          .cu_seqlens = starts};
+                          .heads = (int)heads,
+                          .cu_seqlens = starts,
+                          .drawn = drawn};
     return ICOT_OK;
 }
 
@@ -55,11 +57,8 @@ int packed_check_parameters(const node *n)
 
 int packed_shape_of_node(const node *n, const shape *qkv, int cu_seqlens, packed_shape *out)
 {
-    if (packed_shape_of(qkv, n->inputs[cu_seqlens], (int)n->params.index[HEADS], out)) {
-        return ICOT_FAILED;
-    }
-    out->dropout = n->params.number[DROPOUT];
-    out->key = n->params.key;
-    out->first_token = n->params.index[FIRST_TOKEN];
-    return ICOT_OK;
+    const dropout_draw drawn = {.p = n->params.number[DROPOUT],
+                                .key = n->params.key,
+                                .first = n->params.index[FIRST_TOKEN]};
+    return packed_shape_of(qkv, n->inputs[cu_seqlens], n->params.index[HEADS], drawn, out);
 }

@@ -9,7 +9,8 @@
 /* qkv, of which the shape is enough, (T,3C), cu_seqlens (B+1) rising from 0 to T, heads a divisor
  * of C. */
 int packed_check(const char *who, const shape *qkv, const tensor *cu_seqlens, int64_t heads);
-int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int heads, packed_shape *out);
+int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int64_t heads, dropout_draw drawn,
+                    packed_shape *out);
 
 /* Of an operator that attends: index[0] is the number of heads, index[1] the first token, 0 if not
  * given, and number[0] the share of the attention weights that is dropped. */

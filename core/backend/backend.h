@@ -1,17 +1,18 @@
 /*
  * The backend: the table of kernels that a device must supply.
  *
- * Operators, the optimizer and decoding check shape, dtype and device, then call one of these;
- * nothing else calls a kernel, and a kernel checks nothing. All arrays are float32, row-major and
- * contiguous unless strides are given, and lie in the device's memory. Kernels of a backward pass
- * add to what a gradient holds when `accumulate` is set, and overwrite it otherwise. A device may
- * work behind the host's back: what goes wrong there is told by the next function that returns a
- * status. Letters in the shapes: R rows, C columns (channels), T tokens of all sequences together,
- * B sequences, H heads, D = C / H, V vocabulary.
+ * Only core/autograd calls one of these, mostly from operators, and it has checked shape, dtype and
+ * device before: a kernel checks nothing. All arrays are float32, row-major and contiguous unless
+ * strides are given, and lie in the device's memory. Kernels of a backward pass add to what a
+ * gradient holds when `accumulate` is set, and overwrite it otherwise. A device may work behind the
+ * host's back: what goes wrong there is told by the next function that returns a status. Letters in
+ * the shapes: R rows, C columns (channels), T tokens of all sequences together, B sequences, H
+ * heads, D = C / H, V vocabulary.
  */
 #ifndef ICOT_BACKEND_BACKEND_H
 #define ICOT_BACKEND_BACKEND_H
 
+#include "backend/packed.h"
 #include "icot.h"
 #include "tensor/device.h"
 
@@ -38,17 +39,6 @@ typedef struct strided_loop {
     int64_t size[ICOT_MAX_DIMS];
     int64_t strides[3][ICOT_MAX_DIMS]; /* per array, in elements */
 } strided_loop;
-
-/* Sequences packed end to end: sequence b is rows cu_seqlens[b] … cu_seqlens[b+1]-1. */
-typedef struct packed_shape {
-    int64_t sequences;      /* B */
-    int64_t channels;       /* C */
-    int heads;              /* H */
-    index_array cu_seqlens; /* (B+1) */
-    double dropout;         /* share of the attention weights that is dropped */
-    icot_random_key key;    /* decides which; see attention.c */
-    int64_t first_token;    /* for that: number of the first row in the batch this is a part of */
-} packed_shape;
 
 /* Keys and values of earlier tokens, (slots, capacity, C) each. */
 typedef struct kv_cache {
@@ -91,14 +81,6 @@ typedef struct adamw_arrays {
     float *parameter, *exp_avg, *exp_avg_sq;
     void *rounded; /* NULL, or where `rounds_parameters` is set its factor, to be made anew */
 } adamw_arrays;
-
-/* Which elements of an array dropout keeps: the ith is number first + i of those that the key
- * decides about, and each goes with probability p. */
-typedef struct dropout_draw {
-    double p;
-    icot_random_key key;
-    int64_t first;
-} dropout_draw;
 
 /* Where a gradient is written. */
 typedef struct grad_target {
@@ -271,11 +253,6 @@ typedef struct backend {
     int (*norm)(int64_t count, const number_array *arrays, double *norm);
     int (*adamw)(int64_t count, const adamw_arrays *arrays, const icot_adamw_options *options);
 } backend;
-
-const backend *cpu_backend(void);
-
-/* The same with matrix products in bfloat16; fails with what the machine lacks for it. */
-int cpu_bf16_backend(const backend **out);
 
 /* How precise the factors of matrix products are. */
 typedef enum product_precision { IN_FLOAT32, IN_TF32, IN_BF16, PRECISIONS } product_precision;

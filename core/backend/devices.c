@@ -1,5 +1,6 @@
 /* The devices and precisions that there are, by name. */
 #include "backend/backend.h"
+#include "backend/cpu/cpu.h"
 #include "backend/cuda_loader.h"
 #include "base/error.h"
 

@@ -3,8 +3,17 @@
 #define ICOT_BACKEND_DROPOUT_H
 
 #include "base/both_sides.h"
+#include "icot.h"
 
 #include <stdint.h>
+
+/* Which elements of an array dropout keeps: the ith is number first + i of those that the key
+ * decides about, and each goes with probability p. */
+typedef struct dropout_draw {
+    double p;
+    icot_random_key key;
+    int64_t first;
+} dropout_draw;
 
 /* A random word, as a fraction of 2^32, is below p: what it decides about is dropped. What stays is
  * scaled by 1/(1-p). */

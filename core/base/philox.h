@@ -52,18 +52,24 @@ static inline ON_BOTH_SIDES void philox_encipher(const philox_keys *keys,
 
 /*
  * Words 4·block … 4·block+3 of the key's sequence; block < 2^32. The 64-bit key of the cipher is
- * the seed; the 128-bit counter is (block, stream, step). Two different (stream, step) pairs can
- * therefore never meet in the same counter.
+ * the seed, of which `keys` were made; the 128-bit counter is (block, stream, step). Two different
+ * (stream, step) pairs can therefore never meet in the same counter.
  */
-static inline ON_BOTH_SIDES void philox_words(icot_random_key key, uint32_t block,
-                                              uint32_t out[PHILOX_WORDS])
+static inline ON_BOTH_SIDES void philox_words_by(const philox_keys *keys, icot_random_key key,
+                                                 uint32_t block, uint32_t out[PHILOX_WORDS])
 {
-    const philox_keys keys = philox_keys_of(key.seed);
     out[0] = block;
     out[1] = key.stream;
     out[2] = (uint32_t)key.step;
     out[3] = (uint32_t)(key.step >> 32);
-    philox_encipher(&keys, out);
+    philox_encipher(keys, out);
+}
+
+static inline ON_BOTH_SIDES void philox_words(icot_random_key key, uint32_t block,
+                                              uint32_t out[PHILOX_WORDS])
+{
+    const philox_keys keys = philox_keys_of(key.seed);
+    philox_words_by(&keys, key, block, out);
 }
 
 #endif

@@ -1,5 +1,6 @@
 #include "io/staged_file.h"
 
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "io/file.h"
@@ -14,11 +15,6 @@ struct staged_write {
     int64_t offset, bytes;
     char data[];
 };
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 static int64_t larger(int64_t a, int64_t b)
 {

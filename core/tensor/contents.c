@@ -52,7 +52,7 @@ int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim, const in
 
 int icot_tensor_free(icot_engine *engine, icot_tensor handle)
 {
-    tensor *t = tensor_find_any(engine, handle);
+    tensor *t = tensor_find_any(engine, "free", handle);
     if (!t) return ICOT_FAILED;
     if (tensor_is_needed(t)) {
         return fail("free: the tape still needs this tensor; run backward or close the scope "
@@ -64,7 +64,7 @@ int icot_tensor_free(icot_engine *engine, icot_tensor handle)
 
 int icot_tensor_describe(icot_engine *engine, icot_tensor handle, icot_tensor_info *out)
 {
-    tensor *t = tensor_find_any(engine, handle);
+    tensor *t = tensor_find_any(engine, "describe", handle);
     if (!t) return ICOT_FAILED;
     *out = (icot_tensor_info){.dtype = t->dtype,
                               .ndim = t->ndim,
@@ -79,7 +79,7 @@ int icot_tensor_describe(icot_engine *engine, icot_tensor handle, icot_tensor_in
 
 int icot_tensor_keep(icot_engine *engine, icot_tensor handle)
 {
-    tensor *t = tensor_find(engine, handle);
+    tensor *t = tensor_find(engine, "keep", handle);
     if (!t) return ICOT_FAILED;
     if (t->scope != engine->innermost || !engine->innermost->outer) {
         return fail("keep: only a tensor of the innermost open scope can be moved out of it");
@@ -92,7 +92,7 @@ int icot_tensor_keep(icot_engine *engine, icot_tensor handle)
 
 int icot_tensor_detach(icot_engine *engine, icot_tensor handle, icot_tensor *out)
 {
-    tensor *t = tensor_find(engine, handle);
+    tensor *t = tensor_find(engine, "detach", handle);
     if (!t) return ICOT_FAILED;
     shape size = tensor_shape(t);
     tensor *made;
@@ -134,7 +134,7 @@ static void make_constant(int64_t n, void *buffer, const void *how)
 
 int icot_tensor_fill(icot_engine *engine, icot_tensor handle, double value)
 {
-    tensor *t = tensor_find(engine, handle);
+    tensor *t = tensor_find(engine, "fill", handle);
     if (!t) return ICOT_FAILED;
     if (t->dtype == ICOT_INT32 && !(value >= INT32_MIN && value <= INT32_MAX)) {
         return fail("fill: %g is not an int32", value);
@@ -167,7 +167,7 @@ static void make_uniform(int64_t n, void *buffer, const void *how)
 
 static int find_float(icot_engine *engine, icot_tensor handle, const char *who, tensor **out)
 {
-    tensor *t = tensor_find(engine, handle);
+    tensor *t = tensor_find(engine, who, handle);
     if (!t) return ICOT_FAILED;
     if (t->dtype != ICOT_FLOAT32) return fail("%s: got int32, expected float32", who);
     *out = t;

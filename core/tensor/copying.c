@@ -5,6 +5,7 @@
  * in another order. Such a stretch crosses the border of the device as a whole, and is put in order
  * on the host, tile by tile, so that neither side of the copy jumps through memory.
  */
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "tensor/engine.h"
@@ -16,7 +17,7 @@ enum { TILE = 32 }; /* elements per side: two tiles of 4 KB lie in the cache tog
 static int find_for_copy(icot_engine *engine, icot_tensor handle, const char *who, int64_t numel,
                          tensor **out)
 {
-    tensor *t = tensor_find(engine, handle);
+    tensor *t = tensor_find(engine, who, handle);
     if (!t) return ICOT_FAILED;
     if (numel != tensor_numel(t)) {
         return fail("%s: got %lld elements for a tensor of %lld", who, (long long)numel,
@@ -89,9 +90,9 @@ static void reorder(const tensor *t, bool gather, char *ordered, uint32_t *stret
     const int64_t rows = t->shape[0], columns = t->shape[1];
     const int64_t down = t->strides[0], across = t->strides[1];
     for (int64_t r0 = 0; r0 < rows; r0 += TILE) {
-        const int64_t r1 = r0 + TILE < rows ? r0 + TILE : rows;
+        const int64_t r1 = smaller(r0 + TILE, rows);
         for (int64_t c0 = 0; c0 < columns; c0 += TILE) {
-            const int64_t c1 = c0 + TILE < columns ? c0 + TILE : columns;
+            const int64_t c1 = smaller(c0 + TILE, columns);
             for (int64_t r = r0; r < r1; r++) {
                 char *row = ordered + r * columns * ELEMENT;
                 uint32_t *line = stretch + r * down;

@@ -40,7 +40,7 @@ static void give_back_slot(icot_engine *engine, icot_tensor handle)
     engine->first_free_slot = index;
 }
 
-tensor *tensor_find_any(icot_engine *engine, icot_tensor handle)
+static tensor *look_up(icot_engine *engine, icot_tensor handle)
 {
     int64_t index = (int64_t)(handle & UINT32_MAX) - 1;
     if (index >= 0 && index < engine->slot_count) {
@@ -54,13 +54,37 @@ tensor *tensor_find_any(icot_engine *engine, icot_tensor handle)
     return NULL;
 }
 
-tensor *tensor_find(icot_engine *engine, icot_tensor handle)
+static tensor *look_up_contents(icot_engine *engine, icot_tensor handle)
 {
-    tensor *found = tensor_find_any(engine, handle);
+    tensor *found = look_up(engine, handle);
     if (!found || found->storage->data) return found;
     error_set("this tensor's contents were dropped: it lies within a checkpointed segment (only "
               "what the checkpointed function returns can be used)");
     return NULL;
+}
+
+tensor *tensor_find(icot_engine *engine, const char *who, icot_tensor handle)
+{
+    tensor *found = look_up_contents(engine, handle);
+    if (!found) error_prefix("%s", who);
+    return found;
+}
+
+tensor *tensor_find_any(icot_engine *engine, const char *who, icot_tensor handle)
+{
+    tensor *found = look_up(engine, handle);
+    if (!found) error_prefix("%s", who);
+    return found;
+}
+
+int tensor_find_all(icot_engine *engine, const char *who, const icot_tensor *handles, int count,
+                    tensor **out)
+{
+    for (int i = 0; i < count; i++) {
+        out[i] = look_up_contents(engine, handles[i]);
+        if (!out[i]) return fail_within("%s, tensor %d", who, i + 1);
+    }
+    return ICOT_OK;
 }
 
 /* ---- Scopes: lists of tensors ---------------------------------------------------------------- */

@@ -19,9 +19,9 @@ typedef struct storage {
     const device *device; /* where they lie: of indices, always the host */
     const device *near;   /* where the kernels run */
     int references;       /* tensors that share these bytes */
-    void *packed; /* there, in the form in which kernels take them: weights as matrix products do,
-                     transposed (factor.h); a copy of indices. NULL: not made */
-    int64_t packed_rows, packed_columns; /* of the weight that was packed */
+    void *packed; /* there, in the form in which kernels take them: weights and biases as matrix
+                     products do (factor.h); a copy of indices. NULL: not made */
+    int64_t packed_rows, packed_columns; /* of the weight or bias that was packed */
     size_t bytes;
     int64_t maker; /* of dropped contents: entry of the tape that can make them again */
 } storage;
@@ -56,10 +56,14 @@ typedef struct shape {
 
 /* ---- Making and finding tensors ---- */
 
-/* The tensor of a handle; NULL (with a message) if there is none any more, or its contents were
- * dropped. */
-tensor *tensor_find(icot_engine *engine, icot_tensor handle);
-tensor *tensor_find_any(icot_engine *engine, icot_tensor handle); /* with contents or without */
+/* The tensor of a handle; NULL if there is none any more, or its contents were dropped, with a
+ * message that begins with `who`. */
+tensor *tensor_find(icot_engine *engine, const char *who, icot_tensor handle);
+/* The same with contents or without. */
+tensor *tensor_find_any(icot_engine *engine, const char *who, icot_tensor handle);
+/* The tensors of several handles; the message says which of them is gone. */
+int tensor_find_all(icot_engine *engine, const char *who, const icot_tensor *handles, int count,
+                    tensor **out);
 
 /* A contiguous tensor in the innermost scope; its contents are not set. */
 int tensor_new(icot_engine *engine, icot_dtype dtype, const shape *size, tensor **out);

@@ -1,21 +1,14 @@
 #include "text/removal.h"
 
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/random.h"
 
 #include <math.h>
 
-int removal_check(const icot_removal *removal, int64_t vocab_size)
+/* Which tokens, or steps, go. */
+static int check_side_and_unit(const icot_removal *removal)
 {
-    if (removal->removed < 0) {
-        return fail("removal: got %lld removed tokens, expected 0 or more",
-                    (long long)removal->removed);
-    }
-    if (isnan(removal->smoothing) || removal->smoothing == 0.0) {
-        return fail("removal: got a smoothing of %g, expected more than 0, or a negative number "
-                    "for none",
-                    removal->smoothing);
-    }
     if (removal->side < ICOT_LEFT || removal->side > ICOT_ORDERED) {
         return fail("removal: got side %d, expected left (%d), right (%d) or ordered (%d)",
                     (int)removal->side, ICOT_LEFT, ICOT_RIGHT, ICOT_ORDERED);
@@ -30,13 +23,12 @@ int removal_check(const icot_removal *removal, int64_t vocab_size)
     if (removal->unit == ICOT_STEPS && removal->side == ICOT_ORDERED) {
         return fail("removal: steps are removed from the left or from the right");
     }
-    if (!(removal->replay >= 0.0 && removal->replay <= 1.0)) {
-        return fail("removal: got a replay of %g, expected 0 to 1", removal->replay);
-    }
-    if (removal->positions != ICOT_CLOSED_UP && removal->positions != ICOT_KEPT) {
-        return fail("removal: got positions %d, expected closed up (%d) or kept (%d)",
-                    (int)removal->positions, ICOT_CLOSED_UP, ICOT_KEPT);
-    }
+    return ICOT_OK;
+}
+
+/* What stands around the CoT, and in place of what goes. */
+static int check_ids(const icot_removal *removal, int64_t vocab_size)
+{
     if (removal->eos < 0 || removal->eos >= vocab_size || removal->separator < 0 ||
         removal->separator >= vocab_size) {
         return fail("removal: <eos> is %d and #### is %d, expected 0 to %lld", removal->eos,
@@ -47,6 +39,28 @@ int removal_check(const icot_removal *removal, int64_t vocab_size)
                     removal->pause, (long long)vocab_size);
     }
     return ICOT_OK;
+}
+
+int removal_check(const icot_removal *removal, int64_t vocab_size)
+{
+    if (removal->removed < 0) {
+        return fail("removal: got %lld removed tokens, expected 0 or more",
+                    (long long)removal->removed);
+    }
+    if (isnan(removal->smoothing) || removal->smoothing == 0.0) {
+        return fail("removal: got a smoothing of %g, expected more than 0, or a negative number "
+                    "for none",
+                    removal->smoothing);
+    }
+    if (check_side_and_unit(removal)) return ICOT_FAILED;
+    if (!(removal->replay >= 0.0 && removal->replay <= 1.0)) {
+        return fail("removal: got a replay of %g, expected 0 to 1", removal->replay);
+    }
+    if (removal->positions != ICOT_CLOSED_UP && removal->positions != ICOT_KEPT) {
+        return fail("removal: got positions %d, expected closed up (%d) or kept (%d)",
+                    (int)removal->positions, ICOT_CLOSED_UP, ICOT_KEPT);
+    }
+    return check_ids(removal, vocab_size);
 }
 
 int removal_check_length(const icot_removal *removal, int64_t m)
@@ -113,7 +127,7 @@ static int64_t draw_offset(const icot_removal *removal, int64_t k)
 /* s, or, of an example that replays, a number below it that is drawn. */
 static int64_t draw_stage(const icot_removal *removal, int64_t k, int64_t m)
 {
-    const int64_t now = removal->removed < m ? removal->removed : m;
+    const int64_t now = smaller(removal->removed, m);
     if (now < 1 || !(removal->replay > 0.0)) return removal->removed;
     double chance = random_uniform_at(removal->key, (uint64_t)k + REPLAY_DRAW);
     if (chance >= removal->replay) return removal->removed;

@@ -120,7 +120,9 @@ static void open_trial(trial *t, const backend *kernels)
 static bool apply_to(trial *t, const icot_tensor *handles, icot_tensor *y)
 {
     tensor *inputs[ICOT_MAX_INPUTS], *out;
-    for (int i = 0; i < t->r->n_inputs; i++) inputs[i] = tensor_find(t->engine, handles[i]);
+    for (int i = 0; i < t->r->n_inputs; i++) {
+        inputs[i] = tensor_find(t->engine, t->op->name, handles[i]);
+    }
     if (operator_apply(t->engine, t->op, inputs, t->r->n_inputs, &t->c->params, &out)) {
         return wrong(t, "forward failed: %s", icot_last_error());
     }

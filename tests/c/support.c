@@ -42,24 +42,16 @@ const backend *plain_kernels(void)
 
 int kernel_sets(const kernel_set **out)
 {
-    static kernel_set sets[3];
+    static kernel_set sets[MOST_INSTRUCTION_SETS];
     int count = 0;
     *out = sets;
     if (strcmp(tested_device(), "cpu") != 0) {
         sets[0] = (kernel_set){.name = tested_device(), .table = *tested_backend("float32")};
         return 1;
     }
-    add_set(&sets[count++], "generic", cpu_table_generic);
-#ifdef __x86_64__
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        add_set(&sets[count++], "avx2", cpu_table_avx2);
+    for (const instruction_set *each = instruction_sets; each->name; each++) {
+        if (each->is_here()) add_set(&sets[count++], each->name, each->fill);
     }
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
-        add_set(&sets[count++], "avx512", cpu_table_avx512);
-    }
-#endif
     return count;
 }
 
@@ -192,19 +184,24 @@ void assert_gone(icot_engine *engine, icot_tensor x)
     icot_tensor_info info;
     float value;
     icot_tensor out;
-    const char *message = "this tensor is gone: its scope was closed, or it was freed or released";
-    assert_refused(icot_tensor_describe(engine, x, &info), message);
-    assert_refused(icot_tensor_read(engine, x, &value, 1), message);
-    assert_refused(icot_tensor_write(engine, x, &value, 1), message);
-    assert_refused(icot_tensor_fill(engine, x, 1.0), message);
-    assert_refused(icot_tensor_free(engine, x), message);
-    assert_refused(icot_tensor_keep(engine, x), message);
-    assert_refused(icot_tensor_detach(engine, x, &out), message);
-    assert_refused(icot_requires_grad(engine, x, 1), message);
-    assert_refused(icot_grad(engine, x, &out), message);
-    assert_refused(icot_backward(engine, x), message);
-    assert_refused(icot_zero_grad(engine, &x, 1), message);
-    assert_refused(icot_tensor_argmax(engine, x, &out), message);
+    const icot_random_key key = {0};
     const icot_op_params none = {0};
-    assert_refused(icot_apply(engine, icot_operator_find("exp"), &x, 1, &none, &out), message);
+    assert_refused(
+        icot_tensor_describe(engine, x, &info),
+        "describe: this tensor is gone: its scope was closed, or it was freed or released");
+    assert_refused(icot_tensor_read(engine, x, &value, 1), "read: this tensor is gone");
+    assert_refused(icot_tensor_write(engine, x, &value, 1), "write: this tensor is gone");
+    assert_refused(icot_tensor_fill(engine, x, 1.0), "fill: this tensor is gone");
+    assert_refused(icot_tensor_normal(engine, x, 0.0, 1.0, key), "normal: this tensor is gone");
+    assert_refused(icot_tensor_uniform(engine, x, 0.0, 1.0, key), "uniform: this tensor is gone");
+    assert_refused(icot_tensor_free(engine, x), "free: this tensor is gone");
+    assert_refused(icot_tensor_keep(engine, x), "keep: this tensor is gone");
+    assert_refused(icot_tensor_detach(engine, x, &out), "detach: this tensor is gone");
+    assert_refused(icot_requires_grad(engine, x, 1), "requires_grad: this tensor is gone");
+    assert_refused(icot_grad(engine, x, &out), "grad: this tensor is gone");
+    assert_refused(icot_backward(engine, x), "backward: this tensor is gone");
+    assert_refused(icot_zero_grad(engine, &x, 1), "zero_grad: this tensor is gone");
+    assert_refused(icot_tensor_argmax(engine, x, &out), "argmax: this tensor is gone");
+    assert_refused(icot_apply(engine, icot_operator_find("exp"), &x, 1, &none, &out),
+                   "exp, tensor 1: this tensor is gone");
 }

@@ -3,6 +3,7 @@
 #define ICOT_TESTS_SUPPORT_H
 
 #include "backend/backend.h"
+#include "backend/cpu/cpu.h"
 #include "icot.h"
 
 #include <stdint.h>

@@ -84,7 +84,7 @@ static void test_refusals(void **state)
     assert_refused(icot_ask_item(engine, logits), "expected a single float32 number");
     assert_refused(icot_ask_hits(engine, logits, ids), "targets int32 (3), expected contiguous");
     assert_refused(icot_ask_hits(engine, logits, x), "targets float32 ()");
-    assert_refused(icot_ask_grad_norm(engine, &gone, 1), "this tensor is gone");
+    assert_refused(icot_ask_grad_norm(engine, &gone, 1), "grad_norm: this tensor is gone");
     assert_ok(icot_ask_item(engine, x));
     assert_refused(icot_answers(engine, found, 2), "answers: got 2 places, expected 1");
     assert_true(found[0] == -1);

@@ -209,8 +209,11 @@ static void test_dropout_of_attention(void **state)
     (void)state;
     enum { T = 400, C = 2 };
     const int32_t starts[] = {0, T};
-    const packed_shape packed = {
-        .sequences = 1, .channels = C, .heads = 2, .cu_seqlens = {starts, starts}, .dropout = 0.25};
+    const packed_shape packed = {.sequences = 1,
+                                 .channels = C,
+                                 .heads = 2,
+                                 .cu_seqlens = {starts, starts},
+                                 .drawn = {.p = 0.25}};
     float qkv[T * 3 * C] = {0}, y[T * C], statistics[T * 2];
     for (int t = 0; t < T; t++) qkv[t * 3 * C + 4] = qkv[t * 3 * C + 5] = 1.0f;
     for (int s = 0; s < n_sets; s++) {
@@ -235,8 +238,11 @@ enum { ROWS = 700, COLUMNS = 130 };
 static void shared_work(const backend *k, int which, const float *x, float *out)
 {
     const int32_t starts[] = {0, 100, 101, 400, ROWS};
-    const packed_shape packed = {
-        .sequences = 4, .channels = 26, .heads = 2, .cu_seqlens = {starts, starts}, .dropout = 0.1};
+    const packed_shape packed = {.sequences = 4,
+                                 .channels = 26,
+                                 .heads = 2,
+                                 .cu_seqlens = {starts, starts},
+                                 .drawn = {.p = 0.1}};
     const bool overwrite[3] = {false};
     static float y[ROWS * COLUMNS], statistics[2 * ROWS];
     const number_array numbers = {ROWS * COLUMNS, x};

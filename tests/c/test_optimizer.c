@@ -231,7 +231,7 @@ static void test_refusals(void **state)
     assert_refused(step_one(engine, gone, m, v, &usual), "adamw: this tensor is gone");
     assert_refused(step_one(engine, p, m, gone, &usual), "adamw: this tensor is gone");
     double norm;
-    assert_refused(icot_grad_norm(engine, &gone, 1, &norm), "this tensor is gone");
+    assert_refused(icot_grad_norm(engine, &gone, 1, &norm), "grad_norm: this tensor is gone");
     icot_engine_free(engine);
 }
 

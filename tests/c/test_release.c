@@ -58,7 +58,7 @@ static void test_what_nothing_needs_goes_at_once(void **state)
     icot_set_grad_enabled(engine, 1);
     assert_gone(engine, y);
     assert_int_equal(live_bytes(), before);
-    assert_refused(icot_tensor_release(engine, y), "this tensor is gone");
+    assert_refused(icot_tensor_release(engine, y), "release: this tensor is gone");
 }
 
 /* tanh reads its output in backward, so it stays until then, but not until the scope closes. */

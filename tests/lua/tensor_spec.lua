@@ -237,13 +237,14 @@ describe('tensor errors', function()
     local stale = scope.run(function() return tensor.ones { 2 } end)
     local gone = 'this tensor is gone: its scope was closed, or it was freed or released '
       .. '(keep() moves a tensor out of a scope)'
-    assert.equal(gone, message_of(stale.totable, stale))
-    assert.equal(gone, message_of(stale.shape, stale))
-    assert.equal(gone, message_of(tostring, stale))
+    assert.equal('describe: ' .. gone, message_of(stale.totable, stale))
+    assert.equal('describe: ' .. gone, message_of(stale.shape, stale))
+    assert.equal('describe: ' .. gone, message_of(tostring, stale))
+    assert.equal('backward: ' .. gone, message_of(stale.backward, stale))
     assert.equal('add, tensor 2: ' .. gone, message_of(function() return tensor.ones { 2 } + stale end))
     local freed = tensor.ones { 2 }
     freed:free()
-    assert.equal(gone, message_of(freed.free, freed))
+    assert.equal('free: ' .. gone, message_of(freed.free, freed))
   end)
 
   check('leave nothing behind', function()

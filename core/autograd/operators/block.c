@@ -27,15 +27,17 @@ _Static_assert((int)SAVED <= (int)OPERATOR_SAVED && (int)MOST_INPUTS <= (int)ICO
 
 /* ---- Its halves ------------------------------------------------------------------------------ */
 
-/* What a half's dropout draws for the rows of y. */
-static dropout_draw draw_of(const node *n, int share, int stream)
+static dropout_draw draw_of(const node *n, int share, int stream, int64_t first)
 {
-    const int64_t width = n->inputs[OF_MLP + SECOND_WEIGHT]->shape[0];
-    dropout_draw drawn = {.p = n->params.number[share],
-                          .key = n->params.key,
-                          .first = n->params.index[FIRST_ROW] * width};
+    dropout_draw drawn = {.p = n->params.number[share], .key = n->params.key, .first = first};
     drawn.key.stream = (uint32_t)n->params.index[stream];
     return drawn;
+}
+
+/* Which element of what is dropped for the rows of y comes first. */
+static int64_t first_element(const node *n)
+{
+    return n->params.index[FIRST_ROW] * n->inputs[OF_MLP + SECOND_WEIGHT]->shape[0];
 }
 
 static block_half half_of(node *n, int parameters, int saved, int64_t rows)
@@ -57,7 +59,7 @@ static block_half attention_half(node *n)
     block_half h = half_of(n, OF_ATTENTION, 0, tokens);
     h.picked = picked_of(n, PICKED, tokens);
     h.eps = n->params.number[ATTENTION_EPS];
-    h.drawn = draw_of(n, ATTENTION_DROPOUT, ATTENTION_STREAM);
+    h.drawn = draw_of(n, ATTENTION_DROPOUT, ATTENTION_STREAM, first_element(n));
     return h;
 }
 
@@ -67,7 +69,7 @@ static block_half mlp_half(node *n)
     block_half h =
         half_of(n, OF_MLP, HALF_SAVED, picked_of(n, PICKED, n->inputs[X]->shape[0]).count);
     h.eps = n->params.number[MLP_EPS];
-    h.drawn = draw_of(n, MLP_DROPOUT, MLP_STREAM);
+    h.drawn = draw_of(n, MLP_DROPOUT, MLP_STREAM, first_element(n));
     return h;
 }
 
@@ -91,14 +93,9 @@ static int sequences_of(const block_half *attention, packed_shape *out)
 {
     const node *n = attention->n;
     const shape qkv = qkv_shape(attention);
-    if (packed_shape_of(&qkv, n->inputs[CU_SEQLENS], (int)n->params.index[HEADS], out)) {
-        return ICOT_FAILED;
-    }
-    out->dropout = n->params.number[WEIGHTS_DROPOUT];
-    out->key = n->params.key;
-    out->key.stream = (uint32_t)n->params.index[WEIGHTS_STREAM];
-    out->first_token = n->params.index[FIRST_TOKEN];
-    return ICOT_OK;
+    const dropout_draw drawn =
+        draw_of(n, WEIGHTS_DROPOUT, WEIGHTS_STREAM, n->params.index[FIRST_TOKEN]);
+    return packed_shape_of(&qkv, n->inputs[CU_SEQLENS], n->params.index[HEADS], drawn, out);
 }
 
 /* ---- Before ---------------------------------------------------------------------------------- */
@@ -150,11 +147,10 @@ static int block_prepare(node *n)
 {
     if (check_parameters(n) || check_shapes(n)) return ICOT_FAILED;
     const block_half attention = attention_half(n), mlp = mlp_half(n);
-    const shape logsumexp = {.ndim = 2, .size = {attention.rows, n->params.index[HEADS]}};
     const shape size = {.ndim = 2, .size = {mlp.rows, mlp.width}};
     if (half_save(&attention) || half_save(&mlp) ||
-        tensor_new(n->engine, ICOT_FLOAT32, &logsumexp, &n->saved[SAVED_LOGSUMEXP]) ||
-        tensor_new(n->engine, ICOT_FLOAT32, &size, &n->saved[SAVED_MID])) {
+        node_save(n, SAVED_LOGSUMEXP, attention.rows, n->params.index[HEADS]) ||
+        node_save(n, SAVED_MID, mlp.rows, mlp.width)) {
         return ICOT_FAILED;
     }
     return node_output(n, &size);

@@ -27,9 +27,7 @@ int half_check(const node *n, const char *name, const tensor *x, int parameters)
 
 int half_save(const block_half *h)
 {
-    const shape statistics = {.ndim = 2, .size = {h->rows, 2}};
-    tensor **saved = h->n->saved + h->saved;
-    return tensor_new(h->n->engine, ICOT_FLOAT32, &statistics, &saved[STATISTICS]) ||
+    return node_save(h->n, h->saved + STATISTICS, h->rows, 2) ||
            factor_save(h->n, h->saved + NORMED, h->rows, h->width) ||
            factor_save(h->n, h->saved + FIRST, h->rows, h->first) ||
            factor_save(h->n, h->saved + INNER, h->rows, h->inner);

@@ -1,12 +1,12 @@
 #include "autograd/operators/factor.h"
 
+#include "base/counting.h"
 #include "base/error.h"
 
 /* Rows of a factor that lie in memory: as many as the backend may read. */
 static int64_t all_rows(const backend *kernels, int64_t rows)
 {
-    int64_t multiple = kernels->factor_rows;
-    return (rows + multiple - 1) / multiple * multiple;
+    return rounded_up(rows, kernels->factor_rows);
 }
 
 int factor_clear_rest(const backend *kernels, int64_t rows, int64_t columns, const factor *f)
@@ -42,7 +42,7 @@ int factor_save(node *n, int which, int64_t rows, int64_t columns)
     const shape size = {.ndim = 2, .size = {all_rows(k, rows), columns}};
     if (shape_check(&size)) return ICOT_FAILED;
     const int64_t bytes = shape_numel(&size) * (int64_t)k->factor_bytes;
-    const shape room = {.ndim = 1, .size = {(bytes + 3) / 4}};
+    const shape room = {.ndim = 1, .size = {parts_of(bytes, sizeof(float))}};
     return tensor_new(n->engine, ICOT_FLOAT32, &room, &n->saved[which]);
 }
 
@@ -215,8 +215,7 @@ void right_done(const backend *kernels, ready_right *p)
 
 int64_t rows_together(const node *n, int64_t rows, int64_t first)
 {
-    const int64_t most = kernels(n)->rows_at_a_time;
-    return rows - first < most ? rows - first : most;
+    return smaller(rows - first, kernels(n)->rows_at_a_time);
 }
 
 int product_rows(node *n, int x, const ready_right *weight, int bias, int64_t first,

@@ -24,8 +24,10 @@ extern const operator_entry op_mlp, op_self_attention;
 /* block.c */
 extern const operator_entry op_block;
 
-/* layers.c */
-extern const operator_entry op_embedding, op_token_position_embedding, op_layer_norm;
-extern const operator_entry op_attention, op_cross_entropy;
+/* embedding.c */
+extern const operator_entry op_embedding, op_token_position_embedding;
+
+/* layer_norm.c, attention.c, loss.c */
+extern const operator_entry op_layer_norm, op_attention, op_cross_entropy;
 
 #endif

@@ -74,10 +74,9 @@ static int self_attention_prepare(node *n)
     }
     const int64_t rows = rows_of(n), width = width_of(n), heads = n->params.index[0];
     const shape qkv = qkv_shape(n), size = {.ndim = 2, .size = {picked(n).count, width}};
-    const shape logsumexp = {.ndim = 2, .size = {rows, heads}};
     if (packed_check("self_attention", &qkv, n->inputs[CU_SEQLENS], heads) ||
         residual_check(n, RESIDUAL, &size) || factor_save(n, SAVED_QKV, rows, 3 * width) ||
-        tensor_new(n->engine, ICOT_FLOAT32, &logsumexp, &n->saved[SAVED_LOGSUMEXP])) {
+        node_save(n, SAVED_LOGSUMEXP, rows, heads)) {
         return ICOT_FAILED;
     }
     const bool keeps = !kernels(n)->attention_factor_backward_anew;

@@ -1,5 +1,5 @@
-/* The CPU backend: the kernels of the best instruction set that this CPU has. */
-#include "backend/backend.h"
+#include "backend/cpu/cpu.h"
+
 #include "backend/cpu/kernel_sets.h"
 #include "backend/cpu/matmul.h"
 #include "backend/cpu/packing.h"
@@ -8,11 +8,21 @@
 #include <pthread.h>
 
 static backend table, bf16_table;
-static const char *instruction_set;
+static const instruction_set *chosen;
 static pthread_once_t once = PTHREAD_ONCE_INIT, bf16_once = PTHREAD_ONCE_INIT;
+
+static const instruction_set *best_here(void)
+{
+    const instruction_set *best = instruction_sets;
+    for (const instruction_set *each = best; each->name; each++) {
+        if (each->is_here()) best = each;
+    }
+    return best;
+}
 
 static void choose_instruction_set(void)
 {
+    chosen = best_here();
     table.memory = &host_memory;
     table.description = icot_cpu_kernels;
     table.rows_at_a_time = 1024;
@@ -20,24 +30,8 @@ static void choose_instruction_set(void)
     table.factor_rows = 1;
     table.matmul = cpu_matmul;
     table.matmul_factor = cpu_matmul_factor;
-#ifdef __x86_64__
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
-        instruction_set = "avx512";
-        cpu_table_avx512(&table);
-        packing_use(TILES_FLOAT32, multiply_tiles_avx512);
-        return;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        instruction_set = "avx2";
-        cpu_table_avx2(&table);
-        packing_use(TILES_FLOAT32, multiply_tiles_avx2);
-        return;
-    }
-#endif
-    instruction_set = "generic";
-    cpu_table_generic(&table);
+    chosen->fill(&table);
+    packing_use(TILES_FLOAT32, chosen->multiply_tiles);
 }
 
 static void choose_kernels(void)
@@ -78,5 +72,5 @@ int cpu_bf16_backend(const backend **out)
 const char *icot_cpu_kernels(void)
 {
     pthread_once(&once, choose_kernels);
-    return instruction_set;
+    return chosen->name;
 }

@@ -1,4 +1,4 @@
-/* What is there of each instruction set: kernels/ makes it, cpu.c chooses. */
+/* What is there of each instruction set: made in kernels/, listed in kernel_sets.c. */
 #ifndef ICOT_BACKEND_CPU_KERNEL_SETS_H
 #define ICOT_BACKEND_CPU_KERNEL_SETS_H
 
@@ -17,5 +17,16 @@ void factor_table_bf16(backend *table);
 
 tile_kernel multiply_tiles_avx2, multiply_tiles_avx512, multiply_tiles_bf16;
 #endif
+
+typedef struct instruction_set {
+    const char *name;
+    bool (*is_here)(void); /* whether this CPU has it */
+    void (*fill)(backend *table);
+    tile_kernel *multiply_tiles; /* NULL: OpenBLAS is quicker */
+} instruction_set;
+
+/* Those that kernels were compiled for, the best one last; behind it the name is NULL. */
+enum { MOST_INSTRUCTION_SETS = 3 };
+extern const instruction_set instruction_sets[MOST_INSTRUCTION_SETS + 1];
 
 #endif

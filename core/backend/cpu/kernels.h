@@ -8,30 +8,17 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/kernels/elements.h"
+#include "backend/cpu/shares.h"
 
 #ifndef CPU_ISA
-#define CPU_ISA generic /* for editors and linters; the Makefile always sets it */
+#define CPU_ISA generic /* for editors and linters; for kernels/ the Makefile sets it */
 #endif
 #define CPU_NAME_OF(name, isa)   name##_##isa
 #define CPU_NAME_WITH(name, isa) CPU_NAME_OF(name, isa)
 #define KERNEL(name)             CPU_NAME_WITH(name, CPU_ISA)
 
-/* A loop over fewer elements than this is not worth waking the other threads for. */
-enum { PARALLEL_ELEMENTS = 16384 };
-
-/*
- * Calls a function whose loop is an `omp for`: on all threads if that is worth it, else on this one
- * alone. OpenMP's own `if` would do the latter in a team of one, at whose end libgomp asks the
- * system to wake the others: 0.3 µs, as much as a small kernel takes.
- */
-#define BY_THREADS(worth_it, call)                                                                 \
-    do {                                                                                           \
-        if (worth_it) {                                                                            \
-            _Pragma("omp parallel") call;                                                          \
-        } else {                                                                                   \
-            call;                                                                                  \
-        }                                                                                          \
-    } while (0)
+/* For functions that are quick because of what the compiler knows where they are called. */
+#define INLINED static inline __attribute__((always_inline))
 
 void KERNEL(unary)(unary_kind, int64_t, const float *, float *);
 void KERNEL(unary_backward)(unary_kind, int64_t, const float *, const float *, const float *, bool,

@@ -1,7 +1,7 @@
 #include "backend/cpu/matmul.h"
 
-#include "backend/cpu/kernels.h"
 #include "backend/cpu/packing.h"
+#include "backend/cpu/shares.h"
 #include "base/error.h"
 #include "icot.h"
 

@@ -1,6 +1,7 @@
 #include "backend/cpu/packing.h"
 
 #include "backend/cpu/onednn_loader.h"
+#include "base/counting.h"
 #include "base/error.h"
 
 static tile_kernel *kernels[2]; /* by tile_type */
@@ -42,8 +43,7 @@ int64_t packed_depth(tile_type type, bool transpose_a, int64_t m, const right_fa
 {
     if (!worth_packing(type, m, b)) return 0;
     if (!transpose_a || b->transpose) return right_rows(b);
-    const int64_t multiple = packed_multiple(type);
-    return (b->rows + multiple - 1) / multiple * multiple;
+    return rounded_up(b->rows, packed_multiple(type));
 }
 
 int pack_nothing(bool transpose_a, int64_t m, right_factor *b)

@@ -23,7 +23,7 @@ int64_t packed_depth(tile_type type, bool transpose_a, int64_t m, const right_fa
  * one. */
 typedef int tile_kernel(const tile_product *p, const void *a, const void *tiles, void *c);
 
-/* Says once, before the first product, which kernel is the one for this CPU; where none is,
+/* Says once, before the first product, which kernel is the one for this CPU; where it is NULL,
  * OpenBLAS is quicker. */
 void packing_use(tile_type type, tile_kernel *kernel);
 

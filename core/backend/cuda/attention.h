@@ -41,16 +41,6 @@ static inline __device__ tile_place own_place(const attention_work &work, int64_
     return {start, work.starts[sequence + 1] - start, rest % work.heads, tile * own};
 }
 
-static inline int64_t longest_sequence(const packed_shape *shape)
-{
-    int64_t longest = 0;
-    for (int64_t b = 0; b < shape->sequences; b++) {
-        const int64_t length = shape->cu_seqlens.host[b + 1] - shape->cu_seqlens.host[b];
-        longest = length > longest ? length : longest;
-    }
-    return longest;
-}
-
 static inline attention_work attention_work_of(const packed_shape *shape, int64_t own)
 {
     attention_work work;
@@ -59,12 +49,12 @@ static inline attention_work attention_work_of(const packed_shape *shape, int64_
     work.heads = shape->heads;
     work.width = shape->channels / shape->heads;
     work.tiles = parts_of(longest_sequence(shape), own);
-    work.first_token = shape->first_token;
+    work.first_token = shape->drawn.first;
     work.scale = 1.0f / sqrtf((float)work.width);
-    work.drops = shape->dropout > 0.0;
-    work.rule = dropout_rule_of(shape->dropout);
-    work.key = shape->key;
-    work.keys = philox_keys_of(shape->key.seed);
+    work.drops = shape->drawn.p > 0.0;
+    work.rule = dropout_rule_of(shape->drawn.p);
+    work.key = shape->drawn.key;
+    work.keys = philox_keys_of(work.key.seed);
     return work;
 }
 
@@ -184,20 +174,14 @@ __device__ void add_weighted(const float *weights, const float *rows,
 
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
-/*
- * The words that decide about four keys from `key` on, a multiple of 4, for a row of the batch:
- * word j of the row's own sequence decides about key j, as on the CPU. In as little integer
- * arithmetic as it takes: in bfloat16 that is what dropout costs.
- */
+/* The words that decide about four keys from `key` on, a multiple of 4, for a row of the batch; in
+ * 32 bits, since in bfloat16 integer arithmetic is what dropout costs. */
 static inline __device__ void words_of_keys(const attention_work &work, int64_t query, int64_t head,
                                             int64_t key, uint32_t words[PHILOX_WORDS])
 {
-    const uint32_t row = (uint32_t)(work.first_token + query);
-    words[0] = (uint32_t)key / PHILOX_WORDS;
-    words[1] = work.key.stream;
-    words[2] = (uint32_t)work.key.step;
-    words[3] = (uint32_t)(work.key.step >> 32) | (row * (uint32_t)work.heads + (uint32_t)head);
-    philox_encipher(&work.keys, words);
+    const icot_random_key own = key_of_weights(work.key, (uint32_t)(work.first_token + query),
+                                               (uint32_t)work.heads, (uint32_t)head);
+    philox_words_by(&work.keys, own, (uint32_t)key / PHILOX_WORDS, words);
 }
 
 /* What is left of the weights that a query, a row of the batch, gives to `COUNT` keys from `key`

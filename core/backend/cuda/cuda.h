@@ -9,6 +9,7 @@ extern "C" {
 #include "backend/backend.h"
 #include "backend/cuda/plugin.h"
 }
+#include "base/counting.h"
 
 #include <cuda_runtime.h>
 
@@ -45,15 +46,10 @@ template <typename Item> Item *on_card(int64_t count, const Item *items)
 
 /* ---- Launching ------------------------------------------------------------------------------- */
 
-static inline int64_t parts_of(int64_t n, int64_t size)
-{
-    return (n + size - 1) / size;
-}
-
 /* Threads for a block that works on one row of so many columns. */
 static inline unsigned row_threads(int64_t columns)
 {
-    return columns >= 256 ? 256u : (unsigned)(parts_of(columns ? columns : 1, WARP) * WARP);
+    return columns >= 256 ? 256u : (unsigned)rounded_up(columns ? columns : 1, WARP);
 }
 
 /* ---- One element after the other ------------------------------------------------------------- */
@@ -70,8 +66,7 @@ template <typename Body> int for_each(const char *what, int64_t n, Body body)
     constexpr int THREADS = 256, MOST_BLOCKS = 1 << 20;
     if (n == 0) return OK;
     const int64_t blocks = parts_of(n, THREADS);
-    run_for_each<<<(unsigned)(blocks < MOST_BLOCKS ? blocks : MOST_BLOCKS), THREADS, 0,
-                   cuda_stream>>>(n, body);
+    run_for_each<<<(unsigned)smaller(blocks, MOST_BLOCKS), THREADS, 0, cuda_stream>>>(n, body);
     return cuda_launched(what);
 }
 

@@ -222,7 +222,7 @@ static plan_key key_of_bucket(plan_key key)
     int64_t step = 16;
     if (!rows) return key;
     while (step * 16 <= *rows) step *= 2;
-    *rows = parts_of(*rows, step) * step;
+    *rows = rounded_up(*rows, step);
     return key;
 }
 

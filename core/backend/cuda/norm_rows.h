@@ -27,8 +27,7 @@ static inline unsigned blocks_for(int64_t rows)
 
 static inline int64_t blocks_of_sums(int64_t rows)
 {
-    const int64_t wanted = blocks_for(rows);
-    return wanted < MOST_BLOCKS ? wanted : MOST_BLOCKS;
+    return smaller(blocks_for(rows), MOST_BLOCKS);
 }
 
 static __device__ int64_t own_row()

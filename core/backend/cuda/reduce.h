@@ -198,7 +198,7 @@ int column_sums(const char *what, int64_t rows, int64_t columns, Terms terms, bo
     float *partial = (float *)cuda_scratch((size_t)(chunks * columns) * sizeof(float));
     if (!partial) return FAILED;
     for (int64_t done = 0; done < chunks; done += MOST_CHUNKS) {
-        const int64_t now = chunks - done < MOST_CHUNKS ? chunks - done : MOST_CHUNKS;
+        const int64_t now = smaller(chunks - done, MOST_CHUNKS);
         const dim3 grid((unsigned)parts_of(columns, together ? WARP * N : WARP), (unsigned)now);
         const dim3 block(WARP, COLUMN_LANES);
         if (together) {

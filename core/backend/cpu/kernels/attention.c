@@ -13,7 +13,8 @@
 #include "backend/cpu/kernels/strip.h"
 #include "backend/cpu/shares.h"
 #include "backend/cpu/vector_math.h"
-#include "backend/dropout.h"
+#include "backend/packed.h"
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -24,16 +25,6 @@
 static bool worth_threads(const packed_shape *shape)
 {
     return shape->cu_seqlens.host[shape->sequences] * shape->channels > PARALLEL_ELEMENTS / 4;
-}
-
-static int64_t longest_sequence(const packed_shape *shape)
-{
-    int64_t longest = 0;
-    for (int64_t b = 0; b < shape->sequences; b++) {
-        int64_t length = shape->cu_seqlens.host[b + 1] - shape->cu_seqlens.host[b];
-        longest = length > longest ? length : longest;
-    }
-    return longest;
 }
 
 /* ---- Copies of a head's rows -------------------------------------------------------------------
@@ -70,8 +61,8 @@ static matrix transpose_head(int64_t length, int64_t width, int64_t stride, cons
     for (int64_t i = 0; i < length; i++) prefetch_next_head(rows + i * stride, width);
     for (int64_t i = 0; i < length; i += LANES) {
         for (int64_t d = 0; d < width; d += LANES) {
-            int64_t there = length - i < LANES ? length - i : LANES;
-            int64_t wide = width - d < LANES ? width - d : LANES;
+            int64_t there = smaller(length - i, LANES);
+            int64_t wide = smaller(width - d, LANES);
             lanes block[LANES] = {0};
             for (int64_t r = 0; r < there; r++) {
                 block[r] = load_some(wide, rows + (i + r) * stride + d);
@@ -104,16 +95,14 @@ static matrix below(matrix m, int64_t rows)
     return m;
 }
 
-/*
- * Dropout of one row of attention weights: word j of the row's own sequence decides about key j.
- * The row (token · H + head) goes to the upper half of the step, which counts updates and stays
- * small.
- */
-static void dropout_mask(const packed_shape *shape, int64_t row, int64_t count, float *mask)
+/* What is kept of the weights that a row of the batch gives to its first `count` keys. */
+static void dropout_mask(const packed_shape *shape, int64_t row, int64_t head, int64_t count,
+                         float *mask)
 {
-    icot_random_key key = shape->key;
-    key.step |= (uint64_t)(shape->first_token * shape->heads + row) << 32;
-    const dropout_rule rule = dropout_rule_of(shape->dropout);
+    const dropout_draw *drawn = &shape->drawn;
+    const icot_random_key key = key_of_weights(drawn->key, (uint32_t)(drawn->first + row),
+                                               (uint32_t)shape->heads, (uint32_t)head);
+    const dropout_rule rule = dropout_rule_of(drawn->p);
     for (int64_t j = 0; j < count; j += RANDOM_LANES) {
         uint32_t words[RANDOM_LANES];
         random_words(key, (uint32_t)(j / RANDOM_LANES), words);
@@ -129,7 +118,7 @@ static void dropout_mask(const packed_shape *shape, int64_t row, int64_t count, 
 typedef struct head_forward {
     const packed_shape *shape;
     int64_t length, width; /* tokens; D */
-    int64_t first_row;     /* token · H + head of the first query */
+    int64_t start, head;   /* row of the first query; which head it is */
     const element *query;
     matrix keys, values;          /* copies: (D, padded length), (length, padded D) */
     float *scores, *strip, *mask; /* scratch: a strip of scores; of queries, later of results, */
@@ -158,8 +147,8 @@ static void forward_strip(const head_forward *w, int64_t first)
         int64_t i = first + r, count = i + 1;
         float *weights = w->scores + r * end;
         w->logsumexp[i * H] = softmax_in_place(count, end, weights);
-        if (w->shape->dropout > 0.0) {
-            dropout_mask(w->shape, w->first_row + i * H, count, w->mask);
+        if (w->shape->drawn.p > 0.0) {
+            dropout_mask(w->shape, w->start + i, w->head, count, w->mask);
             for (int64_t j = 0; j < count; j++) weights[j] *= w->mask[j];
         }
     }
@@ -192,7 +181,8 @@ static void forward_head(const void *work, int64_t job, int thread)
         .shape = shape,
         .length = length,
         .width = D,
-        .first_row = start * H + h,
+        .start = start,
+        .head = h,
         .query = query,
         .keys = transpose_head(length, D, 3 * C, query + C, own),
         .values = gather_head(length, D, 3 * C, query + 2 * C, own + D * longest),
@@ -226,7 +216,7 @@ int KERNEL(attention)(const packed_shape *shape, const element *qkv, element *y,
 typedef struct head_backward {
     const packed_shape *shape;
     int64_t length, width, row_length; /* tokens; D; tokens padded */
-    int64_t first_row;                 /* token · H + head of the first query */
+    int64_t start, head;               /* row of the first query; which head it is */
     const float *logsumexp;
     matrix queries, keys, values, slopes; /* copies: (length, padded D); slopes are rows of dy */
     matrix keys_across, values_across;    /* copies: (D, row_length) */
@@ -257,13 +247,13 @@ static void weights_of_query(const head_backward *w, int64_t i, int64_t end)
 {
     const int64_t H = w->shape->heads, count = i + 1;
     const float scale = 1.0f / sqrtf((float)w->width), logsumexp = w->logsumexp[i * H];
-    const bool drops = w->shape->dropout > 0.0;
+    const bool drops = w->shape->drawn.p > 0.0;
     float *p = w->p + i * w->row_length, *ds = w->ds + i * w->row_length, *mask = w->mask;
 
     for (int64_t j = 0; j < end; j++) p[j] = vector_exp(p[j] - logsumexp);
     for (int64_t j = count; j < end; j++) p[j] = ds[j] = 0.0f;
     if (drops) {
-        dropout_mask(w->shape, w->first_row + i * H, count, mask);
+        dropout_mask(w->shape, w->start + i, w->head, count, mask);
         for (int64_t j = 0; j < count; j++) ds[j] *= mask[j];
     }
     const float delta = dot(end, p, ds);
@@ -338,7 +328,8 @@ static void backward_head(const void *work, int64_t job, int thread)
         .length = length,
         .width = D,
         .row_length = across,
-        .first_row = start * H + h,
+        .start = start,
+        .head = h,
         .logsumexp = all->logsumexp + start * H + h,
         .queries = gather_head(length, D, 3 * C, query, scratch),
         .keys = gather_head(length, D, 3 * C, query + C, scratch + copy),

@@ -7,6 +7,7 @@
  */
 #include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/transpose.h"
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -95,10 +96,8 @@ static void score_heads(const head_group *g, int64_t i)
 
 /* y = scale · Σ_j weights_j · rows_j for `wide` vectors of channels, four rows in flight so that
  * the additions don't wait for each other. */
-static inline __attribute__((always_inline)) void mix_channels(const int wide, int64_t count,
-                                                               float scale, const float *weights,
-                                                               const float *rows, int64_t down,
-                                                               float *y)
+INLINED void mix_channels(const int wide, int64_t count, float scale, const float *weights,
+                          const float *rows, int64_t down, float *y)
 {
     enum { FLIGHT = 4 };
     lanes sums[FLIGHT][2] = {0};
@@ -166,7 +165,7 @@ static head_group group_of(const cached_work *w, int64_t b, int64_t head)
     int64_t C = shape->channels, D = C / shape->heads, start = shape->cu_seqlens.host[b];
     int64_t in_cache = w->cache->slots.host[b] * w->cache->capacity * C + head * D;
     return (head_group){
-        .heads = shape->heads - head < w->at_once ? shape->heads - head : w->at_once,
+        .heads = smaller(shape->heads - head, w->at_once),
         .width = D,
         .channels = C,
         .cached = w->cache->lengths.host[b],
@@ -184,7 +183,7 @@ static head_group group_of(const cached_work *w, int64_t b, int64_t head)
 static void attend_all(const cached_work *w)
 {
     enum { TIMES = 8 }; /* that a thread asks for more */
-    int64_t groups = (w->shape->heads + w->at_once - 1) / w->at_once;
+    int64_t groups = parts_of(w->shape->heads, w->at_once);
     int64_t jobs = w->shape->sequences * groups, chunk = jobs / (TIMES * omp_get_num_threads()) + 1;
 #pragma omp for schedule(dynamic, chunk) nowait
     for (int64_t job = 0; job < jobs; job++) {
@@ -210,8 +209,7 @@ static int64_t heads_at_once(const packed_shape *shape, int64_t threads)
 {
     enum { JOBS = 4 }; /* per thread */
     int64_t most = threads > 1 ? shape->sequences * shape->heads / (JOBS * threads) : shape->heads;
-    if (most < 1) return 1;
-    return most < MOST_HEADS_AT_ONCE ? most : MOST_HEADS_AT_ONCE;
+    return most < 1 ? 1 : smaller(most, MOST_HEADS_AT_ONCE);
 }
 
 int KERNEL(attention_cached)(const packed_shape *shape, const float *qkv, const kv_cache *cache,

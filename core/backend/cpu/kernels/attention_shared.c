@@ -2,6 +2,7 @@
 
 #include "backend/cpu/kernels/reduce.h"
 #include "backend/cpu/vector_math.h"
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -11,7 +12,7 @@
 int KERNEL(scratch_new)(int64_t floats_per_thread, int64_t *stride, float **out)
 {
     enum { CACHE_LINE = 16 }; /* floats */
-    *stride = (floats_per_thread + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    *stride = rounded_up(floats_per_thread, CACHE_LINE);
     void *memory;
     if (memory_alloc((size_t)omp_get_max_threads() * (size_t)*stride * sizeof(float), &memory)) {
         return ICOT_FAILED;

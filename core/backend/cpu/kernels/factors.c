@@ -7,6 +7,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kernels/reduce.h"
 #include "backend/cpu/vector_math.h"
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -57,14 +58,6 @@ static inline void gelu_group(const float from[GROUP], float value[GROUP], float
 }
 #endif
 
-/* Inlined, so that whole groups are done in vectors: their number is known there. */
-#define INLINED static inline __attribute__((always_inline))
-
-static inline int64_t at_most(int64_t most, int64_t n)
-{
-    return n < most ? n : most;
-}
-
 #ifdef __AVX512BF16__
 static void round_block(int64_t n, const float *x, element *y)
 {
@@ -78,7 +71,7 @@ static void round_block(int64_t n, const float *x, element *y)
 static void round_blocks(int64_t n, const float *x, element *y)
 {
 #pragma omp for schedule(static) nowait
-    for (int64_t i = 0; i < n; i += BLOCK) round_block(at_most(BLOCK, n - i), x + i, y + i);
+    for (int64_t i = 0; i < n; i += BLOCK) round_block(smaller(n - i, BLOCK), x + i, y + i);
 }
 
 void KERNEL(round)(int64_t n, const float *x, void *factor)
@@ -87,6 +80,7 @@ void KERNEL(round)(int64_t n, const float *x, void *factor)
 }
 #endif
 
+/* The first n of a group: inlined, whole groups are done in vectors, since their n is known. */
 INLINED void gelu_part(int64_t n, const element *x, element *y)
 {
     float from[GROUP], value[GROUP], slope[GROUP];
@@ -105,7 +99,7 @@ static void gelu_block(int64_t n, const element *x, element *y)
 static void gelu_blocks(int64_t n, const element *x, element *y)
 {
 #pragma omp for schedule(static) nowait
-    for (int64_t i = 0; i < n; i += BLOCK) gelu_block(at_most(BLOCK, n - i), x + i, y + i);
+    for (int64_t i = 0; i < n; i += BLOCK) gelu_block(smaller(n - i, BLOCK), x + i, y + i);
 }
 
 void KERNEL(gelu_factor)(int64_t n, const void *factor, void *result)
@@ -144,7 +138,7 @@ static void backward_row(int64_t columns, const element *x, const float *dy, ele
 int KERNEL(gelu_factor_backward)(int64_t rows, int64_t columns, const void *x, const float *dy,
                                  void *y, void *dx, bool accumulate, float *sums)
 {
-    int64_t chunks = (rows + CHUNK - 1) / CHUNK;
+    int64_t chunks = parts_of(rows, CHUNK);
     void *memory;
     if (memory_alloc_zero((size_t)(chunks * columns), sizeof(float), &memory)) return ICOT_FAILED;
     float *partial = memory; /* (chunks, C) */
@@ -153,7 +147,7 @@ int KERNEL(gelu_factor_backward)(int64_t rows, int64_t columns, const void *x, c
 
 #pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
-        int64_t end = at_most(rows, (chunk + 1) * CHUNK);
+        int64_t end = smaller((chunk + 1) * CHUNK, rows);
         for (int64_t r = chunk * CHUNK; r < end; r++) {
             int64_t at = r * columns;
             backward_row(columns, from + at, dy + at, values + at, slopes + at,

@@ -4,6 +4,7 @@
 
 #include "backend/cpu/kernels/elements.h"
 #include "backend/cpu/tiles.h"
+#include "base/counting.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -17,8 +18,9 @@ enum { LANES = 8 };
 enum { LANES = 4 };
 #endif
 
-/* Of a tile of this instruction set (tiles.h). */
+/* Of a tile of this instruction set, and of one of its units (tiles.h). */
 enum { TILE_COLUMNS = LANES == 16 ? WIDE_TILE_COLUMNS : NARROW_TILE_COLUMNS };
+enum { PER_UNIT = sizeof(uint32_t) / sizeof(element) };
 
 /* A vector of the compiler's, so that sums stay in registers. */
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
@@ -58,7 +60,7 @@ static inline void store_some(int64_t count, lanes v, element *to)
 
 static inline int64_t padded(int64_t n)
 {
-    return (n + LANES - 1) / LANES * LANES;
+    return rounded_up(n, LANES);
 }
 
 #endif

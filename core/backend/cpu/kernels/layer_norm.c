@@ -1,6 +1,7 @@
 /* Layer normalization over the last dimension (Ba, Kiros, Hinton 2016). */
 #include "backend/cpu/kernels/reduce.h"
 #include "backend/cpu/shares.h"
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -144,10 +145,10 @@ enum { CHUNK = 128 }; /* rows */
 static void backward_chunk(const void *work, int64_t chunk, int thread)
 {
     const norm_work *w = work;
-    const int64_t C = w->columns, end = (chunk + 1) * CHUNK;
+    const int64_t C = w->columns, end = smaller((chunk + 1) * CHUNK, w->rows);
     float *dweight = w->partial + chunk * 2 * C, *dbias = dweight + C;
     (void)thread;
-    for (int64_t r = chunk * CHUNK; r < w->rows && r < end; r++) {
+    for (int64_t r = chunk * CHUNK; r < end; r++) {
         const float *x = w->x + r * C, *dy = w->dy + r * C;
         const row_statistics s = {w->statistics[2 * r], w->statistics[2 * r + 1]};
         const row_means mean = add_terms(C, s, x, w->weight, dy, dweight, dbias);
@@ -159,7 +160,7 @@ int KERNEL(layer_norm_backward)(int64_t rows, int64_t columns, const float *x, c
                                 const float *statistics, const float *dy, const bool accumulate[3],
                                 float *dx, float *dweight, float *dbias)
 {
-    const int64_t chunks = (rows + CHUNK - 1) / CHUNK;
+    const int64_t chunks = parts_of(rows, CHUNK);
     void *partial;
     if (memory_alloc_zero((size_t)(chunks * 2 * columns), sizeof(float), &partial)) {
         return ICOT_FAILED;

@@ -1,6 +1,7 @@
 /* AdamW (Loshchilov, Hutter 2019) and the norm that gradient clipping needs. */
 #include "backend/adamw.h"
 #include "backend/cpu/kernels.h"
+#include "base/counting.h"
 #include "base/error.h"
 
 #include <math.h>
@@ -10,10 +11,10 @@ static double squares_of(int64_t n, const float *x)
 {
     enum { PARTS = 64 };
     double sums[PARTS];
-    int64_t length = (n + PARTS - 1) / PARTS;
+    int64_t length = parts_of(n, PARTS);
 #pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
     for (int part = 0; part < PARTS; part++) {
-        int64_t start = part * length, end = start + length < n ? start + length : n;
+        int64_t start = part * length, end = smaller(start + length, n);
         double sum = 0.0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = start; i < end; i++) sum += (double)x[i] * (double)x[i];

@@ -6,6 +6,7 @@
  */
 #include "backend/cpu/kernels/transpose.h"
 #include "backend/cpu/packing.h"
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -28,7 +29,6 @@ typedef struct source {
  */
 
 #ifdef __AVX512BF16__
-enum { PER_UNIT = 2 };
 #define ELEMENT TILES_BFLOAT16
 
 static inline __mmask16 first(int64_t count)
@@ -64,7 +64,6 @@ static inline void units_across(const right_factor *b, int64_t at, int64_t rows,
     _mm512_storeu_si512(units, _mm512_or_si512(upper, _mm512_slli_epi32(lower, 16)));
 }
 #else
-enum { PER_UNIT = 1 };
 #define ELEMENT TILES_FLOAT32
 
 static inline void copy_units(const float *from, int64_t count, void *units)
@@ -111,7 +110,7 @@ static inline void *units_at(const tiling *t, int64_t band, int64_t row, int64_t
  * read from end to end; columns from `first` up to `end`. */
 static void rows_of_band(const source *s, const tiling *t, int64_t band, int64_t first, int64_t end)
 {
-    const int64_t rows = s->b->rows < s->k ? s->b->rows : s->k;
+    const int64_t rows = smaller(s->b->rows, s->k);
     for (int64_t i = 0; i < TILE_ROWS; i++) {
         const int64_t row = (band * TILE_ROWS + i) * PER_UNIT;
         for (int64_t j = first; j < end; j += LANES) {
@@ -132,7 +131,7 @@ static void band_of_rows(const source *s, const tiling *t, int64_t band)
     const int64_t all = t->across * TILE_COLUMNS, width = TILE_COLUMNS;
     const int64_t most = width < WIDE_TILE_COLUMNS ? WIDE_TILE_COLUMNS : all;
     for (int64_t j = 0; j < all; j += most) {
-        rows_of_band(s, t, band, j, j + most < all ? j + most : all);
+        rows_of_band(s, t, band, j, smaller(j + most, all));
     }
 }
 
@@ -177,9 +176,7 @@ int KERNEL(pack)(bool transpose_a, int64_t m, right_factor *b)
     const source s = {.b = b, .k = packed_depth(ELEMENT, transpose_a, m, b), .n = right_columns(b)};
     b->packed = NULL;
     if (s.k == 0) return ICOT_OK;
-    const int64_t depth = TILE_ROWS * PER_UNIT;
-    tiling t = {.down = (s.k + depth - 1) / depth,
-                .across = (s.n + TILE_COLUMNS - 1) / TILE_COLUMNS};
+    tiling t = {.down = parts_of(s.k, TILE_ROWS * PER_UNIT), .across = parts_of(s.n, TILE_COLUMNS)};
     if (memory_alloc((size_t)(t.down * t.across) * sizeof(tile), &b->packed)) return ICOT_FAILED;
     t.tiles = b->packed;
     pack_tiles(&s, &t);

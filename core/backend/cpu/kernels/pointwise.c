@@ -3,6 +3,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/vector_math.h"
 #include "backend/dropout.h"
+#include "base/counting.h"
 #include "base/random.h"
 
 #include <math.h>
@@ -64,7 +65,7 @@ enum { BLOCK = 4096 }; /* elements: what one thread takes at a time, small enoug
 
 static int64_t block_length(int64_t n, int64_t start)
 {
-    return n - start < BLOCK ? n - start : BLOCK;
+    return smaller(n - start, BLOCK);
 }
 
 void KERNEL(unary)(unary_kind kind, int64_t n, const float *x, float *y)
@@ -175,7 +176,7 @@ static void binary_run(binary_kind kind, int64_t n, const float *a, int64_t stri
 /* Threads take runs in blocks, so that they share a long one, too. */
 static int64_t blocks_per_run(const strided_loop *loop)
 {
-    return (inner_size(loop) + BLOCK - 1) / BLOCK;
+    return parts_of(inner_size(loop), BLOCK);
 }
 
 /* Where in array `which` element `start` of the inner run number `outer` lies. */
@@ -248,8 +249,7 @@ void KERNEL(dropout)(int64_t n, double p, icot_random_key key, int64_t first, co
     const dropout_rule rule = dropout_rule_of(p);
     int64_t end = first + n;
 #pragma omp parallel for schedule(static) if (n > PARALLEL_ELEMENTS)
-    for (int64_t block = first / RANDOM_LANES; block < (end + RANDOM_LANES - 1) / RANDOM_LANES;
-         block++) {
+    for (int64_t block = first / RANDOM_LANES; block < parts_of(end, RANDOM_LANES); block++) {
         uint32_t words[RANDOM_LANES];
         random_words(key, (uint32_t)block, words);
         int64_t word = block * RANDOM_LANES;

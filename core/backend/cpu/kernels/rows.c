@@ -1,6 +1,7 @@
 /* Kernels along rows: bias, sums, softmax, argmax and hits, gathering rows, loss. */
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/vector_math.h"
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -175,7 +176,7 @@ int KERNEL(scatter_rows)(int64_t rows, int64_t columns, const float *dy, const i
     enum { STRIP = 64 };
 #pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
     for (int64_t start = 0; start < columns; start += STRIP) {
-        int64_t end = start + STRIP < columns ? start + STRIP : columns;
+        int64_t end = smaller(start + STRIP, columns);
         for (int64_t r = 0; r < rows; r++) {
             float *to = dweight + ids->host[r] * columns;
             const float *from = dy + r * columns;

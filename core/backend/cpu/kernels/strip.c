@@ -4,10 +4,9 @@ enum { WIDE = 2 }; /* 4 x 2 registers for the sums leave some, of 16, for what i
 
 /* c = scale · a·b for `wide` vectors of columns. `row` are the rows of a, of which the last may
  * stand there more than once; c gets the first `rows`. */
-static inline __attribute__((always_inline)) void
-multiply_columns(const int wide, int64_t rows, int64_t k, float scale,
-                 const float *const row[STRIP_ROWS], int64_t across, const float *b, int64_t b_down,
-                 float *c, int64_t c_down)
+INLINED void multiply_columns(const int wide, int64_t rows, int64_t k, float scale,
+                              const float *const row[STRIP_ROWS], int64_t across, const float *b,
+                              int64_t b_down, float *c, int64_t c_down)
 {
     lanes sum[STRIP_ROWS][WIDE] = {0};
     for (int64_t i = 0; i < k; i++, b += b_down) {

@@ -8,13 +8,14 @@
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kernels/lanes.h"
+#include "base/counting.h"
 
 enum { STRIP_ROWS = 4 };
 
 /* The rows of a strip that are there. */
 static inline int64_t strip_rows(int64_t first, int64_t rows)
 {
-    return rows - first < STRIP_ROWS ? rows - first : STRIP_ROWS;
+    return smaller(rows - first, STRIP_ROWS);
 }
 
 /* A matrix: element (i, j) lies at data[i·down + j·across]. */

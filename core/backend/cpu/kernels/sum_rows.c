@@ -1,13 +1,13 @@
 /* Sums over rows, as the gradients of biases are; also of factors, with CPU_ISA=bf16. */
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kernels/lanes.h"
+#include "base/counting.h"
 #include "base/error.h"
 
 enum { STRIP = 64, CHUNK = 64 }; /* columns of a strip; rows summed in float32 at a time */
 
 /* sums (STRIP) of so many rows, of which `width` columns are there */
-static inline __attribute__((always_inline)) void
-sum_chunk(int64_t rows, int64_t columns, int64_t width, const element *x, float *sums)
+INLINED void sum_chunk(int64_t rows, int64_t columns, int64_t width, const element *x, float *sums)
 {
     lanes partial[STRIP / LANES] = {0};
     for (int64_t r = 0; r < rows; r++, x += columns) {
@@ -24,7 +24,7 @@ static void sum_strip(int64_t rows, int64_t columns, int64_t width, const elemen
 {
     double totals[STRIP] = {0};
     for (int64_t first = 0; first < rows; first += CHUNK) {
-        const int64_t some = rows - first < CHUNK ? rows - first : CHUNK;
+        const int64_t some = smaller(rows - first, CHUNK);
         float partial[STRIP];
         if (width == STRIP) /* known to the compiler, which leaves out the rest */
             sum_chunk(some, columns, STRIP, x + first * columns, partial);
@@ -40,7 +40,7 @@ int KERNEL(sum_rows)(int64_t rows, int64_t columns, const element *x, bool accum
 {
 #pragma omp parallel for schedule(static) if (rows * columns > PARALLEL_ELEMENTS)
     for (int64_t start = 0; start < columns; start += STRIP) {
-        const int64_t width = columns - start < STRIP ? columns - start : STRIP;
+        const int64_t width = smaller(columns - start, STRIP);
         sum_strip(rows, columns, width, x + start, accumulate, y + start);
     }
     return ICOT_OK;

@@ -9,6 +9,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kernels/lanes.h"
 #include "backend/cpu/shares.h"
+#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -18,14 +19,11 @@
  * the 32 registers of AVX-512, and 15 of the 16 of AVX2. */
 enum { HEIGHT = 6, WIDE = TILE_COLUMNS / LANES };
 
-#define INLINED  static inline __attribute__((always_inline))
 #define UNROLLED _Pragma("GCC unroll 8") /* what is not unrolled early does not get registers */
 
 /* ---- Units: what is multiplied at a time ----------------------------------------------------- */
 
 #ifdef __AVX512BF16__
-enum { PER_UNIT = 2 };
-
 INLINED void store_rounded(lanes y, element *to)
 {
     const __m256i rounded = (__m256i)_mm512_cvtneps_pbh((__m512)y);
@@ -40,8 +38,6 @@ INLINED lanes add_product(lanes sum, const element *left, const uint32_t *right)
                                    (__m512bh)_mm512_loadu_si512(right));
 }
 #else
-enum { PER_UNIT = 1 };
-
 INLINED void store_rounded(lanes y, element *to)
 {
     store(to, y);
@@ -214,11 +210,6 @@ enum { HIGHEST = 192, WIDEST = 384 / TILE_COLUMNS }; /* rows, columns of tiles *
 enum { PIECES = 8, LEAST_EFFORT = 1 << 17 };
 enum { TEAM_EFFORT = 20 * PARALLEL_ELEMENTS }; /* a team of threads costs 4 µs */
 
-static int64_t parts(int64_t n, int64_t size)
-{
-    return (n + size - 1) / size;
-}
-
 static int64_t between(int64_t least, int64_t n, int64_t most)
 {
     return n < least ? least : n > most ? most : n;
@@ -227,7 +218,7 @@ static int64_t between(int64_t least, int64_t n, int64_t most)
 /* In products of units. To read a unit takes as long as to multiply it by three or four rows. */
 static int64_t effort(const tile_product *p)
 {
-    return (p->m + 3) * p->n * parts(p->k, PER_UNIT);
+    return (p->m + 3) * p->n * parts_of(p->k, PER_UNIT);
 }
 
 typedef struct cutting {
@@ -240,21 +231,21 @@ typedef struct cutting {
 /* A left factor that has to be transposed is, a piece at a time; so that has all columns. */
 static cutting cut(const tile_product *p, int threads)
 {
-    const int64_t tiles = parts(p->n, TILE_COLUMNS), strips = parts(p->m, HEIGHT);
-    cutting into = {.units = parts(p->k, PER_UNIT), .columns = tiles, .across = 1};
-    into.rows_down = parts(into.units, TILE_ROWS) * TILE_ROWS;
+    const int64_t tiles = parts_of(p->n, TILE_COLUMNS), strips = parts_of(p->m, HEIGHT);
+    cutting into = {.units = parts_of(p->k, PER_UNIT), .columns = tiles, .across = 1};
+    into.rows_down = rounded_up(into.units, TILE_ROWS);
     const bool whole = (ONLY_OVER_TOKENS && !p->transpose_a) || into.units <= DEEPEST;
     into.depth = whole ? into.units : DEEPEST;
     const int64_t pieces = between(1, effort(p) / LEAST_EFFORT, PIECES * threads);
     const int64_t highest = between(1, LARGEST / into.depth / HEIGHT, HIGHEST / HEIGHT);
     if (p->transpose_a) {
-        into.rows = between(1, parts(strips, pieces), highest) * HEIGHT;
-        into.down = parts(p->m, into.rows);
+        into.rows = between(1, parts_of(strips, pieces), highest) * HEIGHT;
+        into.down = parts_of(p->m, into.rows);
     } else {
-        into.rows = parts(strips, parts(strips, highest)) * HEIGHT;
-        into.down = parts(p->m, into.rows);
+        into.rows = parts_of(strips, parts_of(strips, highest)) * HEIGHT;
+        into.down = parts_of(p->m, into.rows);
         into.columns = between(1, tiles * into.down / pieces, WIDEST);
-        into.across = parts(tiles, into.columns);
+        into.across = parts_of(tiles, into.columns);
     }
     return into;
 }
@@ -340,7 +331,7 @@ typedef struct product_work {
 
 static size_t transposed_units(const cutting *cut)
 {
-    return (size_t)(parts(cut->rows, LANES) * LANES * cut->depth);
+    return (size_t)(padded(cut->rows) * cut->depth);
 }
 
 /* To fetch while the tiles at `right`, of column `first` of c, are read: those of the next columns;
@@ -358,9 +349,9 @@ static strip left_strip(const product_work *w, int64_t row, int64_t rows, int64_
 {
     const tile_product *p = w->p;
     const cutting *cut = &w->cut;
-    strip s = {.units = between(0, cut->units - unit, cut->depth)};
+    strip s = {.units = smaller(cut->units - unit, cut->depth)};
     if (p->transpose_a) {
-        const int64_t down = parts(cut->rows, LANES) * LANES;
+        const int64_t down = padded(cut->rows);
         uint32_t *own = w->rows + (size_t)thread * transposed_units(cut);
         transpose_left(p, w->a, row, rows, unit, s.units, down, own);
         s.left = (const element *)own, s.down = PER_UNIT, s.across = down * PER_UNIT;
@@ -377,9 +368,9 @@ static void multiply_piece(const void *work, int64_t piece, int thread)
     const product_work *w = work;
     const tile_product *p = w->p;
     const cutting *cut = &w->cut;
-    const int64_t row = piece / cut->across * cut->rows, rows = between(0, p->m - row, cut->rows);
+    const int64_t row = piece / cut->across * cut->rows, rows = smaller(p->m - row, cut->rows);
     const int64_t from = piece % cut->across * cut->columns * TILE_COLUMNS,
-                  to = between(0, from + cut->columns * TILE_COLUMNS, p->n);
+                  to = smaller(from + cut->columns * TILE_COLUMNS, p->n);
     target t = {.down = p->n, .bias = p->bias, .add = p->accumulate, .rounded = p->rounded};
     t.size = p->rounded ? sizeof(element) : sizeof(float);
     t.c = (char *)w->c + row * p->n * t.size;
