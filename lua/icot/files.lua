@@ -21,6 +21,15 @@ function files.is_dangling(path)
   return files.kind(path) == nil and lfs.symlinkattributes(path, 'mode') == 'link'
 end
 
+--- Whether two paths name one and the same file or folder.
+---@param a string
+---@param b string
+---@return boolean
+function files.is_same(a, b)
+  local one, other = lfs.attributes(a), lfs.attributes(b)
+  return one ~= nil and other ~= nil and one.dev == other.dev and one.ino == other.ino
+end
+
 --- The folder that a path lies in.
 ---@param path string
 ---@return string folder

@@ -8,19 +8,35 @@ local collapse = require 'icot.collapse'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json = require 'icot.json'
+local options = require 'icot.options'
 local resume = require 'icot.resume'
 local run_paths = require 'icot.run_paths'
+local schedule = require 'icot.schedule'
+local training_state = require 'icot.training_state'
 
 local fork = {}
 
+-- The checkpoint that a run shall begin at.
+local function path_of(run)
+  local given = run.config.fork_from
+  return given and (given:gsub('(.)/+$', '%1'))
+end
+
+-- One of some checkpoints that a fork could begin at.
+local function example_of(found)
+  for _, each in ipairs(found) do
+    if each.step > 0 then return each.path end
+  end
+end
+
 -- Tells what the path names instead of a checkpoint.
 local function raise_no_checkpoint(path)
-  local run_path = run_paths.run_file(path)
-  local found = checkpoint.list(run_paths.checkpoint_folder(run_path))
-  if #found > 0 then
-    errors.raise('fork_from: %s: is a run; name one of its checkpoints, such as %s', path, found[#found].path)
-  end
-  errors.raise('fork_from: %s: %s', path, files.kind(path) and 'is no checkpoint' or 'there is no such checkpoint')
+  local of_run = example_of(checkpoint.list(run_paths.checkpoint_folder(run_paths.run_file(path))))
+  local inside, beside = example_of(checkpoint.list(path)), example_of(checkpoint.list(files.folder_of(path)))
+  local such_as = of_run or inside or beside
+  errors.raise('fork_from: %s: %s%s', path, of_run and 'is a run' or inside and 'is a folder of checkpoints'
+               or files.kind(path) and 'is no checkpoint' or 'there is no such checkpoint',
+               such_as and '; name a checkpoint, such as ' .. such_as or '')
 end
 
 local function read(path)
@@ -30,8 +46,26 @@ local function read(path)
   if not ok then error(result, 0) end
   if result.description.state.step == 0 then
     errors.raise('fork_from: %s: is that of the beginning, from which a run starts without it', path)
+  elseif result.description.config.distillation then
+    errors.raise("fork_from: %s: is one of the method 'icot_kd', whose networks no other method trains", path)
   end
   return result
+end
+
+local function refuse_other_task(from, run)
+  local before, now = from.description.config.dataset.task, run.config.dataset.task
+  if before == now then return end
+  errors.raise("fork_from: %s: was trained on the task '%s', and dataset.task is '%s'", from.path, tostring(before),
+               now)
+end
+
+-- A run that is begun removes what lies in its place.
+local function refuse_own_place(path, run)
+  local lies_in = files.folder_of(path)
+  if files.is_same(lies_in, run_paths.checkpoint_folder(run.output))
+    or files.is_same(path, run_paths.model_folder(run.output)) then
+    errors.raise('fork_from: %s: belongs to %s, in whose place the fork would go; give --out', path, run.output)
+  end
 end
 
 --- What a run begins with, if it is a fork.
@@ -39,9 +73,11 @@ end
 ---@return icot.Resumption? resumption nil: it is none
 ---raises an error when the checkpoint is not there, or cannot be used
 function fork.find(run)
-  local path = run.config.fork_from
+  local path = path_of(run)
   if not path then return nil end
+  refuse_own_place(path, run)
   local from = read(path)
+  refuse_other_task(from, run)
   return {
     from = from, is_fork = true, allow_changes = true,
     segment = {
@@ -55,44 +91,123 @@ end
 ---@param runs icot.Run[]
 ---raises an error as `find` does
 function fork.check(runs)
-  local checked = {}
+  local read_already = {}
   for _, run in ipairs(runs) do
-    local path = run.config.fork_from
-    if path and not checked[path] then
-      read(path)
-      checked[path] = true
+    local path = path_of(run)
+    if path then
+      for _, other in ipairs(runs) do refuse_own_place(path, other) end
+      read_already[path] = read_already[path] or read(path)
+      refuse_other_task(read_already[path], run)
     end
   end
 end
 
--- A schedule that is new is asked anew, and finds nothing in `own` unless one function follows another. Functions are
--- the same as long as the recipe's text is.
+-- Whether the schedule is the one of before. Functions are the same as long as the recipe's text is.
+local function has_same_schedule(run, from)
+  local before, now = from.description.config.schedule, run.config.schedule
+  if json.is_function_description(before) and type(now) == 'function' then return from.source == run.source, true end
+  return json.encode(before) == json.encode(now), false
+end
+
+-- What the next update removes may hang on any of these.
+local of_the_plan = { 'method', 'schedule', 'train', 'dataset', 'removal%.unit' }
+
+local function touches_plan(changes)
+  for _, change in ipairs(changes) do
+    for _, field in ipairs(of_the_plan) do
+      if change:find('^' .. field .. '[.:]') then return true end
+    end
+  end
+  return false
+end
+
+-- Asks what the next update removes; it may want to go back at once, and is asked once more then.
+local function ask_schedule(training, from)
+  local state = training.state
+  local ok, removed, goes_back = pcall(schedule.call, training.schedule, state)
+  if ok then
+    training.planned = not goes_back and removed or nil
+  elseif errors.is_user_error(removed) then
+    errors.raise('fork_from: %s has %d removed at step %d; %s; it counts from the first update of the run before',
+                 from.path, training:removed(), state.step, errors.describe(removed))
+  else
+    error(removed, 0)
+  end
+end
+
+-- A schedule that is new finds nothing in `own`, unless one function follows another; and it is asked anew, as one is
+-- that may say something else now.
 local function settle_schedule(training, from)
-  local before, now = from.description.config.schedule, training.config.schedule
-  local both_functions = json.is_function_description(before) and type(now) == 'function'
-  if both_functions and from.source == training.run.source then return end
-  if json.encode(before) == json.encode(now) and not both_functions then return end
-  training.planned = nil
-  if not both_functions then training.state.own = {} end
+  local is_same, are_functions = has_same_schedule(training.run, from)
+  if not is_same and not are_functions then training.state.own = {} end
+  if not is_same or touches_plan(resume.changes(training.run, from)) then ask_schedule(training, from) end
+end
+
+--- What a schedule is told when it is asked first.
+---@param run icot.Run
+---@param info icot.ScheduleInfo
+---@return icot.ScheduleState? state nil: the run is no fork
+---raises an error as `find` does
+function fork.place(run, info)
+  local resumption = fork.find(run)
+  if not resumption then return nil end
+  local saved, state = resumption.from.description.state, schedule.state_at_start(info)
+  local is_same, are_functions = has_same_schedule(run, resumption.from)
+  state.step, state.epoch = saved.step, saved.step / info.steps_per_epoch
+  state.removed = training_state.unpack_removed(saved.removed)
+  if is_same or are_functions then state.own = options.copy(saved.own) end
+  return state
+end
+
+-- Of a run that has ended by collapsing, which the fork shall not do at once; and of one whose rate was lowered.
+local function settle_the_past(training, from)
+  local watch, config = training.collapse, training.config
+  if collapse.has_happened(watch, config.train.stop_on_collapse) then collapse.start_over(watch) end
+  if from.description.config.optimizer.lr ~= config.optimizer.lr then training.lr_scale = 1 end
+end
+
+-- A checkpoint of a stage end may have no moments, which nobody misses if they are reset now.
+local function settle_moments(training, resumption)
+  local from, segment = resumption.from, resumption.segment
+  if from.moments then return end
+  local planned = training.planned
+  local resets = planned and training:begins_stage(planned) and training.config.optimizer.reset == 'all'
+  training:note_reset()
+  if resets then return end
+  segment.changes = 'moments: none, they begin at zero; ' .. segment.changes
+  training.progress:warn(("fork_from: %s has no moments, since its run was about to reset them: they begin at zero, "
+                          .. "whatever optimizer.reset says (with checkpoint.keep.moments = true that run keeps them)")
+    :format(from.path))
 end
 
 --- What a fork does not take over from the run before it.
 ---@param training icot.Training restored from the checkpoint
----@param from icot.Checkpoint
----raises an error when the fork would end where it begins
-function fork.settle(training, from)
-  local state = training.state
+---@param resumption icot.Resumption from `find`
+---raises an error when the fork would end where it begins, or its schedule falls behind what is removed already
+function fork.settle(training, resumption)
+  local state, from = training.state, resumption.from
   if state.step >= state.total_steps then
     errors.raise('fork_from: %s is of step %d, and train ends the run at step %d', from.path, state.step,
                  state.total_steps)
   end
   settle_schedule(training, from)
-  local watch = training.collapse -- of a run that has ended by it, which the fork shall not do at once
-  if collapse.has_happened(watch, training.config.train.stop_on_collapse) then collapse.start_over(watch) end
-  if from.moments then return end
-  training:note_reset()
-  training.progress:warn(('fork_from: %s has no moments, since its run was to reset them: they begin at zero '
-                          .. '(checkpoint.keep.moments keeps them)'):format(from.path))
+  settle_the_past(training, from)
+  settle_moments(training, resumption)
+end
+
+--- The checkpoint of a stage's end that a fork has left with the run before it.
+---@param run icot.Run
+---@param is_of_stage fun(description: table): boolean
+---@return icot.Checkpoint? newest nil: there is none, or the run is no fork
+function fork.stage_before(run, is_of_stage)
+  local path = path_of(run)
+  local found = path and checkpoint.list(files.folder_of(path)) or {}
+  for i = #found, 1, -1 do
+    local step = tonumber(path:match('step%-(%d+)$'))
+    if step and found[i].step <= step and is_of_stage(checkpoint.read_description(found[i].path)) then
+      return checkpoint.read(found[i].path)
+    end
+  end
 end
 
 return fork

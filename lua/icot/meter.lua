@@ -28,7 +28,8 @@ end
 ---@return table
 function Meter:state()
   return {
-    tokens = self.tokens, flops = self.flops, seconds = self.started and self:seconds() or 0,
+    tokens = self.tokens, flops = self.flops,
+    seconds = self.started and self:seconds() or self.seconds_before or 0,
     current = options.copy(self.current),
   }
 end

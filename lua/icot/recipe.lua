@@ -281,8 +281,15 @@ local function planned_runs(base, study, settings, where)
   return planned
 end
 
+-- What a checkpoint has to know to read the recipe once more; where the output goes is known from its own place.
+local function describe_invocation(wanted)
+  local texts = {}
+  for i, setting in ipairs(wanted.settings or {}) do texts[i] = setting.given end
+  return { settings = texts, seed = wanted.seed }
+end
+
 -- Expands what a recipe's file returned to its runs.
-local function expand(path, source, given, all_settings, invocation)
+local function expand(path, source, given, all_settings, wanted)
   local where, settings = describe_where(path, all_settings), sort_settings(all_settings)
   replace_models(given, where)
   for _, setting in ipairs(settings.recipe) do given = overrides.merge(given, overrides.changes(setting, 1)) end
@@ -292,14 +299,15 @@ local function expand(path, source, given, all_settings, invocation)
   local by_name = study.arms and check_arms(study.arms, where) or {}
   check_arm_settings(settings.arm, by_name)
   local self = {
-    path = path, name = base.name, source = source, output = base.output, runs = {}, invocation = invocation,
+    path = path, name = base.name, source = source, output = base.output, runs = {},
+    invocation = describe_invocation(wanted),
     is_study = study.arms ~= nil or study.seeds ~= nil or study.grid ~= nil, collapse_below = study.collapse_below,
   }
   for _, each in ipairs(planned_runs(base, study, settings, where)) do
     self.is_study = self.is_study or chain.steps(each.config) ~= nil
     add_runs(self, each.config, each.arm, each.point, each.where, by_name)
   end
-  equal_compute.link(self.runs, study, where)
+  equal_compute.link(self.runs, study, where, wanted.is_kept)
   local configs = {}
   for i, run in ipairs(self.runs) do configs[i] = run.config end
   self.config_json = self.is_study and json.encode(configs) or self.runs[1].config_json
@@ -310,13 +318,7 @@ end
 ---@field settings? icot.Setting[] from `--set`, in order
 ---@field seed? integer takes the place of `seed` and `seeds`
 ---@field output? string takes the place of `output`
-
--- What a checkpoint has to know to read the recipe once more; where the output goes is known from its own place.
-local function describe_invocation(wanted)
-  local texts = {}
-  for i, setting in ipairs(wanted.settings or {}) do texts[i] = setting.given end
-  return { settings = texts, seed = wanted.seed }
-end
+---@field is_kept? boolean it is that of runs which have begun, not one that a user could still change
 
 --- Works out all runs of a recipe whose text is known.
 ---@param path string where it came from, for messages and its name
@@ -334,7 +336,7 @@ function recipe.from_source(path, source, wanted)
       settings[#settings + 1] = { keys = { name }, value = value, text = ('%s %s'):format(flag, value) }
     end
   end
-  return expand(path, source, evaluate(path, source), settings, describe_invocation(wanted))
+  return expand(path, source, evaluate(path, source), settings, wanted)
 end
 
 --- Reads a recipe and checks all its runs.

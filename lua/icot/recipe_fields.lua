@@ -156,7 +156,10 @@ fields.run = {
   evaluate = { type = 'table', fields = evaluate, doc = 'greedy decoding of unseen examples' },
   divergence = { type = 'table', fields = divergence, doc = 'a loss or gradients that are no numbers, or too high' },
   checkpoint = { type = 'table', fields = checkpoint, doc = 'when all that the run is gets saved' },
-  fork_from = { type = 'string', doc = 'a checkpoint of another run, where this one begins (icot.fork)' },
+  fork_from = {
+    type = 'string', also = { false },
+    doc = 'a checkpoint of another run, where this one begins (icot.fork); {seed} in it is the seed of the run',
+  },
   output = { type = 'string', doc = 'the run file, or the index of a study; default: results/NAME.h5' },
 }
 

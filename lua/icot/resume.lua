@@ -56,6 +56,14 @@ function resume.changes(run, from)
   return changes
 end
 
+-- Where a run began stays as it was, whatever is allowed to change.
+local function require_same_beginning(run, from)
+  local before, now = from.description.config.fork_from, run.config.fork_from
+  if before == now then return end
+  errors.raise('%s: it began %s, so fork_from cannot be %s; --force starts it anew', run.output,
+               before and 'at ' .. before or 'as no fork', now and now or 'left out')
+end
+
 local function require_same(run, from, changes)
   if #changes == 0 then return end
   errors.raise('%s: the recipe has changed since its checkpoint of step %d: %s; --allow-changes goes on all the same',
@@ -81,12 +89,13 @@ end
 -- cannot be read.
 local function check_found(run, from, problem, wanted)
   if from then
+    require_same_beginning(run, from)
     local changes = resume.changes(run, from)
     if not wanted.allow_changes then require_same(run, from, changes) end
     return changes
   elseif problem then
     errors.raise('%s: %s; --force starts it anew', run.output, problem)
-  elseif files.kind(run.output) and not run.config.fork_from then -- a fork begins anew where it began
+  elseif files.kind(run.output) then
     errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
                  run_paths.checkpoint_folder(run.output))
   end
@@ -143,11 +152,15 @@ function resume.find(run, wanted, note)
   }
 end
 
---- Makes of a resumption the one of a training that has diverged.
----@param resumption icot.Resumption
+--- The same after the training has diverged.
+---@param run icot.Run
+---@param wanted { allow_changes?: boolean }
+---@param note fun(text: string)
 ---@param lr_scale number from now on
----@return icot.Resumption resumption the same
-function resume.after_divergence(resumption, lr_scale)
+---@return icot.Resumption
+---raises an error as `resume.check` does
+function resume.after_divergence(run, wanted, note, lr_scale)
+  local resumption = assert(resume.find(run, wanted, note))
   local segment, change = resumption.segment, ('lr_scale: %g'):format(lr_scale)
   segment.stopped_by, segment.stopped_time = 'diverged', machine.time()
   segment.changes = segment.changes == '' and change or segment.changes .. '; ' .. change

@@ -5,18 +5,26 @@
 local checkpoint = require 'icot.checkpoint'
 local collapse = require 'icot.collapse'
 local errors = require 'icot.errors'
+local fork = require 'icot.fork'
 local pretrained = require 'icot.pretrained'
 local training_state = require 'icot.training_state'
 
 local rollback = {}
 
--- The newest checkpoint that was made at the end of the stage with this many tokens removed.
-local function find(keeper, removed)
-  for i = #keeper.entries, 1, -1 do
-    local entry = keeper.entries[i]
-    local state = entry.stage and checkpoint.read_description(entry.path).state -- the rest only of the one it is
-    if state and training_state.unpack_removed(state.removed) == removed then return checkpoint.read(entry.path) end
+-- The newest checkpoint that was made at the end of the stage with this many tokens removed; of a fork perhaps one that
+-- the run before it has.
+local function find(training, removed)
+  local function is_of_stage(description) -- the rest is read only of the one it is
+    return training_state.unpack_removed(description.state.removed) == removed
   end
+  local entries = training.keeper.entries
+  for i = #entries, 1, -1 do
+    local path = entries[i].stage and entries[i].path
+    if path and is_of_stage(checkpoint.read_description(path)) then return checkpoint.read(path) end
+  end
+  return fork.stage_before(training.run, function(description)
+    return description.kept_for and description.kept_for.stage and is_of_stage(description)
+  end)
 end
 
 --- Takes a training back.
@@ -24,7 +32,7 @@ end
 ---@param removed integer of the stage whose end is meant
 ---raises an error when that checkpoint is not there or cannot be read; the training is as it was then
 function rollback.to_stage(training, removed)
-  local state, found = training.state, find(training.keeper, removed)
+  local state, found = training.state, find(training, removed)
   if not found then
     errors.raise('schedule: at step %d it wants to go back to the end of the stage with %d tokens removed, of which '
                  .. 'there is no checkpoint (see checkpoint.keep.stages)', state.step, removed)

@@ -67,7 +67,7 @@ local function load_from(from, output, wanted)
   local settings = overrides.read(invocation.settings, from.path)
   for _, setting in ipairs(wanted.settings or {}) do settings[#settings + 1] = setting end
   return recipe.from_source(from.description.recipe_path, from.source, {
-    settings = settings, seed = wanted.seed or invocation.seed, output = output,
+    settings = settings, seed = wanted.seed or invocation.seed, output = output, is_kept = true,
   })
 end
 

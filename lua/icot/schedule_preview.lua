@@ -15,6 +15,7 @@ local schedule_preview = {}
 ---@class icot.PreviewOptions
 ---@field evaluate_every integer updates
 ---@field removal icot.Removal
+---@field start? icot.ScheduleState where the training begins, if it is a fork
 ---@field accuracy number that every validation is assumed to give
 ---@field loss number likewise
 
@@ -25,7 +26,7 @@ local schedule_preview = {}
 ---@return icot.Stage[]
 ---raises what `schedule.call` does
 function schedule_preview.stages(fn, info, options)
-  local state, stages = schedule.state_at_start(info), {}
+  local state, stages = options.start or schedule.state_at_start(info), {}
   state.loss = options.loss
   while state.step < info.total_steps do
     local is_evaluated = state.step > 0 and state.step % options.evaluate_every == 0
@@ -91,13 +92,13 @@ end
 
 -- ---- The drawing --------------------------------------------------------------------------------
 
--- The tokens removed in the middle of each of `columns` equal parts of the training.
+-- The tokens removed in the middle of each of `columns` equal parts of the training; false: before a fork has begun.
 local function sample(stages, total_steps, columns)
   local heights, i = {}, 1
   for column = 1, columns do
     local step = math.floor((column - 0.5) * total_steps / columns)
     while stages[i + 1] and stages[i + 1].first <= step do i = i + 1 end
-    heights[column] = stages[i].removed
+    heights[column] = step >= stages[1].first and stages[i].removed
   end
   return heights
 end
@@ -116,7 +117,7 @@ function schedule_preview.draw(stages, info, columns, rows)
     local label = row == rows and info.max_cot or row == 0 and 0 or ''
     local cells = {}
     for column, removed in ipairs(heights) do
-      cells[column] = math.floor(removed * rows / info.max_cot + 0.5) == row and '*' or ' '
+      cells[column] = removed and math.floor(removed * rows / info.max_cot + 0.5) == row and '*' or ' '
     end
     local curve = table.concat(cells):gsub('%s+$', '')
     lines[#lines + 1] = (('%%%ds |%%s'):format(width)):format(label, curve)

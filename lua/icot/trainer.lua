@@ -162,11 +162,26 @@ end
 
 -- ---- The beginning ------------------------------------------------------------------------------
 
--- Puts away what an earlier run has left. A checkpoint of the beginning follows, so there always is one to resume.
+-- Puts away what an earlier run has left. A checkpoint follows, so that there always is one to resume.
 local function start_anew(self)
   files.remove_tree(run_paths.checkpoint_folder(self.run.output))
   self.keeper = checkpoint_keeper.new(run_paths.checkpoint_folder(self.run.output), self.config.checkpoint)
   model_file.remove(self.run.model_output)
+end
+
+-- All that can go wrong comes before what is there is touched. The first checkpoint is kept with the rows that it has
+-- already, and as the end of a stage, if it is that of one, to which the run may go back.
+local function begin_fork(self, wanted, resumption)
+  local from = resumption.from
+  fork.settle(self, resumption)
+  local ok, log = pcall(training_log.create, self, wanted.overwrite, resumption)
+  if not ok and errors.is_user_error(log) then
+    errors.raise("fork_from: %s: its rows can't be gone on with: %s", from.path, errors.describe(log))
+  end
+  self.log = ok and log or error(log, 0)
+  start_anew(self)
+  self.progress:note(('forked from %s, step %d'):format(from.path, self.state.step))
+  self.keeper:save(self, { stage = (from.description.kept_for or {}).stage })
 end
 
 local function begin(self, wanted, resumption)
@@ -177,17 +192,13 @@ local function begin(self, wanted, resumption)
     local folder = run_paths.checkpoint_folder(self.run.output)
     self.keeper = checkpoint_keeper.new(folder, self.config.checkpoint, resumption.from)
     self.progress:note(('resumed from the checkpoint of step %d'):format(self.state.step))
+    self.log = training_log.create(self, wanted.overwrite, resumption)
   elseif resumption then
-    fork.settle(self, resumption.from)
-    start_anew(self)
-    self.progress:note(('forked from %s, step %d'):format(resumption.from.path, self.state.step))
+    begin_fork(self, wanted, resumption)
   else
     start_anew(self)
     self.keeper:save(self, {})
-  end
-  self.log = training_log.create(self, wanted.overwrite, resumption)
-  if resumption and resumption.is_fork then -- with the rows that it has already, and the stage to go back to
-    self.keeper:save(self, { stage = resumption.from.description.kept_for.stage })
+    self.log = training_log.create(self, wanted.overwrite)
   end
 end
 
@@ -211,12 +222,6 @@ local function starting_point(run, wanted, note)
   return wanted.resume and resume.find(run, wanted, note) or fork.find(run)
 end
 
--- The same after a divergence.
-local function point_to_go_back_to(run, wanted, note, lr_scale)
-  local found = resume.find(run, wanted, note) or fork.find(run)
-  return resume.after_divergence(found or errors.raise('there is no checkpoint'), lr_scale)
-end
-
 -- Runs it; after a divergence that the recipe wants undone, once more from the last checkpoint with a lower learning
 -- rate, which is one more segment of the same run.
 local function run_with_rollbacks(run, wanted, resumption, note)
@@ -228,7 +233,7 @@ local function run_with_rollbacks(run, wanted, resumption, note)
     if attempt == given.rollbacks then
       errors.raise('%s; %d rollbacks did not help (divergence.rollbacks)', result.message, attempt)
     end
-    local found, back = pcall(point_to_go_back_to, run, wanted, note, result.lr_scale * given.lr_scale)
+    local found, back = pcall(resume.after_divergence, run, wanted, note, result.lr_scale * given.lr_scale)
     if not found then errors.raise('%s; it cannot be rolled back: %s', result.message, errors.describe(back)) end
     resumption = back
     note(('%s; rolled back, learning rate times %g'):format(result.message, resumption.lr_scale))

@@ -28,6 +28,7 @@ function training_log.create(training, overwrite, resumption)
       parameters = model:count_parameters(), steps_per_epoch = training.state.steps_per_epoch,
       total_steps = training.state.total_steps, grouped_by = data.grouped_by,
       fork_from = training.config.fork_from,
+      fork_step = resumption and resumption.is_fork and training.state.step or nil,
     },
   }
   return setmetatable({ file = file }, TrainingLog)

@@ -106,9 +106,11 @@ describe('arms that are matched', function()
     assert_refused("match_arm: 'icot' is several arms, none of them as 'a'; name one", [[arms = {
       { name = 'a', method = 'no_cot' }, { name = 'icot', grid = { train = { batch = { 4, 8 } } } } },]])
     local with_own = "arms = { { name = 'a', method = '%s', train = { steps = 9 } }, { name = 'icot' } },"
-    assert_refused('arms.a.train.steps: leave it out, this arm gets as many tokens as icot (match)',
+    assert_refused('arms.a.train.steps: the arm gets as many tokens as icot (match)',
                    with_own:format('no_cot'))
     assert(load(with_own:format('icot_kd'))) -- the length of its teacher, student and emulator
+    assert(load([[arms = { { name = 'icot', train = { steps = 9 }, grid = { optimizer = { lr = { 1e-3, 1e-4 } } } },
+      { name = 'a', method = 'no_cot' } },]], 'match_arm=icot,lr=0.001'))
   end)
 
   -- Columns of the summary: name of the run → value.

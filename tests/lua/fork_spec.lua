@@ -51,7 +51,7 @@ describe('a fork', function()
     assert.is_true(before[3][4] ~= now[3][4]) -- the loss
     assert.same({ whole.updates, whole.tokens }, { result.updates, result.tokens })
     local read = small.read(forked)
-    assert.equal(at(20), read.attributes.fork_from)
+    assert.same({ at(20), 20 }, { read.attributes.fork_from, read.attributes.fork_step })
     assert.same({ 0, 20 }, small.column(read.tables.segments, 'step'))
     assert.equal('forked', small.column(read.tables.segments, 'stopped_by')[2])
     expect.mentions(small.column(read.tables.segments, 'changes')[2], 'optimizer.lr: 0.001, now 0.0001', at(20))
@@ -76,7 +76,7 @@ describe('a fork', function()
     assert.same({ 'collapsed', 45 }, { again.status, again.updates }) -- after two evaluations of its own
   end)
 
-  it('is resumed where it begins, as long as it has no checkpoint, and then from its own, whatever became of the trunk',
+  it('is resumed from its own checkpoints, of which the first is that where it began, whatever became of the trunk',
     function()
       local path, at = train_trunk()
       local changes = {
@@ -87,7 +87,7 @@ describe('a fork', function()
         end]],
       }
       local _, _, undisturbed = small.train { settings = changes.settings, schedule = changes.schedule }
-      for _, stop in ipairs { 21, 36 } do -- the stage that ends after 21 updates is the first to be kept
+      for _, stop in ipairs { 21, 36 } do
         rawset(_G, 'STOP', stop)
         local ok, problem = small.train(changes, { resume = true })
         rawset(_G, 'STOP', nil)
@@ -112,6 +112,8 @@ describe('a fork', function()
       local ok, result, forked = small.train { settings = with_fork(at_stage_end), progress = progress }
       assert.is_true(ok, tostring(result))
       assert.equal(small.model_bytes(path), small.model_bytes(forked)) -- which resets them
+      assert.same({}, warnings)
+      assert(small.train { settings = with_fork(at_stage_end, 'optimizer.reset=keep'), progress = progress })
       assert.equal(kept and 0 or 1, #warnings)
       if not kept then expect.mentions(warnings[1], at_stage_end, 'has no moments', 'checkpoint.keep.moments') end
     end
@@ -128,6 +130,56 @@ describe('a fork', function()
     assert.is_true(ok, tostring(result))
     assert.same(small.rows(path), small.rows(forked))
     assert.equal(small.model_bytes(path), small.model_bytes(forked))
+  end)
+
+  it('can go back to a stage that has ended before it, as long as the trunk is there', function()
+    local back_once = [[function(state)
+      local step = state.step
+      if step == 24 then return 2, 'rollback' end
+      return step < 8 and 0 or step < 16 and 2 or 5
+    end]]
+    local path, at = train_trunk { schedule = back_once, settings = { 'train.steps=20' } } -- ends within a stage
+    local ok, result, forked = small.train { schedule = back_once, settings = with_fork(at(20)) }
+    assert.is_true(ok, tostring(result))
+    assert.same({ 8, 16, 24, 25 }, small.column(small.read(forked).tables.events, 'step'))
+    files.remove_tree(run_paths.checkpoint_folder(path) .. '/step-000000016')
+    local again, problem = small.train { schedule = back_once, settings = with_fork(at(20)) }
+    assert.is_false(again)
+    expect.mentions(problem.message, 'there is no checkpoint')
+  end)
+
+  it('asks for what is removed anew where the method is another one', function()
+    local path, at = train_trunk { settings = { 'method=explicit_cot' } }
+    local ok, result, forked = small.train { settings = with_fork(at(40), 'method=no_cot', 'train.steps=50') }
+    assert.is_true(ok, tostring(result))
+    local before, now = small.read(path).tables.train, small.read(forked).tables.train
+    local function tokens_of_last(rows, interval)
+      local tokens = small.column(rows, 'tokens')
+      return tokens[interval] - tokens[interval - 1]
+    end
+    local without = tokens_of_last(before, 4) - 10 * 20 * 8 -- ten updates of 20 examples, each with a CoT of 8 tokens
+    assert.equal(without, tokens_of_last(now, 5))
+  end)
+
+  it('counts the seconds on, from its first checkpoint on', function()
+    local _, at = train_trunk()
+    local function seconds(path) return checkpoint.read_description(path).state.meter.seconds end
+    local ok, result, forked = small.train { settings = with_fork(at(20), 'checkpoint.keep.stages=all') }
+    assert.is_true(ok, tostring(result))
+    local first = checkpoint.path(run_paths.checkpoint_folder(forked), 20)
+    assert.is_true(seconds(first) > 0)
+    assert.equal(seconds(at(20)), seconds(first))
+  end)
+
+  it('takes no rate over that was lowered, if the recipe has another one', function()
+    local _, at = train_trunk()
+    local path = at(20) .. '/checkpoint.json'
+    temporary.write(path, (temporary.read(path):gsub('"lr_scale": 1,', '"lr_scale": 0.25,')))
+    for lr, expected in pairs { ['1e-3'] = 2.5e-4, ['1e-4'] = 1e-4 } do
+      local ok, result, forked = small.train { settings = with_fork(at(20), 'optimizer.lr=' .. lr) }
+      assert.is_true(ok, tostring(result))
+      assert.is_near(expected, small.column(small.read(forked).tables.train, 'lr')[4], 1e-12)
+    end
   end)
 
   it('asks another schedule anew, a function with what the one before it had kept', function()
@@ -175,9 +227,11 @@ describe('a fork', function()
   it('is refused where there is nothing to begin with', function()
     local path, at = train_trunk()
     expect.mentions(refusal('nowhere'), 'fork_from: nowhere: there is no such checkpoint')
+    expect.mentions(refusal(at(15)), 'there is no such checkpoint; name a checkpoint, such as ' .. at(14))
+    expect.mentions(refusal(at(14):match('^(.*)/')), 'is a folder of checkpoints; name a checkpoint, such as')
     expect.mentions(refusal(temporary.folder()), 'is no checkpoint')
     for _, run in ipairs { path, (path:gsub('%.h5$', '')) } do
-      expect.mentions(refusal(run), run .. ': is a run; name one of its checkpoints, such as ' .. at(40))
+      expect.mentions(refusal(run), run .. ': is a run; name a checkpoint, such as ' .. at(14))
     end
     expect.mentions(refusal(at(40)), 'is of step 40, and train ends the run at step 40')
     local beginning = temporary.folder() .. '/step-000000000'
@@ -189,11 +243,85 @@ describe('a fork', function()
     expect.mentions(refusal(at(14)), 'fork_from: ' .. at(14) .. '/model.safetensors: is missing')
   end)
 
+  it('leaves what is there as it is if it cannot begin', function()
+    local path, at = train_trunk()
+    local folder, bytes, model = path:match('^(.*)/'), temporary.read(path), small.model_bytes(path)
+    local function refused(...)
+      local result = program.run({ 'small.lua', '--quiet', '--force', '--set', 'fork_from=' .. at(20), ... },
+                                 { folder = folder })
+      assert.equal(1, result.code)
+      return result.err
+    end
+    for _, out in ipairs { path, './small.h5' } do
+      expect.mentions(refused('--out', out), 'belongs to', 'in whose place the fork would go; give --out')
+    end
+    assert(bytes == temporary.read(path) and model == small.model_bytes(path))
+
+    local other = { folder = temporary.folder(), settings = { 'model.context=60' } }
+    local _, _, there = small.train(other)
+    local wide = { settings = { 'model.context=60', 'checkpoint.keep.stages=all' } }
+    local _, _, trunk = small.train(wide)
+    bytes = temporary.read(there)
+    other.settings = with_fork(checkpoint.path(run_paths.checkpoint_folder(trunk), 20), 'dataset.digits=3',
+                               'model.context=60')
+    local ok, problem = small.train(other, { overwrite = true })
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'fork_from: ', "its rows can't be gone on with")
+    assert(bytes == temporary.read(there) and #checkpoint.list(run_paths.checkpoint_folder(there)) > 0)
+  end)
+
+  it('keeps its beginning, whatever else may change', function()
+    local _, at = train_trunk()
+    local changes = { folder = temporary.folder(), settings = with_fork(at(20)) }
+    assert(small.train(changes))
+    for now, said in pairs { [at(22)] = 'so fork_from cannot be ' .. at(22), ['false'] = 'cannot be left out' } do
+      changes.settings = { 'fork_from=' .. now, 'train.steps=50' }
+      local ok, problem = small.train(changes, { resume = true, allow_changes = true })
+      assert.is_false(ok)
+      expect.mentions(problem.message, 'it began at ' .. at(20), said, '--force')
+    end
+    os.execute(("rm -r '%s'"):format(run_paths.checkpoint_folder(changes.folder .. '/small.h5')))
+    changes.settings = with_fork(at(20))
+    local ok, problem = small.train(changes, { resume = true })
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'there is no checkpoint', '--force')
+  end)
+
+  it('is told at once that its schedule falls behind, before the preview as well', function()
+    local path, at = train_trunk()
+    local ok, problem = small.train { settings = with_fork(at(20), 'schedule.steps_per_token=8') }
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'fork_from: ' .. at(20) .. ' has 3 removed at step 20', 'it must not fall')
+    local function preview(...)
+      return program.run { 'schedule', (path:gsub('%.h5$', '.lua')), '--set', 'fork_from=' .. at(20), ... }
+    end
+    expect.mentions(preview('--set', 'schedule.steps_per_token=8').err, 'it returned 1 after 3; it must not fall')
+    local shown = preview()
+    assert.equal(0, shown.code, shown.err)
+    assert.matches('\n1 +4 +21 +2\n3 +5 %- 7 +23 +2\n', shown.out) -- stages, removed, from update, updates each
+  end)
+
+  it('of each seed may begin at a run with that seed', function()
+    local folder = temporary.folder()
+    for _, seed in ipairs { 3, 4 } do
+      train_trunk { folder = ('%s/trunk-%d'):format(folder, seed), settings = { 'seed=' .. seed } }
+    end
+    for _, seed in ipairs { 3, 4 } do
+      local from = folder .. '/trunk-{seed}/small/checkpoints/step-000000020'
+      local ok, result, forked = small.train { settings = with_fork(from, 'seed=' .. seed) }
+      assert.is_true(ok, tostring(result))
+      assert.equal((from:gsub('{seed}', seed)), small.read(forked).attributes.fork_from)
+      assert.same(small.rows(('%s/trunk-%d/small.h5'):format(folder, seed)), small.rows(forked))
+    end
+  end)
+
   it('is refused for another model, and for a chain of runs', function()
     local _, at = train_trunk()
     local ok, problem = small.train { settings = with_fork(at(20), 'model.width=32') }
     assert.is_false(ok)
     expect.mentions(problem.message, 'model.width: the checkpoint', 'has 16, and 32 are wanted now')
+    local other = { settings = with_fork(at(20), 'dataset={"task":"parity","bits":6}') }
+    expect.mentions(select(2, small.train(other)).message, "was trained on the task 'multiplication', and dataset.task")
     local chain = { settings = with_fork(at(20), 'method=icot_kd') }
     expect.mentions(expect.user_error(small.run, chain), "fork_from: the method 'icot_kd' is a chain of runs")
   end)

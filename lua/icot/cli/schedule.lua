@@ -4,6 +4,7 @@
 local budget = require 'icot.budget'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.errors'
+local fork = require 'icot.fork'
 local json = require 'icot.json'
 local options = require 'icot.options'
 local preview = require 'icot.schedule_preview'
@@ -83,7 +84,7 @@ local function show(run, info, args)
   local every = config.train.evaluate_every
   local stages = preview.stages(schedule.of(config, info), info, {
     evaluate_every = every == 'epoch' and info.steps_per_epoch or every, removal = config.removal,
-    accuracy = args.accuracy, loss = args.loss,
+    accuracy = args.accuracy, loss = args.loss, start = fork.place(run, info),
   })
   local columns = math.min(MOST_COLUMNS, terminal.columns(io.stdout) or USUAL_COLUMNS) - #tostring(info.max_cot) - 3
   print(('arm %s: %d of %d CoT %ss removed after %d updates (%.4g epochs)'):format(

@@ -29,15 +29,15 @@ local function with_steps(runs, number)
 end
 
 -- An arm that says how long it trains, and is given another length, would not do what its reader expects. Of a chain of
--- steps those before the last may be as long as that.
+-- steps those before the last may be as long as that; and one point of the arm's own grid may be what is matched.
 local function refuse_own_length(study, run, where)
-  if run.steps then return end
+  if run.steps or run.base_arm == study.match_arm:match('^[^,]*') then return end
   for _, arm in ipairs(study.arms or {}) do
     local train = arm.name == run.base_arm and type(arm.train) == 'table' and arm.train or {}
     for _, limit in ipairs(budget.LIMITS) do
       if train[limit] then
-        errors.raise('%s: arms.%s.train.%s: leave it out, this arm gets as many %s as %s (match)', where, arm.name,
-                     limit, study.match, study.match_arm)
+        errors.raise('%s: arms.%s.train.%s: the arm gets as many %s as %s (match); put it into the train of all arms, '
+                     .. 'or leave it out', where, arm.name, limit, study.match, study.match_arm)
       end
     end
   end
@@ -47,8 +47,9 @@ end
 ---@param runs icot.Run[] each that isn't a step of another one gets `match`, and one more to wait for
 ---@param study { match?: string, match_arm?: string, arms?: table[] } the fields of the recipe
 ---@param where string for errors
+---@param is_kept? boolean the recipe is one that was begun before, which may have arms with a length of their own
 ---raises an error: one of the fields without the other, an arm that is not there, one with a length of its own.
-function equal_compute.link(runs, study, where)
+function equal_compute.link(runs, study, where, is_kept)
   local arm = study.match_arm
   if not study.match and not arm then return end
   if not study.match or not arm then errors.raise('%s: match and match_arm: give both, or none', where) end
@@ -66,7 +67,7 @@ function equal_compute.link(runs, study, where)
         errors.raise('%s: match_arm: %s is several arms, none of them as %s; name one', where, options.show(arm),
                      options.show(run.arm))
       end
-      refuse_own_length(study, run, where)
+      if not is_kept then refuse_own_length(study, run, where) end
       run.match = { what = study.match, of = with_steps(runs, reference), less = run.steps }
       run.waits_for = run.waits_for or {}
       table.insert(run.waits_for, { number = reference, reason = ('it was to match the %s of'):format(study.match) })

@@ -75,6 +75,7 @@ end
 local function find_run(job)
   local whole = recipe.from_source(job.recipe_path, job.source, {
     settings = overrides.read(job.settings, 'study'), seed = job.seed, output = job.output,
+    is_kept = true,
   })
   for _, run in ipairs(whole.runs) do
     if run.output == job.run then
