@@ -1,8 +1,8 @@
 --- A run that begins where another one was: at a checkpoint, which `fork_from` of its recipe names.
 ---
 --- What was until then is shared: parameters and moments, updates, tokens and seconds so far, the rows of the run file.
---- From there on the new recipe holds, and asks its schedule anew. All of it is read when the fork begins; once it has
---- checkpoints of its own it goes on from these, and the other run may go.
+--- From there on the new recipe holds, and another schedule is asked anew. All of it is read when the fork begins; it
+--- goes on from checkpoints of its own then, and the other run may go.
 local checkpoint = require 'icot.checkpoint'
 local collapse = require 'icot.collapse'
 local errors = require 'icot.errors'
@@ -15,6 +15,8 @@ local schedule = require 'icot.schedule'
 local training_state = require 'icot.training_state'
 
 local fork = {}
+
+-- ---- Where it begins ----------------------------------------------------------------------------
 
 -- The checkpoint that a run shall begin at.
 local function path_of(run)
@@ -59,6 +61,13 @@ local function refuse_other_task(from, run)
                now)
 end
 
+-- The checkpoint at a path, if the run can begin there.
+local function read_for(run, path)
+  local from = read(path)
+  refuse_other_task(from, run)
+  return from
+end
+
 -- A run that is begun removes what lies in its place.
 local function refuse_own_place(path, run)
   local lies_in = files.folder_of(path)
@@ -76,8 +85,7 @@ function fork.find(run)
   local path = path_of(run)
   if not path then return nil end
   refuse_own_place(path, run)
-  local from = read(path)
-  refuse_other_task(from, run)
+  local from = read_for(run, path)
   return {
     from = from, is_fork = true, allow_changes = true,
     segment = {
@@ -101,6 +109,8 @@ function fork.check(runs)
     end
   end
 end
+
+-- ---- Its schedule -------------------------------------------------------------------------------
 
 -- Whether the schedule is the one of before. Functions are the same as long as the recipe's text is.
 local function has_same_schedule(run, from)
@@ -147,17 +157,19 @@ end
 ---@param run icot.Run
 ---@param info icot.ScheduleInfo
 ---@return icot.ScheduleState? state nil: the run is no fork
----raises an error as `find` does
+---raises an error as `find` does, but for where the run would go
 function fork.place(run, info)
-  local resumption = fork.find(run)
-  if not resumption then return nil end
-  local saved, state = resumption.from.description.state, schedule.state_at_start(info)
-  local is_same, are_functions = has_same_schedule(run, resumption.from)
+  local path = path_of(run)
+  if not path then return nil end
+  local from, state = read_for(run, path), schedule.state_at_start(info)
+  local saved, is_same, are_functions = from.description.state, has_same_schedule(run, from)
   state.step, state.epoch = saved.step, saved.step / info.steps_per_epoch
   state.removed = training_state.unpack_removed(saved.removed)
   if is_same or are_functions then state.own = options.copy(saved.own) end
   return state
 end
+
+-- ---- What else it does not take over ------------------------------------------------------------
 
 -- Of a run that has ended by collapsing, which the fork shall not do at once; and of one whose rate was lowered.
 local function settle_the_past(training, from)
@@ -195,10 +207,12 @@ function fork.settle(training, resumption)
   settle_moments(training, resumption)
 end
 
+-- ---- On the way ---------------------------------------------------------------------------------
+
 --- The checkpoint of a stage's end that a fork has left with the run before it.
 ---@param run icot.Run
 ---@param is_of_stage fun(description: table): boolean
----@return icot.Checkpoint? newest nil: there is none, or the run is no fork
+---@return icot.Checkpoint? newest nil: there is none any more, or the run is no fork
 function fork.stage_before(run, is_of_stage)
   local path = path_of(run)
   local found = path and checkpoint.list(files.folder_of(path)) or {}

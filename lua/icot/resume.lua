@@ -61,7 +61,7 @@ local function require_same_beginning(run, from)
   local before, now = from.description.config.fork_from, run.config.fork_from
   if before == now then return end
   errors.raise('%s: it began %s, so fork_from cannot be %s; --force starts it anew', run.output,
-               before and 'at ' .. before or 'as no fork', now and now or 'left out')
+               before and 'at ' .. before or 'as no fork', now or 'left out')
 end
 
 local function require_same(run, from, changes)

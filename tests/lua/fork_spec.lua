@@ -296,7 +296,7 @@ describe('a fork', function()
       return program.run { 'schedule', (path:gsub('%.h5$', '.lua')), '--set', 'fork_from=' .. at(20), ... }
     end
     expect.mentions(preview('--set', 'schedule.steps_per_token=8').err, 'it returned 1 after 3; it must not fall')
-    local shown = preview()
+    local shown = preview('--set', 'output=' .. path) -- in whose place it could not begin
     assert.equal(0, shown.code, shown.err)
     assert.matches('\n1 +4 +21 +2\n3 +5 %- 7 +23 +2\n', shown.out) -- stages, removed, from update, updates each
   end)
