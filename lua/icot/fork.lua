@@ -70,7 +70,7 @@ end
 
 -- A run that is begun removes what lies in its place.
 local function refuse_own_place(path, run)
-  local lies_in = files.folder_of(path)
+  local lies_in = path .. '/..' -- also of a link
   if files.is_same(lies_in, run_paths.checkpoint_folder(run.output))
     or files.is_same(path, run_paths.model_folder(run.output)) then
     errors.raise('fork_from: %s: belongs to %s, in whose place the fork would go; give --out', path, run.output)
@@ -122,9 +122,12 @@ end
 -- What the next update removes may hang on any of these.
 local of_the_plan = { 'method', 'schedule', 'train', 'dataset', 'removal%.unit' }
 
-local function touches_plan(changes)
+-- And on these, what an evaluation finds.
+local of_evaluations = { 'method', 'dataset', 'evaluate', 'removal' }
+
+local function touches(changes, fields)
   for _, change in ipairs(changes) do
-    for _, field in ipairs(of_the_plan) do
+    for _, field in ipairs(fields) do
       if change:find('^' .. field .. '[.:]') then return true end
     end
   end
@@ -137,12 +140,12 @@ local function ask_schedule(training, from)
   local ok, removed, goes_back = pcall(schedule.call, training.schedule, state)
   if ok then
     training.planned = not goes_back and removed or nil
-  elseif errors.is_user_error(removed) then
-    errors.raise('fork_from: %s has %d removed at step %d; %s; it counts from the first update of the run before',
-                 from.path, training:removed(), state.step, errors.describe(removed))
-  else
-    error(removed, 0)
+    return
   end
+  local message = errors.is_user_error(removed) and errors.describe(removed)
+  if not message or not message:find('must not fall', 1, true) then error(removed, 0) end
+  errors.raise('fork_from: %s has %d removed at step %d; %s; it counts from the first update of the run before',
+               from.path, training:removed(), state.step, message)
 end
 
 -- A schedule that is new finds nothing in `own`, unless one function follows another; and it is asked anew, as one is
@@ -150,7 +153,7 @@ end
 local function settle_schedule(training, from)
   local is_same, are_functions = has_same_schedule(training.run, from)
   if not is_same and not are_functions then training.state.own = {} end
-  if not is_same or touches_plan(resume.changes(training.run, from)) then ask_schedule(training, from) end
+  if not is_same or touches(resume.changes(training.run, from), of_the_plan) then ask_schedule(training, from) end
 end
 
 --- What a schedule is told when it is asked first.
@@ -165,17 +168,22 @@ function fork.place(run, info)
   local saved, is_same, are_functions = from.description.state, has_same_schedule(run, from)
   state.step, state.epoch = saved.step, saved.step / info.steps_per_epoch
   state.removed = training_state.unpack_removed(saved.removed)
+  state.evaluated_step, state.accuracy, state.valid_loss = saved.evaluated.valid, saved.accuracy, saved.valid_loss
   if is_same or are_functions then state.own = options.copy(saved.own) end
   return state
 end
 
 -- ---- What else it does not take over ------------------------------------------------------------
 
--- Of a run that has ended by collapsing, which the fork shall not do at once; and of one whose rate was lowered.
+-- Of a run that has ended by collapsing, which the fork shall not do at once; of one whose rate was lowered; and of one
+-- that was evaluated in another way.
 local function settle_the_past(training, from)
   local watch, config = training.collapse, training.config
   if collapse.has_happened(watch, config.train.stop_on_collapse) then collapse.start_over(watch) end
   if from.description.config.optimizer.lr ~= config.optimizer.lr then training.lr_scale = 1 end
+  if touches(resume.changes(training.run, from), of_evaluations) then
+    training.evaluated, training.test_accuracy = {}, nil
+  end
 end
 
 -- A checkpoint of a stage end may have no moments, which nobody misses if they are reset now.
@@ -215,12 +223,16 @@ end
 ---@return icot.Checkpoint? newest nil: there is none any more, or the run is no fork
 function fork.stage_before(run, is_of_stage)
   local path = path_of(run)
-  local found = path and checkpoint.list(files.folder_of(path)) or {}
-  for i = #found, 1, -1 do
-    local step = tonumber(path:match('step%-(%d+)$'))
-    if step and found[i].step <= step and is_of_stage(checkpoint.read_description(found[i].path)) then
-      return checkpoint.read(found[i].path)
+  while path and checkpoint.is_at(path) do -- of a fork of a fork, what lies further back
+    local description = checkpoint.read_description(path)
+    local found = checkpoint.list(path .. '/..')
+    for i = #found, 1, -1 do
+      local is_before = found[i].step <= description.state.step
+      if is_before and is_of_stage(checkpoint.read_description(found[i].path)) then
+        return checkpoint.read(found[i].path)
+      end
     end
+    path = description.config.fork_from
   end
 end
 

@@ -137,7 +137,7 @@ function resolve.run(given, where)
                  config.train.accumulate, config.train.batch)
   end
 
-  config.fork_from = config.fork_from and config.fork_from:gsub('{seed}', config.seed) or nil
+  config.fork_from = config.fork_from and config.fork_from:gsub('{seed}', ('%d'):format(config.seed)) or nil
   resolve_removal(config.removal, config.seed, where)
   resolve_distillation(config, where)
   config.schedule = resolve_schedule(config.schedule, where)

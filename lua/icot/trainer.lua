@@ -174,9 +174,10 @@ end
 local function begin_fork(self, wanted, resumption)
   local from = resumption.from
   fork.settle(self, resumption)
+  if good_enough(self) then errors.raise('fork_from: %s: it has reached train.stop_at_accuracy already', from.path) end
   local ok, log = pcall(training_log.create, self, wanted.overwrite, resumption)
   if not ok and errors.is_user_error(log) then
-    errors.raise("fork_from: %s: its rows can't be gone on with: %s", from.path, errors.describe(log))
+    errors.raise('fork_from: %s: no run file can be begun with its rows: %s', from.path, errors.describe(log))
   end
   self.log = ok and log or error(log, 0)
   start_anew(self)

@@ -2,6 +2,7 @@
 local checkpoint = require 'icot.checkpoint'
 local expect = require 'tests.lua.support.expect'
 local files = require 'icot.files'
+local lfs = require 'lfs'
 local program = require 'tests.lua.support.program'
 local run_paths = require 'icot.run_paths'
 local small = require 'tests.lua.support.small_training'
@@ -142,6 +143,11 @@ describe('a fork', function()
     local ok, result, forked = small.train { schedule = back_once, settings = with_fork(at(20)) }
     assert.is_true(ok, tostring(result))
     assert.same({ 8, 16, 24, 25 }, small.column(small.read(forked).tables.events, 'step'))
+    local _, _, between = small.train {
+      schedule = back_once, settings = with_fork(at(20), 'train.steps=22'),
+    }
+    local last = checkpoint.path(run_paths.checkpoint_folder(between), 22)
+    assert.is_true((small.train { schedule = back_once, settings = with_fork(last) })) -- a fork of a fork
     files.remove_tree(run_paths.checkpoint_folder(path) .. '/step-000000016')
     local again, problem = small.train { schedule = back_once, settings = with_fork(at(20)) }
     assert.is_false(again)
@@ -202,6 +208,24 @@ describe('a fork', function()
     assert.is_nil(checkpoint.read_description(last).state.own.calls)
   end)
 
+  it('is no fork where it would end at once, and takes no evaluation of another kind for its own', function()
+    local _, at = train_trunk { settings = { 'method=explicit_cot' } }
+    local path = at(40) .. '/checkpoint.json' -- says that it answers well
+    temporary.write(path, (temporary.read(path):gsub('"accuracy": [%d.e-]+', '"accuracy": 0.9')))
+    local function begin(method)
+      return small.train {
+        settings = with_fork(at(40), 'method=' .. method, 'train.steps=60', 'train.stop_at_accuracy=0.8'),
+      }
+    end
+    local ok, problem = begin('explicit_cot')
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'it has reached train.stop_at_accuracy already')
+    local trained, result = begin('no_cot')
+    assert.is_true(trained, tostring(result))
+    assert.equal(60, result.updates)
+    assert.is_true(result.accuracy < 0.8)
+  end)
+
   it('is one of each arm in a study, checked before the first begins', function()
     local path, at = train_trunk()
     local folder, recipe = temporary.folder(), path:gsub('%.h5$', '.lua')
@@ -252,8 +276,12 @@ describe('a fork', function()
       assert.equal(1, result.code)
       return result.err
     end
-    for _, out in ipairs { path, './small.h5' } do
-      expect.mentions(refused('--out', out), 'belongs to', 'in whose place the fork would go; give --out')
+    assert(lfs.link(at(20), folder .. '/linked', true))
+    for _, way in ipairs {
+      { '--out', path }, { '--out', './small.h5' }, { '--set', 'fork_from=linked', '--out', path },
+      { '--set', 'fork_from=' .. at(20) .. '/.', '--out', path },
+    } do
+      expect.mentions(refused(unpack(way)), 'belongs to', 'in whose place the fork would go; give --out')
     end
     assert(bytes == temporary.read(path) and model == small.model_bytes(path))
 
@@ -266,7 +294,7 @@ describe('a fork', function()
                                'model.context=60')
     local ok, problem = small.train(other, { overwrite = true })
     assert.is_false(ok)
-    expect.mentions(problem.message, 'fork_from: ', "its rows can't be gone on with")
+    expect.mentions(problem.message, 'fork_from: ', "no run file can be begun with its rows")
     assert(bytes == temporary.read(there) and #checkpoint.list(run_paths.checkpoint_folder(there)) > 0)
   end)
 
