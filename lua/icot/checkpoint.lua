@@ -170,6 +170,13 @@ function checkpoint.read_description(folder)
   return description
 end
 
+--- Whether a checkpoint was kept because it ends a stage.
+---@param description table what its checkpoint.json says
+---@return boolean?
+function checkpoint.ends_stage(description)
+  return description.kept_for and description.kept_for.stage
+end
+
 -- Without one of its parts a checkpoint would be that of another training.
 local function require_parts(self)
   local description = self.description

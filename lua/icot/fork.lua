@@ -8,7 +8,6 @@ local collapse = require 'icot.collapse'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local json = require 'icot.json'
-local options = require 'icot.options'
 local resume = require 'icot.resume'
 local run_paths = require 'icot.run_paths'
 local schedule = require 'icot.schedule'
@@ -86,10 +85,11 @@ function fork.find(run)
   if not path then return nil end
   refuse_own_place(path, run)
   local from = read_for(run, path)
+  local changes = resume.changes(run, from)
   return {
-    from = from, is_fork = true, allow_changes = true,
+    from = from, is_fork = true, allow_changes = true, changes = changes,
     segment = {
-      step = from.description.state.step, changes = table.concat(resume.changes(run, from), '; '),
+      step = from.description.state.step, changes = table.concat(changes, '; '),
       stopped_by = 'forked', stopped_time = from.description.time,
     },
   }
@@ -148,12 +148,18 @@ local function ask_schedule(training, from)
                from.path, training:removed(), state.step, message)
 end
 
--- A schedule that is new finds nothing in `own`, unless one function follows another; and it is asked anew, as one is
--- that may say something else now.
-local function settle_schedule(training, from)
-  local is_same, are_functions = has_same_schedule(training.run, from)
-  if not is_same and not are_functions then training.state.own = {} end
-  if not is_same or touches(resume.changes(training.run, from), of_the_plan) then ask_schedule(training, from) end
+-- A schedule that is new finds nothing in `own`, unless one function follows another; gives whether it is the same.
+local function settle_own(state, run, from)
+  local is_same, are_functions = has_same_schedule(run, from)
+  if not is_same and not are_functions then state.own = {} end
+  return is_same
+end
+
+-- One that may say something else now is asked anew.
+local function settle_schedule(training, resumption)
+  local from = resumption.from
+  local is_same = settle_own(training.state, training.run, from)
+  if not is_same or touches(resumption.changes, of_the_plan) then ask_schedule(training, from) end
 end
 
 --- What a schedule is told when it is asked first.
@@ -165,11 +171,8 @@ function fork.place(run, info)
   local path = path_of(run)
   if not path then return nil end
   local from, state = read_for(run, path), schedule.state_at_start(info)
-  local saved, is_same, are_functions = from.description.state, has_same_schedule(run, from)
-  state.step, state.epoch = saved.step, saved.step / info.steps_per_epoch
-  state.removed = training_state.unpack_removed(saved.removed)
-  state.evaluated_step, state.accuracy, state.valid_loss = saved.evaluated.valid, saved.accuracy, saved.valid_loss
-  if is_same or are_functions then state.own = options.copy(saved.own) end
+  training_state.restore_schedule(state, from.description.state)
+  settle_own(state, run, from)
   return state
 end
 
@@ -177,11 +180,11 @@ end
 
 -- Of a run that has ended by collapsing, which the fork shall not do at once; of one whose rate was lowered; and of one
 -- that was evaluated in another way.
-local function settle_the_past(training, from)
-  local watch, config = training.collapse, training.config
+local function settle_the_past(training, resumption)
+  local watch, config, from = training.collapse, training.config, resumption.from
   if collapse.has_happened(watch, config.train.stop_on_collapse) then collapse.start_over(watch) end
   if from.description.config.optimizer.lr ~= config.optimizer.lr then training.lr_scale = 1 end
-  if touches(resume.changes(training.run, from), of_evaluations) then
+  if touches(resumption.changes, of_evaluations) then
     training.evaluated, training.test_accuracy = {}, nil
   end
 end
@@ -210,8 +213,8 @@ function fork.settle(training, resumption)
     errors.raise('fork_from: %s is of step %d, and train ends the run at step %d', from.path, state.step,
                  state.total_steps)
   end
-  settle_schedule(training, from)
-  settle_the_past(training, from)
+  settle_schedule(training, resumption)
+  settle_the_past(training, resumption)
   settle_moments(training, resumption)
 end
 
@@ -219,7 +222,7 @@ end
 
 --- The checkpoint of a stage's end that a fork has left with the run before it.
 ---@param run icot.Run
----@param is_of_stage fun(description: table): boolean
+---@param is_of_stage fun(description: table): boolean of those that end a stage
 ---@return icot.Checkpoint? newest nil: there is none any more, or the run is no fork
 function fork.stage_before(run, is_of_stage)
   local path = path_of(run)
@@ -228,9 +231,8 @@ function fork.stage_before(run, is_of_stage)
     local found = checkpoint.list(path .. '/..')
     for i = #found, 1, -1 do
       local is_before = found[i].step <= description.state.step
-      if is_before and is_of_stage(checkpoint.read_description(found[i].path)) then
-        return checkpoint.read(found[i].path)
-      end
+      local each = is_before and checkpoint.read_description(found[i].path)
+      if each and checkpoint.ends_stage(each) and is_of_stage(each) then return checkpoint.read(found[i].path) end
     end
     path = description.config.fork_from
   end

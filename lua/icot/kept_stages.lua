@@ -10,7 +10,7 @@ local MOST_ROUNDS = 5 -- of looking what there is
 
 -- Whether a checkpoint ends a stage or is the last one.
 local function is_wanted(description, is_last)
-  return description.kept_for.stage or is_last
+  return checkpoint.ends_stage(description) or is_last
 end
 
 -- A checkpoint that is wanted, or nil; and whether it is gone since it was listed, as it may be while its run goes on.

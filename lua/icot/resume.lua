@@ -82,6 +82,7 @@ end
 ---@field from icot.Checkpoint
 ---@field segment table the row that it adds to /segments
 ---@field is_fork? boolean it is a run of its own that begins there (icot.fork)
+---@field changes? string[] of a fork, from `resume.changes`
 ---@field allow_changes boolean
 ---@field lr_scale number? of the training; nil: as in the checkpoint
 

@@ -22,9 +22,7 @@ local function find(training, removed)
     local path = entries[i].stage and entries[i].path
     if path and is_of_stage(checkpoint.read_description(path)) then return checkpoint.read(path) end
   end
-  return fork.stage_before(training.run, function(description)
-    return description.kept_for and description.kept_for.stage and is_of_stage(description)
-  end)
+  return fork.stage_before(training.run, is_of_stage)
 end
 
 --- Takes a training back.

@@ -1,4 +1,5 @@
 --- One run from its beginning, or from a checkpoint, to its end: what comes when, and what is kept however it ends.
+local checkpoint = require 'icot.checkpoint'
 local checkpoint_keeper = require 'icot.checkpoint_keeper'
 local cleanup = require 'icot.cleanup'
 local collapse = require 'icot.collapse'
@@ -182,7 +183,7 @@ local function begin_fork(self, wanted, resumption)
   self.log = ok and log or error(log, 0)
   start_anew(self)
   self.progress:note(('forked from %s, step %d'):format(from.path, self.state.step))
-  self.keeper:save(self, { stage = (from.description.kept_for or {}).stage })
+  self.keeper:save(self, { stage = checkpoint.ends_stage(from.description) })
 end
 
 local function begin(self, wanted, resumption)

@@ -41,15 +41,21 @@ function training_state.capture(training)
   }
 end
 
---- Puts a training where another one was.
----@param training icot.Training
+--- Puts what a schedule sees where it was.
+---@param state icot.ScheduleState
 ---@param saved table from `capture`
-function training_state.restore(training, saved)
-  local state = training.state
+function training_state.restore_schedule(state, saved)
   state.step, state.epoch = saved.step, saved.step / state.steps_per_epoch
   state.removed, state.accuracy, state.loss = unpack_removed(saved.removed), saved.accuracy, saved.loss
   state.valid_loss, state.evaluated_step = saved.valid_loss, saved.evaluated.valid
   state.own = options.copy(saved.own)
+end
+
+--- Puts a training where another one was.
+---@param training icot.Training
+---@param saved table from `capture`
+function training_state.restore(training, saved)
+  training_state.restore_schedule(training.state, saved)
   training.planned = saved.planned and unpack_removed(saved.planned)
   training.cot_was_left, training.last_reset = saved.cot_was_left, saved.last_reset
   training.explicit_accuracy, training.test_accuracy = saved.explicit_accuracy, saved.test_accuracy
