@@ -169,14 +169,14 @@ describe('icot study', function()
 
   it('goes on at once after it was killed: its runs wait for those that are still at work', function()
     local folder = folder_with(longer)
-    local left = while_it_trains(folder, ([[kill -KILL $study
-      left=$(%s)
+    local left = while_it_trains(folder, ([[left=$(%s)
       kill -STOP $left
+      kill -KILL $study
       echo $left]]):format(owner)).out
     local resumed = program.shell(([[cd %s
       %s study --resume results/mine.h5 --jobs 2 --threads 2 2> said &
       study=$!
-      for wait in $(seq 1000); do grep -q 'waits up to' said && break; sleep 0.05; done
+      for wait in $(seq 1000); do grep -q 'no_cot seed 2  waits up to' said && break; sleep 0.05; done
       kill -CONT %d
       wait $study
       code=$?
