@@ -106,7 +106,7 @@ describe('icot study', function()
     return program.shell(([[cd %s
       %s study mine.lua --jobs 2 --threads 2 %s &
       study=$!
-      for wait in $(seq 1000); do grep -q step results/mine/no_cot-2.log && break; sleep 0.05; done 2>/dev/null
+      for wait in $(seq 2000); do grep -q step results/mine/no_cot-2.log && break; sleep 0.05; done 2>/dev/null
       %s
       wait $study]]):format(folder, program.icot, settings, action))
   end
@@ -170,13 +170,14 @@ describe('icot study', function()
   it('goes on at once after it was killed: its runs wait for those that are still at work', function()
     local folder = folder_with(longer)
     local left = while_it_trains(folder, ([[left=$(%s)
-      kill -STOP $left
       kill -KILL $study
+      wait $study # one that is stopped already when it is orphaned is sent SIGHUP and SIGCONT
+      kill -STOP $left
       echo $left]]):format(owner)).out
     local resumed = program.shell(([[cd %s
       %s study --resume results/mine.h5 --jobs 2 --threads 2 2> said &
       study=$!
-      for wait in $(seq 1000); do grep -q 'no_cot seed 2  waits up to' said && break; sleep 0.05; done
+      for wait in $(seq 2000); do grep -q 'no_cot seed 2  waits up to' said && break; sleep 0.05; done
       kill -CONT %d
       wait $study
       code=$?
@@ -216,7 +217,7 @@ describe('icot study', function()
   it('leaves no run at work when it is killed itself', function()
     local folder = folder_with(longer)
     while_it_trains(folder, [[kill -KILL $study
-      for wait in $(seq 1000); do find results/mine -name '*.lock' | grep -q . || break; sleep 0.05; done]])
+      for wait in $(seq 2000); do find results/mine -name '*.lock' | grep -q . || break; sleep 0.05; done]])
     local left = program.shell(("find %s/results/mine -name '*.lock'"):format(folder))
     assert.equal('', left.out)
     local resumed = resume(folder)
