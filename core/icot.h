@@ -27,7 +27,7 @@
 #endif
 
 enum {
-    ICOT_ABI = 10,        /* raised whenever anything in this file changes its meaning */
+    ICOT_ABI = 11,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,    /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 15, /* most inputs an operator can have (concat included) */
     ICOT_MAX_NUMBERS = 5, /* most parameters of one, other than its inputs */
@@ -328,7 +328,13 @@ typedef struct icot_removal {
     const int64_t *rank_starts; /* (longest + 1) */
     int64_t longest;
     int32_t eos, separator; /* ids of <eos> and #### */
-    int32_t pause; /* id, of no example, that stands in for each token that goes; negative: none */
+    int32_t pause; /* id, of no example, that stands in for what goes; negative: nothing does */
+    /*
+     * 0: a pause in the place of each token that goes. Else the CoT begins with so many for each
+     * token, or step, that is to be removed, whether an example has it or not, at most pauses_most
+     * (negative: any number); only from the left and closed up.
+     */
+    int64_t pauses_each, pauses_most;
     icot_random_key key; /* of what is drawn: example k draws numbers k, k + 2^32, k + 3·2^31 */
 } icot_removal;
 
@@ -343,6 +349,8 @@ typedef struct icot_batch {
     int32_t *tokens;                          /* (n_tokens) */
     int32_t *positions;                       /* (n_tokens) */
     int32_t *cu_seqlens;                      /* (n_examples + 1) */
+    int32_t *eos_rows;                        /* (n_examples) the row of each first <eos> */
+    int32_t *pauses;                          /* (n_examples) that follow it */
     int32_t *target_rows;                     /* (n_targets) */
     int32_t *targets;                         /* (n_targets) */
     int64_t token_capacity, example_capacity; /* room in the arrays, kept for reuse */

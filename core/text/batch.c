@@ -28,6 +28,8 @@ void icot_batch_free(icot_batch *batch)
     memory_free(batch->tokens);
     memory_free(batch->positions);
     memory_free(batch->cu_seqlens);
+    memory_free(batch->eos_rows);
+    memory_free(batch->pauses);
     memory_free(batch->target_rows);
     memory_free(batch->targets);
     memory_free(batch);
@@ -56,7 +58,10 @@ static int make_room(icot_batch *batch, int64_t examples, int64_t tokens)
         batch->token_capacity = capacity;
     }
     if (examples > batch->example_capacity) {
-        if (resize(&batch->cu_seqlens, examples + 1)) return ICOT_FAILED;
+        if (resize(&batch->cu_seqlens, examples + 1) || resize(&batch->eos_rows, examples) ||
+            resize(&batch->pauses, examples)) {
+            return ICOT_FAILED;
+        }
         batch->example_capacity = examples;
     }
     return ICOT_OK;
@@ -71,24 +76,48 @@ typedef struct cut_example {
     example_bounds at;
     int32_t question, cot, answer; /* lengths in tokens, the CoT before the cut */
     int32_t removed;               /* CoT tokens that go */
-    int32_t left_out;              /* of them those that no pause stands in for */
-    int32_t pauses;                /* that the CoT begins with */
+    int32_t written;               /* tokens of the CoT as it is packed, pauses included */
+    int32_t pauses;                /* that it begins with */
 } cut_example;
 
-/* CoT tokens that go, of the m that example `id`, the k-th of the batch, has. */
+/* What goes of an example's CoT: tokens or steps that are to go, and how many tokens that makes. */
+typedef struct removed_part {
+    int64_t wanted, tokens;
+} removed_part;
+
+/* The same of the m tokens that example `id`, the k-th of the batch, has. */
 static int count_removed(const icot_corpus *corpus, int64_t id, int64_t k, int64_t m,
-                         const icot_removal *removal, int with_draws, int64_t *out)
+                         const icot_removal *removal, int with_draws, removed_part *out)
 {
     if (removal->unit == ICOT_TOKENS) {
-        *out = removal_count(removal, k, m, with_draws);
+        out->wanted = removal_wanted(removal, k, m, with_draws);
+        out->tokens = removal_count(removal, m, out->wanted);
         return ICOT_OK;
     }
     const int32_t *ends;
     int64_t n;
     if (icot_corpus_steps(corpus, id, &ends, &n)) return ICOT_FAILED;
     if (n < 0) return fail("the reasoning steps of example %lld are not marked", (long long)id);
-    int64_t count = removal_count(removal, k, n, with_draws);
-    *out = removal_tokens_of_steps(removal, count, ends, n);
+    out->wanted = removal_wanted(removal, k, n, with_draws);
+    out->tokens = removal_tokens_of_steps(removal, removal_count(removal, n, out->wanted), ends, n);
+    return ICOT_OK;
+}
+
+/* How many pauses come in for what goes, and how long the CoT is then. */
+static int add_pauses(const icot_removal *removal, int64_t wanted, cut_example *out)
+{
+    if (removal_fills_places(removal)) {
+        out->pauses = removal_before_first(removal, out->cot, out->removed);
+        out->written = out->cot;
+        return ICOT_OK;
+    }
+    const int64_t pauses = removal_leading_pauses(removal, wanted);
+    const int64_t written = pauses + out->cot - out->removed;
+    if (pauses > INT32_MAX || written > INT32_MAX) {
+        return fail("%lld pauses are more than a sequence can have", (long long)pauses);
+    }
+    out->pauses = (int32_t)pauses;
+    out->written = (int32_t)written;
     return ICOT_OK;
 }
 
@@ -102,22 +131,21 @@ static int cut(const icot_corpus *corpus, int64_t id, int64_t k, const icot_remo
     out->cot = (int32_t)(out->at.answer - out->at.cot);
     out->answer = (int32_t)(out->at.end - out->at.answer);
     int with_draws = kind == SEQUENCES ? WITH_DRAWS : WITHOUT_DRAWS;
-    int64_t removed;
+    removed_part gone;
     if (removal_check_length(removal, out->cot) ||
-        count_removed(corpus, id, k, out->cot, removal, with_draws, &removed)) {
+        count_removed(corpus, id, k, out->cot, removal, with_draws, &gone)) {
         return fail_within("batch: place %lld", (long long)k);
     }
-    out->removed = (int32_t)removed;
-    const int pauses = removal_has_pauses(removal);
-    out->left_out = pauses ? 0 : out->removed;
-    out->pauses = pauses ? removal_before_first(removal, out->cot, out->removed) : 0;
+    out->removed = (int32_t)gone.tokens;
+    if (add_pauses(removal, gone.wanted, out))
+        return fail_within("batch: place %lld", (long long)k);
     return ICOT_OK;
 }
 
 static int64_t cut_length(const cut_example *example, batch_kind kind)
 {
     if (kind == PROMPTS) return (int64_t)example->question + 1 + example->pauses;
-    return (int64_t)example->question + example->cot - example->left_out + example->answer + MARKS;
+    return (int64_t)example->question + example->written + example->answer + MARKS;
 }
 
 /* Checks the request and gives the number of tokens that it will take. */
@@ -208,12 +236,12 @@ static void write_cot_with_pauses(icot_batch *batch, const icot_corpus *corpus,
 static void write_cot(icot_batch *batch, const icot_corpus *corpus, const icot_removal *removal,
                       const cut_example *example, const sequence_positions *positions, int64_t row)
 {
-    if (removal_has_pauses(removal)) {
+    if (removal_fills_places(removal)) {
         write_cot_with_pauses(batch, corpus, removal, example, positions, row);
     } else if (removal->side == ICOT_ORDERED) {
         write_cot_with_gaps(batch, corpus, removal, example, positions, row);
-    } else {
-        write_cot_in_one(batch, corpus, removal, example, positions, row);
+    } else { /* the pauses that lead it are written with the prompt */
+        write_cot_in_one(batch, corpus, removal, example, positions, row + example->pauses);
     }
 }
 
@@ -222,7 +250,7 @@ static void write_solution(icot_batch *batch, const icot_corpus *corpus,
                            const icot_removal *removal, const cut_example *example,
                            const sequence_positions *positions, int64_t row)
 {
-    const int64_t cot = example->cot - example->left_out;
+    const int64_t cot = example->written;
     int32_t *tokens = batch->tokens + row;
 
     write_cot(batch, corpus, removal, example, positions, row);
@@ -257,8 +285,8 @@ static int build(icot_batch *batch, const icot_corpus *corpus, const int64_t *id
     for (int64_t k = 0; k < n; k++) {
         cut_example example;
         if (cut(corpus, ids[k], k, removal, kind, &example)) return ICOT_FAILED;
-        sequence_positions positions =
-            removal_positions(removal, example.question, example.cot, example.removed);
+        sequence_positions positions = removal_positions(removal, example.question, example.cot,
+                                                         example.removed, example.pauses);
         const int64_t row = batch->n_tokens, eos_row = row + example.question;
 
         write_prompt(batch, corpus, removal, &example, &positions, row);
@@ -267,6 +295,8 @@ static int build(icot_batch *batch, const icot_corpus *corpus, const int64_t *id
             write_solution(batch, corpus, removal, &example, &positions, eos_row + 1);
             add_targets(batch, removal, eos_row, batch->n_tokens - 1);
         }
+        batch->eos_rows[k] = (int32_t)eos_row;
+        batch->pauses[k] = example.pauses;
         batch->cot_left += example.cot - example.removed;
         batch->cu_seqlens[k + 1] = (int32_t)batch->n_tokens;
     }
@@ -291,13 +321,13 @@ int icot_removal_kept(const icot_removal *removal, const icot_corpus *corpus, in
                       uint8_t *kept)
 {
     example_bounds at;
-    int64_t removed;
+    removed_part gone;
     if (corpus_bounds(corpus, index, &at)) return ICOT_FAILED;
     const int64_t m = at.answer - at.cot;
     if (removal_check_length(removal, m) ||
-        count_removed(corpus, index, 0, m, removal, WITHOUT_DRAWS, &removed)) {
+        count_removed(corpus, index, 0, m, removal, WITHOUT_DRAWS, &gone)) {
         return ICOT_FAILED;
     }
-    for (int64_t i = 0; i < m; i++) kept[i] = (uint8_t)removal_keeps(removal, m, i, removed);
+    for (int64_t i = 0; i < m; i++) kept[i] = (uint8_t)removal_keeps(removal, m, i, gone.tokens);
     return ICOT_OK;
 }

@@ -41,6 +41,20 @@ static int check_ids(const icot_removal *removal, int64_t vocab_size)
     return ICOT_OK;
 }
 
+/* Pauses that lead the CoT: where they stand, nothing else may have a place that it keeps. */
+static int check_leading_pauses(const icot_removal *removal)
+{
+    if (removal->pauses_each == 0) return ICOT_OK;
+    if (removal->pauses_each < 0 || removal->pause < 0) {
+        return fail("removal: got %lld pauses of id %d, expected 0 or more of an id",
+                    (long long)removal->pauses_each, removal->pause);
+    }
+    if (removal->side != ICOT_LEFT || removal->positions != ICOT_CLOSED_UP) {
+        return fail("removal: pauses lead the CoT where it is removed from the left and closed up");
+    }
+    return ICOT_OK;
+}
+
 int removal_check(const icot_removal *removal, int64_t vocab_size)
 {
     if (removal->removed < 0) {
@@ -60,6 +74,7 @@ int removal_check(const icot_removal *removal, int64_t vocab_size)
         return fail("removal: got positions %d, expected closed up (%d) or kept (%d)",
                     (int)removal->positions, ICOT_CLOSED_UP, ICOT_KEPT);
     }
+    if (check_leading_pauses(removal)) return ICOT_FAILED;
     return check_ids(removal, vocab_size);
 }
 
@@ -83,9 +98,16 @@ int removal_keeps(const icot_removal *removal, int64_t m, int64_t i, int64_t rem
     return 1;
 }
 
-int removal_has_pauses(const icot_removal *removal)
+int removal_fills_places(const icot_removal *removal)
 {
-    return removal->pause >= 0;
+    return removal->pause >= 0 && removal->pauses_each == 0;
+}
+
+int64_t removal_leading_pauses(const icot_removal *removal, int64_t wanted)
+{
+    int64_t pauses, most = removal->pauses_most >= 0 ? removal->pauses_most : INT64_MAX;
+    if (__builtin_mul_overflow(removal->pauses_each, wanted, &pauses)) pauses = INT64_MAX;
+    return smaller(pauses, most);
 }
 
 int32_t removal_before_first(const icot_removal *removal, int32_t m, int32_t removed)
@@ -134,15 +156,17 @@ static int64_t draw_stage(const icot_removal *removal, int64_t k, int64_t m)
     return (int64_t)(random_uniform_at(removal->key, (uint64_t)k + STAGE_DRAW) * (double)now);
 }
 
-int64_t removal_count(const icot_removal *removal, int64_t k, int64_t m, int with_draws)
+int64_t removal_wanted(const icot_removal *removal, int64_t k, int64_t m, int with_draws)
 {
     int64_t stage = with_draws ? draw_stage(removal, k, m) : removal->removed;
-    int64_t offset = with_draws ? draw_offset(removal, k) : 0, count;
-    if (__builtin_add_overflow(stage, offset, &count)) count = INT64_MAX;
+    int64_t offset = with_draws ? draw_offset(removal, k) : 0, wanted;
+    return __builtin_add_overflow(stage, offset, &wanted) ? INT64_MAX : wanted;
+}
 
+int64_t removal_count(const icot_removal *removal, int64_t m, int64_t wanted)
+{
     int64_t beyond = removal->remove_all_beyond;
-    if (count > m || (beyond >= 0 && count >= beyond)) return m;
-    return count;
+    return wanted > m || (beyond >= 0 && wanted >= beyond) ? m : wanted;
 }
 
 int64_t removal_tokens_of_steps(const icot_removal *removal, int64_t count, const int32_t *ends,
@@ -158,14 +182,15 @@ int64_t removal_tokens_of_steps(const icot_removal *removal, int64_t count, cons
  * position it had with the full CoT; if a separator stands just before the cut, it moves up to
  * stand right before the first token that is left, so that its position shows how much is gone.
  * That is so for all removal from the left, and from elsewhere once the first token is gone. Where
- * pauses stand in for what is removed, nothing is gone.
+ * pauses stand in the places of what is removed, nothing is gone.
  */
 sequence_positions removal_positions(const icot_removal *removal, int32_t q, int32_t m,
-                                     int32_t removed)
+                                     int32_t removed, int32_t leading)
 {
-    if (removal_has_pauses(removal)) removed = 0;
+    if (removal_fills_places(removal)) removed = leading = 0;
     if (removal->positions == ICOT_CLOSED_UP) {
-        return (sequence_positions){.eos = q, .cot = q + 1, .rest = q + 1 + m - removed};
+        const int32_t cot = q + 1 + leading;
+        return (sequence_positions){.eos = q, .cot = cot, .rest = cot + m - removed};
     }
     int32_t moved = removal_before_first(removal, m, removed);
     return (sequence_positions){.eos = q + moved, .cot = q + 1 + moved, .rest = q + 1 + m};

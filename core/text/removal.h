@@ -7,7 +7,8 @@
  * min(s + o, m) tokens. Of some examples, chosen at random, s is that of an earlier stage (replay).
  *
  * With a pause token (Goyal et al. 2024) each of these tokens is replaced by it instead: cot' has
- * all m places, and every token the position that it had.
+ * all m places, and every token the position that it had. Or cot' begins with so many pauses for
+ * each token, or step, that is to go: places where a model may go on in thought (Hao et al. 2024).
  */
 #ifndef ICOT_TEXT_REMOVAL_H
 #define ICOT_TEXT_REMOVAL_H
@@ -27,8 +28,11 @@ int removal_check_length(const icot_removal *removal, int64_t m);
 /* Whether token i of m CoT tokens, of which `removed` go, is left. */
 int removal_keeps(const icot_removal *removal, int64_t m, int64_t i, int64_t removed);
 
-/* Whether pauses stand in for the tokens that go. */
-int removal_has_pauses(const icot_removal *removal);
+/* Whether a pause stands in the place of each token that goes. */
+int removal_fills_places(const icot_removal *removal);
+
+/* Pauses that cot' begins with instead, where `wanted` tokens, or steps, are to go. */
+int64_t removal_leading_pauses(const icot_removal *removal, int64_t wanted);
 
 /* CoT tokens that go before the first that is left; all m if none is. */
 int32_t removal_before_first(const icot_removal *removal, int32_t m, int32_t removed);
@@ -39,10 +43,13 @@ int64_t removal_tokens_of_steps(const icot_removal *removal, int64_t count, cons
                                 int64_t n);
 
 /*
- * CoT tokens, or steps, of m, that example k of the batch loses; with or without what is drawn for
- * it.
+ * CoT tokens, or steps, that are to go of the m that example k of the batch has, s + o; with or
+ * without what is drawn for it.
  */
-int64_t removal_count(const icot_removal *removal, int64_t k, int64_t m, int with_draws);
+int64_t removal_wanted(const icot_removal *removal, int64_t k, int64_t m, int with_draws);
+
+/* How many of its m go then. */
+int64_t removal_count(const icot_removal *removal, int64_t m, int64_t wanted);
 
 /* Position ids of the stretches of one packed sequence; inside a stretch they count up by one. */
 typedef struct sequence_positions {
@@ -52,8 +59,11 @@ typedef struct sequence_positions {
     int32_t rest;     /* the separator after the CoT, then #### answer <eos> */
 } sequence_positions;
 
-/* Positions of an example of q question and m CoT tokens of which `removed` are gone. */
+/*
+ * Positions of an example of q question and m CoT tokens of which `removed` are gone; `leading`
+ * pauses stand before what is left.
+ */
 sequence_positions removal_positions(const icot_removal *removal, int32_t q, int32_t m,
-                                     int32_t removed);
+                                     int32_t removed, int32_t leading);
 
 #endif

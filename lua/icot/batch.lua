@@ -101,34 +101,31 @@ function Batch:examples() return tonumber(self.raw.n_examples) end
 ---@field pairs number sum over the sequences of their squared lengths: what attention costs
 ---@field prompt_tokens integer of `question <eos>`
 ---@field prompt_pairs number
+---@field pauses integer that follow the first <eos>
 ---@field explicit icot.BatchShape? of the same examples with all their CoT
 
 --- Its sizes.
 ---@return icot.BatchShape
 function Batch:shape()
-  local starts, prompt_tokens, pairs, prompt_pairs = self.raw.cu_seqlens, 0, 0, 0
+  local starts, prompt_tokens, pairs, prompt_pairs, pauses = self.raw.cu_seqlens, 0, 0, 0, 0
   for b, row in ipairs(self:eos_rows()) do
     local prompt = row + 1 - starts[b - 1]
+    pauses = pauses + self.raw.pauses[b - 1]
     pairs, prompt_pairs = pairs + (starts[b] - starts[b - 1]) ^ 2, prompt_pairs + prompt ^ 2
     prompt_tokens = prompt_tokens + prompt
   end
   return {
     examples = self:examples(), tokens = self:tokens(), targets = self:targets(), pairs = pairs,
-    prompt_tokens = prompt_tokens, prompt_pairs = prompt_pairs, explicit = self.explicit and self.explicit:shape(),
+    prompt_tokens = prompt_tokens, prompt_pairs = prompt_pairs, pauses = pauses,
+    explicit = self.explicit and self.explicit:shape(),
   }
 end
 
---- The row of the first <eos> of each sequence, counted from the beginning of the batch, or of the part: the first row
---- with a target, or the last one where none has a target.
+--- The row of the first <eos> of each sequence, counted from the beginning of the batch, or of the part.
 ---@return integer[]
 function Batch:eos_rows()
-  local raw, rows, target = self.raw, {}, self.first_target
-  for b = self.first, self.first + self:examples() - 1 do
-    local start, stop = raw.cu_seqlens[b], raw.cu_seqlens[b + 1]
-    while target < raw.n_targets and raw.target_rows[target] < start do target = target + 1 end
-    local row = target < raw.n_targets and raw.target_rows[target] < stop and raw.target_rows[target] or stop - 1
-    rows[#rows + 1] = row - self.first_token
-  end
+  local rows = {}
+  for b = 1, self:examples() do rows[b] = self.raw.eos_rows[self.first + b - 1] - self.first_token end
   return rows
 end
 

@@ -24,7 +24,8 @@ local dataset = {}
 ---@field longest_cot integer of any split
 ---@field longest_cots table<string, integer> longest CoT of each split
 ---@field max_answer integer longest answer of all splits, in tokens
----@field max_length integer longest sequence of all splits, in tokens with its four separators
+---@field max_length integer longest sequence of all splits, in tokens with its four separators and `room`
+---@field room? integer see Dataset:make_room
 local Dataset = {}
 Dataset.__index = Dataset
 
@@ -47,7 +48,7 @@ local function take_in(self, split)
   self.longest_cots[split], self.longest_cot = max_cot, math.max(self.longest_cot, max_cot)
   if not self:is_ood(split) then self.max_cot = math.max(self.max_cot, max_cot) end
   self.max_answer = math.max(self.max_answer, max_answer)
-  self.max_length = math.max(self.max_length, max_length)
+  self.max_length = math.max(self.max_length, max_length + (self.room or 0))
 end
 
 --- Puts a dataset together from its corpora and measures it.
@@ -82,6 +83,12 @@ function Dataset:count_in(unit)
   if unit ~= 'step' then return end
   self.max_cot = 0
   for _, split in ipairs(dataset.splits) do self.max_cot = math.max(self.max_cot, most_steps(self[split], split)) end
+end
+
+--- Leaves room in each sequence for tokens beside those of its example. To be called once.
+---@param tokens integer
+function Dataset:make_room(tokens)
+  self.room, self.max_length = tokens, self.max_length + tokens
 end
 
 --- Adds a split out of distribution.

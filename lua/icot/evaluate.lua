@@ -23,7 +23,7 @@ local evaluate = {}
 ---   has groups, in the order of their names (numbers by size)
 ---@field examples integer
 ---@field examples_per_second number of decoding
----@field tokens_generated integer written by the model, pauses that it was given not among them
+---@field tokens_generated integer written by the model; a thought counts as one, a pause that it was given does not
 ---@field samples { question: string, target: string, prediction: string, is_right: boolean }[]
 
 --- Puts CoT tokens where they are left, and the first <eos> that is written, which ends the CoT, where it belongs (or
@@ -52,9 +52,18 @@ local function pauses_at(counts, eos, pause)
   end }
 end
 
+-- The pauses at the end of a prompt are places where the model thinks.
+local function leave_to_thought(prompt, count)
+  prompt.thoughts = count
+  for _ = 1, count do
+    table.remove(prompt.tokens)
+    table.remove(prompt.positions)
+  end
+end
+
 --- Prompts of a packed batch, which begins with example `start` of the corpus.
 ---@return icot.Prompt[]
-local function unpack_prompts(packed, corpus, start, cut)
+local function unpack_prompts(packed, corpus, start, cut, has_thoughts)
   local raw, prompts = packed.raw, {}
   for b = 0, tonumber(raw.n_examples) - 1 do
     local prompt = { tokens = {}, positions = {} }
@@ -66,6 +75,7 @@ local function unpack_prompts(packed, corpus, start, cut)
     prompt.place = places and place_at(places, cut.eos)
     local pauses = removal.pauses(cut, corpus, start + b)
     prompt.given = pauses and pauses_at(pauses, cut.eos, cut.pause)
+    if has_thoughts then leave_to_thought(prompt, raw.pauses[b]) end
     prompts[b + 1] = prompt
   end
   return prompts
@@ -107,12 +117,13 @@ local function cut_beside(model, data, removing)
   return model.reads_cot and removal.cut(removing, data, 0) or nil
 end
 
+-- What is written for n examples, from `start` on, and how many thoughts there are before each of them.
 local function decode_chunk(model, data, split, start, n, removed, removing)
   local corpus, cut = data[split], removal.cut(removing, data, removed)
   local cot_left = most_cot_left(data, split, removed, removing)
-  return batch.with(function(packed)
+  local texts = batch.with(function(packed)
     packed:prompts(corpus, batch.ids(start, n), n, cut, cut_beside(model, data, removing))
-    local prompts = unpack_prompts(packed, corpus, start, cut)
+    local prompts = unpack_prompts(packed, corpus, start, cut, model.has_thoughts)
     return scope.run(scope.no_grad, function()
       local writer, enter = model:decoding(packed)
       return generate.greedy(writer, prompts, {
@@ -121,6 +132,7 @@ local function decode_chunk(model, data, split, start, n, removed, removing)
       })
     end)
   end)
+  return texts, model.has_thoughts and removal.leading(cut) or 0
 end
 
 --- Compares one answer with its target, counting position by position.
@@ -187,10 +199,11 @@ local function decode_all(model, data, split, n_examples, removed, removing, opt
   local correct, generated, started = 0, 0, core.C.icot_seconds()
   for start = 0, n_examples - 1, options.batch do
     local n = math.min(options.batch, n_examples - start)
-    for i, written in ipairs(decode_chunk(model, data, split, start, n, removed, removing)) do
+    local texts, thoughts = decode_chunk(model, data, split, start, n, removed, removing)
+    for i, written in ipairs(texts) do
       local example = corpus:example(start + i - 1)
       local answer = evaluate.answer_in(written, data.vocabulary)
-      generated = generated + #written
+      generated = generated + thoughts + #written
       local exact = score(answer, example.answer, hits, counts)
       local is_right = exact or same_answer(data, answer, example.answer)
       if is_right then correct = correct + 1 end

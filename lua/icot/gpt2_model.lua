@@ -117,6 +117,15 @@ function GPT2:hidden(tokens, positions, context, rows)
   return normed
 end
 
+--- What enters the first block, dropout aside, where a hidden state is read in the place of a token: a continuous
+--- thought (Hao et al. 2024).
+---@param states icot.Tensor (R, width) after the last layer norm
+---@param positions icot.Tensor int32 (R)
+---@return icot.Tensor (R, width)
+function GPT2:thoughts(states, positions)
+  return states + self.transformer.wpe.weight:embedding(positions)
+end
+
 --- Logits of hidden states.
 ---@param hidden icot.Tensor (R, width)
 ---@return icot.Tensor (R, vocab_size)

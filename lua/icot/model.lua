@@ -1,4 +1,6 @@
---- What a run trains: a GPT-2, or several networks around one that answers (icot.distillation).
+--- What a run trains: a GPT-2, one that reasons in continuous thoughts (icot.coconut), or several networks around one
+--- that answers (icot.distillation).
+local Coconut = require 'icot.coconut.model'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local gpt2 = require 'icot.gpt2'
@@ -15,6 +17,7 @@ local model = {}
 ---@field step_flops fun(self, shape: icot.BatchShape): number floating-point operations of a training step
 ---@field decoding fun(self, prompts: icot.Batch): icot.GPT2, function? the network that writes the answer, and the
 ---   `enter` (icot.Context) of its pass over the prompts
+---@field has_thoughts boolean? the pauses that a prompt ends with are places where it thinks (icot.coconut.model)
 ---@field reads_cot boolean? its batches and prompts need the same examples with all their CoT beside them
 ---@field squared_error boolean? the loss is no cross-entropy, so guessing says nothing about how large it may be
 ---@field note string? what the user should know about its accuracy
@@ -35,6 +38,11 @@ local function check_sizes(config, data, from)
   check('vocab_size', math.max(found.vocab_size, data.vocabulary.size))
 end
 
+-- The GPT-2, or, where its method has it think, that around it.
+local function in_thought(config, made)
+  return methods.has_thoughts(config.method) and Coconut.new(made) or made
+end
+
 --- The model of a run, as its recipe has it or as a checkpoint left it.
 ---@param config table resolved configuration (icot.recipe_fields.run)
 ---@param data icot.Dataset
@@ -48,7 +56,7 @@ function model.make(config, data, from)
   end
   local made = folder and starting_model.load(config, data, folder) or starting_model.make(config, data, config.seed)
   made.activation_checkpointing = config.train.activation_checkpointing
-  return made
+  return in_thought(config, made)
 end
 
 local function load(found, data)
@@ -57,7 +65,7 @@ local function load(found, data)
   if methods.is_distillation(config.method) then
     return require('icot.distillation.model').load(config, found.model_folder)
   end
-  return gpt2.from_pretrained(found.model_folder)
+  return in_thought(config, gpt2.from_pretrained(found.model_folder))
 end
 
 --- The model of a checkpoint, for whoever looks at a run, which may go on meanwhile.

@@ -67,7 +67,7 @@ local function longest_shown(data, show)
       errors.raise('probe: --show %d: there are only %d test examples', number, data[HELD_OUT]:size())
     end
     local question, cot, answer = data[HELD_OUT]:lengths(number - 1)
-    longest = math.max(longest, sequence.length(question, cot, answer))
+    longest = math.max(longest, sequence.length(question, cot, answer) + (data.room or 0))
   end
   return longest
 end
@@ -79,8 +79,11 @@ local function read_data(self, config)
     fit = plan.fit, held_out = HELD_OUT,
     n_fit = size_of(data, plan.fit, plan.examples), n_held_out = size_of(data, HELD_OUT, plan.examples),
   }
-  local whole = removal.cut(saved_run.removal(plan.stages[1]), data, 0)
-  places.check(plan.places, places.shapes(data[HELD_OUT], self.splits.n_held_out, whole))
+  local function shapes(removed)
+    local cut = removal.cut(saved_run.removal(plan.stages[1]), data, removed)
+    return places.shapes(data[HELD_OUT], self.splits.n_held_out, cut)
+  end
+  places.check(plan.places, shapes(0), shapes(math.huge))
   self.longest_shown = longest_shown(data, plan.show)
   self.labels = labels.read(data, tasks.find(config.dataset.task), config.dataset, self.splits, plan.quantities)
 end
@@ -109,7 +112,7 @@ end
 
 ---@class icot.probe.Subject
 ---@field control 'none'|'untrained'|'no_cot'
----@field model icot.GPT2
+---@field model icot.Model
 ---@field cut ffi.cdata* icot_removal
 ---@field step integer updates
 ---@field removed integer CoT tokens, or steps
@@ -155,7 +158,7 @@ end
 
 -- (Of the places that are wanted there may be none: CoT that is gone.)
 local function probe_subject(self, log, subject, note)
-  local started, config = core.C.icot_seconds(), subject.model.config
+  local started, config = core.C.icot_seconds(), subject.model:decoding().config
   local fit, held_out, common = samples_of(self, subject)
   local bytes = 4 * config.width * #common * (fit.n + held_out.n) -- of one layer
   local at_once = math.max(1, math.floor(MOST_BYTES / math.max(1, bytes)))

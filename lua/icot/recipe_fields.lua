@@ -40,6 +40,11 @@ local removal = {
   smoothing_after = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'updates before the first offset' },
   positions = { type = 'string', one_of = { 'closed_up', 'kept' }, default = 'closed_up', doc = 'after removal' },
   remove_all_beyond = { type = 'integer', min = 0, max = MOST, doc = 'removing this many or more removes all' },
+  thoughts = {
+    type = 'integer', min = 1, max = 1000,
+    doc = "continuous thoughts of 'coconut' (default: 1), or leading pauses of 'pause', for each token or step removed",
+  },
+  most_thoughts = { type = 'integer', min = 1, max = 1000, doc = 'of an example, however much is removed' },
 }
 
 local optimizer = {

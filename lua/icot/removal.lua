@@ -18,6 +18,8 @@ local removal = {}
 ---@field positions 'closed_up'|'kept'
 ---@field remove_all_beyond? integer
 ---@field order_seed? integer of `random`
+---@field thoughts? integer pauses that the CoT begins with for each token or step removed; nil: one in each place
+---@field most_thoughts? integer of an example
 
 --- The order in which the tokens of a CoT go: its positions, from 1 to `length`, the first to go first.
 ---@alias icot.RemovalOrder fun(length: integer): integer[]
@@ -166,6 +168,15 @@ function removal.of_longest(given, s, max_cot)
   return beyond and s >= beyond and max_cot or math.min(s, max_cot)
 end
 
+--- The most thoughts that an example has (or pauses, where these lead the CoT). They follow what the schedule removes
+--- and not what an example has, so that their number tells nothing about it.
+---@param given icot.Removal
+---@param data { max_cot: integer }
+---@return integer
+function removal.most_thoughts(given, data)
+  return math.min(given.most_thoughts or math.huge, (given.thoughts or 0) * data.max_cot)
+end
+
 -- ---- For the core -------------------------------------------------------------------------------
 
 local units = { token = C.ICOT_TOKENS, step = C.ICOT_STEPS }
@@ -173,7 +184,7 @@ local sides = { left = C.ICOT_LEFT, right = C.ICOT_RIGHT }
 
 --- The core's description of a removal.
 ---@param given icot.Removal must stay as long as what is returned
----@param data { vocabulary: icot.Vocabulary, longest_cot: integer }
+---@param data { vocabulary: icot.Vocabulary, longest_cot: integer, max_cot: integer }
 ---@param removed number s, the tokens or steps that the schedule removes now; math.huge: all
 ---@param draw? { seed: integer, step: integer } for offsets and replay; without it none are drawn
 ---@return ffi.cdata* icot_removal
@@ -185,6 +196,9 @@ function removal.cut(given, data, removed, draw)
   cut.unit = units[given.unit or 'token']
   cut.side, cut.positions = sides[given.side] or C.ICOT_ORDERED, policies[given.positions]
   cut.eos, cut.separator, cut.pause = data.vocabulary.eos, data.vocabulary.separator, data.vocabulary.pause or -1
+  if cut.pause >= 0 then
+    cut.pauses_each, cut.pauses_most = given.thoughts or 0, removal.most_thoughts(given, data)
+  end
   if cut.side == C.ICOT_ORDERED then
     local order = table_of(given, data.longest_cot)
     cut.ranks, cut.rank_starts, cut.longest = order.ranks, order.starts, order.longest
@@ -216,8 +230,13 @@ local function has_gaps(kept, cot)
   return false
 end
 
---- The CoT tokens that are left, as they are when no offset is drawn; with pauses all, for each of them or a pause is
---- there.
+-- Whether a pause stands in the place of each token that is gone.
+local function fills_places(cut)
+  return cut.pause >= 0 and cut.pauses_each == 0
+end
+
+--- The CoT tokens that are left, as they are when no offset is drawn; all, where pauses stand in the places of those
+--- that are gone.
 ---@param cut ffi.cdata* icot_removal, from `removal.cut`
 ---@param corpus icot.Corpus
 ---@param id integer of the example, from 0
@@ -226,7 +245,7 @@ function removal.left(cut, corpus, id)
   local kept, cot = cut_example(cut, corpus, id)
   local left = {}
   for i = 0, cot - 1 do
-    if cut.pause >= 0 or kept[i] == 1 then left[#left + 1] = i + 1 end
+    if fills_places(cut) or kept[i] == 1 then left[#left + 1] = i + 1 end
   end
   return left
 end
@@ -239,7 +258,7 @@ end
 ---@return { cot: integer[], rest: integer }? places positions of the CoT tokens that are left, and of the <eos> after
 ---   them; nil: positions just count on by one
 function removal.places(cut, corpus, id)
-  if cut.positions ~= C.ICOT_KEPT or cut.pause >= 0 then return nil end
+  if cut.positions ~= C.ICOT_KEPT or fills_places(cut) then return nil end
   local kept, cot, question = cut_example(cut, corpus, id)
   if not has_gaps(kept, cot) then return nil end
   local places = { cot = {}, rest = question + cot + 1 }
@@ -249,13 +268,21 @@ function removal.places(cut, corpus, id)
   return places
 end
 
+--- How many thoughts (or pauses) lead the CoT of each example when no offset is drawn.
+---@param cut ffi.cdata* icot_removal, from `removal.cut`
+---@return integer
+function removal.leading(cut)
+  if cut.pause < 0 then return 0 end
+  return math.min(tonumber(cut.pauses_each) * tonumber(cut.removed), tonumber(cut.pauses_most))
+end
+
 --- Where pauses stand in a CoT but at its beginning, where they belong to the prompt.
 ---@param cut ffi.cdata* icot_removal, from `removal.cut`
 ---@param corpus icot.Corpus
 ---@param id integer of the example, from 0
 ---@return integer[]? pauses how many come after each CoT token that is left; nil: none
 function removal.pauses(cut, corpus, id)
-  if cut.pause < 0 then return nil end
+  if not fills_places(cut) then return nil end
   local kept, cot = cut_example(cut, corpus, id)
   if not has_gaps(kept, cot) then return nil end
   local pauses = {}

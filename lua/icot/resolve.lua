@@ -97,6 +97,31 @@ local function resolve_removal(removal, seed, where)
   end
 end
 
+-- What leads the CoT instead of what is gone: the positions of nothing else may tell of that.
+local function resolve_thoughts(config, where)
+  local method, removal = config.method, config.removal
+  if not methods.has_pauses(method) then
+    removal.thoughts, removal.most_thoughts = nil, nil -- as with a schedule
+  elseif methods.has_thoughts(method) then
+    removal.thoughts = removal.thoughts or 1
+  end
+  if removal.most_thoughts and not removal.thoughts then
+    errors.raise("%s: removal.most_thoughts: got %d, but without removal.thoughts a pause stands in each token's place",
+                 where, removal.most_thoughts)
+  end
+  if not removal.thoughts then return end
+  for name, wanted in pairs { side = 'left', positions = 'closed_up' } do
+    if removal[name] ~= wanted then
+      errors.raise("%s: removal.%s: got %s, but thoughts (method '%s') need '%s'", where, name,
+                   options.show(removal[name]), method, wanted)
+    end
+  end
+  if methods.has_thoughts(method) and config.train.activation_checkpointing then
+    errors.raise("%s: train.activation_checkpointing: the method '%s' computes a sequence bit by bit and cannot do "
+                 .. 'so twice', where, method)
+  end
+end
+
 -- A dataset that can take any tokenizer takes that of a pretrained model, unless the recipe names one.
 local function resolve_dataset(given, model, where)
   local task = tasks.find(given.task, where, 'dataset.')
@@ -139,6 +164,7 @@ function resolve.run(given, where)
 
   config.fork_from = config.fork_from and config.fork_from:gsub('{seed}', ('%d'):format(config.seed)) or nil
   resolve_removal(config.removal, config.seed, where)
+  resolve_thoughts(config, where)
   resolve_distillation(config, where)
   config.schedule = resolve_schedule(config.schedule, where)
   if not methods.has_schedule(config.method) then

@@ -12,6 +12,7 @@ local lfs = require 'lfs'
 local methods = require 'icot.methods'
 local names = require 'icot.names'
 local options = require 'icot.options'
+local removal = require 'icot.removal'
 
 local tasks = {}
 
@@ -118,7 +119,10 @@ function tasks.load_for_run(config)
   local data = tasks.load(config.dataset)
   cleanup.or_free(data, function()
     data:count_in(config.removal.unit)
-    if methods.has_pauses(config.method) then data.vocabulary = data.vocabulary:with_pause() end
+    if methods.has_pauses(config.method) then
+      data.vocabulary = data.vocabulary:with_pause()
+      data:make_room(removal.most_thoughts(config.removal, data))
+    end
   end)
   return data
 end

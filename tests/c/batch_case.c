@@ -69,3 +69,14 @@ icot_removal third_first(void)
     removal.longest = 4;
     return removal;
 }
+
+icot_corpus *corpus_with_steps(void)
+{
+    const int32_t question[] = {10}, cot[] = {20, 21, 22, 23, 24, 25}, answer[] = {30};
+    const int32_t ends[] = {2, 3, 6};
+    icot_corpus *marked;
+    assert_int_equal(icot_corpus_create(VOCAB, &marked), 0);
+    assert_int_equal(icot_corpus_append(marked, question, 1, cot, 6, answer, 1), 0);
+    assert_int_equal(icot_corpus_mark_steps(marked, ends, 3), 0);
+    return marked;
+}

@@ -20,6 +20,8 @@ int tear_down(void **state);
 icot_removal no_removal(void);
 /* Of four CoT tokens the third goes first, then the first, the last, and the second. */
 icot_removal third_first(void);
+/* A corpus of one example of three steps: 20 21 | 22 | 23 24 25; to be freed. */
+icot_corpus *corpus_with_steps(void);
 
 void assert_ids(const int32_t *got, const int32_t *expected, int64_t n, const char *what);
 /* Packs one example and compares its tokens and positions. */

@@ -107,78 +107,6 @@ static void test_ordered_kept(void **state)
 }
 
 /* Example 0 with this in the places of its four CoT tokens, and all positions as with all CoT. */
-static void check_places(icot_removal removal, const int32_t *cot)
-{
-    const int32_t tokens[] = {10, 11, 12, 0, cot[0], cot[1], cot[2], cot[3], 0, 1, 30, 31, 0};
-    const int32_t positions[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
-    check_one(0, removal, 13, tokens, positions);
-}
-
-#define CHECK_PLACES(removal, cot) check_places(removal, (const int32_t[4])cot)
-
-/* Pauses (100) stand where tokens went: nothing moves, whatever the policy. */
-static void test_pauses(void **state)
-{
-    (void)state;
-    for (int kept = 0; kept < 2; kept++) {
-        icot_removal removal = no_removal();
-        removal.positions = kept ? ICOT_KEPT : ICOT_CLOSED_UP;
-        removal.pause = PAUSE;
-        CHECK_PLACES(removal, LIST(20, 21, 22, 23));
-        removal.removed = 3;
-        CHECK_PLACES(removal, LIST(100, 100, 100, 23));
-        assert_int_equal(batch->cot_left, 1);
-        removal.side = ICOT_RIGHT;
-        CHECK_PLACES(removal, LIST(20, 100, 100, 100));
-        removal.removed = INT64_MAX;
-        CHECK_PLACES(removal, LIST(100, 100, 100, 100));
-        assert_int_equal(batch->cot_left, 0);
-        CHECK_ONE(1, removal, 7, LIST(10, 11, 0, 0, 1, 30, 0), LIST(0, 1, 2, 3, 4, 5, 6));
-    }
-    icot_removal removal = third_first();
-    removal.pause = PAUSE;
-    removal.removed = 2;
-    CHECK_PLACES(removal, LIST(100, 21, 100, 23));
-}
-
-static void test_pauses_follow_what_is_removed(void **state)
-{
-    (void)state;
-    const int64_t id = 3; /* 10 CoT tokens */
-    icot_removal removal = no_removal(), with_pauses;
-    removal.remove_all_beyond = 6;
-    removal.replay = 0.3;
-    removal.smoothing = 0.7;
-    removal.removed = 3;
-    int counts_seen[11] = {0}, different = 0;
-    for (removal.key.step = 0; removal.key.step < 200; removal.key.step++) {
-        with_pauses = removal;
-        with_pauses.pause = PAUSE;
-        assert_int_equal(icot_batch_pack(batch, corpus, &id, 1, &removal), 0);
-        const int64_t left = batch->cot_left;
-        assert_int_equal(icot_batch_pack(batch, corpus, &id, 1, &with_pauses), 0);
-        assert_int_equal(batch->cot_left, left);
-        assert_int_equal(batch->n_tokens, 2 + 10 + 2 + 4);
-        int64_t pauses = 0;
-        for (int64_t r = 0; r < batch->n_tokens; r++) pauses += batch->tokens[r] == PAUSE;
-        assert_int_equal(pauses, 10 - left);
-        different += counts_seen[left]++ == 0;
-    }
-    assert_true(different >= 6);
-}
-
-/* An example of three steps: 20 21 | 22 | 23 24 25. */
-static icot_corpus *corpus_with_steps(void)
-{
-    const int32_t question[] = {10}, cot[] = {20, 21, 22, 23, 24, 25}, answer[] = {30};
-    const int32_t ends[] = {2, 3, 6};
-    icot_corpus *marked;
-    assert_int_equal(icot_corpus_create(VOCAB, &marked), 0);
-    assert_int_equal(icot_corpus_append(marked, question, 1, cot, 6, answer, 1), 0);
-    assert_int_equal(icot_corpus_mark_steps(marked, ends, 3), 0);
-    return marked;
-}
-
 static void check_steps(icot_removal removal, int64_t n_left, const int32_t *left)
 {
     const int64_t id = 0;
@@ -209,24 +137,6 @@ static void test_steps(void **state)
     check_steps(removal, 0, NULL);
 }
 
-static void test_pauses_instead_of_steps(void **state)
-{
-    (void)state;
-    const int64_t id = 0;
-    icot_corpus *marked = corpus_with_steps();
-    icot_removal removal = no_removal();
-    removal.unit = ICOT_STEPS;
-    removal.pause = PAUSE;
-    removal.removed = 1;
-    assert_int_equal(icot_batch_pack(batch, marked, &id, 1, &removal), 0);
-    assert_ids(batch->tokens + 2, (const int32_t[6]){100, 100, 22, 23, 24, 25}, 6, "token");
-    removal.side = ICOT_RIGHT;
-    assert_int_equal(icot_batch_pack(batch, marked, &id, 1, &removal), 0);
-    assert_ids(batch->tokens + 2, (const int32_t[6]){20, 21, 22, 100, 100, 100}, 6, "token");
-    assert_int_equal(batch->cot_left, 3);
-    icot_corpus_free(marked);
-}
-
 static void test_steps_that_are_not_marked(void **state)
 {
     (void)state;
@@ -235,6 +145,12 @@ static void test_steps_that_are_not_marked(void **state)
     removal.unit = ICOT_STEPS;
     assert_refused(icot_batch_pack(batch, corpus, &good, 1, &removal),
                    "steps of example 0 are not marked");
+}
+
+/* Of the m that example k has. */
+static int64_t count_removed(const icot_removal *removal, int64_t k, int64_t m, int with_draws)
+{
+    return removal_count(removal, m, removal_wanted(removal, k, m, with_draws));
 }
 
 static void test_removal_is_clipped_at_the_cot(void **state)
@@ -286,7 +202,7 @@ static void test_offsets_count_for_remove_all_beyond(void **state)
     removal.removed = 4;
     removal.remove_all_beyond = 6;
     for (int64_t k = 0; k < 1000; k++) {
-        int64_t count = removal_count(&removal, k, 10, WITH_DRAWS);
+        int64_t count = count_removed(&removal, k, 10, WITH_DRAWS);
         assert_true(count == 5 || count == 10); /* never 6 */
         all += count == 10;
     }
@@ -306,7 +222,7 @@ static void test_offsets_follow_their_distribution(void **state)
         removal.smoothing = lambdas[l];
         int64_t counts[5] = {0};
         for (int64_t k = 0; k < draws; k++) {
-            int64_t offset = removal_count(&removal, k, 1000, WITH_DRAWS);
+            int64_t offset = count_removed(&removal, k, 1000, WITH_DRAWS);
             assert_true(offset >= 0);
             if (offset < 5) counts[offset]++;
         }
@@ -327,13 +243,13 @@ static void test_offsets_belong_to_key_and_place(void **state)
     other.key.step++;
     int same_step = 0, other_step = 0;
     for (int64_t k = 0; k < 1000; k++) {
-        int64_t count = removal_count(&removal, k, 1000, WITH_DRAWS);
+        int64_t count = count_removed(&removal, k, 1000, WITH_DRAWS);
         double u = random_uniform_at(removal.key, (uint64_t)k);
         double below = 1.0 - exp(-0.5 * (double)count); /* F(o - 1) <= u < F(o) */
         assert_true(below <= u + 1e-12 && u < 1.0 - exp(-0.5 * (double)(count + 1)) + 1e-12);
-        same_step += count == removal_count(&removal, k, 1000, WITH_DRAWS);
-        other_step += count == removal_count(&other, k, 1000, WITH_DRAWS);
-        assert_int_equal(removal_count(&removal, k, 1000, WITHOUT_DRAWS), 0);
+        same_step += count == count_removed(&removal, k, 1000, WITH_DRAWS);
+        other_step += count == count_removed(&other, k, 1000, WITH_DRAWS);
+        assert_int_equal(count_removed(&removal, k, 1000, WITHOUT_DRAWS), 0);
     }
     assert_int_equal(same_step, 1000);
     assert_true(other_step < 700);
@@ -348,7 +264,7 @@ static void test_every_example_draws_its_own_offset(void **state)
     int64_t ids[64], expected_left = 0;
     for (int64_t k = 0; k < 64; k++) {
         ids[k] = 3;
-        expected_left += 10 - removal_count(&removal, k, 10, WITH_DRAWS);
+        expected_left += 10 - count_removed(&removal, k, 10, WITH_DRAWS);
     }
     assert_int_equal(icot_batch_pack(batch, corpus, ids, 64, &removal), 0);
     assert_int_equal(batch->cot_left, expected_left);
@@ -367,11 +283,11 @@ static void test_extreme_smoothing(void **state)
     icot_removal removal = no_removal();
     removal.smoothing = INFINITY; /* o is always 0 */
     for (int64_t k = 0; k < 100; k++) {
-        assert_int_equal(removal_count(&removal, k, 1000, WITH_DRAWS), 0);
+        assert_int_equal(count_removed(&removal, k, 1000, WITH_DRAWS), 0);
     }
     removal.smoothing = 1e-300; /* o is beyond any CoT, but for u = 0 */
     for (int64_t k = 0; k < 100; k++) {
-        assert_int_equal(removal_count(&removal, k, 1000, WITH_DRAWS), 1000);
+        assert_int_equal(count_removed(&removal, k, 1000, WITH_DRAWS), 1000);
     }
 }
 
@@ -386,7 +302,7 @@ static void test_any_distribution_of_offsets(void **state)
     removal.n_offsets = 4;
     removal.removed = 3;
     for (int64_t k = 0; k < draws; k++) {
-        int64_t count = removal_count(&removal, k, 1000, WITH_DRAWS);
+        int64_t count = count_removed(&removal, k, 1000, WITH_DRAWS);
         assert_in_range(count, 3, 6);
         counts[count - 3]++;
     }
@@ -395,7 +311,7 @@ static void test_any_distribution_of_offsets(void **state)
         double p = at_most[o] - (o > 0 ? at_most[o - 1] : 0.0);
         assert_true(fabs((double)counts[o] / (double)draws - p) < 0.01);
     }
-    assert_int_equal(removal_count(&removal, 0, 1000, WITHOUT_DRAWS), 3);
+    assert_int_equal(count_removed(&removal, 0, 1000, WITHOUT_DRAWS), 3);
 }
 
 static void test_replay_of_earlier_stages(void **state)
@@ -406,19 +322,19 @@ static void test_replay_of_earlier_stages(void **state)
     icot_removal removal = no_removal();
     removal.replay = 0.3;
     removal.removed = 5;
-    for (int64_t k = 0; k < draws; k++) counts[removal_count(&removal, k, 1000, WITH_DRAWS)]++;
+    for (int64_t k = 0; k < draws; k++) counts[count_removed(&removal, k, 1000, WITH_DRAWS)]++;
     for (int s = 0; s < 5; s++) assert_true(fabs((double)counts[s] / (double)draws - 0.06) < 0.005);
     assert_true(fabs((double)counts[5] / (double)draws - 0.7) < 0.01);
 
     removal.removed = INT64_MAX; /* all: stages are those of the example */
     removal.replay = 1.0;
     for (int64_t k = 0; k < 100; k++) {
-        assert_in_range(removal_count(&removal, k, 10, WITH_DRAWS), 0, 9);
-        assert_int_equal(removal_count(&removal, k, 0, WITH_DRAWS), 0);
-        assert_int_equal(removal_count(&removal, k, 10, WITHOUT_DRAWS), 10);
+        assert_in_range(count_removed(&removal, k, 10, WITH_DRAWS), 0, 9);
+        assert_int_equal(count_removed(&removal, k, 0, WITH_DRAWS), 0);
+        assert_int_equal(count_removed(&removal, k, 10, WITHOUT_DRAWS), 10);
     }
     removal.removed = 0; /* there is no earlier stage */
-    assert_int_equal(removal_count(&removal, 3, 10, WITH_DRAWS), 0);
+    assert_int_equal(count_removed(&removal, 3, 10, WITH_DRAWS), 0);
 }
 
 /* Whether an example replays, which stage, and its offset have nothing to do with each other. */
@@ -434,7 +350,7 @@ static void test_draws_of_an_example_are_independent(void **state)
     removal.n_offsets = 6;
     removal.replay = 0.5;
     removal.removed = 2;
-    for (int64_t k = 0; k < draws; k++) counts[removal_count(&removal, k, 1000, WITH_DRAWS)]++;
+    for (int64_t k = 0; k < draws; k++) counts[count_removed(&removal, k, 1000, WITH_DRAWS)]++;
     for (int count = 0; count < 8; count++) {
         assert_true(fabs((double)counts[count] / (double)draws - shares[count]) < 0.005);
     }
@@ -450,10 +366,7 @@ int main(void)
         cmocka_unit_test(test_right_kept),
         cmocka_unit_test(test_ordered),
         cmocka_unit_test(test_ordered_kept),
-        cmocka_unit_test(test_pauses),
-        cmocka_unit_test(test_pauses_follow_what_is_removed),
         cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_pauses_instead_of_steps),
         cmocka_unit_test(test_steps_that_are_not_marked),
         cmocka_unit_test(test_removal_is_clipped_at_the_cot),
         cmocka_unit_test(test_remove_all_beyond),

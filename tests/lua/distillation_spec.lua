@@ -9,6 +9,7 @@ local model_file = require 'icot.model_file'
 local optim = require 'icot.optim'
 local removal = require 'icot.removal'
 local scope = require 'icot.scope'
+local rows = require 'icot.rows'
 local states = require 'icot.distillation.states'
 local temporary = require 'tests.lua.support.temporary'
 local tensor = require 'icot.tensor'
@@ -124,9 +125,9 @@ describe('the emulator', function()
     local seen, given = {}, { seed = 5, step = 9 }
     for name, network in pairs { student = model.student, emulator = model.emulator } do
       local hidden = network.gpt2.hidden
-      network.gpt2.hidden = function(self, tokens, positions, context, rows)
+      network.gpt2.hidden = function(self, tokens, positions, context, wanted)
         seen[name] = context.dropout
-        return hidden(self, tokens, positions, context, rows)
+        return hidden(self, tokens, positions, context, wanted)
       end
     end
     scope.run(scope.no_grad, function() model:loss(packed, given) end)
@@ -182,7 +183,7 @@ describe('rows', function()
   it('are replaced, and gradients go to what is there', function()
     scope.run(function()
       local x, new = tensor.ones({ 4, 2 }):requires_grad_(), tensor.full({ 2, 2 }, 7):requires_grad_()
-      local replaced = states.replacer(4, { 3, 1 })(x, new * tensor.new { { 1, 2 }, { 3, 4 } })
+      local replaced = rows.replacer(4, { 3, 1 })(x, new * tensor.new { { 1, 2 }, { 3, 4 } })
       assert.same({ { 1, 1 }, { 21, 28 }, { 1, 1 }, { 7, 14 } }, replaced:totable())
       local sum = replaced:sum()
       sum:backward()
@@ -329,10 +330,10 @@ describe('the model of a step', function()
       end
       starts[b + 1], last[b] = #tokens, #tokens - 1
     end
-    local replace = states.replacer(#tokens, eos_rows)
-    local hidden = student.gpt2:hidden(states.ints(tokens), states.ints(positions), {
-      cu_seqlens = states.ints(starts), enter = function(layer, x) return replace(x, given[layer]) end,
-    }, states.ints(last))
+    local replace = rows.replacer(#tokens, eos_rows)
+    local hidden = student.gpt2:hidden(rows.ints(tokens), rows.ints(positions), {
+      cu_seqlens = rows.ints(starts), enter = function(layer, x) return replace(x, given[layer]) end,
+    }, rows.ints(last))
     for b, best in ipairs(student.gpt2:logits(hidden):argmax():totable()) do table.insert(texts[b], best) end
   end
 

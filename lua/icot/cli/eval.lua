@@ -55,7 +55,7 @@ end
 -- Where the answer stands may hang on the length of the CoT, even if all of it is removed.
 local function tell_of_empty(path, corpus, config)
   local needs = config.removal.positions == 'kept' and "with positions = 'kept'"
-    or config.method == 'pause' and 'of a run with pauses'
+    or config.method == 'pause' and not config.removal.thoughts and 'of a run with pauses'
   local empty = 0
   for id = 0, needs and corpus:size() - 1 or -1 do
     if select(2, corpus:lengths(id)) == 0 then empty = empty + 1 end

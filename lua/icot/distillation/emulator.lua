@@ -6,6 +6,7 @@
 --- to layer, attending to what it gave below; what it gives takes the place of the state, and enters the block.
 local nn = require 'icot.nn'
 local Projection = require 'icot.distillation.projection'
+local rows = require 'icot.rows'
 local states = require 'icot.distillation.states'
 local tensor = require 'icot.tensor'
 
@@ -49,7 +50,7 @@ local function prompts_of(packed)
     starts[b + 1], last[b] = #tokens, #tokens - 1
   end
   return {
-    tokens = states.ints(tokens), positions = states.ints(positions), cu_seqlens = states.ints(starts),
+    tokens = rows.ints(tokens), positions = rows.ints(positions), cu_seqlens = rows.ints(starts),
     eos_rows = last, n_tokens = #tokens, first_token = packed.first_token - packed.first_target,
   }
 end
@@ -61,13 +62,13 @@ end
 ---@return icot.Tensor[] states (B, C) for each layer
 function Emulator:predict(packed, dropout, watch)
   local prompts, layers, predicted, thread = prompts_of(packed), self.gpt2.config.layers, {}, nil
-  local replace, rows = states.replacer(prompts.n_tokens, prompts.eos_rows), states.ints(prompts.eos_rows)
+  local replace, eos_rows = rows.replacer(prompts.n_tokens, prompts.eos_rows), rows.ints(prompts.eos_rows)
   self.gpt2:hidden(prompts.tokens, prompts.positions, {
     cu_seqlens = prompts.cu_seqlens, first_token = prompts.first_token,
     dropout = dropout and { seed = dropout.seed + OTHER_DROPOUT, step = dropout.step },
     watch = watch and function(name, output) watch("the emulator's " .. name:gsub('^the ', ''), output) end,
     enter = function(layer, x)
-      local state = x:embedding(rows)
+      local state = x:embedding(eos_rows)
       predicted[layer] = self.predictors[layer](tensor.concat({ state, choose(self, state) }, 1))
       if layer == layers then return nil end
       local output, after = self.thread(predicted[layer], thread)

@@ -1,34 +1,12 @@
---- Hidden states at single rows of a packed batch: how a teacher's are read, and a student's replaced.
+--- Hidden states of a teacher, at single rows of a packed batch.
 ---
 --- State l, from 1 to L, is what enters block l: the first is the embedding of a token, as in Hugging Face's
 --- `hidden_states` without the last. (icot.probe.states counts what leaves a block by that block: its layer l enters
 --- block l + 1.)
-local ffi = require 'ffi'
+local ints = require('icot.rows').ints
 local scope = require 'icot.scope'
-local tensor = require 'icot.tensor'
 
 local states = {}
-
-local function ints(list)
-  return tensor.from_ints(ffi.new('int32_t[?]', math.max(#list, 1), list), #list)
-end
-
-states.ints = ints
-
--- ---- Replacing ----------------------------------------------------------------------------------
-
---- A function that replaces rows of a matrix.
----@param n_rows integer T, of the matrix
----@param rows integer[] B rows of it
----@return fun(x: icot.Tensor, replacement: icot.Tensor): icot.Tensor of x (T, C) and replacement (B, C); gradients flow
----   to both, but not to the rows of x that are gone
-function states.replacer(n_rows, rows)
-  local places = {}
-  for row = 0, n_rows - 1 do places[row + 1] = row end
-  for b, row in ipairs(rows) do places[row + 1] = n_rows + b - 1 end
-  local taken_from = ints(places)
-  return function(x, replacement) return tensor.concat({ x, replacement }, 0):embedding(taken_from) end
-end
 
 -- ---- The teacher's diagonal ---------------------------------------------------------------------
 

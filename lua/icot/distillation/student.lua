@@ -2,7 +2,7 @@
 --- elsewhere, each through a projection of its own: state l takes the place of what would enter block l.
 local nn = require 'icot.nn'
 local Projection = require 'icot.distillation.projection'
-local states = require 'icot.distillation.states'
+local rows = require 'icot.rows'
 
 ---@class icot.Student: icot.Module
 ---@field gpt2 icot.GPT2
@@ -24,7 +24,7 @@ end
 ---@param given icot.Tensor[] (B, C) for each layer
 ---@return fun(layer: integer, x: icot.Tensor): icot.Tensor
 function Student:reading(packed, given)
-  local replace = states.replacer(packed:tokens(), packed:eos_rows())
+  local replace = rows.replacer(packed:tokens(), packed:eos_rows())
   return function(layer, x) return replace(x, self.projections[layer](given[layer])) end
 end
 

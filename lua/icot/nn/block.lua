@@ -1,7 +1,5 @@
 --- The transformer block of GPT-2.
-local ffi = require 'ffi'
 local class = require 'icot.nn.class'
-local core = require 'icot.core'
 local errors = require 'icot.errors'
 local layers = require 'icot.nn.layers'
 local tensor = require 'icot.tensor'
@@ -13,13 +11,12 @@ local block = {}
 ---@field dropout? { seed: integer, step: integer } present while training
 ---@field first_token? integer rows of the whole batch before these, if they are a part of one; 0 by default
 ---@field first_target? integer the same, of rows with a target
----@field cache? icot.KVCache keys and values of earlier tokens, while decoding
+---@field cache? icot.KVCache|icot.EarlierRows keys and values of earlier tokens of the same sequences: in decoding, or
+---   where a training computes a sequence bit by bit
 ---@field watch? fun(name: string, output: icot.Tensor, layer?: integer) is shown what each part of a model gives; a
 ---   state of the residual stream with its layer: 0 after the embeddings, l after block l
 ---@field enter? fun(layer: integer, x: icot.Tensor): icot.Tensor? is given what would enter block `layer` (from 1 on),
 ---   (T, C), and gives what shall enter it; nil: neither it nor any later block is needed
-
-local handle_out = ffi.new('icot_tensor[1]')
 
 -- ---- Dropout ------------------------------------------------------------------------------------
 
@@ -53,14 +50,6 @@ function block.Attention:init(width, heads, options)
   self.resid_dropout = layers.Dropout(options.dropout or 0, block.dropout_stream(self.layer, 'attn'))
 end
 
-local function attend_cached(self, qkv, context)
-  local cache = context.cache
-  core.check(core.C.icot_attention_cached(
-    core.engine(), qkv.handle, context.cu_seqlens.handle, cache.slots.handle, cache.lengths.handle,
-    cache.keys[self.layer].handle, cache.values[self.layer].handle, self.heads, handle_out))
-  return tensor.wrap(handle_out[0])
-end
-
 -- The second, which was made from the first: of that nobody but backward will have use.
 local function instead(before, made)
   before:release()
@@ -76,10 +65,9 @@ end
 
 -- Step by step: where attention reads a cache, or rows are picked and nothing is added to them yet.
 local function attend(self, x, context, rows)
-  local qkv = self.c_attn(x)
-  local mixed = context.cache and attend_cached(self, qkv, context)
-    or qkv:attention(context.cu_seqlens, self.heads, self.attn_dropout:draw(context))
-  qkv:release()
+  local qkv, cache = self.c_attn(x), context.cache
+  local mixed = cache and cache:attend(self, qkv, context)
+    or instead(qkv, qkv:attention(context.cu_seqlens, self.heads, self.attn_dropout:draw(context)))
   return rows and instead(mixed, mixed:embedding(rows)) or mixed
 end
 

@@ -53,7 +53,7 @@ local function add_maps(maps, block, layer, x)
 end
 
 --- The attention maps of one example, teacher-forced, for all blocks and heads.
----@param model icot.GPT2
+---@param model icot.Model of a single GPT-2
 ---@param corpus icot.Corpus
 ---@param id integer the example, counted from 0
 ---@param cut ffi.cdata* icot_removal
@@ -64,8 +64,8 @@ function attention.maps(model, corpus, id, cut)
   batch.with(function(packed)
     packed:pack(corpus, batch.ids(id, 1), 1, cut)
     for i = 1, packed:tokens() do tokens[i] = packed.raw.tokens[i - 1] end
-    scope.run(scope.no_grad, states.each, model, packed:tensors(), function(layer, x)
-      local block = model.transformer.h[layer + 1]
+    scope.run(scope.no_grad, states.each, model, packed, function(layer, x)
+      local block = model:decoding().transformer.h[layer + 1]
       if block then add_maps(maps, block, layer + 1, x) end
     end)
   end)

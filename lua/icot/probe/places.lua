@@ -1,8 +1,10 @@
 --- What stands where in a sequence, by name, so that positions can be compared over examples, stages and models.
 ---
----   question 1 … question q   question <eos>   CoT 1 … CoT m   CoT <eos>   ####   answer 1 … answer a   answer <eos>
+---   question 1 … question q   question <eos>   thought 1 … thought n   CoT 1 … CoT m   CoT <eos>   ####
+---   answer 1 … answer a   answer <eos>
 ---
---- CoT tokens are counted before the cut: `CoT 5` is the same token in all stages that still have it.
+--- CoT tokens are counted before the cut: `CoT 5` is the same token in all stages that still have it. Thoughts are
+--- where something leads the CoT instead of what is gone: continuous thoughts, or pauses (`removal.thoughts`).
 local errors = require 'icot.errors'
 local removal = require 'icot.removal'
 
@@ -12,7 +14,7 @@ local places = {}
 ---@field names string[] of all its places, in order
 ---@field position table<string, integer> of each name, counted from 0
 
-local function new_shape(question, left, answer)
+local function new_shape(question, thoughts, left, answer)
   local shape = { names = {}, position = {} }
   local function add(name)
     shape.position[name] = #shape.names
@@ -20,6 +22,7 @@ local function new_shape(question, left, answer)
   end
   for i = 1, question do add('question ' .. i) end
   add 'question <eos>'
+  for i = 1, thoughts do add('thought ' .. i) end
   for _, i in ipairs(left) do add('CoT ' .. i) end
   add 'CoT <eos>'
   add '####'
@@ -34,12 +37,12 @@ end
 ---@param cut ffi.cdata* icot_removal
 ---@return icot.probe.Shape[] shapes (n)
 function places.shapes(corpus, n, cut)
-  local shapes, known = {}, {}
+  local shapes, known, thoughts = {}, {}, removal.leading(cut)
   for i = 1, n do
     local question, _, answer = corpus:lengths(i - 1)
     local left = removal.left(cut, corpus, i - 1)
     local key = ('%d %d %s'):format(question, answer, table.concat(left, ' '))
-    known[key] = known[key] or new_shape(question, left, answer)
+    known[key] = known[key] or new_shape(question, thoughts, left, answer)
     shapes[i] = known[key]
   end
   return shapes
@@ -68,12 +71,14 @@ end
 
 --- Makes sure that there are places of a name.
 ---@param part? string
----@param shapes icot.probe.Shape[] of sequences with all CoT
----raises an error when none of the places that all of them have is so called
-function places.check(part, shapes)
-  if #places.common(part, shapes) > 0 then return end
-  errors.raise("probe: no place has '%s' in its name; places are called question 1, question <eos>, CoT 1, CoT <eos>, "
-               .. '####, answer 1, answer <eos>', part)
+---@param ... icot.probe.Shape[] of sequences with all CoT, and of others
+---raises an error when none of the places that all sequences of a kind have is so called
+function places.check(part, ...)
+  for _, shapes in ipairs { ... } do
+    if #places.common(part, shapes) > 0 then return end
+  end
+  errors.raise("probe: no place has '%s' in its name; places are called question 1, question <eos>, thought 1, CoT 1, "
+               .. 'CoT <eos>, ####, answer 1, answer <eos>', part)
 end
 
 return places

@@ -11,12 +11,13 @@ local states = {}
 local BATCH = 128 -- sequences in one forward pass
 
 --- Runs a model over a packed batch, and shows its states, layer by layer. To be called in a scope.
----@param model icot.GPT2
----@param inputs table<string, icot.Tensor> from Batch:tensors
+---@param model icot.Model of a single GPT-2
+---@param packed icot.Batch
 ---@param see fun(layer: integer, x: icot.Tensor) x: (T, width), gone when the scope closes
-function states.each(model, inputs, see)
-  model:hidden(inputs.tokens, inputs.positions, {
-    cu_seqlens = inputs.cu_seqlens,
+function states.each(model, packed, see)
+  local inputs = packed:tensors()
+  model:decoding():hidden(inputs.tokens, inputs.positions, {
+    cu_seqlens = inputs.cu_seqlens, enter = model.has_thoughts and model:thinking(packed) or nil,
     watch = function(_, x, layer)
       if layer then see(layer, x) end
     end,
@@ -48,13 +49,13 @@ end
 
 local function collect_batch(model, packed, sample, start, names, collected)
   local rows = rows_of(packed, sample, start, names)
-  states.each(model, packed:tensors(), function(layer, x)
+  states.each(model, packed, function(layer, x)
     for p, into in ipairs(collected[layer] or {}) do copy_rows(x, rows[p], into, start) end
   end)
 end
 
 --- The states of all examples of a sample at some places.
----@param model icot.GPT2
+---@param model icot.Model of a single GPT-2
 ---@param sample icot.probe.Sample
 ---@param names string[] places that all its shapes have
 ---@param first integer layer
@@ -62,10 +63,10 @@ end
 ---@return table<integer, icot.Tensor[]> by layer: one (n, width) per place
 ---raises what icot.interrupt does when the user ends the program.
 function states.collect(model, sample, names, first, last)
-  local collected = {}
+  local collected, width = {}, model:decoding().config.width
   for layer = first, last do
     collected[layer] = {}
-    for p = 1, #names do collected[layer][p] = tensor.zeros { sample.n, model.config.width } end
+    for p = 1, #names do collected[layer][p] = tensor.zeros { sample.n, width } end
   end
   batch.with(function(packed)
     for start = 0, sample.n - 1, BATCH do
