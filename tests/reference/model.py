@@ -5,7 +5,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from removal import EOS, IGNORED, pad
+from removal import EOS, IGNORED, THOUGHT, pad
 
 SHAPES = {
     "tiny": dict(n_layer=2, n_head=3, n_embd=24, n_positions=40, vocab_size=12),
@@ -27,9 +27,31 @@ def random_model(shape, seed, spread, **changes):
     return model
 
 
+def add_token(model):
+    """Gives the model one more token, whose embedding is the mean of the others."""
+    count, mean = model.config.vocab_size, model.transformer.wte.weight.detach().mean(0)
+    model.resize_token_embeddings(count + 1, mean_resizing=False)
+    with torch.no_grad():
+        model.transformer.wte.weight[count] = mean
+
+
+def embed(model, tokens, positions, present):
+    """Embeddings (B, L, C) of tokens (B, L); of each THOUGHT the last hidden state of the place before it, after the
+    last norm. They are computed one after the other, by a pass over everything for each."""
+    is_thought = tokens == THOUGHT
+    embeddings = model.transformer.wte(tokens.masked_fill(is_thought, EOS))
+    for number in range(1, int(is_thought.sum(1).max()) + 1):
+        hidden = model.transformer(inputs_embeds=embeddings, position_ids=positions,
+                                   attention_mask=present).last_hidden_state
+        rows, places = torch.nonzero(is_thought & (is_thought.cumsum(1) == number), as_tuple=True)
+        embeddings = embeddings.index_put((rows, places), hidden[rows, places - 1])
+    return embeddings
+
+
 def forward(model, batch):
     """Loss over the labels, and logits (T, vocab_size) of all tokens, sequence after sequence without the padding."""
-    out = model(input_ids=batch.tokens, attention_mask=batch.present, position_ids=batch.positions,
+    embeddings = embed(model, batch.tokens, batch.positions, batch.present)
+    out = model(inputs_embeds=embeddings, attention_mask=batch.present, position_ids=batch.positions,
                 labels=batch.labels)
     return out.loss, out.logits[batch.present.bool()]
 
@@ -71,7 +93,9 @@ def next_tokens(model, texts):
     tokens = pad([text["tokens"] for text in texts], EOS)
     places = pad([text["places"] for text in texts], 0)
     present = pad([[1] * len(text["tokens"]) for text in texts], 0)
-    hidden = model.transformer(input_ids=tokens, position_ids=places, attention_mask=present).last_hidden_state
+    embeddings = embed(model, tokens, places, present)
+    hidden = model.transformer(inputs_embeds=embeddings, position_ids=places,
+                               attention_mask=present).last_hidden_state
     last = hidden[torch.arange(len(texts)), present.sum(1) - 1]
     return model.lm_head(last).argmax(-1).tolist()
 

@@ -10,8 +10,8 @@ from transformers import GPT2LMHeadModel
 
 import exchange
 from data import read_examples
-from model import greedy
-from removal import EOS, SEPARATOR, Removal, cut, removed_tokens
+from model import add_token, greedy
+from removal import EOS, SEPARATOR, Removal, cut, removed_tokens, thoughts_for
 from train import Schedule, train_with_removal
 
 
@@ -22,13 +22,17 @@ class Case:
         self.folder = folder
         self.config, self.draws, self.course = (exchange.read(folder, name) for name in ("config", "draws", "course"))
         given = self.config["removal"]
-        self.removal = Removal(given["side"], given["positions"], given.get("remove_all_beyond"))
+        self.removal = Removal(given["side"], given["positions"], given.get("remove_all_beyond"),
+                               given.get("thoughts", 0), given.get("most_thoughts", 0))
         self.examples = read_examples(self.config["dataset"]["train"])
         steps_per_epoch = math.ceil(len(self.examples) / self.config["train"]["batch"])
         self.schedule = Schedule(self.config["schedule"]["tokens_per_epoch"], steps_per_epoch)
 
     def initial(self):
-        return GPT2LMHeadModel.from_pretrained(self.config["model"]["pretrained"]).eval()
+        model = GPT2LMHeadModel.from_pretrained(self.config["model"]["pretrained"]).eval()
+        if self.removal.thoughts:
+            add_token(model)
+        return model
 
     def train(self):
         """Trains as icot did; gives the course and the trained model."""
@@ -48,8 +52,9 @@ class Case:
         prompts, positions = [], []
         for example in unseen:
             count = removed_tokens(self.removal, removed, 0, len(example.cot))
-            tokens, places = cut(example, self.removal, count)
-            question = len(example.question) + 1
+            thoughts = thoughts_for(self.removal, removed, 0)
+            tokens, places = cut(example, self.removal, count, thoughts)
+            question = len(example.question) + 1 + thoughts
             prompts.append(tokens[:question])
             positions.append(places[:question])
         written = greedy(self.trained(), prompts, 8, positions, answer_is_complete)

@@ -12,7 +12,7 @@ examples are random; sequences are padded here and packed in icot.
     greedy, 200 prompts              all tokens equal; KV cache in icot, none here
     icot, transformers, icot         every tensor the same to the last bit
     dropout with icot's masks        loss and gradients as above; keep rate in each place     5 deviations
-    removal, 300 updates             |difference| of the losses at each; four arms of tiny    1e-3
+    removal, 300 updates             |difference| of the losses at each; five arms of tiny    1e-3
       list of offsets                mean, against that of P(o) ∝ exp(-λ·o)                   5 deviations
       every parameter at the end     as after the 20 updates                                  1e-2
       accuracy at the end            icot's model, read and decoded by transformers, equal
