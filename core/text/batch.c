@@ -103,7 +103,7 @@ static int count_removed(const icot_corpus *corpus, int64_t id, int64_t k, int64
     return ICOT_OK;
 }
 
-/* How many pauses come in for what goes, and how long the CoT is then. */
+/* How many pauses the CoT begins with, and how long it is with all that it has. */
 static int add_pauses(const icot_removal *removal, int64_t wanted, cut_example *out)
 {
     if (removal_fills_places(removal)) {

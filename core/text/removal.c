@@ -105,7 +105,9 @@ int removal_fills_places(const icot_removal *removal)
 
 int64_t removal_leading_pauses(const icot_removal *removal, int64_t wanted)
 {
+    const int64_t beyond = removal->remove_all_beyond; /* all is gone there: no more come in */
     int64_t pauses, most = removal->pauses_most >= 0 ? removal->pauses_most : INT64_MAX;
+    if (beyond >= 0) wanted = smaller(wanted, beyond);
     if (__builtin_mul_overflow(removal->pauses_each, wanted, &pauses)) pauses = INT64_MAX;
     return smaller(pauses, most);
 }

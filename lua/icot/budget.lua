@@ -49,7 +49,7 @@ local function mean_example(corpus, with_cot)
   end
   return {
     examples = 1, tokens = tokens / count, targets = (tokens - prompt_tokens) / count, pairs = pairs / count,
-    prompt_tokens = prompt_tokens / count, prompt_pairs = prompt_pairs / count,
+    prompt_tokens = prompt_tokens / count, prompt_pairs = prompt_pairs / count, pauses = 0,
   }
 end
 

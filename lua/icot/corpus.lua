@@ -153,6 +153,22 @@ function Corpus:count_steps(index)
   return n_out[0] >= 0 and tonumber(n_out[0]) or nil
 end
 
+--- Where what a schedule counts ends: of a CoT of six tokens 1, 2, 3, 4, 5, 6; or, say, 2, 3, 6 of its three steps.
+---@param index integer 0 … size-1
+---@param unit 'token'|'step'
+---@return integer[] ends CoT tokens counted from its start
+---raises an error when steps are wanted, and they were never marked
+function Corpus:ends(index, unit)
+  local ends, n = {}, select(2, self:lengths(index))
+  if unit == 'step' then
+    core.check(C.icot_corpus_steps(live(self), index, ends_out, n_out))
+    if n_out[0] < 0 then errors.raise('the reasoning steps of example %d are not marked', index + 1) end
+    n = tonumber(n_out[0])
+  end
+  for i = 1, n do ends[i] = unit == 'step' and ends_out[0][i - 1] or i end
+  return ends
+end
+
 --- An example as a line `question||cot #### answer`.
 ---@param index integer 0 … size-1
 ---@return string

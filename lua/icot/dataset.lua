@@ -24,31 +24,31 @@ local dataset = {}
 ---@field longest_cot integer of any split
 ---@field longest_cots table<string, integer> longest CoT of each split
 ---@field max_answer integer longest answer of all splits, in tokens
----@field max_length integer longest sequence of all splits, in tokens with its four separators and `room`
----@field room? integer see Dataset:make_room
+---@field max_length integer longest sequence of all splits, in tokens with its four separators
+---@field room_for? fun(corpus: icot.Corpus, index: integer): integer see Dataset:make_room
 local Dataset = {}
 Dataset.__index = Dataset
 
 dataset.splits = { 'train', 'valid', 'test' }
 
 -- Lengths of the longest CoT, answer and sequence of a corpus.
-local function measure(corpus)
+local function measure(corpus, room_for)
   local max_cot, max_answer, max_length = 0, 0, 0
   for i = 0, corpus:size() - 1 do
     local question, cot, answer = corpus:lengths(i)
     max_cot, max_answer = math.max(max_cot, cot), math.max(max_answer, answer)
-    max_length = math.max(max_length, sequence.length(question, cot, answer))
+    max_length = math.max(max_length, sequence.length(question, room_for and room_for(corpus, i) or cot, answer))
   end
   return max_cot, max_answer, max_length
 end
 
 -- Takes in the lengths of a split that is there.
 local function take_in(self, split)
-  local max_cot, max_answer, max_length = measure(self[split])
+  local max_cot, max_answer, max_length = measure(self[split], self.room_for)
   self.longest_cots[split], self.longest_cot = max_cot, math.max(self.longest_cot, max_cot)
   if not self:is_ood(split) then self.max_cot = math.max(self.max_cot, max_cot) end
   self.max_answer = math.max(self.max_answer, max_answer)
-  self.max_length = math.max(self.max_length, max_length + (self.room or 0))
+  self.max_length = math.max(self.max_length, max_length)
 end
 
 --- Puts a dataset together from its corpora and measures it.
@@ -85,10 +85,14 @@ function Dataset:count_in(unit)
   for _, split in ipairs(dataset.splits) do self.max_cot = math.max(self.max_cot, most_steps(self[split], split)) end
 end
 
---- Leaves room in each sequence for tokens beside those of its example. To be called once.
----@param tokens integer
-function Dataset:make_room(tokens)
-  self.room, self.max_length = tokens, self.max_length + tokens
+--- Says that a CoT may come to have more tokens than in its example. From then on `max_length` counts them.
+---@param room_for fun(corpus: icot.Corpus, index: integer): integer tokens at most, of the CoT of an example
+function Dataset:make_room(room_for)
+  self.room_for = room_for
+  for _, split in ipairs(self:splits()) do
+    local _, _, max_length = measure(self[split], room_for)
+    self.max_length = math.max(self.max_length, max_length)
+  end
 end
 
 --- Adds a split out of distribution.

@@ -66,8 +66,10 @@ local function longest_shown(data, show)
     if number > data[HELD_OUT]:size() then
       errors.raise('probe: --show %d: there are only %d test examples', number, data[HELD_OUT]:size())
     end
-    local question, cot, answer = data[HELD_OUT]:lengths(number - 1)
-    longest = math.max(longest, sequence.length(question, cot, answer) + (data.room or 0))
+    local corpus = data[HELD_OUT]
+    local question, cot, answer = corpus:lengths(number - 1)
+    if data.room_for then cot = data.room_for(corpus, number - 1) end
+    longest = math.max(longest, sequence.length(question, cot, answer))
   end
   return longest
 end

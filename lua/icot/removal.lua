@@ -173,8 +173,23 @@ end
 ---@param given icot.Removal
 ---@param data { max_cot: integer }
 ---@return integer
-function removal.most_thoughts(given, data)
-  return math.min(given.most_thoughts or math.huge, (given.thoughts or 0) * data.max_cot)
+function removal.thoughts_at_most(given, data)
+  local most = math.min(given.remove_all_beyond or math.huge, data.max_cot)
+  return math.min(given.most_thoughts or math.huge, (given.thoughts or 0) * most)
+end
+
+--- How many tokens a CoT takes at most, thoughts included: when that much of it is removed for which that is most.
+---@param given icot.Removal with `thoughts`
+---@param data { max_cot: integer }
+---@param ends integer[] tokens of the CoT that are gone when so many tokens, or steps, are removed
+---@return integer
+function removal.longest_with_thoughts(given, data, ends)
+  local length, most = ends[#ends] or 0, removal.thoughts_at_most(given, data)
+  local longest = math.max(length, most)
+  for removed, gone in ipairs(ends) do
+    longest = math.max(longest, length - gone + math.min(given.thoughts * removed, most))
+  end
+  return longest
 end
 
 -- ---- For the core -------------------------------------------------------------------------------
@@ -197,7 +212,7 @@ function removal.cut(given, data, removed, draw)
   cut.side, cut.positions = sides[given.side] or C.ICOT_ORDERED, policies[given.positions]
   cut.eos, cut.separator, cut.pause = data.vocabulary.eos, data.vocabulary.separator, data.vocabulary.pause or -1
   if cut.pause >= 0 then
-    cut.pauses_each, cut.pauses_most = given.thoughts or 0, removal.most_thoughts(given, data)
+    cut.pauses_each, cut.pauses_most = given.thoughts or 0, removal.thoughts_at_most(given, data)
   end
   if cut.side == C.ICOT_ORDERED then
     local order = table_of(given, data.longest_cot)

@@ -110,11 +110,17 @@ local function resolve_thoughts(config, where)
                  where, removal.most_thoughts)
   end
   if not removal.thoughts then return end
-  for name, wanted in pairs { side = 'left', positions = 'closed_up' } do
+  for _, field in ipairs { { 'side', 'left' }, { 'positions', 'closed_up' } } do
+    local name, wanted = unpack(field)
     if removal[name] ~= wanted then
       errors.raise("%s: removal.%s: got %s, but thoughts (method '%s') need '%s'", where, name,
                    options.show(removal[name]), method, wanted)
     end
+  end
+  if methods.has_thoughts(method) and removal.unit == 'token' and not removal.most_thoughts then
+    errors.raise("%s: removal.most_thoughts is missing: with removal.unit = 'token' each token that is removed brings "
+                 .. "%d, and each is a pass of its own; say how many there may be, or remove by 'step'", where,
+                 removal.thoughts)
   end
   if methods.has_thoughts(method) and config.train.activation_checkpointing then
     errors.raise("%s: train.activation_checkpointing: the method '%s' computes a sequence bit by bit and cannot do "

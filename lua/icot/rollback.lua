@@ -36,7 +36,7 @@ function rollback.to_stage(training, removed)
                  .. 'there is no checkpoint (see checkpoint.keep.stages)', state.step, removed)
   end
   local from = found.description.state
-  pretrained.read_into(training.model, found.model_folder)
+  pretrained.read_into(training.model:decoding(), found.model_folder) -- all that a method with a schedule trains
   training.optimizer:reset()
   training:note_reset()
   training.keeper:go_back(found)

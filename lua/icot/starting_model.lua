@@ -15,8 +15,8 @@ local starting_model = {}
 function starting_model.context_for(config, data)
   local context = config.model.context or data.max_length
   if data.max_length > context then
-    errors.raise('model.context: the longest example has %d tokens, the context only %d; raise model.context',
-                 data.max_length, context)
+    errors.raise('model.context: the longest example has %d tokens%s, the context only %d; raise model.context',
+                 data.max_length, data.room_for and ' with its thoughts (removal.thoughts)' or '', context)
   end
   return context
 end

@@ -121,7 +121,11 @@ function tasks.load_for_run(config)
     data:count_in(config.removal.unit)
     if methods.has_pauses(config.method) then
       data.vocabulary = data.vocabulary:with_pause()
-      data:make_room(removal.most_thoughts(config.removal, data))
+      if config.removal.thoughts then
+        data:make_room(function(corpus, index)
+          return removal.longest_with_thoughts(config.removal, data, corpus:ends(index, config.removal.unit))
+        end)
+      end
     end
   end)
   return data

@@ -10,6 +10,7 @@ local divergence = require 'icot.divergence'
 local errors = require 'icot.errors'
 local evaluate = require 'icot.evaluate'
 local meter = require 'icot.meter'
+local methods = require 'icot.methods'
 local models = require 'icot.model'
 local optim = require 'icot.optim'
 local removal = require 'icot.removal'
@@ -23,6 +24,7 @@ local C = core.C
 local training = {}
 
 local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.activation_checkpointing needs less'
+local LESS_MEMORY_IN_THOUGHT = 'a smaller train.batch, a larger train.accumulate or fewer removal.thoughts need less'
 
 ---@class icot.Training one run while it goes on
 ---@field run icot.Run
@@ -260,7 +262,8 @@ function Training:update(removed)
   state.removed = removed
   pack(self)
   local lr, dropout = learning_rate_now(self), config.model.dropout > 0 and { seed = config.seed, step = state.step }
-  local measured = errors.explain_memory('training', LESS_MEMORY, compute_cleanly, self, lr, dropout or nil)
+  local less = methods.has_thoughts(config.method) and LESS_MEMORY_IN_THOUGHT or LESS_MEMORY
+  local measured = errors.explain_memory('training', less, compute_cleanly, self, lr, dropout or nil)
   if measured.trouble then
     divergence.handle(self, measured.trouble, lr, dropout or nil)
   else

@@ -95,7 +95,7 @@ end
 ---raises an error when it has a symbol that is called so
 function Vocabulary:with_pause()
   if self.ids[vocabulary.PAUSE] then
-    errors.raise("vocabulary: the examples have the symbol '%s', which the method 'pause' needs for itself; call it "
+    errors.raise("vocabulary: the examples have the symbol '%s', which stands for removed CoT in this method; call it "
                  .. 'something else there', vocabulary.PAUSE)
   end
   local symbols = others_of(self.symbols)

@@ -131,6 +131,11 @@ static void test_most_leading_pauses(void **state)
     removal.pauses_most = 3;
     CHECK_ONE(0, removal, 13, LIST(10, 11, 12, 0, 100, 100, 100, 23, 0, 1, 30, 31, 0),
               LIST(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+    removal.pauses_most = -1;
+    removal.remove_all_beyond = 2; /* all four are gone, and two are as many as that takes */
+    CHECK_ONE(0, removal, 13, LIST(10, 11, 12, 0, 100, 100, 100, 100, 0, 1, 30, 31, 0),
+              LIST(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+    removal.remove_all_beyond = -1;
     removal.pauses_most = 0;
     CHECK_ONE(0, removal, 10, LIST(10, 11, 12, 0, 23, 0, 1, 30, 31, 0),
               LIST(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));

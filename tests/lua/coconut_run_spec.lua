@@ -46,6 +46,34 @@ describe("a training with the method 'coconut'", function()
     assert.equal(20 * (20 * 21 + 20 * 15), result.tokens)
   end)
 
+  it('goes back to a stage that it had passed', function()
+    local result, path = train({ 'checkpoint.every_steps=5' }, nil, { schedule = [[function(state)
+      if state.step == 25 and not state.own.went_back then
+        state.own.went_back = true
+        return 1, 'rollback'
+      end
+      return state.own.went_back and 1 or math.floor(math.max(0, state.step - 2) / 10)
+    end]] })
+    assert.same({ 40, 1 }, { result.updates, result.removed })
+    local events = small.column(small.read(path).tables.events, 'event')
+    assert.equal('rollback', events[#events])
+  end)
+
+  it('has a budget of floating-point operations', function()
+    local result = train { 'train.flops=2e9' }
+    assert(result.flops >= 2e9 and result.updates > 10)
+  end)
+
+  it('needs a context for what its sequences come to have, and no more', function()
+    -- 21 tokens with all CoT; 13 and 2 · 10 thoughts once two steps are gone
+    local run = small.run { settings = { 'removal.thoughts=10', 'model.context=32', unpack(settings, 1, 4) },
+                            schedule = schedule }
+    local message = expect.user_error(require('icot.trainer').run, run, { progress = small.silent })
+    expect.mentions(message, 'model.context: the longest example has')
+    expect.mentions(message, 'with its thoughts (removal.thoughts), the context only 32')
+    train { 'removal.thoughts=4', 'model.context=21' }
+  end)
+
   it('ends with the same bits when it was stopped and resumed, and is evaluated again the same', function()
     local more = { 'removal.replay=0.3', 'removal.smoothing=1', 'model.dropout=0.1' }
     local whole, path = train(more)
@@ -139,15 +167,19 @@ describe('a recipe with thoughts', function()
                     "removal.positions: got 'kept', but thoughts (method 'pause') need 'closed_up'")
     expect.mentions(message_of "method = 'pause', removal = { most_thoughts = 2 }",
                     "removal.most_thoughts: got 2, but without removal.thoughts a pause stands in each token's place")
-    expect.mentions(message_of "method = 'coconut', train = { steps = 1, activation_checkpointing = true }",
+    expect.mentions(message_of [[method = 'coconut', removal = { most_thoughts = 2 },
+                                 train = { steps = 1, activation_checkpointing = true }]],
                     'train.activation_checkpointing')
     expect.mentions(message_of "method = 'coconut', removal = { thoughts = 0 }", 'removal.thoughts: got 0')
+    expect.mentions(message_of "method = 'coconut', removal = { thoughts = 2 }", 'removal.most_thoughts is missing',
+                    'each token that is removed brings 2')
   end)
 
   it('has them in arms that think, and in no others', function()
     local runs = recipes.load(temporary.file [[return {
       dataset = { task = 'multiplication', digits = 2 }, model = { layers = 1, heads = 2, width = 16 },
-      schedule = { kind = 'linear', steps_per_token = 1 }, train = { steps = 1 }, removal = { thoughts = 3 },
+      schedule = { kind = 'linear', steps_per_token = 1 }, train = { steps = 1 },
+      removal = { thoughts = 3, most_thoughts = 9 },
       arms = { { name = 'icot', method = 'icot' }, { name = 'coconut', method = 'coconut' } } }]]).runs
     assert.is_nil(runs[1].config.removal.thoughts)
     assert.equal(3, runs[2].config.removal.thoughts)

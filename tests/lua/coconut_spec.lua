@@ -7,6 +7,7 @@ local generate = require 'icot.generate'
 local gradients = require 'tests.lua.support.gradients'
 local optim = require 'icot.optim'
 local passes = require 'icot.coconut.passes'
+local probed = require 'icot.probe.states'
 local removal = require 'icot.removal'
 local rows = require 'icot.rows'
 local scope = require 'icot.scope'
@@ -14,10 +15,10 @@ local tensor = require 'icot.tensor'
 local tiny = require 'tests.lua.support.tiny'
 
 -- A dataset with a symbol for pauses, and room for thoughts.
-local function thoughtful(most)
+local function thoughtful()
   local data = tiny.dataset()
   data.vocabulary = data.vocabulary:with_pause()
-  data:make_room(most or 12)
+  data:make_room(function(corpus, i) return select(2, corpus:lengths(i)) + 12 end)
   return data
 end
 
@@ -127,8 +128,9 @@ describe('the passes of a batch with thoughts', function()
         assert.equal(#pass.rows, #pass.own)
       end
       for row = 0, packed:tokens() - 1 do assert.equal(1, times[row]) end
-      assert.same({ 0, 1 }, list[1].rows[1] == 0 and { list[1].rows[1], list[1].rows[2] }) -- question <eos>
-      assert.same({ 2 }, { list[2].rows[1] })
+      -- the first example: question <eos> thought thought <eos> …
+      assert.same({ 0, 1, 2 }, { list[1].rows[1], list[1].rows[2], list[2].rows[1] })
+      assert.same({ 3, 4 }, { list[3].rows[1], list[3].rows[2] })
     end)
   end)
 
@@ -146,8 +148,8 @@ describe('the passes of a batch with thoughts', function()
         local list = passes.of(part)
         assert.equal(#whole, #list)
         for p, pass in ipairs(list) do
-          assert.equal(rows_before[p] or 0, pass.before)
-          rows_before[p] = pass.before + #pass.rows
+          assert.equal(rows_before[p] or 0, pass.before.rows)
+          rows_before[p] = pass.before.rows + #pass.rows
         end
       end
       for p, pass in ipairs(whole) do assert.equal(#pass.rows, rows_before[p]) end
@@ -236,6 +238,46 @@ describe('a model in thought', function()
     end)
   end)
 
+  it('shows probes what enters the first block: thoughts, too', function()
+    with_model({ layers = 2 }, function(model)
+      with_batch(ragged(), function(packed)
+        scope.run(scope.no_grad, function()
+          local inputs, raw, entered = packed:tensors(), packed.raw, nil
+          probed.each(model, packed, function(layer, x)
+            if layer == 0 then entered = x:totable() end
+          end)
+          local states = model.gpt2:hidden(inputs.tokens, inputs.positions, {
+            cu_seqlens = inputs.cu_seqlens, enter = model:thinking(packed),
+          })
+          local next_positions, count = list_of(raw.positions, 1, packed:tokens()), 0
+          next_positions[packed:tokens()] = 0
+          local thoughts = model.gpt2:thoughts(states, rows.ints(next_positions)):totable()
+          for b = 0, N - 1 do
+            for row = raw.eos_rows[b] + 1, raw.eos_rows[b] + raw.pauses[b] do
+              assert(tiny.distance(thoughts[row], entered[row + 1]) < 1e-4) -- (lists count from 1)
+              count = count + 1
+            end
+          end
+          assert(count > N)
+        end)
+      end)
+    end)
+  end)
+
+  it('keeps little of its passes where no gradients are wanted', function()
+    with_model({ layers = 2 }, function(model)
+      with_batch(cut(6), function(packed)
+        local function peak(of)
+          core.C.icot_memory_reset_peak()
+          scope.run(scope.no_grad, function() of:loss(packed) end)
+          return core.memory().peak - core.memory().live
+        end
+        local thinking, plain = peak(model), peak(model.gpt2)
+        assert(thinking < 4 * plain, ('%d and %d bytes'):format(thinking, plain))
+      end)
+    end)
+  end)
+
   it('counts each row once, and the last block of those whose states are thoughts', function()
     with_model({}, function(model)
       with_batch(cut(2), function(packed)
@@ -276,11 +318,15 @@ describe('decoding with thoughts', function()
 
   it('writes what recomputing everything would, however many thoughts each prompt has', function()
     with_model({ layers = 2 }, function(model)
-      local live = core.memory().live_bytes
       local counts = { 3, 0, 1, 5, 0, 2 }
-      local found = generate.greedy(model:decoding(), prompts_with(counts),
-                                    { max_new_tokens = 6, is_finished = function() return false end })
-      assert.equal(live, core.memory().live_bytes)
+      local function decode()
+        return generate.greedy(model:decoding(), prompts_with(counts),
+                               { max_new_tokens = 6, is_finished = function() return false end })
+      end
+      decode() -- packed weights stay
+      local live = core.memory().live
+      local found = decode()
+      assert.equal(live, core.memory().live)
       scope.run(scope.no_grad, function()
         for i, prompt in ipairs(prompts_with(counts)) do
           assert.same(write_slowly(model.gpt2, prompt.tokens, prompt.positions, counts[i], 6), found[i])

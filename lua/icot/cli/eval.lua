@@ -83,8 +83,8 @@ local function add_file(path, data, found)
   if data.groups and not knows_groups(data, read) then data.groups = nil end
   local context = pretrained.inspect(found.model_folder, 'eval').context
   if data.max_length > context then
-    errors.raise('eval: --file: %s has an example of %d tokens, with its separators; the context of the model is %d',
-                 path, data.max_length, context)
+    errors.raise('eval: --file: %s has an example of %d tokens, with its separators%s; the context of the model is %d',
+                 path, data.max_length, data.room_for and ' and thoughts' or '', context)
   end
   return split
 end

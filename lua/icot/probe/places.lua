@@ -6,6 +6,7 @@
 --- CoT tokens are counted before the cut: `CoT 5` is the same token in all stages that still have it. Thoughts are
 --- where something leads the CoT instead of what is gone: continuous thoughts, or pauses (`removal.thoughts`).
 local errors = require 'icot.errors'
+local names = require 'icot.names'
 local removal = require 'icot.removal'
 
 local places = {}
@@ -62,11 +63,11 @@ end
 ---@param ... icot.probe.Shape[] of some examples and of others
 ---@return string[] names
 function places.common(part, ...)
-  local names = {}
+  local found = {}
   for _, name in ipairs((...)[1].names) do
-    if name:find(part or '', 1, true) and is_in_all(name, ...) then names[#names + 1] = name end
+    if name:find(part or '', 1, true) and is_in_all(name, ...) then found[#found + 1] = name end
   end
-  return names
+  return found
 end
 
 --- Makes sure that there are places of a name.
@@ -77,8 +78,13 @@ function places.check(part, ...)
   for _, shapes in ipairs { ... } do
     if #places.common(part, shapes) > 0 then return end
   end
-  errors.raise("probe: no place has '%s' in its name; places are called question 1, question <eos>, thought 1, CoT 1, "
-               .. 'CoT <eos>, ####, answer 1, answer <eos>', part)
+  local kinds = {}
+  for _, shapes in ipairs { ... } do
+    for _, place in ipairs(shapes[1].names) do
+      if place:find(' 1$') or not place:find('%d$') then kinds[place] = true end
+    end
+  end
+  errors.raise("probe: no place has '%s' in its name; places are called %s", part, table.concat(names.of(kinds), ', '))
 end
 
 return places

@@ -15,11 +15,16 @@ local BATCH = 128 -- sequences in one forward pass
 ---@param packed icot.Batch
 ---@param see fun(layer: integer, x: icot.Tensor) x: (T, width), gone when the scope closes
 function states.each(model, packed, see)
-  local inputs = packed:tensors()
+  local inputs, thinking = packed:tensors(), model.has_thoughts and model:thinking(packed) or nil
   model:decoding():hidden(inputs.tokens, inputs.positions, {
-    cu_seqlens = inputs.cu_seqlens, enter = model.has_thoughts and model:thinking(packed) or nil,
+    cu_seqlens = inputs.cu_seqlens,
+    enter = function(layer, x)
+      if thinking then x = thinking(layer, x) end
+      if layer == 1 then see(0, x) end -- layer 0 is what enters the first block: thoughts, too
+      return x
+    end,
     watch = function(_, x, layer)
-      if layer then see(layer, x) end
+      if (layer or 0) > 0 then see(layer, x) end
     end,
   })
 end
