@@ -159,13 +159,11 @@ end
 ---@return integer[] ends CoT tokens counted from its start
 ---raises an error when steps are wanted, and they were never marked
 function Corpus:ends(index, unit)
-  local ends, n = {}, select(2, self:lengths(index))
   if unit == 'step' then
-    core.check(C.icot_corpus_steps(live(self), index, ends_out, n_out))
-    if n_out[0] < 0 then errors.raise('the reasoning steps of example %d are not marked', index + 1) end
-    n = tonumber(n_out[0])
+    return self:steps(index) or errors.raise('the reasoning steps of example %d are not marked', index + 1)
   end
-  for i = 1, n do ends[i] = unit == 'step' and ends_out[0][i - 1] or i end
+  local ends = {}
+  for i = 1, select(2, self:lengths(index)) do ends[i] = i end
   return ends
 end
 
