@@ -138,8 +138,12 @@ check_training() {
     train again --device cuda
     train bf16 --device cuda --set precision=bf16
     train bf16_again --device cuda --set precision=bf16
+    local thoughts=(--set method=coconut --set removal.unit=step --set removal.thoughts=2)
+    train thoughts_on_cpu "${thoughts[@]}"
+    train thoughts --device cuda "${thoughts[@]}"
     losses_apart "300 updates with removal, float32" cpu card 1e-3
     losses_apart "300 updates with removal, bf16" cpu bf16 0.02
+    losses_apart "300 updates in continuous thoughts" thoughts_on_cpu thoughts 1e-3
     equal "the same bits twice, float32" card again
     equal "the same bits twice, bf16" bf16 bf16_again
 }
