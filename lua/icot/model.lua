@@ -1,6 +1,7 @@
 --- What a run trains: a GPT-2, one that reasons in continuous thoughts (icot.coconut), or several networks around one
 --- that answers (icot.distillation).
 local Coconut = require 'icot.coconut.model'
+local distillation = require 'icot.distillation.model'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
 local gpt2 = require 'icot.gpt2'
@@ -52,7 +53,7 @@ function model.make(config, data, from)
   local folder = from and from.model_folder
   if folder then check_sizes(config, data, from) end
   if methods.is_distillation(config.method) then
-    return require('icot.distillation.model').make(config, data, folder)
+    return distillation.make(config, data, folder)
   end
   local made = folder and starting_model.load(config, data, folder) or starting_model.make(config, data, config.seed)
   made.activation_checkpointing = config.train.activation_checkpointing
@@ -63,7 +64,7 @@ local function load(found, data)
   local config = found.description.config
   starting_model.check_vocabulary(data.vocabulary, found.model_folder, 'dataset')
   if methods.is_distillation(config.method) then
-    return require('icot.distillation.model').load(config, found.model_folder)
+    return distillation.load(config, found.model_folder)
   end
   return in_thought(config, gpt2.from_pretrained(found.model_folder))
 end

@@ -4,6 +4,7 @@ local equal_compute = require 'icot.study.equal_compute'
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
 local files = require 'icot.files'
+local gpt2 = require 'icot.gpt2'
 local grid = require 'icot.study.grid'
 local json = require 'icot.json'
 local names = require 'icot.names'
@@ -171,7 +172,7 @@ local function replace_models(given, where)
   local replaced = {}
   local function replace(section)
     local model = type(section) == 'table' and section.model
-    if type(model) ~= 'table' or not getmetatable(model) or not require('icot.gpt2').is_model(model) then return end
+    if type(model) ~= 'table' or not getmetatable(model) or not gpt2.is_model(model) then return end
     if not model.pretrained then
       errors.raise('%s: model: got a model made in the recipe; give its sizes, or one that gpt2.from_pretrained loaded',
                    where)

@@ -2,9 +2,13 @@
 --- on several fields at once.
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
+local gpt2 = require 'icot.gpt2'
 local methods = require 'icot.methods'
+local model_file = require 'icot.model_file'
 local names = require 'icot.names'
 local options = require 'icot.options'
+local pretrained = require 'icot.pretrained'
+local schedule = require 'icot.schedule'
 local tasks = require 'icot.tasks'
 
 local resolve = {}
@@ -37,10 +41,10 @@ end
 local function resolve_model(model, where)
   for _, group in ipairs(fields.alternatives.model) do check_alternatives(model, group, where, 'model') end
   if model.preset then
-    local preset = look_up(require('icot.gpt2').presets, model.preset, where, 'model.preset')
+    local preset = look_up(gpt2.presets, model.preset, where, 'model.preset')
     model.layers, model.heads, model.width = preset.layers, preset.heads, preset.width
   elseif model.pretrained then
-    local found = require('icot.pretrained').inspect(model.pretrained, where .. ': model.pretrained')
+    local found = pretrained.inspect(model.pretrained, where .. ': model.pretrained')
     model.layers, model.heads, model.width = found.layers, found.heads, found.width
     model.context = model.context or found.context
   end
@@ -54,7 +58,7 @@ end
 
 local function resolve_schedule(given, where)
   if type(given) ~= 'table' then return given end
-  local kind = look_up(require('icot.schedule').kinds, given.kind, where, 'schedule.kind')
+  local kind = look_up(schedule.kinds, given.kind, where, 'schedule.kind')
   local checked = options.check(kind.options, without(given, 'kind'), where, 'schedule.')
   for _, group in ipairs(fields.alternatives.schedule) do
     local required = group.required and kind.options[group[1]] and kind.options[group[2]]
@@ -82,7 +86,7 @@ local function resolve_distillation(config, where)
   end
   local folder = given.teacher
   if not folder then return end
-  local found = require('icot.pretrained').inspect(folder, where .. ': distillation.teacher')
+  local found = pretrained.inspect(folder, where .. ': distillation.teacher')
   if found.layers ~= model.layers or found.width ~= model.width then
     errors.raise('%s: distillation.teacher: %s has %d layers of width %d, but the model has %d of width %d', where,
                  folder, found.layers, found.width, model.layers, model.width)
@@ -132,7 +136,7 @@ end
 local function resolve_dataset(given, model, where)
   local task = tasks.find(given.task, where, 'dataset.')
   local folder = type(model) == 'table' and model.pretrained
-  if folder and task.options.tokenizer and given.tokenizer == nil and require('icot.model_file').has_words(folder) then
+  if folder and task.options.tokenizer and given.tokenizer == nil and model_file.has_words(folder) then
     given.tokenizer = folder
   end
   return tasks.check(given, where, 'dataset.')

@@ -1,16 +1,23 @@
 --- Runs all that a recipe stands for, one run after another or in processes of their own, and compares the results.
 local arm_summary = require 'icot.study.arm_summary'
 local checkpoint = require 'icot.checkpoint'
+local core = require 'icot.core'
 local errors = require 'icot.errors'
 local files = require 'icot.files'
+local fork = require 'icot.fork'
+local index_file = require 'icot.study.index_file'
+local jobs = require 'icot.study.jobs'
 local lock = require 'icot.lock'
 local memory_budget = require 'icot.study.memory_budget'
+local model_file = require 'icot.model_file'
 local progress = require 'icot.progress'
 local result_table = require 'icot.study.result_table'
+local resume = require 'icot.resume'
 local run_paths = require 'icot.run_paths'
 local run_queue = require 'icot.study.run_queue'
 local terminal = require 'icot.terminal'
 local text_table = require 'icot.text_table'
+local trainer = require 'icot.trainer'
 
 local study = {}
 
@@ -43,7 +50,7 @@ local function check_run(run, overwrite)
     errors.raise('%s: is a %s, expected the folder of the model', run.model_output, kind or 'link that leads nowhere')
   end
   files.require_writable(run.model_output)
-  for _, name in ipairs(require('icot.model_file').NAMES) do
+  for _, name in ipairs(model_file.NAMES) do
     files.require_free(run.model_output .. '/' .. name, overwrite)
   end
 end
@@ -63,23 +70,22 @@ end
 -- The same for a study that begins.
 local function check_new(recipe, options)
   study.check_outputs(recipe, options.overwrite)
-  require('icot.fork').check(recipe.runs)
+  fork.check(recipe.runs)
 end
 
 -- The same for a study that is resumed: what is there has to be what is wanted.
 local function check_resumed(recipe, options)
-  local resume = require 'icot.resume'
   study.check_outputs(recipe, true)
   if recipe.is_study then resume.check_index(recipe, options) end
   local to_begin = {}
   for _, run in ipairs(recipe.runs) do -- one that waits for its budget is checked when it has it
     if not run.match and not resume.check(run, options) then to_begin[#to_begin + 1] = run end
   end
-  require('icot.fork').check(to_begin)
+  fork.check(to_begin)
 end
 
 local function was_interrupted()
-  return require('icot.core').C.icot_interrupted() ~= 0
+  return core.C.icot_interrupted() ~= 0
 end
 
 local function label_of(recipe, run)
@@ -88,7 +94,7 @@ end
 
 -- Trains one run; what it raises becomes the message of a failed result.
 local function train_one(recipe, run, options)
-  local train = options.train or require('icot.trainer').run
+  local train = options.train or trainer.run
   local shown = progress.new { label = label_of(recipe, run), stream = options.err, quiet = options.quiet }
   local _, result = xpcall(function()
     return train(run, {
@@ -119,7 +125,7 @@ end
 local function create_index(recipe, overwrite)
   local runs = {}
   for i, run in ipairs(recipe.runs) do runs[i] = { arm = run.arm, seed = run.seed, path = run.output } end
-  return require('icot.study.index_file').create {
+  return index_file.create {
     path = recipe.output, force = overwrite, recipe = recipe.name, source = recipe.source, runs = runs,
     config = recipe.config_json,
     attributes = { precision = common(recipe.runs, 'precision'), device = common(recipe.runs, 'device') },
@@ -214,7 +220,7 @@ local function run_all(recipe, options, index)
   end
   if options.jobs then
     local function label(run) return label_of(recipe, run) end
-    require('icot.study.jobs').run(recipe, options, queue, label, on_result)
+    jobs.run(recipe, options, queue, label, on_result)
   else
     run_in_turn(recipe, options, queue, on_result)
   end
