@@ -1,15 +1,13 @@
 --- Reads a recipe and works out every run it stands for, checked before anything starts.
+local arms = require 'icot.study.arms'
 local chain = require 'icot.distillation.chain'
 local equal_compute = require 'icot.study.equal_compute'
 local errors = require 'icot.errors'
 local fields = require 'icot.recipe_fields'
-local files = require 'icot.files'
-local gpt2 = require 'icot.gpt2'
-local grid = require 'icot.study.grid'
 local json = require 'icot.json'
-local names = require 'icot.names'
 local options = require 'icot.options'
 local overrides = require 'icot.overrides'
+local recipe_source = require 'icot.recipe_source'
 local resolve = require 'icot.resolve'
 local run_paths = require 'icot.run_paths'
 
@@ -47,45 +45,6 @@ local LONGEST_NAME = 120 -- of an arm: a file's name may have 255 bytes, an arm 
 ---@field collapse_below number share of the explicit accuracy; a run that ends below it counts as collapsed
 ---@field runs icot.Run[]
 
-local function read_file(path)
-  local file, message = io.open(path, 'rb')
-  if not file then
-    local hint = files.kind(path .. '.lua') and (' (%s.lua is there)'):format(path) or ''
-    errors.raise('recipe %s: %s%s', path, errors.reason(message), hint)
-  end
-  local text, trouble = file:read('*a')
-  file:close()
-  if not text then errors.raise('recipe %s: cannot be read: %s', path, trouble or 'is it a folder?') end
-  return text
-end
-
--- LuaJIT's messages go on with all the places where a module was looked for, or quote text of several lines.
-local function first_line(message)
-  return (message:match('^[^\n]*'):gsub(':$', ''))
-end
-
--- What helps where a recipe uses icot's modules and has not asked for them.
-local function hint_at_require(message)
-  return message:find("global 'icot'", 1, true) and " (begin the recipe with: local icot = require 'icot')" or ''
-end
-
--- Runs a recipe's file; what goes wrong in it is the user's to mend, so it is a user error.
-local function evaluate(path, source)
-  local chunk, syntax_message = loadstring(source, '@' .. path)
-  if not chunk then errors.raise('%s', first_line(syntax_message)) end
-  local ok, result = pcall(chunk)
-  if not ok then
-    if errors.is_user_error(result) then error(result, 0) end
-    local message = type(result) == 'string' and first_line(result) or 'raised ' .. options.show(result)
-    message = message .. hint_at_require(message)
-    errors.raise('%s', message:find(path, 1, true) and message or ('recipe %s: %s'):format(path, message))
-  end
-  if type(result) ~= 'table' then
-    errors.raise('recipe %s: returns %s, expected a table (does it end in `return { … }`?)', path, options.show(result))
-  end
-  return result
-end
-
 -- Splits the fields of a run from those that make a study.
 local function split(given, where)
   local run, study = {}, {}
@@ -98,117 +57,10 @@ local function split(given, where)
   return run, options.check(fields.study, study, where)
 end
 
-local function check_seeds(seeds, where)
-  local taken = {}
-  for _, seed in ipairs(seeds) do
-    if taken[seed] then errors.raise('%s: seeds: %d is there twice', where, seed) end
-    taken[seed] = true
-  end
-end
-
-local function is_name(value)
-  return type(value) == 'string' and value:find('^[%w_.-]+$') ~= nil and not value:find('^%.+$')
-end
-
--- An arm may change whatever describes a run but its seed, output and the recipe's name.
-local function check_arms(arms, where)
-  local by_name = {}
-  for i, arm in ipairs(arms) do
-    local name = arm.name
-    if not is_name(name) then
-      errors.raise('%s: arms[%d].name: got %s, expected a name of letters, digits, - _ .', where, i, options.show(name))
-    end
-    if by_name[name] then errors.raise('%s: arms[%d].name: there are two arms named %s', where, i, name) end
-    for _, refused in ipairs { 'seed', 'output' } do
-      if arm[refused] ~= nil then errors.raise('%s: arms.%s.%s: an arm cannot set this', where, name, refused) end
-    end
-    by_name[name] = arm
-  end
-  return by_name
-end
-
-local function arm_change(arm)
-  local change = options.copy(arm, 'recipe')
-  change.name, change.grid = nil, nil
-  return change
-end
-
-local of_whole_recipe = {
-  name = true, output = true, seed = true, seeds = true, collapse_below = true, grid = true, match = true,
-  match_arm = true,
-}
-
--- Settings of the recipe as a whole, of all runs, or (`--set arms.NAME.field=value`) of one arm.
-local function sort_settings(settings)
-  local sorted = { recipe = {}, run = {}, arm = {} }
-  for _, setting in ipairs(settings) do
-    local first = setting.keys[1]
-    local scope = first == 'arms' and 'arm'
-      or (of_whole_recipe[first] or not fields.recipe[first]) and 'recipe' or 'run'
-    table.insert(sorted[scope], setting)
-  end
-  return sorted
-end
-
-local function check_arm_settings(settings, by_name)
-  for _, setting in ipairs(settings) do
-    local arm, field = setting.keys[2], setting.keys[3]
-    if not field then
-      errors.raise('%s: expected arms.NAME.FIELD=VALUE', setting.text)
-    elseif not by_name[arm] then
-      errors.raise('%s: there is no arm %s; %s', setting.text, arm, names.hint(arm, names.of(by_name)))
-    end
-  end
-end
-
 local function describe_where(path, settings)
   local texts = {}
   for i, setting in ipairs(settings) do texts[i] = ' ' .. setting.text end
   return ('recipe %s%s'):format(path, #texts > 0 and ' with' .. table.concat(texts) or '')
-end
-
--- `model = icot.gpt2.from_pretrained(…)` stands for where that model came from: each run loads it for itself.
-local function replace_models(given, where)
-  local replaced = {}
-  local function replace(section)
-    local model = type(section) == 'table' and section.model
-    if type(model) ~= 'table' or not getmetatable(model) or not gpt2.is_model(model) then return end
-    if not model.pretrained then
-      errors.raise('%s: model: got a model made in the recipe; give its sizes, or one that gpt2.from_pretrained loaded',
-                   where)
-    end
-    section.model, replaced[model] = options.copy(model.pretrained), true
-  end
-  replace(given)
-  for _, arm in ipairs(type(given.arms) == 'table' and given.arms or {}) do replace(arm) end
-  for model in pairs(replaced) do model:free() end
-end
-
--- The recipe, its arm's own changes over it, then the settings of all runs and those of this arm, and the grid's point.
-local function merge_run(base, arm, point, seed, settings)
-  local merged = overrides.merge(base, arm_change(arm))
-  for _, setting in ipairs(settings.run) do merged = overrides.merge(merged, overrides.changes(setting, 1)) end
-  for _, setting in ipairs(settings.arm) do
-    if setting.keys[2] == arm.name then merged = overrides.merge(merged, overrides.changes(setting, 3)) end
-  end
-  merged = overrides.merge(merged, point.changes)
-  merged.seed = seed or merged.seed
-  return merged
-end
-
--- The points of an arm: those of the recipe's grid and of its own.
-local function points_of(study, arm, settings, where)
-  local own = arm.grid
-  if own ~= nil and type(own) ~= 'table' then
-    errors.raise('%s: grid: got %s, expected a table', where, options.show(own))
-  end
-  local axes = grid.axes(own and overrides.merge(study.grid or {}, own) or study.grid, where)
-  grid.refuse_changes(axes, arm_change(arm), where)
-  for _, setting in ipairs(settings.run) do grid.refuse_changes(axes, overrides.changes(setting, 1), setting.text) end
-  for _, setting in ipairs(settings.arm) do
-    if setting.keys[2] == arm.name then grid.refuse_changes(axes, overrides.changes(setting, 3), setting.text) end
-  end
-  return grid.points(axes)
 end
 
 -- An arm's name becomes that of a file.
@@ -235,12 +87,12 @@ local function add_run(self, config, base_arm, point, where)
 end
 
 -- A run, or, where the method has several steps, a run for each of them.
-local function add_runs(self, config, arm, point, where, arms)
+local function add_runs(self, config, arm, point, where, by_name)
   local steps, numbers, folders = chain.steps(config), {}, {}
   if not steps then return add_run(self, config, arm, point, where) end
   for i, step in ipairs(steps) do
     local name = chain.arm_of(arm, step)
-    if name ~= arm and arms[name] then
+    if name ~= arm and by_name[name] then
       errors.raise('%s: %s is the name of one of its steps; give the arm of that name another one', where, name)
     end
     local run = add_run(self, chain.config(config, step, folders), name, point, where)
@@ -255,31 +107,11 @@ end
 local function name_base(base, path, where)
   if base.name == nil then
     base.name = path:match('[^/]*$'):gsub('%.lua$', '')
-  elseif not is_name(base.name) then -- a path is made of it
+  elseif not run_paths.is_name(base.name) then -- a path is made of it
     errors.raise('%s: name: got %s, expected a name of letters, digits, - _ .', where, options.show(base.name))
   end
   if base.output == nil then base.output = ('results/%s.h5'):format(base.name) end
   resolve.output(base.output, where)
-end
-
--- The configuration of each arm, at each point of its grid, with each seed.
-local function planned_runs(base, study, settings, where)
-  local arms, seeds, planned = study.arms or { {} }, study.seeds or { false }, {}
-  check_seeds(seeds, where)
-  if #arms == 0 or #seeds == 0 then errors.raise('%s: arms and seeds must not be empty', where) end
-  for _, arm in ipairs(arms) do
-    local arm_where = arm.name and ('%s, arm %s'):format(where, arm.name) or where
-    for _, point in ipairs(points_of(study, arm, settings, arm_where)) do
-      local run_where = point.name == '' and arm_where or ('%s, grid %s'):format(arm_where, point.name)
-      for _, seed in ipairs(seeds) do
-        local config = resolve.run(merge_run(base, arm, point, seed, settings), run_where)
-        planned[#planned + 1] = {
-          config = config, arm = arm.name or config.method, point = point.name, where = run_where,
-        }
-      end
-    end
-  end
-  return planned
 end
 
 -- What a checkpoint has to know to read the recipe once more; where the output goes is known from its own place.
@@ -291,20 +123,20 @@ end
 
 -- Expands what a recipe's file returned to its runs.
 local function expand(path, source, given, all_settings, wanted)
-  local where, settings = describe_where(path, all_settings), sort_settings(all_settings)
-  replace_models(given, where)
+  local where, settings = describe_where(path, all_settings), arms.sort_settings(all_settings)
+  recipe_source.replace_models(given, where)
   for _, setting in ipairs(settings.recipe) do given = overrides.merge(given, overrides.changes(setting, 1)) end
   local base, study = split(given, where)
   name_base(base, path, where)
 
-  local by_name = study.arms and check_arms(study.arms, where) or {}
-  check_arm_settings(settings.arm, by_name)
+  local by_name = study.arms and arms.check(study.arms, where) or {}
+  arms.check_settings(settings.arm, by_name)
   local self = {
     path = path, name = base.name, source = source, output = base.output, runs = {},
     invocation = describe_invocation(wanted),
     is_study = study.arms ~= nil or study.seeds ~= nil or study.grid ~= nil, collapse_below = study.collapse_below,
   }
-  for _, each in ipairs(planned_runs(base, study, settings, where)) do
+  for _, each in ipairs(arms.plan(base, study, settings, where)) do
     self.is_study = self.is_study or chain.steps(each.config) ~= nil
     add_runs(self, each.config, each.arm, each.point, each.where, by_name)
   end
@@ -337,7 +169,7 @@ function recipe.from_source(path, source, wanted)
       settings[#settings + 1] = { keys = { name }, value = value, text = ('%s %s'):format(flag, value) }
     end
   end
-  return expand(path, source, evaluate(path, source), settings, wanted)
+  return expand(path, source, recipe_source.evaluate(path, source), settings, wanted)
 end
 
 --- Reads a recipe and checks all its runs.
@@ -346,7 +178,7 @@ end
 ---@return icot.Recipe
 ---raises an error: as `from_source`, and a file that cannot be read.
 function recipe.load(path, wanted)
-  return recipe.from_source(path, read_file(path), wanted)
+  return recipe.from_source(path, recipe_source.read(path), wanted)
 end
 
 return recipe

@@ -100,4 +100,11 @@ function run_paths.runs_of(index, has_left)
   return found
 end
 
+--- Whether a path can be made of a name: letters, digits, - _ .
+---@param value any
+---@return boolean
+function run_paths.is_name(value)
+  return type(value) == 'string' and value:find('^[%w_.-]+$') ~= nil and not value:find('^%.+$')
+end
+
 return run_paths
