@@ -137,8 +137,9 @@ static int cut(const icot_corpus *corpus, int64_t id, int64_t k, const icot_remo
         return fail_within("batch: place %lld", (long long)k);
     }
     out->removed = (int32_t)gone.tokens;
-    if (add_pauses(removal, gone.wanted, out))
+    if (add_pauses(removal, gone.wanted, out)) {
         return fail_within("batch: place %lld", (long long)k);
+    }
     return ICOT_OK;
 }
 
