@@ -183,7 +183,7 @@ end
 ---@param options table values of `graph.options`
 ---@return string? problem nil when the example is right
 function graph.check(question, cot, answer, options)
-  return checker.check(question, cot, answer, options.steps)
+  return checker.check(question, cot, answer, options)
 end
 
 --- The nodes of the way, and of each node whether so many steps from the start reach it.

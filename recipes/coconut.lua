@@ -1,8 +1,9 @@
--- Continuous thoughts (Coconut) against Stepwise Internalization and against pauses, at equal updates: parity of 6 of 16
--- bits, which ones is a secret of the dataset's seed.
+-- Continuous thoughts (Coconut) against Stepwise Internalization and against pauses, at equal updates: parity of 6 of
+-- 16 bits, which ones is a secret of the dataset's seed.
 --
--- The CoT has the parity of the first two of these bits, the first three, and so on: five steps, each of which needs the
--- one before. Two layers have no room for five steps in a row. A thought is a pass more, so there may be one for each.
+-- The CoT has the parity of the first two of these bits, the first three, and so on: five steps, each of which needs
+-- the one before. Two layers have no room for five steps in a row. A thought is a pass more, so there may be one for
+-- each.
 
 return {
   seeds = { 1, 2, 3, 4 },

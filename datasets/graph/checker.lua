@@ -32,22 +32,36 @@ local function comes_first(way, other)
   return false
 end
 
+-- What is wrong with the names of a question's nodes.
+local function strange_node(read, nodes)
+  local function is_strange(name) return tonumber(name) < 1 or tonumber(name) > nodes end
+  local names = { read.start, read.goals[1], read.goals[2] }
+  for _, edge in ipairs(read.edges) do
+    names[#names + 1], names[#names + 2] = edge[1], edge[2]
+  end
+  for _, name in ipairs(names) do
+    if is_strange(name) then return ('question: has a node %s, expected 1 to nodes=%d'):format(name, nodes) end
+  end
+end
+
 --- What is wrong with an example.
 ---@param question string
 ---@param cot string
 ---@param answer string
----@param steps integer edges of the way
+---@param options { nodes: integer, steps: integer }
 ---@return string? problem nil: nothing
-function checker.check(question, cot, answer, steps)
+function checker.check(question, cot, answer, options)
   local read, problem = text.read(text.words(question))
-  if not read then return problem end
+  problem = problem or strange_node(read, options.nodes)
+  if problem then return problem end
+  local steps = options.steps
   local best, reached = nil, {}
   for _, way in ipairs(ways_from(read.start, read.edges, steps)) do
     local is_goal = way.at == read.goals[1] or way.at == read.goals[2]
     if is_goal then reached[way.at] = true end
     if is_goal and (not best or comes_first(way, best)) then best = way end
   end
-  if not best then return ('question: neither goal is %d steps from the start'):format(steps) end
+  if not best then return ('question: neither goal is steps=%d edges from the start'):format(steps) end
   if reached[read.goals[1]] and reached[read.goals[2]] then return 'question: both goals can be reached' end
   return difference.of(cot, best.nodes, answer, { best.at })
 end

@@ -69,7 +69,8 @@ local function most_steps(corpus, split)
   for i = 0, corpus:size() - 1 do
     local count = corpus:count_steps(i)
     if not count then
-      errors.raise("removal.unit: got 'step', but the reasoning steps of example %d of %s are not marked", i + 1, split)
+      errors.raise("removal.unit: got 'step', but the reasoning steps of example %d of %s are not marked (in text "
+                   .. 'files dataset.step_end does that)', i + 1, split)
     end
     most = math.max(most, count)
   end

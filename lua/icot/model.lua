@@ -6,6 +6,7 @@ local errors = require 'icot.errors'
 local files = require 'icot.files'
 local gpt2 = require 'icot.gpt2'
 local methods = require 'icot.methods'
+local options = require 'icot.options'
 local pretrained = require 'icot.pretrained'
 local starting_model = require 'icot.starting_model'
 
@@ -26,7 +27,8 @@ local model = {}
 ---@field hugging_face_config fun(self): table
 ---@field other_tensors? fun(self): table<string, icot.Tensor> what else has to be saved
 
--- The sizes of a model do not change on the way.
+-- The sizes of a model do not change on the way: they are checked. Its context, if none is asked for, is what it was.
+---@return table config with that
 local function check_sizes(config, data, from)
   local found = pretrained.inspect(from.model_folder, 'checkpoint')
   local function check(name, wanted)
@@ -35,8 +37,11 @@ local function check_sizes(config, data, from)
                  .. '(model.pretrained)', name, from.path, found[name], wanted)
   end
   for _, name in ipairs { 'layers', 'heads', 'width' } do check(name, config.model[name]) end
-  check('context', starting_model.context_for(config, data))
+  check('context', math.max(config.model.context or found.context, data.max_length))
   check('vocab_size', math.max(found.vocab_size, data.vocabulary.size))
+  local sized = options.copy(config.model)
+  sized.context = found.context
+  return setmetatable({ model = sized }, { __index = config })
 end
 
 -- The GPT-2, or, where its method has it think, that around it.
@@ -51,7 +56,7 @@ end
 ---@return icot.Model
 function model.make(config, data, from)
   local folder = from and from.model_folder
-  if folder then check_sizes(config, data, from) end
+  if folder then config = check_sizes(config, data, from) end
   if methods.is_distillation(config.method) then
     return distillation.make(config, data, folder)
   end

@@ -127,8 +127,8 @@ local function resolve_thoughts(config, where)
                  removal.thoughts)
   end
   if methods.has_thoughts(method) and config.train.activation_checkpointing then
-    errors.raise("%s: train.activation_checkpointing: the method '%s' computes a sequence bit by bit and cannot do "
-                 .. 'so twice', where, method)
+    errors.raise("%s: train.activation_checkpointing: the passes of the method '%s' are not computed again; "
+                 .. 'train.accumulate needs less memory, too', where, method)
   end
 end
 
@@ -173,8 +173,8 @@ function resolve.run(given, where)
   end
 
   config.fork_from = config.fork_from and config.fork_from:gsub('{seed}', ('%d'):format(config.seed)) or nil
-  resolve_removal(config.removal, config.seed, where)
   resolve_thoughts(config, where)
+  resolve_removal(config.removal, config.seed, where)
   resolve_distillation(config, where)
   config.schedule = resolve_schedule(config.schedule, where)
   if not methods.has_schedule(config.method) then

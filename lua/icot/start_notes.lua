@@ -1,6 +1,7 @@
 --- What the user should know about a training before it begins.
 local model_file = require 'icot.model_file'
 local options = require 'icot.options'
+local removal = require 'icot.removal'
 local schedule = require 'icot.schedule'
 
 local start_notes = {}
@@ -35,6 +36,15 @@ local function note_small_batch(self)
     there, wanted))
 end
 
+local MANY_THOUGHTS = 16
+
+local function note_many_thoughts(self)
+  local most = removal.thoughts_at_most(self.config.removal, self.data)
+  if not self.model.has_thoughts or most < MANY_THOUGHTS then return end
+  self.progress:note(('removal.thoughts: an example comes to have %d, each a pass of its own; memory grows with the '
+                      .. 'square of their number (removal.most_thoughts)'):format(most))
+end
+
 --- Tells all of it.
 ---@param training icot.Training with its `progress`
 function start_notes.tell(training)
@@ -45,6 +55,7 @@ function start_notes.tell(training)
   if training.model.note then progress:note(training.model.note) end
   note_what_is_left(training)
   note_small_batch(training)
+  note_many_thoughts(training)
 end
 
 return start_notes

@@ -110,7 +110,7 @@ describe("a training with the method 'coconut'", function()
     local file = temporary.file('1 2 * 3 4|| #### 3 6 4 1\n5 0 * 2 0|| #### 0 1 0 0\n')
     local shown = program.run { 'eval', path, '--file', file, '--show', '2', '--threads', '1' }
     assert.same({ 0, '' }, { shown.code, shown.err })
-    expect.mentions(shown.out, '3 of 8 CoT tokens removed', '2 of ' .. file)
+    expect.mentions(shown.out, '3 of 8 CoT tokens removed', '2 of ' .. file, ' tokens per example with its thoughts, ')
   end)
 
   it('is measured, looked into and exported as others are', function()
@@ -129,6 +129,21 @@ describe("a training with the method 'coconut'", function()
                                 '--set', settings[3] }
     assert.equal(0, drawn.code, drawn.err)
     expect.mentions(drawn.out, 'coconut: 2 of 2 CoT steps removed after 40 updates')
+  end)
+
+  it('says at the start that there will be many passes', function()
+    local notes, progress = {}, {}
+    for name, of in pairs(small.silent) do progress[name] = of end
+    progress.note = function(_, text) notes[#notes + 1] = text end
+    train({ 'removal.thoughts=10' }, nil, { progress = progress })
+    expect.mentions(table.concat(notes, ' '), 'an example comes to have 20, each a pass of its own')
+  end)
+
+  it('goes on in a fork that has fewer of them, in the context that there was', function()
+    local _, trunk = train { 'removal.thoughts=6' }
+    local folder = trunk:gsub('%.h5$', '/checkpoints/step-000000012')
+    local result = train { 'removal.thoughts=1', 'fork_from=' .. folder }
+    assert.equal(40, result.updates)
   end)
 
   it('begins with what a training with pauses has learnt, where it is forked', function()

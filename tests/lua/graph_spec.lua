@@ -118,8 +118,10 @@ describe('graph', function()
     expect.mentions(problem(good, '2 7'), "CoT: word 2 is '7', expected '4'")
     expect.mentions(problem(good, '2 4 4'), 'CoT: has 3 words, expected 2')
     expect.mentions(problem(good, nil, '7'), "answer: word 1 is '7', expected '4'")
-    expect.mentions(problem '1 2 , 2 4 , 5 6 , 6 7 ; 5 ? 4 2', 'neither goal is 2 steps from the start')
+    expect.mentions(problem '1 2 , 2 4 , 5 6 , 6 7 ; 5 ? 4 2', 'neither goal is steps=2 edges from the start')
     expect.mentions(problem '1 2 , 2 4 , 2 6 ; 1 ? 4 6', 'both goals can be reached')
+    expect.mentions(problem '1 2 , 2 4 , 5 6 , 6 9 ; 1 ? 4 9', 'has a node 9, expected 1 to nodes=8')
+    expect.mentions(problem '1 2 , 2 4 , 5 6 , 6 7 ; 1 ? 4 0', 'has a node 0')
     for _, broken in ipairs { '', '1 2', '1 2 3', '1 2 , ; 1 ? 4 7', '1 x ; 1 ? 4 7' } do
       expect.mentions(problem(broken), 'question: edge ')
     end

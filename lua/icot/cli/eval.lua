@@ -31,7 +31,7 @@ function eval.configure(command)
   declare.integer(command, '--show', 'so many examples, with what the model answers', 0, options.largest_integer)
   declare.integer(command, '--examples', 'at most; default: as in the recipe, of a file all', 1,
                   options.largest_integer)
-  declare.integer(command, '--removed', 'CoT tokens that are removed; default: as many as in training', 0,
+  declare.integer(command, '--removed', 'CoT tokens, or steps, that are removed; default: as many as in training', 0,
                   options.largest_integer)
   declare.threads(command)
   declare.device(command)
@@ -98,7 +98,7 @@ local function print_samples(samples)
   if #samples > 0 then print() end
 end
 
-local function print_result(found, split, removed, data, result)
+local function print_result(found, split, removed, data, result, has_thoughts)
   local removing, step = found.description.config.removal, found.description.state.step
   print(('%s: step %d, %d of %d CoT %ss removed'):format(
     found.path, step, removal.of_longest(removing, removed, data.max_cot), data.max_cot, removing.unit or 'token'))
@@ -113,7 +113,9 @@ local function print_result(found, split, removed, data, result)
   for _, group in ipairs(result.groups) do
     print(('  %-14s %.4f of %d'):format(group.name, group.accuracy, group.examples))
   end
-  print(('%-16s %.0f per second'):format('decoding', result.examples_per_second))
+  print(('%-16s %.1f tokens per example%s, %.0f examples per second'):format(
+    'decoding', result.tokens_generated / result.examples, has_thoughts and ' with its thoughts' or '',
+    result.examples_per_second))
 end
 
 local function run_with(args, found)
@@ -130,7 +132,7 @@ local function run_with(args, found)
   }
   local result = evaluate.run(model, data, split, removed, saved_run.removal(found), wanted)
   print_samples(result.samples)
-  print_result(found, split, removed, data, result)
+  print_result(found, split, removed, data, result, model.has_thoughts)
   print(('%-16s %s'):format('precision', precision))
   if model.note then print('\n' .. model.note) end
   model:free()
