@@ -2,8 +2,7 @@
 -- 16 bits, which ones is a secret of the dataset's seed.
 --
 -- The CoT has the parity of the first two of these bits, the first three, and so on: five steps, each of which needs
--- the one before. Two layers have no room for five steps in a row. A thought is a pass more, so there may be one for
--- each.
+-- the one before, for two layers. Does it take a pass for each of them, a place for each, or neither?
 
 return {
   seeds = { 1, 2, 3, 4 },
