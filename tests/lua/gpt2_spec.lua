@@ -196,7 +196,7 @@ describe('a model', function()
     packed:pack(data.train, ids_of { 0, 1 }, 2, removal.cut(removing, data, 0))
     assert.same({
       examples = 2, tokens = 6 + 17, targets = 4 + 12, pairs = 6 ^ 2 + 17 ^ 2, -- question, CoT, answer, four separators
-      prompt_tokens = 2 + 5, prompt_pairs = 2 ^ 2 + 5 ^ 2, -- question <eos>
+      prompt_tokens = 2 + 5, prompt_pairs = 2 ^ 2 + 5 ^ 2, pauses = 0, -- question <eos>
     }, packed:shape())
     assert.equal(model:training_flops(23, 16, 6 ^ 2 + 17 ^ 2), model:step_flops(packed:shape()))
     packed:free()
