@@ -112,12 +112,12 @@ static int add_pauses(const icot_removal *removal, int64_t wanted, cut_example *
         return ICOT_OK;
     }
     const int64_t pauses = removal_leading_pauses(removal, wanted);
-    const int64_t written = pauses + out->cot - out->removed;
-    if (pauses > INT32_MAX || written > INT32_MAX) {
+    const int32_t left = out->cot - out->removed;
+    if (pauses > INT32_MAX - left) {
         return fail("%lld pauses are more than a sequence can have", (long long)pauses);
     }
     out->pauses = (int32_t)pauses;
-    out->written = (int32_t)written;
+    out->written = out->pauses + left;
     return ICOT_OK;
 }
 
