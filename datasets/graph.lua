@@ -10,6 +10,7 @@
 --- it is. Of several ways the CoT has that whose last edge is listed first, and of these that whose last but one is,
 --- and so on. Nodes have a random name in each question. The splits share no question (icot.made_up tells how they are
 --- drawn).
+local difference = require 'datasets.arithmetic.difference'
 local errors = require 'icot.errors'
 local made_up = require 'icot.made_up'
 local vocabulary = require 'icot.vocabulary'
@@ -193,8 +194,8 @@ end
 ---@param options table values of `graph.options`
 ---@return icot.Quantity[]
 function graph.quantities(question, cot, _, options)
-  local found, read = {}, assert(text.read(text.words(question)))
-  for i, node in ipairs(text.words(cot)) do found[i] = { name = ('way, node %d'):format(i), value = node } end
+  local found, read = {}, assert(text.read(difference.words_of(question)))
+  for i, node in ipairs(difference.words_of(cot)) do found[i] = { name = ('way, node %d'):format(i), value = node } end
   local reached = { [read.start] = true }
   for step = 1, options.steps do
     local next_reached = {}

@@ -51,7 +51,7 @@ end
 ---@param options { nodes: integer, steps: integer }
 ---@return string? problem nil: nothing
 function checker.check(question, cot, answer, options)
-  local read, problem = text.read(text.words(question))
+  local read, problem = text.read(difference.words_of(question))
   problem = problem or strange_node(read, options.nodes)
   if problem then return problem end
   local steps = options.steps

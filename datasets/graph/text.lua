@@ -9,15 +9,6 @@ function text.separators()
   return { NEXT, START, GOALS }
 end
 
---- The words of a text.
----@param line string
----@return string[]
-function text.words(line)
-  local words = {}
-  for word in line:gmatch('%S+') do words[#words + 1] = word end
-  return words
-end
-
 --- A question.
 ---@param edges string[][] each from its first node to its second
 ---@param start string

@@ -1,5 +1,6 @@
 --- The dataset `graph`: graphs in which one goal can be reached, ways by its rule, and the checker.
 local dataset = require 'icot.dataset'
+local difference = require 'datasets.arithmetic.difference'
 local example_file = require 'icot.example_file'
 local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
@@ -51,13 +52,13 @@ describe('graph', function()
       local made, checked, first_is_goal = load(given), options_of(given), 0
       for _, line in ipairs(lines_of(made.test)) do
         local question, cot, answer = example_file.parse(line)
-        local read = assert(text.read(text.words(question)))
+        local read = assert(text.read(difference.words_of(question)))
         local from_start = distances(read.start, read.edges)
         local goal, other = unpack(answer == read.goals[1] and read.goals or { read.goals[2], read.goals[1] })
         assert.same({ answer, checked.steps }, { goal, from_start[goal] })
         assert.is_nil(from_start[other])
         assert.equal(checked.nodes / 2, count_of(from_start))
-        assert.equal(checked.steps, #text.words(cot))
+        assert.equal(checked.steps, #difference.words_of(cot))
         local has = {}
         for _, edge in ipairs(read.edges) do
           local name = edge[1] .. ' ' .. edge[2]
