@@ -80,11 +80,7 @@ describe('a training with pauses', function()
       end]]
       local changes = { folder = temporary.folder(), schedule = schedule,
                         settings = { 'method=pause', 'checkpoint.every_steps=5', unpack(settings) } }
-      rawset(_G, 'STOP', true)
-      local ok, problem = small.train(changes)
-      rawset(_G, 'STOP', nil)
-      assert.is_false(ok)
-      expect.mentions(problem.message, 'stopped')
+      small.train_until_stopped(changes)
       local resumed, result, broken = small.train(changes, { resume = true })
       assert(resumed, tostring(result))
       assert.equal(2, #small.read(broken).tables.segments.rows)

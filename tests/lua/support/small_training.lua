@@ -61,6 +61,15 @@ function small_training.train(changes, options)
   return ok, result, run.output
 end
 
+--- Trains it until its schedule raises `stopped`, as it has to where the global STOP is set, as here.
+---@param changes icot.SmallTraining
+function small_training.train_until_stopped(changes)
+  rawset(_G, 'STOP', true)
+  local ok, problem = small_training.train(changes)
+  rawset(_G, 'STOP', nil)
+  assert(not ok and problem.message:find('stopped', 1, true), 'the training was not stopped')
+end
+
 --- A run file as a notebook reads it: attributes, tables, texts.
 ---@param path string
 function small_training.read(path)
