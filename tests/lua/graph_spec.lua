@@ -5,20 +5,11 @@ local example_file = require 'icot.example_file'
 local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
 local graph = require 'datasets.graph'
-local tasks = require 'icot.tasks'
 local text = require 'datasets.graph.text'
 
 local lines_of = examples.lines
 
-local function load(given, wanted)
-  given.task = 'graph'
-  return tasks.load(given, wanted)
-end
-
-local function options_of(given)
-  given.task = 'graph'
-  return tasks.check(given)
-end
+local load, options_of = examples.of_task 'graph'
 
 -- The distance of each node from one, worked out step by step.
 local function distances(start, edges)

@@ -8,10 +8,7 @@ local tasks = require 'icot.tasks'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions
 
-local function load(given, wanted)
-  given.task = 'modular_sum'
-  return tasks.load(given, wanted)
-end
+local load = examples.of_task 'modular_sum'
 
 local lines_of = examples.lines
 

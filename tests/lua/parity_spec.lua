@@ -5,20 +5,11 @@ local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
 local parity = require 'datasets.parity'
 local schedule = require 'icot.schedule'
-local tasks = require 'icot.tasks'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions
 local lines_of = examples.lines
 
-local function load(given, wanted)
-  given.task = 'parity'
-  return tasks.load(given, wanted)
-end
-
-local function options_of(given)
-  given.task = 'parity'
-  return tasks.check(given)
-end
+local load, options_of = examples.of_task 'parity'
 
 -- All questions of few bits: their lines by question, and the marks of the first.
 local function all_of(given)
