@@ -178,6 +178,15 @@ function removal.thoughts_at_most(given, data)
   return math.min(given.most_thoughts or math.huge, (given.thoughts or 0) * most)
 end
 
+--- How many thoughts (or pauses) lead the CoT of each example when the schedule says s and no offset is drawn.
+---@param given icot.Removal
+---@param s number
+---@param data { max_cot: integer }
+---@return integer
+function removal.thoughts_when(given, s, data)
+  return math.min((given.thoughts or 0) * math.min(s, EVERYTHING), removal.thoughts_at_most(given, data))
+end
+
 --- How many tokens a CoT takes at most, thoughts included: when that much of it is removed for which that is most.
 ---@param given icot.Removal with `thoughts`
 ---@param data { max_cot: integer }
@@ -187,7 +196,7 @@ function removal.longest_with_thoughts(given, data, ends)
   local length, most = ends[#ends] or 0, removal.thoughts_at_most(given, data)
   local longest = math.max(length, most)
   for removed, gone in ipairs(ends) do
-    longest = math.max(longest, length - gone + math.min(given.thoughts * removed, most))
+    longest = math.max(longest, length - gone + removal.thoughts_when(given, removed, data))
   end
   return longest
 end

@@ -9,6 +9,7 @@ local schedule_preview = {}
 
 ---@class icot.Stage
 ---@field removed integer s, at most m
+---@field thoughts integer that each example has; or pauses, where these lead the CoT
 ---@field first integer updates done when it begins
 ---@field updates integer
 
@@ -35,7 +36,8 @@ function schedule_preview.stages(fn, info, options)
     local removed = removal.of_longest(options.removal, state.removed, info.max_cot)
     local current = stages[#stages]
     if not current or current.removed ~= removed then
-      current = { removed = removed, first = state.step, updates = 0 }
+      local thoughts = removal.thoughts_when(options.removal, state.removed, info)
+      current = { removed = removed, thoughts = thoughts, first = state.step, updates = 0 }
       stages[#stages + 1] = current
     end
     current.updates = current.updates + 1
@@ -47,27 +49,41 @@ end
 
 -- ---- The table ----------------------------------------------------------------------------------
 
----@class icot.StageGroup stages in a row that remove equally many tokens more and last equally long
+---@class icot.StageGroup stages in a row that remove equally many tokens more, bring equally many thoughts more, and
+---   last equally long
 ---@field stages icot.Stage[]
 ---@field more integer tokens more than the stage before
+---@field more_thoughts integer likewise
 ---@field least integer updates of the shortest
 ---@field most integer updates of the longest; by rounding one more than the shortest, at most
+
+-- A group of its own of a stage.
+local function group_of(stage, before)
+  return {
+    stages = { stage }, more = stage.removed - before.removed, more_thoughts = stage.thoughts - before.thoughts,
+    least = stage.updates, most = stage.updates,
+  }
+end
+
+local function are_alike(group, other)
+  return group.more == other.more and group.more_thoughts == other.more_thoughts
+    and math.max(group.most, other.most) - math.min(group.least, other.least) <= 1
+end
 
 --- Puts stages together that are alike.
 ---@param stages icot.Stage[]
 ---@return icot.StageGroup[]
 function schedule_preview.groups(stages)
-  local groups = {}
+  local groups, before = {}, { removed = 0, thoughts = 0 }
   for i, stage in ipairs(stages) do
-    local more, group = i > 1 and stage.removed - stages[i - 1].removed or stage.removed, groups[#groups]
-    local alike = group and group.more == more and i > 2
-      and math.max(group.most, stage.updates) - math.min(group.least, stage.updates) <= 1
-    if alike then
-      group.least, group.most = math.min(group.least, stage.updates), math.max(group.most, stage.updates)
+    local own, group = group_of(stage, before), groups[#groups]
+    if i > 2 and are_alike(group, own) then
+      group.least, group.most = math.min(group.least, own.least), math.max(group.most, own.most)
       table.insert(group.stages, stage)
     else
-      groups[#groups + 1] = { stages = { stage }, more = more, least = stage.updates, most = stage.updates }
+      groups[#groups + 1] = own
     end
+    before = stage
   end
   return groups
 end
@@ -76,16 +92,21 @@ local function range(first, last)
   return first == last and tostring(first) or ('%d - %d'):format(first, last)
 end
 
---- The stages as lines of a table.
+--- The stages as lines of a table; with a column of thoughts, if any comes in.
 ---@param stages icot.Stage[]
 ---@return string[]
 function schedule_preview.table_of(stages)
-  local lines = { ('%-10s %-12s %-12s %s'):format('stages', 'removed', 'from update', 'updates each') }
+  local has_thoughts = stages[#stages].thoughts > 0
+  local function line(count, removed, thoughts, first, updates)
+    local middle = has_thoughts and ('%-12s '):format(thoughts) or ''
+    return ('%-10s %-12s %s%-12s %s'):format(count, removed, middle, first, updates)
+  end
+  local lines = { line('stages', 'removed', 'thoughts', 'from update', 'updates each') }
   for _, group in ipairs(schedule_preview.groups(stages)) do
     local list = group.stages
     local first, last = list[1], list[#list]
-    lines[#lines + 1] = ('%-10d %-12s %-12d %s'):format(
-      #list, range(first.removed, last.removed), first.first + 1, range(group.least, group.most))
+    lines[#lines + 1] = line(#list, range(first.removed, last.removed), range(first.thoughts, last.thoughts),
+                             first.first + 1, range(group.least, group.most))
   end
   return lines
 end

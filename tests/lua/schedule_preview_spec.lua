@@ -15,14 +15,18 @@ end
 describe('the stages of a schedule', function()
   it('are those that a training goes through, in updates', function()
     assert.same({
-      { removed = 0, first = 0, updates = 50 }, { removed = 4, first = 50, updates = 50 },
-      { removed = 6, first = 100, updates = 50 }, { removed = 7, first = 150, updates = 50 },
+      { removed = 0, thoughts = 0, first = 0, updates = 50 },
+      { removed = 4, thoughts = 0, first = 50, updates = 50 },
+      { removed = 6, thoughts = 0, first = 100, updates = 50 },
+      { removed = 7, thoughts = 0, first = 150, updates = 50 },
     }, stages_of { kind = 'geometric', steps_per_stage = 50, share = 0.5 })
   end)
 
   it('end with all CoT removed, however much more is asked for', function()
     local stages = preview.stages(function(state) return state.step < 120 and 0 or math.huge end, info, assumed)
-    assert.same({ { removed = 0, first = 0, updates = 120 }, { removed = 8, first = 120, updates = 80 } }, stages)
+    assert.same({
+      { removed = 0, thoughts = 0, first = 0, updates = 120 }, { removed = 8, thoughts = 0, first = 120, updates = 80 },
+    }, stages)
   end)
 
   it('end where the recipe removes all', function()
@@ -38,9 +42,21 @@ describe('the stages of a schedule', function()
     for i, stage in ipairs(stages_of(gated)) do removed[i] = { stage.removed, stage.updates } end
     assert.same({ { 0, 25 }, { 3, 25 }, { 6, 25 }, { 8, 125 } }, removed)
     gated.threshold = 0.95
-    assert.same({ { removed = 0, first = 0, updates = 200 } }, stages_of(gated))
+    assert.same({ { removed = 0, thoughts = 0, first = 0, updates = 200 } }, stages_of(gated))
     gated.metric, gated.threshold = 'loss', 0.3
     assert.equal(4, #stages_of(gated))
+  end)
+
+  it('tell how many thoughts there are, and are not put together where no more come in', function()
+    local options = { evaluate_every = 25, accuracy = 0, loss = 1, removal = { thoughts = 2, most_thoughts = 9 } }
+    local stages = preview.stages(function(state) return math.floor(state.step / 25) end, info, options)
+    assert.same({
+      'stages     removed      thoughts     from update  updates each',
+      '1          0            0            1            25',
+      '4          1 - 4        2 - 8        26           25',
+      '1          5            9            126          25',
+      '2          6 - 7        9            151          25',
+    }, preview.table_of(stages))
   end)
 
   it('are put together where they are alike, but for rounding', function()
