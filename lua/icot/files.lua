@@ -132,12 +132,11 @@ files.EXISTS, files.EXISTS_ADVICE = ': exists already$', '; --force overwrites i
 --- Refuses a path that is taken.
 ---@param path string
 ---@param overwrite boolean a file that is there may be replaced
-function files.require_free(path, overwrite)
+---@param advice? string what can be done, if it is more than EXISTS_ADVICE
+function files.require_free(path, overwrite, advice)
   local kind = files.kind(path)
   if kind == 'directory' then errors.raise('%s: is a folder, expected the path of a file', path) end
-  if kind and not overwrite then
-    errors.raise('%s: exists already%s', path, files.EXISTS_ADVICE)
-  end
+  if kind and not overwrite then errors.raise('%s: exists already%s', path, advice or files.EXISTS_ADVICE) end
 end
 
 return files

@@ -37,8 +37,10 @@ local study = {}
 ---@class icot.Result: icot.RunResult of a run that failed or could not start the status is all there is, and
 ---@field message string? why
 
+local RESULT_ADVICE = '; --resume goes on with it, --force overwrites it, --out chooses another path'
+
 local function check_run(run, overwrite)
-  files.require_free(run.output, overwrite)
+  files.require_free(run.output, overwrite, RESULT_ADVICE)
   files.require_writable(files.folder_of(run.output))
   local checkpoints = run_paths.checkpoint_folder(run.output)
   if not overwrite and files.kind(checkpoints) then
@@ -61,7 +63,7 @@ end
 ---raises an error: a result is there already; a folder cannot be made or written to.
 function study.check_outputs(recipe, overwrite)
   if recipe.is_study then
-    files.require_free(recipe.output, overwrite)
+    files.require_free(recipe.output, overwrite, RESULT_ADVICE)
     files.require_writable(files.folder_of(recipe.output))
   end
   for _, run in ipairs(recipe.runs) do check_run(run, overwrite) end

@@ -93,7 +93,8 @@ describe('icot', function()
     end
 
     local before = temporary.read(folder .. '/results/mine/icot-42.h5')
-    assert_fails(1, 'results/mine.h5: exists already; --force overwrites it, --out chooses another path',
+    assert_fails(1, 'results/mine.h5: exists already; --resume goes on with it, --force overwrites it, --out chooses '
+                 .. 'another path',
       icot({ 'mine.lua' }, folder))
     assert.equal(before, temporary.read(folder .. '/results/mine/icot-42.h5'))
     assert.equal(0, icot({ 'mine.lua', '--force' }, folder).code)
