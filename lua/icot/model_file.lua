@@ -17,6 +17,7 @@ local model_file = {}
 
 local WEIGHTS = 'model.safetensors'
 local LONGEST_VOCABULARY = 64 * 2 ^ 20 -- bytes
+local LONGEST_CONFIG = 2 ^ 20 -- bytes
 
 --- The networks beside the GPT-2 that answers; see icot.distillation.
 model_file.OTHERS = 'distillation.safetensors'
@@ -32,10 +33,9 @@ local function write_tensors(path, model)
   safetensors.save_file(tensors, path)
 end
 
-local function config_of(model, words, extra)
+local function config_of(model, words)
   local config = model:hugging_face_config()
   config.bos_token_id, config.eos_token_id = words.eos, words.eos
-  config.icot = extra
   return config
 end
 
@@ -62,13 +62,20 @@ end
 ---@param folder string is made if it isn't there
 ---@param model icot.Model
 ---@param words icot.Vocabulary|icot.Tokenizer
----@param extra? table what config.json should say under "icot", for example how the model was trained
 ---raises an error when a file cannot be written
-function model_file.save(folder, model, words, extra)
+function model_file.save(folder, model, words)
   save_vocabulary(folder, words)
-  core.write_file(folder .. '/config.json', json.encode(config_of(model, words, extra)) .. '\n')
+  core.write_file(folder .. '/config.json', json.encode(config_of(model, words)) .. '\n')
   if model.other_tensors then safetensors.save_file(model:other_tensors(), folder .. '/' .. model_file.OTHERS) end
   scope.run(function() write_tensors(folder .. '/' .. WEIGHTS, model) end)
+end
+
+--- Whether a model was trained to think between question and answer (icot.coconut), of which a GPT-2 knows nothing.
+---@param folder string
+---@return boolean
+function model_file.has_thoughts(folder)
+  local config = json.decode(files.read(folder .. '/config.json', LONGEST_CONFIG))
+  return type(config) == 'table' and type(config.icot) == 'table' and config.icot.has_thoughts == true
 end
 
 --- Reads what a model had beside the GPT-2 that answers.

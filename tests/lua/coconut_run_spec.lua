@@ -121,6 +121,7 @@ describe("a training with the method 'coconut'", function()
     assert.same({ ['thought 1'] = true, ['thought 2'] = true, ['thought 3'] = true, ['thought 4'] = true }, places)
     local exported = program.run { 'export', path, temporary.folder() .. '/exported' }
     assert.equal(0, exported.code, exported.err)
+    expect.mentions(exported.err, 'this is the GPT-2 alone', 'continuous thoughts')
     local drawn = program.run { 'schedule', (path:gsub('%.h5$', '.lua')), '--set', settings[1], '--set', settings[2],
                                 '--set', settings[3] }
     assert.equal(0, drawn.code, drawn.err)

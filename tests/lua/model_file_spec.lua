@@ -30,16 +30,16 @@ describe('a model folder', function()
     local words = vocabulary.new('word', { '1', '2', '"\\' })
     local model = gpt2.new({ vocab_size = 5, layers = 2, heads = 2, width = 8, context = 6, dropout = 0 }, 1)
     local path = folder .. '/deep/run-model'
-    model_file.save(path, model, words, { recipe = 'none' })
+    model_file.save(path, model, vocabulary.new('word', { '1', '2', '3' }))
     local before = core.memory().live
-    model_file.save(path, model, words, { recipe = 'mult' }) -- replaces all files
+    model_file.save(path, model, words) -- replaces all files
     assert.equal(before, core.memory().live)
 
     local config = assert(json.decode(temporary.contents(path .. '/config.json')))
     assert.equal('gpt2', config.model_type)
     assert.equal(5, config.vocab_size)
     assert.equal(0, config.eos_token_id)
-    assert.equal('mult', config.icot.recipe)
+    assert.is_false(model_file.has_thoughts(path))
     assert.same({ tokenizer = 'word', symbols = { '<eos>', '####', '1', '2', '"\\' } },
                 json.decode(temporary.contents(path .. '/vocabulary.json')))
 

@@ -125,6 +125,17 @@ local function make_folder(from, target, replaces)
   end)
 end
 
+-- What the model was trained with that Hugging Face has no place for.
+local function tell_what_it_lacks(from)
+  if files.kind(from .. '/' .. model_file.OTHERS) then
+    terminal.tell(('this is the student alone: it answers well only with states that %s/%s puts at its first <eos>, '
+                   .. 'for which Hugging Face has no place'):format(from, model_file.OTHERS))
+  elseif model_file.has_thoughts(from) then
+    terminal.tell("this is the GPT-2 alone: it was trained with continuous thoughts after the first <eos>, and Hugging "
+                  .. "Face's generate has it write without any")
+  end
+end
+
 --- Runs the command.
 ---@param args table what the argument parser gave
 ---@return integer exit_code
@@ -138,10 +149,7 @@ function export.run(args)
   if not io.stdout:write(('%s: %s\n'):format(target, table.concat(copied, ', '))) or not io.stdout:flush() then
     errors.raise('%s: cannot write to the terminal', WHERE)
   end
-  if files.kind(from .. '/' .. model_file.OTHERS) then
-    terminal.tell(('this is the student alone: it answers well only with states that %s/%s puts at its first <eos>, '
-                   .. 'for which Hugging Face has no place'):format(from, model_file.OTHERS))
-  end
+  tell_what_it_lacks(from)
   return 0
 end
 

@@ -20,9 +20,16 @@ function Coconut.new(gpt2)
   return setmetatable({ gpt2 = gpt2 }, Coconut)
 end
 
-for _, name in ipairs { 'named_parameters', 'parameters', 'count_parameters', 'free', 'hugging_face_tensors',
-                        'hugging_face_config' } do
+for _, name in ipairs { 'named_parameters', 'parameters', 'count_parameters', 'free', 'hugging_face_tensors' } do
   Coconut[name] = function(self) return self.gpt2[name](self.gpt2) end
+end
+
+--- That of the GPT-2, and what Hugging Face has no place for: that it thinks (model_file.has_thoughts).
+---@return table
+function Coconut:hugging_face_config()
+  local config = self.gpt2:hugging_face_config()
+  config.icot = { has_thoughts = true }
+  return config
 end
 
 --- As GPT2:loss_terms.
