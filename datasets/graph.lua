@@ -13,6 +13,7 @@
 local difference = require 'datasets.arithmetic.difference'
 local errors = require 'icot.errors'
 local made_up = require 'icot.made_up'
+local reasoning_steps = require 'icot.steps'
 local vocabulary = require 'icot.vocabulary'
 local checker = require 'datasets.graph.checker'
 local text = require 'datasets.graph.text'
@@ -173,7 +174,7 @@ function graph.load(options, wanted)
     task = 'graph', vocabulary = vocabulary.new('word', symbols_of(options)), options = options,
     limits = ('nodes=%d'):format(options.nodes), questions = questions_of(options), numbers = numbers_for(options),
     question = function(uniform, at) return question_from(uniform, at, options) end,
-    solve = solve,
+    solve = solve, steps_of = reasoning_steps.each_token,
   }, wanted)
 end
 

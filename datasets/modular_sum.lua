@@ -9,6 +9,7 @@
 local carries = require 'datasets.arithmetic.carries'
 local made_up = require 'icot.made_up'
 local quantities = require 'datasets.arithmetic.quantities'
+local steps = require 'icot.steps'
 local vocabulary = require 'icot.vocabulary'
 local checker = require 'datasets.modular_sum.checker'
 
@@ -96,13 +97,14 @@ end
 ---@return icot.Dataset
 ---raises an error when there are fewer questions than asked for
 function modular_sum.load(options, wanted)
-  local format = format_of(options)
+  local format, symbols = format_of(options), vocabulary.new('word', SYMBOLS)
   return made_up.load({
-    task = 'modular_sum', vocabulary = vocabulary.new('word', SYMBOLS), options = options,
+    task = 'modular_sum', vocabulary = symbols, options = options,
     limits = ('count=%d numbers below %.0f'):format(format.count, format.numbers),
     questions = format.numbers ^ format.count, numbers = format.count,
     question = function(uniform, at) return question_from(uniform, at, format) end,
     solve = function(question) return solve(question, format) end,
+    steps_of = steps.ended_by(',', symbols, 'modular_sum'),
     groups = function(question) return carry_chain(question, format) end, grouped_by = 'longest carry chain',
   }, wanted)
 end

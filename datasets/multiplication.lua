@@ -38,6 +38,7 @@ local quantities = require 'datasets.multiplication.quantities'
 local schoolbook = require 'datasets.multiplication.schoolbook'
 local shape = require 'datasets.multiplication.shape'
 local sparse = require 'datasets.multiplication.sparse'
+local steps = require 'icot.steps'
 local vocabulary = require 'icot.vocabulary'
 local writer = require 'datasets.multiplication.writer'
 
@@ -183,6 +184,7 @@ function multiplication.load(options, wanted)
   for _, split in ipairs(dataset.splits) do write(split, trained, drawn) end
   if ood_of.carries then write('carries', trained, drawn) end
   if longer then write('longer', longer, pairs_of.draw_longer(longer, options.seed, ood_of.longer)) end
+  parts.steps_of = steps.ended_by('+', symbols, 'multiplication') -- the writer has seen that it is one token
   return dataset.assemble(parts)
 end
 

@@ -15,6 +15,7 @@
 local errors = require 'icot.errors'
 local made_up = require 'icot.made_up'
 local random = require 'icot.random'
+local steps = require 'icot.steps'
 local vocabulary = require 'icot.vocabulary'
 local checker = require 'datasets.parity.checker'
 
@@ -75,6 +76,14 @@ end
 
 local orders = { chain = chain, tree = tree }
 
+-- Where the steps of every CoT end, which hangs on the number of bits that count alone.
+local function ends_of(options, places)
+  local zeros = {}
+  for i = 1, #places do zeros[i] = '0' end
+  local _, ends = orders[options.order](zeros)
+  return ends
+end
+
 -- ---- The examples -------------------------------------------------------------------------------
 
 --- Makes up the examples.
@@ -98,6 +107,7 @@ function parity.load(options, wanted)
       local cot, ends = orders[options.order](counted)
       return cot, { cot[#cot] }, ends
     end,
+    steps_of = steps.always(ends_of(options, places)),
   }, wanted)
 end
 

@@ -19,7 +19,7 @@ local dataset = {}
 ---@field groups? fun(question: string, answer: string): string|number the group that an example belongs to, such as how
 ---   hard it is, in at most 32 bytes; evaluations tell their accuracies apart
 ---@field grouped_by? string what the groups are, in words
----@field steps_of? function where the steps of a CoT that comes from a file end; see icot.text_files
+---@field steps_of? icot.StepsOf where the steps of a CoT that comes from a file end
 ---@field max_cot integer longest CoT of train, valid and test, in what a schedule removes: tokens, or steps
 ---@field longest_cot integer of any split
 ---@field longest_cots table<string, integer> longest CoT of each split

@@ -13,6 +13,7 @@ local random = require 'icot.random'
 local made_up = {}
 
 local BLOCK = 1024 -- questions drawn per call into the core
+local PATIENCE = 64 -- draws for each question known: so many miss the only new one with a probability of e^-64
 local MOST = 2000000 -- examples in a split; the questions drawn are remembered
 
 --- Options that every such dataset has.
@@ -53,6 +54,7 @@ local parts_of = { test = 1, valid = 2, train = 3 }
 ---@field question fun(uniform: ffi.cdata*, at: integer): string[] from uniform[at] … ; each question equally probable
 ---@field solve fun(question: string[]): string[], string[], integer[] its CoT, its answer, and where the steps of the
 ---   CoT end
+---@field steps_of? icot.StepsOf the last of these, of a CoT that comes from a file
 ---@field groups? fun(question: string, answer: string): string|number as in icot.Dataset
 ---@field grouped_by? string
 
@@ -71,22 +73,29 @@ local function append(made, plan, question)
   made:mark_steps(ends)
 end
 
--- Draws questions until `count` are new, and gives each to `accept`.
-local function draw(plan, split, count, seen, accept)
+local function raise_exhausted(plan, known)
+  errors.raise('%s: %s: only %d different questions are ever drawn, though its `questions` says that %.0f exist',
+               plan.task, plan.limits, known, plan.questions)
+end
+
+-- Draws questions until `count` are new, and gives each to `accept`. known: which there were before, and their number.
+local function draw(plan, split, count, known, accept)
   local uniforms = made_up.uniforms(plan.options.seed, parts_of[split], plan.numbers * BLOCK)
-  local accepted, block = 0, 0
-  while accepted < count do
+  local wanted, block, in_vain = known.count + count, 0, 0
+  while known.count < wanted do
     local uniform = uniforms(block)
     block = block + 1
     for i = 0, BLOCK - 1 do
-      if accepted == count then break end
+      if known.count == wanted then break end
       local question = plan.question(uniform, i * plan.numbers)
-      local key = table.concat(question)
-      if not seen[key] then
-        seen[key], accepted = true, accepted + 1
+      local key = table.concat(question, ' ')
+      in_vain = in_vain + 1
+      if not known.questions[key] then
+        known.questions[key], known.count, in_vain = true, known.count + 1, 0
         accept(question)
       end
     end
+    if in_vain > PATIENCE * math.max(known.count + 1, BLOCK) then raise_exhausted(plan, known.count) end
   end
 end
 
@@ -112,16 +121,19 @@ end
 ---raises an error when more questions are asked for than there are
 function made_up.load(plan, wanted)
   check_options(plan)
-  local seen = {}
+  local known = { questions = {}, count = 0 }
   local counts = { test = plan.options.test, valid = plan.options.valid, train = plan.options.train }
   if wanted == 'test' then counts.valid = 0 end
   if wanted and wanted ~= 'train' then counts.train = 0 end
   check_counts(plan, counts)
-  local parts = { task = plan.task, vocabulary = plan.vocabulary, groups = plan.groups, grouped_by = plan.grouped_by }
+  local parts = {
+    task = plan.task, vocabulary = plan.vocabulary, steps_of = plan.steps_of, groups = plan.groups,
+    grouped_by = plan.grouped_by,
+  }
   for _, split in ipairs { 'test', 'valid', 'train' } do
     local made = corpus.new(plan.vocabulary)
     local is_wanted = (wanted or split) == split
-    draw(plan, split, counts[split], seen, function(question)
+    draw(plan, split, counts[split], known, function(question)
       if is_wanted then append(made, plan, question) end
     end)
     parts[split] = made

@@ -126,7 +126,7 @@ end
 ---@param path string
 ---@param where string what named the file, at the start of an error
 ---@param symbols icot.Vocabulary|icot.Tokenizer
----@param steps_of? fun(cot: string, encoded: table): integer[]? where the steps of a CoT end, as such a dataset has it
+---@param steps_of? icot.StepsOf where the steps of a CoT end, as a dataset has it
 ---@return icot.Corpus
 ---raises an error for a missing, empty or malformed file, with the line's number, and for a symbol that is not known
 function text_files.read(path, where, symbols, steps_of)

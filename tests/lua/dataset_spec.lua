@@ -93,6 +93,12 @@ describe('dataset', function()
         question = function() return { 'a' } end,
         solve = function() return {}, { 'b' }, {} end,
       }]] ] = "broken: the symbol 'b' of an example is not in its vocabulary",
+      [ [[return require('icot.made_up').load {
+        task = 'broken', options = { test = 1, valid = 0, train = 2, seed = 1 }, limits = 'two', questions = 3,
+        numbers = 1, vocabulary = require('icot.vocabulary').new('word', { 'a', 'b' }),
+        question = function(uniform, at) return { uniform[at] < 0.1 and 'a' or 'b' } end,
+        solve = function() return {}, { 'b' }, {} end,
+      }]] ] = 'broken: two: only 2 different questions are ever drawn, though its `questions` says that 3 exist',
     } do
       local file = assert(io.open(folder .. '/datasets/broken.lua', 'w'))
       file:write(('return { options = {}, load = function()\n%s end }'):format(load))

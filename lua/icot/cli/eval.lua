@@ -74,7 +74,8 @@ end
 local function add_file(path, data, found)
   local removing = found.description.config.removal
   if removing.unit == 'step' and not data.steps_of then
-    errors.raise('eval: --file: removal.unit is step, but in files of %s no steps are marked', data.task)
+    errors.raise('eval: --file: removal.unit is step, but the dataset %s does not say where the steps of a CoT from a '
+                 .. 'file end (steps_of)', data.task)
   end
   local read = text_files.read(path, 'eval: --file', without_pause(data.vocabulary), data.steps_of)
   tell_of_empty(path, read, found.description.config)
