@@ -15,7 +15,7 @@ local FAILED, WRONG_USAGE = 1, 2
 --- Each command is a module { configure = function(parser), run = function(arguments) -> exit code }.
 local commands = {
   data = 'icot.cli.data', eval = 'icot.cli.eval', export = 'icot.cli.export', schedule = 'icot.cli.schedule',
-  study = 'icot.cli.study', frontier = 'icot.cli.frontier', probe = 'icot.cli.probe',
+  study = 'icot.cli.study', frontier = 'icot.cli.frontier', probe = 'icot.cli.probe', fields = 'icot.cli.fields',
 }
 
 local recipe_help = [[
@@ -32,6 +32,7 @@ commands:
    icot probe RUN              what hidden states tell of partial results, over the stages of a run
    icot export RUN DIR         save a run's model for Hugging Face
    icot schedule RECIPE        draw how many tokens are removed when
+   icot fields                 what a recipe may say: fields, their ranges and defaults
 
 examples:
    icot recipes/quickstart.lua
