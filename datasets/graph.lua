@@ -8,13 +8,13 @@
 --- The graph is two trees of equally many nodes, and more edges within each. Every edge leads from a level to the next,
 --- and both nodes in question are on the last one, each of its tree, so that neither distance nor position tells which
 --- it is. Of several ways the CoT has that whose last edge is listed first, and of these that whose last but one is,
---- and so on. Nodes have a random name in each question. The splits share no question (icot.made_up tells how they are
---- drawn).
+--- and so on. Nodes have a random name in each question. The splits share no question (icot.data.made_up tells how
+--- they are drawn).
 local difference = require 'datasets.arithmetic.difference'
-local errors = require 'icot.errors'
-local made_up = require 'icot.made_up'
-local reasoning_steps = require 'icot.steps'
-local vocabulary = require 'icot.vocabulary'
+local errors = require 'icot.base.errors'
+local made_up = require 'icot.data.made_up'
+local reasoning_steps = require 'icot.data.steps'
+local vocabulary = require 'icot.text.vocabulary'
 local checker = require 'datasets.graph.checker'
 local text = require 'datasets.graph.text'
 

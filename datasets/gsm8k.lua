@@ -9,7 +9,7 @@
 --- Answers are compared as numbers are written, with commas removed: 1,000 is 1000.
 local equation = require 'datasets.gsm8k.equation'
 local ffi = require 'ffi'
-local text_files = require 'icot.text_files'
+local text_files = require 'icot.data.text_files'
 
 local gsm8k = { options = {}, check = equation.check }
 

@@ -5,12 +5,13 @@
 --- The numbers are those below the modulus, or all of up to `digits` digits, and are written with as many digits each.
 --- The CoT has the sum so far, modulo p, after the second number, the third, and so on; the last is the answer. A
 --- reasoning step is such a sum with the comma after it. The splits share no question, where a + b and b + a are two
---- (icot.made_up tells how they are drawn). An evaluation tells examples apart by the longest carry chain of the sums.
+--- (icot.data.made_up tells how they are drawn). An evaluation tells examples apart by the longest carry chain of the
+--- sums.
 local carries = require 'datasets.arithmetic.carries'
-local made_up = require 'icot.made_up'
+local made_up = require 'icot.data.made_up'
 local quantities = require 'datasets.arithmetic.quantities'
-local steps = require 'icot.steps'
-local vocabulary = require 'icot.vocabulary'
+local steps = require 'icot.data.steps'
+local vocabulary = require 'icot.text.vocabulary'
 local checker = require 'datasets.modular_sum.checker'
 
 local modular_sum = { options = made_up.options(50000) }

@@ -29,17 +29,17 @@
 --- `sparse` adds that many examples with more zeros among their digits to the train split; these come
 --- with repetition (datasets.multiplication.sparse tells what they are good for).
 local checker = require 'datasets.multiplication.checker'
-local corpus = require 'icot.corpus'
-local dataset = require 'icot.dataset'
-local errors = require 'icot.errors'
-local model_file = require 'icot.model_file'
+local corpus = require 'icot.text.corpus'
+local dataset = require 'icot.data.dataset'
+local errors = require 'icot.base.errors'
+local model_file = require 'icot.model.model_file'
 local pairs_of = require 'datasets.multiplication.pairs'
 local quantities = require 'datasets.multiplication.quantities'
 local schoolbook = require 'datasets.multiplication.schoolbook'
 local shape = require 'datasets.multiplication.shape'
 local sparse = require 'datasets.multiplication.sparse'
-local steps = require 'icot.steps'
-local vocabulary = require 'icot.vocabulary'
+local steps = require 'icot.data.steps'
+local vocabulary = require 'icot.text.vocabulary'
 local writer = require 'datasets.multiplication.writer'
 
 local multiplication = {}

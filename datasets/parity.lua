@@ -11,12 +11,12 @@
 --- In both orders the last token is the answer.
 ---
 --- Which bits count is secret by default: k of them chosen at random, by the seed, for all examples. The splits share
---- no question (icot.made_up tells how they are drawn).
-local errors = require 'icot.errors'
-local made_up = require 'icot.made_up'
-local random = require 'icot.random'
-local steps = require 'icot.steps'
-local vocabulary = require 'icot.vocabulary'
+--- no question (icot.data.made_up tells how they are drawn).
+local errors = require 'icot.base.errors'
+local made_up = require 'icot.data.made_up'
+local random = require 'icot.engine.random'
+local steps = require 'icot.data.steps'
+local vocabulary = require 'icot.text.vocabulary'
 local checker = require 'datasets.parity.checker'
 
 local parity = { options = made_up.options(50000) }
@@ -26,7 +26,7 @@ parity.options.parity = { type = 'integer', min = 2, max = 1000, doc = 'k: how m
 parity.options.subset = { type = 'string', one_of = { 'secret', 'first' }, default = 'secret', doc = 'which count' }
 parity.options.order = { type = 'string', one_of = { 'chain', 'tree' }, default = 'chain', doc = 'of the CoT' }
 
-local SUBSET = 5 -- part of the random numbers that choose it; icot.made_up has those of the splits
+local SUBSET = 5 -- part of the random numbers that choose it; icot.data.made_up has those of the splits
 
 --- The bits that count.
 ---@param options table values of `parity.options`

@@ -5,8 +5,8 @@
 ---
 --- With `step_end` a reasoning step of the CoT ends with each token so called, and at the CoT's end:
 --- `step_end = '+'` makes of `6 7 0 + 0 7 5 0` the steps `6 7 0 +` and `0 7 5 0`.
-local steps = require 'icot.steps'
-local text_files = require 'icot.text_files'
+local steps = require 'icot.data.steps'
+local text_files = require 'icot.data.text_files'
 
 local text = { options = { step_end = { type = 'string', doc = 'the token that ends a reasoning step of the CoT' } } }
 

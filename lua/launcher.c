@@ -1,11 +1,11 @@
 /*
- * The program `icot`: LuaJIT, told where this installation lies, running lua/icot/cli.lua.
+ * The program `icot`: LuaJIT, told where this installation lies, running lua/icot/cli/init.lua.
  *
  * The installation is found from the program's own file, so it may be moved, linked to, or used in
  * place in the build tree:
  *   PREFIX/bin/icot   PREFIX/lib/icot/libicot.so   PREFIX/share/icot/{icot.ffi.h, lua, datasets, …}
  * A bundle has PREFIX/lib/icot/{libs, lua} besides: shared libraries, and modules for Lua in C
- * (lua/icot/bundled_modules.lua).
+ * (lua/icot/base/bundled_modules.lua).
  */
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -72,8 +72,8 @@ static int terminal_columns(lua_State *L)
 }
 
 /*
- * package.loaded['icot.installation']: where the parts lie, for the Lua side, in place of
- * lua/icot/installation.lua.
+ * package.loaded['icot.base.installation']: where the parts lie, for the Lua side, in place of
+ * lua/icot/base/installation.lua.
  */
 static void describe_installation(lua_State *L, const char *prefix)
 {
@@ -90,7 +90,7 @@ static void describe_installation(lua_State *L, const char *prefix)
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaded");
     lua_pushvalue(L, -3);
-    lua_setfield(L, -2, "icot.installation");
+    lua_setfield(L, -2, "icot.base.installation");
     lua_pop(L, 3);
 }
 
@@ -158,7 +158,7 @@ int main(int argc, char **argv)
         return 1;
     }
     if (lua_cpcall(L, run_protected, &self) != 0) {
-        luaL_callmeta(L, -1, "__tostring"); /* an error of ours (icot.errors) is a table */
+        luaL_callmeta(L, -1, "__tostring"); /* an error of ours (icot.base.errors) is a table */
         print_failure(lua_tostring(L, -1));
         self.exit_code = 1;
     }

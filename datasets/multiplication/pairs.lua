@@ -5,8 +5,8 @@
 --- at 40 bytes a pair, and a million of them take well under a second.
 local bit = require 'bit'
 local ffi = require 'ffi'
-local errors = require 'icot.errors'
-local made_up = require 'icot.made_up'
+local errors = require 'icot.base.errors'
+local made_up = require 'icot.data.made_up'
 local schoolbook = require 'datasets.multiplication.schoolbook'
 
 local bxor, lshift, rshift, tobit = bit.bxor, bit.lshift, bit.rshift, bit.tobit

@@ -1,5 +1,5 @@
 --- Shapes of a multiplication: how many digits its two operands have, each a range of lengths.
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local schoolbook = require 'datasets.multiplication.schoolbook'
 
 local max, min = math.max, math.min

@@ -3,7 +3,7 @@
 --- A digit of a product is the sum, modulo ten, of several products of digits. Without CoT none of them can be learned
 --- before all of them are: one that is missing leaves the sum as good as random. Where most are zero the others show
 --- one by one, so that a model which answers at once learns the sparse products first, and the rest from there.
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local pairs_of = require 'datasets.multiplication.pairs'
 local schoolbook = require 'datasets.multiplication.schoolbook'
 

@@ -1,6 +1,6 @@
 --- Writes out a multiplication as token ids.
 local ffi = require 'ffi'
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local schoolbook = require 'datasets.multiplication.schoolbook'
 
 local writer = {}

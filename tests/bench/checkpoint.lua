@@ -1,13 +1,13 @@
 --- How fast a checkpoint of GPT-2 Small with its moments (1.5 GB) is written and read, and how fast the disk is:
 ---
 ---     luajit tests/bench/checkpoint.lua [FOLDER]       in FOLDER (default: .), alternating with dd; medians of five
-local checkpoint = require 'icot.checkpoint'
-local files = require 'icot.files'
+local checkpoint = require 'icot.saved.checkpoint'
+local files = require 'icot.base.files'
 local gpt2 = require 'icot.gpt2'
-local optim = require 'icot.optim'
-local pretrained = require 'icot.pretrained'
+local optim = require 'icot.training.optim'
+local pretrained = require 'icot.gpt2.pretrained'
 local timing = require 'tests.bench.timing'
-local vocabulary = require 'icot.vocabulary'
+local vocabulary = require 'icot.text.vocabulary'
 
 local ROUNDS = 5
 local folder = (arg[1] or '.') .. '/bench-checkpoint'

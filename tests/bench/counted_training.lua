@@ -1,7 +1,7 @@
 --- A fixed small training for tests/bench/count, which counts its instructions: a few updates on one thread, no files.
 ---
 ---     luajit tests/bench/counted_training.lua UPDATES
-local core = require 'icot.core'
+local core = require 'icot.engine.core'
 local recipe = require 'icot.recipe'
 local training = require 'icot.training'
 

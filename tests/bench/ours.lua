@@ -10,11 +10,11 @@
 ---                                                  (of more examples than there are prompts: these again)
 ---   reset_peak, peak  {}                           bytes: resident memory, and what the core has handed out
 local cjson = require 'cjson'
-local core = require 'icot.core'
-local errors = require 'icot.errors'
-local files = require 'icot.files'
-local generate = require 'icot.generate'
-local scope = require 'icot.scope'
+local core = require 'icot.engine.core'
+local errors = require 'icot.base.errors'
+local files = require 'icot.base.files'
+local generate = require 'icot.gpt2.generate'
+local scope = require 'icot.engine.scope'
 local tensor = require 'icot.tensor'
 local timing = require 'tests.bench.timing'
 local work = require 'tests.bench.work'

@@ -4,9 +4,9 @@
 --- FOLDER/work.json  of the stages all, half and none (of the CoT is left): how many tokens are removed, and the packed
 ---                   batches; prompts for decoding, of up to three lengths in turn, and how many tokens to write
 local cjson = require 'cjson'
-local files = require 'icot.files'
-local model_file = require 'icot.model_file'
-local tasks = require 'icot.tasks'
+local files = require 'icot.base.files'
+local model_file = require 'icot.model.model_file'
+local tasks = require 'icot.data.tasks'
 local work = require 'tests.bench.work'
 
 local PROMPTS, LENGTHS = 256, 3

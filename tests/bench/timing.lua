@@ -1,5 +1,5 @@
 --- How long something takes.
-local core = require 'icot.core'
+local core = require 'icot.engine.core'
 
 local timing = {}
 

@@ -5,7 +5,7 @@
 local ffi = require 'ffi'
 local temporary = require 'tests.lua.support.temporary'
 local timing = require 'tests.bench.timing'
-local tokenizer = require 'icot.tokenizer'
+local tokenizer = require 'icot.text.tokenizer'
 
 local BYTES, WORDS, REPEATS = 10 * 1000 * 1000, 50000, 3
 

@@ -1,7 +1,7 @@
 --- What is measured: trainings of the bench's recipe, and the batches of their first steps.
-local batch = require 'icot.batch'
+local batch = require 'icot.text.batch'
 local recipes = require 'tests.lua.support.recipes'
-local removal = require 'icot.removal'
+local removal = require 'icot.text.removal'
 local training = require 'icot.training'
 
 local work = {}

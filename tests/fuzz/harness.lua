@@ -4,8 +4,8 @@
 --- input. It may raise user errors; that is what bad input should lead to. Findings are all other errors, failed
 --- assertions among them; user errors that are no single line; and memory or open files that are left behind.
 local ffi = require 'ffi'
-local core = require 'icot.core'
-local errors = require 'icot.errors'
+local core = require 'icot.engine.core'
+local errors = require 'icot.base.errors'
 local lfs = require 'lfs'
 
 local harness = {}

@@ -1,5 +1,5 @@
 --- `make bench` in short: a tiny model, icot alone, one round.
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 local program = require 'tests.lua.support.program'
 local temporary = require 'tests.lua.support.temporary'
 

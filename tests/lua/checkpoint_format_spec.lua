@@ -1,8 +1,8 @@
 --- checkpoint.json: one that is damaged is refused with a message, whatever is wrong with it.
-local checkpoint_format = require 'icot.checkpoint_format'
+local checkpoint_format = require 'icot.saved.checkpoint_format'
 local expect = require 'tests.lua.support.expect'
 local harness = require 'tests.fuzz.harness'
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 local parts = require 'tests.fuzz.parts'
 
 local optional = { -- what a checkpoint of an earlier step may lack

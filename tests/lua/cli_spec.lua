@@ -217,7 +217,7 @@ describe('icot', function()
 
   it('takes no more threads from the environment than it has places for', function()
     local shown = program.shell([[OMP_NUM_THREADS=99999 LUA_PATH='lua/?.lua;;' luajit -e "
-      local core = require 'icot.core'; core.engine(); print(core.C.icot_threads())"]])
+      local core = require 'icot.engine.core'; core.engine(); print(core.C.icot_threads())"]])
     assert.same({ 0, '1024\n' }, { shown.code, shown.out })
   end)
 

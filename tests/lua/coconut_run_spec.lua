@@ -68,7 +68,7 @@ describe("a training with the method 'coconut'", function()
     -- 21 tokens with all CoT; 13 and 2 · 10 thoughts once two steps are gone
     local run = small.run { settings = { 'removal.thoughts=10', 'model.context=32', unpack(settings, 1, 4) },
                             schedule = schedule }
-    local message = expect.user_error(require('icot.trainer').run, run, { progress = small.silent })
+    local message = expect.user_error(require('icot.training.trainer').run, run, { progress = small.silent })
     expect.mentions(message, 'model.context: the longest example has')
     expect.mentions(message, 'with its thoughts (removal.thoughts), the context only 32')
     train { 'removal.thoughts=4', 'model.context=21' }

@@ -1,5 +1,5 @@
 --- Runs that lose what they had learned: noticed, ended, and told.
-local collapse = require 'icot.collapse'
+local collapse = require 'icot.training.collapse'
 local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
 local program = require 'tests.lua.support.program'

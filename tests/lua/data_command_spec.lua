@@ -1,10 +1,10 @@
 --- `icot data`: what it prints, what it finds, and what it answers to mistakes.
 local argparse = require 'argparse'
 local data = require 'icot.cli.data'
-local dataset = require 'icot.dataset'
+local dataset = require 'icot.data.dataset'
 local expect = require 'tests.lua.support.expect'
-local overrides = require 'icot.overrides'
-local tasks = require 'icot.tasks'
+local overrides = require 'icot.recipe.overrides'
+local tasks = require 'icot.data.tasks'
 
 local path
 

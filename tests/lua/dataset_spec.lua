@@ -1,8 +1,8 @@
 --- Corpora, how a dataset is found and checked, and the dataset `text`.
-local corpus = require 'icot.corpus'
+local corpus = require 'icot.text.corpus'
 local lfs = require 'lfs'
-local tasks = require 'icot.tasks'
-local vocabulary = require 'icot.vocabulary'
+local tasks = require 'icot.data.tasks'
+local vocabulary = require 'icot.text.vocabulary'
 local expect = require 'tests.lua.support.expect'
 local temporary = require 'tests.lua.support.temporary'
 
@@ -86,16 +86,16 @@ describe('dataset', function()
     end
     for load, expected in pairs {
       ['return nil + 1'] = 'dataset: ' .. folder .. '/datasets/broken.lua:2: attempt to perform arithmetic',
-      ["return require('icot.made_up').load { task = 'broken', options = { test = 1 } }"] = 'options have no valid',
-      [ [[return require('icot.made_up').load {
+      ["return require('icot').made_up.load { task = 'broken', options = { test = 1 } }"] = 'options have no valid',
+      [ [[return require('icot.data.made_up').load {
         task = 'broken', options = { test = 1, valid = 0, train = 0, seed = 1 }, limits = '', questions = 1,
-        numbers = 1, vocabulary = require('icot.vocabulary').new('word', { 'a' }),
+        numbers = 1, vocabulary = require('icot.text.vocabulary').new('word', { 'a' }),
         question = function() return { 'a' } end,
         solve = function() return {}, { 'b' }, {} end,
       }]] ] = "broken: the symbol 'b' of an example is not in its vocabulary",
-      [ [[return require('icot.made_up').load {
+      [ [[return require('icot.data.made_up').load {
         task = 'broken', options = { test = 1, valid = 0, train = 2, seed = 1 }, limits = 'two', questions = 3,
-        numbers = 1, vocabulary = require('icot.vocabulary').new('word', { 'a', 'b' }),
+        numbers = 1, vocabulary = require('icot.text.vocabulary').new('word', { 'a', 'b' }),
         question = function(uniform, at) return { uniform[at] < 0.1 and 'a' or 'b' } end,
         solve = function() return {}, { 'b' }, {} end,
       }]] ] = 'broken: two: only 2 different questions are ever drawn, though its `questions` says that 3 exist',

@@ -1,5 +1,5 @@
 --- The device of a run: named in the run file, no part of what a run is, and told plainly where it is missing.
-local core = require 'icot.core'
+local core = require 'icot.engine.core'
 local expect = require 'tests.lua.support.expect'
 local program = require 'tests.lua.support.program'
 local small = require 'tests.lua.support.small_training'

@@ -1,13 +1,13 @@
 --- method = 'icot_kd': the chain of runs that it is, as a user meets it.
 local expect = require 'tests.lua.support.expect'
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 local program = require 'tests.lua.support.program'
 local recipes = require 'tests.lua.support.recipes'
-local resume = require 'icot.resume'
+local resume = require 'icot.saved.resume'
 local run_queue = require 'icot.study.run_queue'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
-local trainer = require 'icot.trainer'
+local trainer = require 'icot.training.trainer'
 
 local text = [[return {
   method = 'icot_kd', seed = 5,
@@ -220,7 +220,7 @@ describe('icot_kd', function()
     expect.mentions(one.err, 'finished already')
     os.rename(folder .. '/results', folder .. '/moved')
     assert.equal(0, icot(folder, '--resume', 'moved/mine.h5', '--quiet').code)
-    assert.same({}, resume.changes(load(folder).runs[3], require('icot.checkpoint').read(
+    assert.same({}, resume.changes(load(folder).runs[3], require('icot.saved.checkpoint').read(
       folder .. '/moved/mine/icot_kd.emulator-5/checkpoints/step-000000009')))
   end)
 end)

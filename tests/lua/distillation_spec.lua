@@ -1,16 +1,16 @@
 --- icot.distillation: a teacher's states, the student that reads them, the emulator that predicts them, both coupled.
-local batch = require 'icot.batch'
-local distillation = require 'icot.distillation.model'
+local batch = require 'icot.text.batch'
+local distillation = require 'icot.model.distillation.model'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
-local generate = require 'icot.generate'
+local generate = require 'icot.gpt2.generate'
 local gradients = require 'tests.lua.support.gradients'
-local model_file = require 'icot.model_file'
-local optim = require 'icot.optim'
-local removal = require 'icot.removal'
-local scope = require 'icot.scope'
-local rows = require 'icot.rows'
-local states = require 'icot.distillation.states'
+local model_file = require 'icot.model.model_file'
+local optim = require 'icot.training.optim'
+local removal = require 'icot.text.removal'
+local scope = require 'icot.engine.scope'
+local rows = require 'icot.tensor.rows'
+local states = require 'icot.model.distillation.states'
 local temporary = require 'tests.lua.support.temporary'
 local tensor = require 'icot.tensor'
 local tiny = require 'tests.lua.support.tiny'
@@ -28,7 +28,7 @@ local function packed_batch(kind)
 end
 
 local function save(folder, model)
-  require('icot.files').make_folder(folder)
+  require('icot.base.files').make_folder(folder)
   model_file.save(folder, model, data.vocabulary)
 end
 

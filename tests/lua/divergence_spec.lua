@@ -1,6 +1,6 @@
 --- Losses and gradients that are no numbers: noticed at once, named, and dealt with as the recipe says.
-local core = require 'icot.core'
-local divergence = require 'icot.divergence'
+local core = require 'icot.engine.core'
+local divergence = require 'icot.training.divergence'
 local expect = require 'tests.lua.support.expect'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'

@@ -1,12 +1,12 @@
 --- Budgets of tokens and FLOPs, and arms that get as much as another one used.
-local budget = require 'icot.budget'
-local json = require 'icot.json'
+local budget = require 'icot.recipe.budget'
+local json = require 'icot.base.json'
 local expect = require 'tests.lua.support.expect'
 local program = require 'tests.lua.support.program'
 local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
-local equal_compute = require 'icot.study.equal_compute'
+local equal_compute = require 'icot.recipe.equal_compute'
 
 describe('a budget', function()
   after_each(temporary.clean)

@@ -1,12 +1,12 @@
 --- Evaluation: which answer counts as right, and at which positions a model is asked for it.
-local batch = require 'icot.batch'
-local core = require 'icot.core'
-local evaluate = require 'icot.evaluate'
+local batch = require 'icot.text.batch'
+local core = require 'icot.engine.core'
+local evaluate = require 'icot.training.evaluate'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
-local removal = require 'icot.removal'
+local removal = require 'icot.text.removal'
 local scripted = require 'tests.lua.support.scripted'
-local tasks = require 'icot.tasks'
+local tasks = require 'icot.data.tasks'
 local tiny = require 'tests.lua.support.tiny'
 
 local EOS, SEPARATOR = 0, 1

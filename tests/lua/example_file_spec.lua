@@ -1,5 +1,5 @@
 --- Files of examples: lines, and what an example may look like.
-local example_file = require 'icot.example_file'
+local example_file = require 'icot.text.example_file'
 local expect = require 'tests.lua.support.expect'
 local temporary = require 'tests.lua.support.temporary'
 

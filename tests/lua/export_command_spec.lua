@@ -2,10 +2,10 @@
 local expect = require 'tests.lua.support.expect'
 local gpt2 = require 'icot.gpt2'
 local lfs = require 'lfs'
-local model_file = require 'icot.model_file'
+local model_file = require 'icot.model.model_file'
 local program = require 'tests.lua.support.program'
 local temporary = require 'tests.lua.support.temporary'
-local vocabulary = require 'icot.vocabulary'
+local vocabulary = require 'icot.text.vocabulary'
 
 local HDF5 = '\137HDF\r\n\26\n'
 local folder

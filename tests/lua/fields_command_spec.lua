@@ -1,9 +1,9 @@
 --- `icot fields`: what a recipe may say.
 local expect = require 'tests.lua.support.expect'
 local program = require 'tests.lua.support.program'
-local recipe_fields = require 'icot.recipe_fields'
+local recipe_fields = require 'icot.recipe.fields'
 local schedule = require 'icot.schedule'
-local tasks = require 'icot.tasks'
+local tasks = require 'icot.data.tasks'
 
 local function shown(what)
   local done = program.run { 'fields', what }

@@ -1,10 +1,10 @@
 --- Runs that begin where another one was.
-local checkpoint = require 'icot.checkpoint'
+local checkpoint = require 'icot.saved.checkpoint'
 local expect = require 'tests.lua.support.expect'
-local files = require 'icot.files'
+local files = require 'icot.base.files'
 local lfs = require 'lfs'
 local program = require 'tests.lua.support.program'
-local run_paths = require 'icot.run_paths'
+local run_paths = require 'icot.results.run_paths'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 

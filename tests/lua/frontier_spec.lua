@@ -1,9 +1,9 @@
 --- `icot frontier`: what the stages of a run are good for.
-local checkpoint = require 'icot.checkpoint'
+local checkpoint = require 'icot.saved.checkpoint'
 local frontier = require 'icot.frontier'
-local kept_stages = require 'icot.kept_stages'
+local kept_stages = require 'icot.saved.kept_stages'
 local program = require 'tests.lua.support.program'
-local run_paths = require 'icot.run_paths'
+local run_paths = require 'icot.results.run_paths'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local expect = require 'tests.lua.support.expect'

@@ -29,7 +29,7 @@ describe('fuzz target', function()
 end)
 
 describe('fuzz harness', function()
-  local errors = require 'icot.errors'
+  local errors = require 'icot.base.errors'
 
   -- Runs a target on one input; gives what it finds.
   local function finding(target)

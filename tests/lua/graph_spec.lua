@@ -1,7 +1,7 @@
 --- The dataset `graph`: graphs in which one goal can be reached, ways by its rule, and the checker.
-local dataset = require 'icot.dataset'
+local dataset = require 'icot.data.dataset'
 local difference = require 'datasets.arithmetic.difference'
-local example_file = require 'icot.example_file'
+local example_file = require 'icot.text.example_file'
 local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
 local graph = require 'datasets.graph'

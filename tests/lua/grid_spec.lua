@@ -1,5 +1,5 @@
 --- Grids of a study: the combinations, their names, and what is refused.
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 local expect = require 'tests.lua.support.expect'
 local recipes = require 'tests.lua.support.recipes'
 local temporary = require 'tests.lua.support.temporary'

@@ -1,12 +1,12 @@
 --- GSM8K and other datasets in the tokens of a pretrained model.
-local evaluate = require 'icot.evaluate'
+local evaluate = require 'icot.training.evaluate'
 local expect = require 'tests.lua.support.expect'
 local gpt2 = require 'icot.gpt2'
 local gsm8k = require 'datasets.gsm8k'
 local icot_recipe = require 'icot.recipe'
-local model_file = require 'icot.model_file'
+local model_file = require 'icot.model.model_file'
 local scripted = require 'tests.lua.support.scripted'
-local tasks = require 'icot.tasks'
+local tasks = require 'icot.data.tasks'
 local temporary = require 'tests.lua.support.temporary'
 local tiny_bpe = require 'tests.lua.support.tiny_bpe'
 
@@ -115,7 +115,7 @@ describe('a pretrained model', function()
   -- A model of random numbers, saved with the tokenizer of a folder.
   local function pretrained()
     local folder = tiny_bpe.write()
-    local words = require('icot.tokenizer').load(folder)
+    local words = require('icot.text.tokenizer').load(folder)
     local model = gpt2.new({ vocab_size = words.size, layers = 1, heads = 2, width = 8, context = 64, dropout = 0 }, 1)
     local saved = temporary.folder() .. '/model'
     model_file.save(saved, model, words)

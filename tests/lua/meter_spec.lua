@@ -1,6 +1,6 @@
 --- The meter: means over an interval, totals over a training.
-local core = require 'icot.core'
-local meter = require 'icot.meter'
+local core = require 'icot.engine.core'
+local meter = require 'icot.training.meter'
 
 -- As much of a batch and a model as the meter looks at.
 local function batch(tokens, targets)
@@ -55,7 +55,7 @@ end)
 
 describe('the meter', function()
   it('all pauses are left out', function()
-    local counting = require('icot.meter').new()
+    local counting = require('icot.training.meter').new()
     counting:start()
     counting:pause(1)
     counting:pause(2)

@@ -1,12 +1,12 @@
 -- The folder of a trained model, read back without the code that wrote it.
 local ffi = require 'ffi'
 local gpt2 = require 'icot.gpt2'
-local core = require 'icot.core'
-local json = require 'icot.json'
-local model_file = require 'icot.model_file'
-local run_paths = require 'icot.run_paths'
+local core = require 'icot.engine.core'
+local json = require 'icot.base.json'
+local model_file = require 'icot.model.model_file'
+local run_paths = require 'icot.results.run_paths'
 local temporary = require 'tests.lua.support.temporary'
-local vocabulary = require 'icot.vocabulary'
+local vocabulary = require 'icot.text.vocabulary'
 
 --- Header and data of a safetensors file.
 local function read_safetensors(path)

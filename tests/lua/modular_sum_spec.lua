@@ -1,10 +1,10 @@
 --- The dataset `modular_sum`: exact, splits kept apart, steps marked, and the checker.
-local dataset = require 'icot.dataset'
-local example_file = require 'icot.example_file'
+local dataset = require 'icot.data.dataset'
+local example_file = require 'icot.text.example_file'
 local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
 local modular_sum = require 'datasets.modular_sum'
-local tasks = require 'icot.tasks'
+local tasks = require 'icot.data.tasks'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions
 

@@ -1,9 +1,9 @@
 --- The dataset `multiplication`: exact, seeded, splits kept apart; and the checker.
-local dataset = require 'icot.dataset'
-local example_file = require 'icot.example_file'
+local dataset = require 'icot.data.dataset'
+local example_file = require 'icot.text.example_file'
 local multiplication = require 'datasets.multiplication'
-local tasks = require 'icot.tasks'
-local vocabulary = require 'icot.vocabulary'
+local tasks = require 'icot.data.tasks'
+local vocabulary = require 'icot.text.vocabulary'
 local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
 

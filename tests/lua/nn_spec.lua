@@ -2,9 +2,9 @@
 local expect = require 'tests.lua.support.expect'
 local gradients = require 'tests.lua.support.gradients'
 local nn = require 'icot.nn'
-local optim = require 'icot.optim'
-local random = require 'icot.random'
-local scope = require 'icot.scope'
+local optim = require 'icot.training.optim'
+local random = require 'icot.engine.random'
+local scope = require 'icot.engine.scope'
 local tensor = require 'icot.tensor'
 
 local function names(module)

@@ -1,8 +1,8 @@
 -- Executes the notebooks on files that were made up, and compares what they read with what was written.
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 local lfs = require 'lfs'
 local python = require 'tests.lua.support.python'
-local runlog = require 'icot.runlog'
+local runlog = require 'icot.results.runlog'
 local sample_probes = require 'tests.lua.support.sample_probes'
 local sample_run = require 'tests.lua.support.sample_run'
 local temporary = require 'tests.lua.support.temporary'

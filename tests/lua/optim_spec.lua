@@ -1,7 +1,7 @@
 --- AdamW, clipping and learning rates. (tests/c/test_optimizer.c compares many steps with float64.)
-local core = require 'icot.core'
-local optim = require 'icot.optim'
-local scope = require 'icot.scope'
+local core = require 'icot.engine.core'
+local optim = require 'icot.training.optim'
+local scope = require 'icot.engine.scope'
 local tensor = require 'icot.tensor'
 
 local function with_gradient(values, gradient)

@@ -1,6 +1,6 @@
---- icot.options and icot.names: descriptions of fields, defaults, and what errors say.
-local names = require 'icot.names'
-local options = require 'icot.options'
+--- icot.base.options and icot.base.names: descriptions of fields, defaults, and what errors say.
+local names = require 'icot.base.names'
+local options = require 'icot.base.options'
 local expect = require 'tests.lua.support.expect'
 
 local fields = {

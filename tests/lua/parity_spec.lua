@@ -1,6 +1,6 @@
 --- The dataset `parity`: its two orders of CoT, its subset, splits kept apart, and the checker.
-local dataset = require 'icot.dataset'
-local example_file = require 'icot.example_file'
+local dataset = require 'icot.data.dataset'
+local example_file = require 'icot.text.example_file'
 local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
 local parity = require 'datasets.parity'

@@ -1,15 +1,15 @@
 --- The method 'pause': icot's curriculum with a pause token in the place of each removed one.
 local expect = require 'tests.lua.support.expect'
 local gpt2 = require 'icot.gpt2'
-local json = require 'icot.json'
-local model_file = require 'icot.model_file'
+local json = require 'icot.base.json'
+local model_file = require 'icot.model.model_file'
 local program = require 'tests.lua.support.program'
 local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
-local tasks = require 'icot.tasks'
+local tasks = require 'icot.data.tasks'
 local temporary = require 'tests.lua.support.temporary'
 local tiny_bpe = require 'tests.lua.support.tiny_bpe'
-local tokenizer = require 'icot.tokenizer'
+local tokenizer = require 'icot.text.tokenizer'
 
 -- Trains the small recipe with this method and these settings; gives the result, and the path of the run file.
 local function train(settings, options, changes)
@@ -45,14 +45,14 @@ describe('a training with pauses', function()
 
   it('ends early only once all CoT is gone', function()
     local run = small.run { settings = { 'method=pause', 'train.stop_at_accuracy=1e-9', 'train.evaluate_every=1' } }
-    local evaluate = require 'icot.evaluate'
+    local evaluate = require 'icot.training.evaluate'
     local real = evaluate.run
     evaluate.run = function(...)
       local made = real(...)
       made.accuracy = 1
       return made
     end
-    local ok, result = pcall(require('icot.trainer').run, run, { progress = small.silent })
+    local ok, result = pcall(require('icot.training.trainer').run, run, { progress = small.silent })
     evaluate.run = real
     assert(ok, tostring(result))
     assert.same({ 29, 8 }, { result.updates, result.removed }) -- update 29 is the first with all 8 removed

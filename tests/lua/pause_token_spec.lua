@@ -1,7 +1,7 @@
 --- The token <pause> that a tokenizer is given beside its own, and the files that tell of it.
-local byte_alphabet = require 'icot.byte_alphabet'
+local byte_alphabet = require 'icot.text.byte_alphabet'
 local ffi = require 'ffi'
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 local temporary = require 'tests.lua.support.temporary'
 local tokenizers = require 'tests.lua.support.tokenizers'
 

@@ -1,5 +1,5 @@
 --- precision = 'bf16': trains as float32 does, to within the rounding, and says so where it cannot.
-local core = require 'icot.core'
+local core = require 'icot.engine.core'
 local expect = require 'tests.lua.support.expect'
 local program = require 'tests.lua.support.program'
 local small = require 'tests.lua.support.small_training'

@@ -1,18 +1,18 @@
 --- What `icot probe` is made of: places, hidden states, labels, linear probes, attention maps, the summary.
 local attention = require 'icot.probe.attention'
-local batch = require 'icot.batch'
+local batch = require 'icot.text.batch'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
-local kept_stages = require 'icot.kept_stages'
+local kept_stages = require 'icot.saved.kept_stages'
 local labels = require 'icot.probe.labels'
 local linear_probe = require 'icot.probe.linear_probe'
 local places = require 'icot.probe.places'
-local random = require 'icot.random'
-local removal = require 'icot.removal'
-local scope = require 'icot.scope'
+local random = require 'icot.engine.random'
+local removal = require 'icot.text.removal'
+local scope = require 'icot.engine.scope'
 local states = require 'icot.probe.states'
 local summary = require 'icot.probe.summary'
-local tasks = require 'icot.tasks'
+local tasks = require 'icot.data.tasks'
 local tensor = require 'icot.tensor'
 local tiny = require 'tests.lua.support.tiny'
 
@@ -162,7 +162,7 @@ describe('labels', function()
     local data = tiny.dataset { { 1, 0, 1 } }
     for _, split in ipairs { 'valid', 'test' } do
       data[split]:free()
-      data[split] = require('icot.corpus').new(data.vocabulary)
+      data[split] = require('icot.text.corpus').new(data.vocabulary)
     end
     for _, token in ipairs { 2, 3, 3 } do data.valid:append({ token }, {}, { 2 }) end
     for _, token in ipairs { 2, 2, 2, 3 } do data.test:append({ token }, {}, { 2 }) end

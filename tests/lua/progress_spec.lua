@@ -1,6 +1,6 @@
---- icot.progress: what is written, when, and how wide; and icot.terminal.
-local progress = require 'icot.progress'
-local terminal = require 'icot.terminal'
+--- icot.training.progress: what is written, when, and how wide; and icot.base.terminal.
+local progress = require 'icot.training.progress'
+local terminal = require 'icot.base.terminal'
 
 -- A progress display on a stream and a clock of our own.
 local function display(options)

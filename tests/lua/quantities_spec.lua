@@ -2,7 +2,7 @@
 local modular_sum = require 'datasets.modular_sum'
 local multiplication = require 'datasets.multiplication'
 local parity = require 'datasets.parity'
-local tasks = require 'icot.tasks'
+local tasks = require 'icot.data.tasks'
 
 -- 'partial product 1: 6 7 0' for 'partial product 1, digit 1' = 6 and so on; names must count from 1.
 local function shown(found)

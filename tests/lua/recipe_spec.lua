@@ -1,6 +1,6 @@
 --- icot.recipe: from a recipe's file, `--set` and arms to runs that are ready to start.
-local json = require 'icot.json'
-local overrides = require 'icot.overrides'
+local json = require 'icot.base.json'
+local overrides = require 'icot.recipe.overrides'
 local recipe = require 'icot.recipe'
 local expect = require 'tests.lua.support.expect'
 local recipes = require 'tests.lua.support.recipes'

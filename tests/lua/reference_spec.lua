@@ -2,10 +2,10 @@
 --- tests/reference/make_fixtures.py. What is compared live, and why these tolerances: tests/reference/run.py.
 local Case = require 'tests.reference.model_case'
 local course = require 'tests.reference.course'
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 local recipe = require 'icot.recipe'
-local safetensors = require 'icot.safetensors'
-local scope = require 'icot.scope'
+local safetensors = require 'icot.tensor.safetensors'
+local scope = require 'icot.engine.scope'
 local temporary = require 'tests.lua.support.temporary'
 local tensor = require 'icot.tensor'
 

@@ -1,9 +1,9 @@
 --- How the CoT is cut: orders in which tokens go, distributions of offsets, and what is said about bad ones.
-local batch = require 'icot.batch'
+local batch = require 'icot.text.batch'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
 local program = require 'tests.lua.support.program'
-local removal = require 'icot.removal'
+local removal = require 'icot.text.removal'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local tiny = require 'tests.lua.support.tiny'

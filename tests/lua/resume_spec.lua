@@ -1,18 +1,18 @@
 --- Checkpoints, and going on from them as if nothing had happened.
-local checkpoint = require 'icot.checkpoint'
-local core = require 'icot.core'
-local divergence = require 'icot.divergence'
-local errors = require 'icot.errors'
-local evaluate = require 'icot.evaluate'
+local checkpoint = require 'icot.saved.checkpoint'
+local core = require 'icot.engine.core'
+local divergence = require 'icot.training.divergence'
+local errors = require 'icot.base.errors'
+local evaluate = require 'icot.training.evaluate'
 local expect = require 'tests.lua.support.expect'
 local lfs = require 'lfs'
-local lock = require 'icot.lock'
+local lock = require 'icot.engine.lock'
 local program = require 'tests.lua.support.program'
-local run_paths = require 'icot.run_paths'
+local run_paths = require 'icot.results.run_paths'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
-local checkpoint_keeper = require 'icot.checkpoint_keeper'
-local files = require 'icot.files'
+local checkpoint_keeper = require 'icot.training.checkpoint_keeper'
+local files = require 'icot.base.files'
 
 -- Everything that has a state: dropout, moments that are kept, a schedule that remembers.
 local full = {
@@ -343,7 +343,7 @@ describe('a run that is resumed', function()
     local folder = temporary.folder()
     local _, _, path = train_full(folder, 21)
     os.remove(folder .. '/small.lua')
-    local result = program.run { '--resume', path, '--threads', tostring(require('icot.core').C.icot_threads()) }
+    local result = program.run { '--resume', path, '--threads', tostring(require('icot.engine.core').C.icot_threads()) }
     assert.equal(0, result.code, result.err)
     local _, _, whole = train_full(temporary.folder())
     assert.equal(small.model_bytes(whole), small.model_bytes(path))

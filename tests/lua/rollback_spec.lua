@@ -1,8 +1,8 @@
 --- A schedule that goes back: parameters of the end of an earlier stage, and everything as it was when it is resumed.
-local checkpoint = require 'icot.checkpoint'
+local checkpoint = require 'icot.saved.checkpoint'
 local expect = require 'tests.lua.support.expect'
-local errors = require 'icot.errors'
-local run_paths = require 'icot.run_paths'
+local errors = require 'icot.base.errors'
+local run_paths = require 'icot.results.run_paths'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local training = require 'icot.training'

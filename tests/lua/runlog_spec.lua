@@ -2,7 +2,7 @@
 local cjson = require 'cjson'
 local python = require 'tests.lua.support.python'
 local index_file = require 'icot.study.index_file'
-local runlog = require 'icot.runlog'
+local runlog = require 'icot.results.runlog'
 local sample_run = require 'tests.lua.support.sample_run'
 local temporary = require 'tests.lua.support.temporary'
 
@@ -61,7 +61,7 @@ describe('a run file', function()
     return runlog.create(with({ path = path, recipe = 'mult', seed = 7, answer_length = 3 }, changes or {}))
   end
 
-  it('holds what icot.runlog_format says, as pandas reads it', function()
+  it('holds what icot.results.runlog_format says, as pandas reads it', function()
     local written = sample_run.write(path)
     local found = dump(path)
     assert.same({ 'step', 'epoch', 'removed', 'loss', 'token_accuracy', 'grad_norm', 'lr', 'tokens', 'seconds',

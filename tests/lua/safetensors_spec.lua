@@ -1,10 +1,10 @@
 -- safetensors files: what is read is what was stored, and whatever is wrong with a file is told in one line.
 local bit = require 'bit'
 local expect = require 'tests.lua.support.expect'
-local core = require 'icot.core'
-local errors = require 'icot.errors'
-local json = require 'icot.json'
-local safetensors = require 'icot.safetensors'
+local core = require 'icot.engine.core'
+local errors = require 'icot.base.errors'
+local json = require 'icot.base.json'
+local safetensors = require 'icot.tensor.safetensors'
 local temporary = require 'tests.lua.support.temporary'
 local tensor = require 'icot.tensor'
 

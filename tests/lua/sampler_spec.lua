@@ -1,6 +1,6 @@
 --- Which examples the batches hold.
 local expect = require 'tests.lua.support.expect'
-local sampler = require 'icot.sampler'
+local sampler = require 'icot.text.sampler'
 
 local function batch_at(examples, step)
   local ids, n = examples:at(step)

@@ -1,6 +1,6 @@
 --- What a schedule will do, drawn before anything is trained.
 local expect = require 'tests.lua.support.expect'
-local preview = require 'icot.schedule_preview'
+local preview = require 'icot.schedule.preview'
 local program = require 'tests.lua.support.program'
 local schedule = require 'icot.schedule'
 local temporary = require 'tests.lua.support.temporary'

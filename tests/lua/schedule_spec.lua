@@ -1,5 +1,5 @@
 --- Removal schedules: their formulas, and what is said to a schedule that misbehaves.
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local expect = require 'tests.lua.support.expect'
 local schedule = require 'icot.schedule'
 

@@ -1,8 +1,8 @@
 --- Scopes: what is made inside is gone when they close, however they are left and whatever the collector does.
-local core = require 'icot.core'
-local errors = require 'icot.errors'
+local core = require 'icot.engine.core'
+local errors = require 'icot.base.errors'
 local expect = require 'tests.lua.support.expect'
-local scope = require 'icot.scope'
+local scope = require 'icot.engine.scope'
 local tensor = require 'icot.tensor'
 
 scope.run(function() return tensor.ones { 1 } * 2 end) -- makes the engine, its tape and its table of handles

@@ -1,11 +1,11 @@
 --- Where the reasoning steps of examples from a file end: as in those that the task has drawn.
 local examples = require 'tests.lua.support.examples'
 local expect = require 'tests.lua.support.expect'
-local steps = require 'icot.steps'
-local tasks = require 'icot.tasks'
+local steps = require 'icot.data.steps'
+local tasks = require 'icot.data.tasks'
 local temporary = require 'tests.lua.support.temporary'
-local text_files = require 'icot.text_files'
-local vocabulary = require 'icot.vocabulary'
+local text_files = require 'icot.data.text_files'
+local vocabulary = require 'icot.text.vocabulary'
 
 -- The steps of the test examples of a task, drawn and read from a file that has the same.
 local function steps_of(given)

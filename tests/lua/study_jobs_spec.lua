@@ -191,7 +191,7 @@ describe('icot study', function()
   it('is warned by its runs, even if it is quiet', function()
     local folder = folder_with()
     assert.equal(0, icot(folder, 'study', 'mine.lua', '--quiet').code)
-    local list = require('icot.checkpoint').list(folder .. '/results/mine/icot-2/checkpoints')
+    local list = require('icot.saved.checkpoint').list(folder .. '/results/mine/icot-2/checkpoints')
     temporary.write(list[#list].path .. '/checkpoint.json', '{')
     local resumed = icot(folder, 'study', 'mine.lua', '--resume', '--quiet')
     assert.equal(0, resumed.code, resumed.err)
@@ -199,7 +199,7 @@ describe('icot study', function()
   end)
 
   it('ends the others in order if a result cannot be taken in, and tells the first reason', function()
-    local folder, installation, calls = folder_with(), require 'icot.installation', 0
+    local folder, installation, calls = folder_with(), require 'icot.base.installation', 0
     local whole = require('icot.recipe').load(folder .. '/mine.lua', { output = folder .. '/mine.h5' })
     require('icot.study').check_outputs(whole)
     installation.prefix = program.icot:gsub('/bin/icot$', '')

@@ -1,8 +1,8 @@
 --- icot.study: runs one after another, what is checked before, and what is told after.
-local core = require 'icot.core'
+local core = require 'icot.engine.core'
 local result_table = require 'icot.study.result_table'
 local study = require 'icot.study'
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local expect = require 'tests.lua.support.expect'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'

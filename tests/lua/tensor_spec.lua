@@ -1,8 +1,8 @@
 --- Tensors as the user of Lua sees them.
-local core = require 'icot.core'
+local core = require 'icot.engine.core'
 local expect = require 'tests.lua.support.expect'
-local random = require 'icot.random'
-local scope = require 'icot.scope'
+local random = require 'icot.engine.random'
+local scope = require 'icot.engine.scope'
 local tensor = require 'icot.tensor'
 
 local message_of, mentions = expect.user_error, expect.mentions

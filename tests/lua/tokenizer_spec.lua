@@ -1,10 +1,10 @@
 --- Byte-level BPE: the ids of Hugging Face's tokenizers (made by tests/reference/make_tokenizer_fixtures.py), files
 --- that are broken in every way, and the interface that datasets use.
 local ffi = require 'ffi'
-local core = require 'icot.core'
-local errors = require 'icot.errors'
+local core = require 'icot.engine.core'
+local errors = require 'icot.base.errors'
 local expect = require 'tests.lua.support.expect'
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 local temporary = require 'tests.lua.support.temporary'
 local tokenizers = require 'tests.lua.support.tokenizers'
 

@@ -1,5 +1,5 @@
 --- Trainings from beginning to end, small enough to take a second: what the run file says of them.
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local expect = require 'tests.lua.support.expect'
 local lfs = require 'lfs'
 local program = require 'tests.lua.support.program'
@@ -7,8 +7,8 @@ local recipe = require 'icot.recipe'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local training = require 'icot.training'
-local core = require 'icot.core'
-local evaluate = require 'icot.evaluate'
+local core = require 'icot.engine.core'
+local evaluate = require 'icot.training.evaluate'
 
 local column, read, silent, train = small.column, small.read, small.silent, small.train
 

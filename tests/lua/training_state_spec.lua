@@ -1,10 +1,10 @@
 --- What a checkpoint says of a training beside its tensors: all of it comes back.
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 local schedule = require 'icot.schedule'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local training = require 'icot.training'
-local training_state = require 'icot.training_state'
+local training_state = require 'icot.saved.training_state'
 
 -- All that is not a tensor, but the seconds, which go on.
 local function plain(self)

@@ -1,5 +1,5 @@
 --- Vocabulary: how text is cut into symbols, and back.
-local vocabulary = require 'icot.vocabulary'
+local vocabulary = require 'icot.text.vocabulary'
 local expect = require 'tests.lua.support.expect'
 
 local message_of, assert_mentions = expect.user_error, expect.mentions

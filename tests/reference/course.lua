@@ -1,11 +1,11 @@
 --- A training by icot's own trainer, with what has to be known to repeat it elsewhere: the examples and offsets that
 --- each step drew.
-local core = require 'icot.core'
+local core = require 'icot.engine.core'
 local ffi = require 'ffi'
-local random = require 'icot.random'
-local sampler = require 'icot.sampler'
-local tasks = require 'icot.tasks'
-local trainer = require 'icot.trainer'
+local random = require 'icot.engine.random'
+local sampler = require 'icot.text.sampler'
+local tasks = require 'icot.data.tasks'
+local trainer = require 'icot.training.trainer'
 
 local course = {}
 

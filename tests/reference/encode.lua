@@ -3,7 +3,7 @@
 -- In: for each string a uint32 with its length, then its bytes. Out: for each a uint32 that is 1 if decoding gave the
 -- same bytes again, the number of ids as a uint32, then the ids as int32. All little-endian.
 local ffi = require 'ffi'
-local tokenizer = require 'icot.tokenizer'
+local tokenizer = require 'icot.text.tokenizer'
 
 local loaded = tokenizer.load(assert(arg[1], 'usage: encode.lua FOLDER'))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-EOS, SEPARATOR = 0, 1  # ids of <eos> and ####, as in icot.vocabulary
+EOS, SEPARATOR = 0, 1  # ids of <eos> and ####, as in icot.text.vocabulary
 THOUGHT = -1           # where a thought is read, and no token
 IGNORED = -100         # label of a token that nobody has to predict, as in transformers
 

@@ -1,8 +1,8 @@
 --- luajit tests/reference/run_model_case.lua CASE OUT: computes with icot what model_case.py describes, from the
 --- folder CASE to the folder OUT.
 local Case = require 'tests.reference.model_case'
-local json = require 'icot.json'
-local safetensors = require 'icot.safetensors'
+local json = require 'icot.base.json'
+local safetensors = require 'icot.tensor.safetensors'
 
 local folder, out = assert(arg[1]), assert(arg[2])
 

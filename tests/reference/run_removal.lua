@@ -2,8 +2,8 @@
 --- with settings as after --set. Of each arm, OUT/ARM gets config.json, draws.json, course.json, and the trained model
 --- as the folder run.
 local course = require 'tests.reference.course'
-local json = require 'icot.json'
-local files = require 'icot.files'
+local json = require 'icot.base.json'
+local files = require 'icot.base.files'
 local recipes = require 'tests.lua.support.recipes'
 
 local out, arms = assert(arg[1]), assert(arg[2])

@@ -1,8 +1,8 @@
 --- What several commands do: with the options that icot.cli.declare gives them, and for the run that they look at.
-local core = require 'icot.core'
-local files = require 'icot.files'
-local run_paths = require 'icot.run_paths'
-local terminal = require 'icot.terminal'
+local core = require 'icot.engine.core'
+local files = require 'icot.base.files'
+local run_paths = require 'icot.results.run_paths'
+local terminal = require 'icot.base.terminal'
 
 local common = {}
 

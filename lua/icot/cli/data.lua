@@ -3,12 +3,12 @@
 ---   icot data check FILE [--task parity --set bits=8]
 ---   icot data multiplication --set digits=4 --split test --count 5
 local declare = require 'icot.cli.declare'
-local errors = require 'icot.errors'
-local example_check = require 'icot.example_check'
-local options = require 'icot.options'
-local overrides = require 'icot.overrides'
-local tasks = require 'icot.tasks'
-local text_files = require 'icot.text_files'
+local errors = require 'icot.base.errors'
+local example_check = require 'icot.data.example_check'
+local options = require 'icot.base.options'
+local overrides = require 'icot.recipe.overrides'
+local tasks = require 'icot.data.tasks'
+local text_files = require 'icot.data.text_files'
 
 local data = {}
 

@@ -1,8 +1,8 @@
 --- Options that several commands have, as they are declared to the argument parser; icot.cli.common acts on them.
-local core = require 'icot.core'
-local fields = require 'icot.recipe_fields'
-local overrides = require 'icot.overrides'
-local run_paths = require 'icot.run_paths'
+local core = require 'icot.engine.core'
+local fields = require 'icot.recipe.fields'
+local overrides = require 'icot.recipe.overrides'
+local run_paths = require 'icot.results.run_paths'
 
 local declare = {}
 

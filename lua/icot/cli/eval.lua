@@ -3,21 +3,21 @@
 ---   icot eval results/mult.h5
 ---   icot eval results/mult/checkpoints/step-000004000 --split valid --examples 5000
 ---   icot eval results/mult.h5 --file mine.txt --show 10
-local checkpoint = require 'icot.checkpoint'
+local checkpoint = require 'icot.saved.checkpoint'
 local common = require 'icot.cli.common'
 local declare = require 'icot.cli.declare'
-local errors = require 'icot.errors'
-local evaluate = require 'icot.evaluate'
-local interrupt = require 'icot.interrupt'
+local errors = require 'icot.base.errors'
+local evaluate = require 'icot.training.evaluate'
+local interrupt = require 'icot.engine.interrupt'
 local models = require 'icot.model'
-local options = require 'icot.options'
-local pretrained = require 'icot.pretrained'
-local removal = require 'icot.removal'
-local saved_run = require 'icot.saved_run'
-local tasks = require 'icot.tasks'
-local terminal = require 'icot.terminal'
-local text_files = require 'icot.text_files'
-local training_state = require 'icot.training_state'
+local options = require 'icot.base.options'
+local pretrained = require 'icot.gpt2.pretrained'
+local removal = require 'icot.text.removal'
+local saved_run = require 'icot.saved.saved_run'
+local tasks = require 'icot.data.tasks'
+local terminal = require 'icot.base.terminal'
+local text_files = require 'icot.data.text_files'
+local training_state = require 'icot.saved.training_state'
 
 local eval = {}
 

@@ -3,15 +3,15 @@
 ---   icot export results/mult.h5 mult-model
 ---   icot export results/mult/checkpoints/step-000004000 stage-3
 ---   GPT2LMHeadModel.from_pretrained('mult-model')
-local cleanup = require 'icot.cleanup'
-local core = require 'icot.core'
-local errors = require 'icot.errors'
-local files = require 'icot.files'
+local cleanup = require 'icot.base.cleanup'
+local core = require 'icot.engine.core'
+local errors = require 'icot.base.errors'
+local files = require 'icot.base.files'
 local lfs = require 'lfs'
-local model_file = require 'icot.model_file'
-local pretrained = require 'icot.pretrained'
-local run_paths = require 'icot.run_paths'
-local terminal = require 'icot.terminal'
+local model_file = require 'icot.model.model_file'
+local pretrained = require 'icot.gpt2.pretrained'
+local run_paths = require 'icot.results.run_paths'
+local terminal = require 'icot.base.terminal'
 
 local C, check = core.C, core.check
 local export = {}

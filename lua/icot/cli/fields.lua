@@ -5,12 +5,12 @@
 ---   icot fields optimizer.lr        one field
 ---   icot fields dataset.graph       the options of a task
 ---   icot fields schedule.linear     those of a kind of schedule
-local errors = require 'icot.errors'
-local names = require 'icot.names'
-local options = require 'icot.options'
-local recipe_fields = require 'icot.recipe_fields'
+local errors = require 'icot.base.errors'
+local names = require 'icot.base.names'
+local options = require 'icot.base.options'
+local recipe_fields = require 'icot.recipe.fields'
 local schedule = require 'icot.schedule'
-local tasks = require 'icot.tasks'
+local tasks = require 'icot.data.tasks'
 
 local fields_command = {}
 
@@ -25,7 +25,7 @@ end
 
 -- ---- What there is ------------------------------------------------------------------------------
 
--- Tables that are open in icot.recipe_fields, by the field that says what they take.
+-- Tables that are open in icot.recipe.fields, by the field that says what they take.
 local open = {
   dataset = { chooses = 'task', names = tasks.names, fields_of = function(name) return tasks.find(name).options end },
   schedule = {

@@ -5,13 +5,13 @@
 local common = require 'icot.cli.common'
 local declare = require 'icot.cli.declare'
 local frontier = require 'icot.frontier'
-local frontier_file = require 'icot.frontier_file'
-local interrupt = require 'icot.interrupt'
-local json = require 'icot.json'
-local kept_stages = require 'icot.kept_stages'
-local options = require 'icot.options'
-local terminal = require 'icot.terminal'
-local text_table = require 'icot.text_table'
+local frontier_file = require 'icot.frontier.file'
+local interrupt = require 'icot.engine.interrupt'
+local json = require 'icot.base.json'
+local kept_stages = require 'icot.saved.kept_stages'
+local options = require 'icot.base.options'
+local terminal = require 'icot.base.terminal'
+local text_table = require 'icot.base.text_table'
 
 local command = {}
 

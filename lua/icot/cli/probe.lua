@@ -2,19 +2,19 @@
 ---
 ---   icot probe results/quickstart/icot-1.h5
 ---   icot probe results/mult.h5 --no-cot results/direct.h5 --stages 8 --show 1,17
-local cleanup = require 'icot.cleanup'
+local cleanup = require 'icot.base.cleanup'
 local common = require 'icot.cli.common'
 local controls = require 'icot.probe.controls'
 local declare = require 'icot.cli.declare'
-local interrupt = require 'icot.interrupt'
-local json = require 'icot.json'
-local kept_stages = require 'icot.kept_stages'
-local options = require 'icot.options'
+local interrupt = require 'icot.engine.interrupt'
+local json = require 'icot.base.json'
+local kept_stages = require 'icot.saved.kept_stages'
+local options = require 'icot.base.options'
 local probe = require 'icot.probe'
 local probe_file = require 'icot.probe.probe_file'
 local summary = require 'icot.probe.summary'
-local terminal = require 'icot.terminal'
-local text_table = require 'icot.text_table'
+local terminal = require 'icot.base.terminal'
+local text_table = require 'icot.base.text_table'
 
 local command = {}
 

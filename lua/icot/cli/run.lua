@@ -1,11 +1,11 @@
 --- `icot RECIPE.lua`: reads the recipe, runs it, and tells by the exit code how that went.
 local common = require 'icot.cli.common'
 local declare = require 'icot.cli.declare'
-local errors = require 'icot.errors'
-local options = require 'icot.options'
-local overrides = require 'icot.overrides'
-local run_paths = require 'icot.run_paths'
-local terminal = require 'icot.terminal'
+local errors = require 'icot.base.errors'
+local options = require 'icot.base.options'
+local overrides = require 'icot.recipe.overrides'
+local run_paths = require 'icot.results.run_paths'
+local terminal = require 'icot.base.terminal'
 
 local run = {}
 
@@ -57,7 +57,7 @@ local function load_recipe(arguments)
   elseif not resumed then
     errors.raise('which recipe? (or --resume RUN; see icot --help)')
   end
-  return require('icot.saved_run').recipe(resumed, { settings = settings, seed = arguments.seed })
+  return require('icot.saved.saved_run').recipe(resumed, { settings = settings, seed = arguments.seed })
 end
 
 --- Runs a recipe, or, with `processes`, a study.
@@ -65,7 +65,7 @@ end
 ---@param processes? { jobs: integer, memory?: number } runs at a time, in processes; bytes that they may take
 ---@return integer exit_code 0: all runs finished; 1: one failed; 128 + N: signal N came
 function run.start(arguments, processes)
-  local core, recipe = require 'icot.core', load_recipe(arguments)
+  local core, recipe = require 'icot.engine.core', load_recipe(arguments)
   if processes and not recipe.is_study then
     errors.raise('recipe %s: it has no arms, seeds or grid, so it is no study; run it with icot %s', recipe.path,
                  recipe.path)
@@ -79,7 +79,7 @@ function run.start(arguments, processes)
     threads = arguments.threads, jobs = processes and processes.jobs, memory = processes and processes.memory,
   })
   if finished then return 0 end
-  return core.C.icot_interrupted() ~= 0 and require('icot.interrupt').exit_code() or 1
+  return core.C.icot_interrupted() ~= 0 and require('icot.engine.interrupt').exit_code() or 1
 end
 
 --- Runs a recipe, one run after another in this process.

@@ -1,18 +1,18 @@
 --- `icot schedule`: draws what the schedule of a recipe will do, before anything is trained.
 ---
 ---   icot schedule recipes/mult_9x9.lua --set schedule.tokens_per_epoch=4
-local budget = require 'icot.budget'
+local budget = require 'icot.recipe.budget'
 local declare = require 'icot.cli.declare'
-local errors = require 'icot.errors'
-local fork = require 'icot.fork'
-local json = require 'icot.json'
-local options = require 'icot.options'
-local preview = require 'icot.schedule_preview'
+local errors = require 'icot.base.errors'
+local fork = require 'icot.training.fork'
+local json = require 'icot.base.json'
+local options = require 'icot.base.options'
+local preview = require 'icot.schedule.preview'
 local recipe = require 'icot.recipe'
-local sampler = require 'icot.sampler'
+local sampler = require 'icot.text.sampler'
 local schedule = require 'icot.schedule'
-local tasks = require 'icot.tasks'
-local terminal = require 'icot.terminal'
+local tasks = require 'icot.data.tasks'
+local terminal = require 'icot.base.terminal'
 
 local command = {}
 

@@ -1,6 +1,6 @@
 --- The transformer block of GPT-2.
 local class = require 'icot.nn.class'
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local layers = require 'icot.nn.layers'
 local tensor = require 'icot.tensor'
 

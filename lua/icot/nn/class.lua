@@ -1,7 +1,7 @@
 --- Classes of layers, and the parameters that layers have.
-local errors = require 'icot.errors'
-local names = require 'icot.names'
-local random = require 'icot.random'
+local errors = require 'icot.base.errors'
+local names = require 'icot.base.names'
+local random = require 'icot.engine.random'
 local tensor = require 'icot.tensor'
 
 local class = {}

@@ -1,6 +1,6 @@
 --- The layers that others are made of.
 local class = require 'icot.nn.class'
-local random = require 'icot.random'
+local random = require 'icot.engine.random'
 local tensor = require 'icot.tensor'
 
 local layers = {}

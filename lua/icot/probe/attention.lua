@@ -1,7 +1,7 @@
 --- Attention maps: where each head of each block looks, worked out from queries and keys step by step. (The operator
 --- that the model itself uses never has the whole of them in memory.)
-local batch = require 'icot.batch'
-local scope = require 'icot.scope'
+local batch = require 'icot.text.batch'
+local scope = require 'icot.engine.scope'
 local states = require 'icot.probe.states'
 local tensor = require 'icot.tensor'
 

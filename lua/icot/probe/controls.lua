@@ -1,7 +1,7 @@
 --- Models that probes are compared with: what can be read out of them was not put there by internalizing the CoT.
-local errors = require 'icot.errors'
-local files = require 'icot.files'
-local saved_run = require 'icot.saved_run'
+local errors = require 'icot.base.errors'
+local files = require 'icot.base.files'
+local saved_run = require 'icot.saved.saved_run'
 
 local controls = {}
 

@@ -1,8 +1,8 @@
 --- What probes shall tell of each example: quantities and their values, as the numbers of classes.
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local ffi = require 'ffi'
-local names = require 'icot.names'
-local random = require 'icot.random'
+local names = require 'icot.base.names'
+local random = require 'icot.engine.random'
 
 local labels = {}
 

@@ -1,8 +1,8 @@
 --- Linear probes: multinomial logistic regression from hidden states to labels (Alain, Bengio 2016). All quantities are
 --- fitted at once, each as if it were alone: one weight (K·C, width), whose logits are K separate choices of C classes.
-local interrupt = require 'icot.interrupt'
-local optim = require 'icot.optim'
-local scope = require 'icot.scope'
+local interrupt = require 'icot.engine.interrupt'
+local optim = require 'icot.training.optim'
+local scope = require 'icot.engine.scope'
 local tensor = require 'icot.tensor'
 
 local linear_probe = {}
@@ -70,7 +70,7 @@ end
 ---@param states { fit: icot.Tensor, held_out: icot.Tensor } (n_fit, width) and (n_held_out, width)
 ---@param labels icot.probe.Labels
 ---@return number[] accuracies (K) on the held-out examples
----raises what icot.interrupt does when the user ends the program.
+---raises what icot.engine.interrupt does when the user ends the program.
 function linear_probe.accuracies(states, labels)
   return scope.run(function()
     local n_columns, width = #labels.columns, states.fit:size(1)

@@ -5,9 +5,9 @@
 ---
 --- CoT tokens are counted before the cut: `CoT 5` is the same token in all stages that still have it. Thoughts are
 --- where something leads the CoT instead of what is gone: continuous thoughts, or pauses (`removal.thoughts`).
-local errors = require 'icot.errors'
-local names = require 'icot.names'
-local removal = require 'icot.removal'
+local errors = require 'icot.base.errors'
+local names = require 'icot.base.names'
+local removal = require 'icot.text.removal'
 
 local places = {}
 

@@ -1,6 +1,6 @@
 --- Files for what `icot probe` finds: a table with a row per linear probe; and, of examples, attention maps.
-local format = require 'icot.runlog_format'
-local table_file = require 'icot.table_file'
+local format = require 'icot.results.runlog_format'
+local table_file = require 'icot.results.table_file'
 
 local probe_file = {}
 
@@ -23,7 +23,7 @@ function probe_file.create(options)
 end
 
 --- Adds a row to /probes.
----@param row icot.ProbeRow all columns of icot.runlog_format's `probes`, by name
+---@param row icot.ProbeRow all columns of icot.results.runlog_format's `probes`, by name
 function ProbeFile:probe(row)
   self:append('probes', row)
 end

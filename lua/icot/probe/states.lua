@@ -1,9 +1,9 @@
 --- The hidden states of a model: its residual stream after the embeddings (layer 0) and after each block (1, 2, …).
---- (icot.distillation.states counts what enters a block by that block: its state l is layer l - 1 here.)
-local batch = require 'icot.batch'
+--- (icot.model.distillation.states counts what enters a block by that block: its state l is layer l - 1 here.)
+local batch = require 'icot.text.batch'
 local ffi = require 'ffi'
-local interrupt = require 'icot.interrupt'
-local scope = require 'icot.scope'
+local interrupt = require 'icot.engine.interrupt'
+local scope = require 'icot.engine.scope'
 local tensor = require 'icot.tensor'
 
 local states = {}
@@ -66,7 +66,7 @@ end
 ---@param first integer layer
 ---@param last integer layer
 ---@return table<integer, icot.Tensor[]> by layer: one (n, width) per place
----raises what icot.interrupt does when the user ends the program.
+---raises what icot.engine.interrupt does when the user ends the program.
 function states.collect(model, sample, names, first, last)
   local collected, width = {}, model:decoding().config.width
   for layer = first, last do

@@ -1,6 +1,6 @@
 --- The index of a study: links to its run files, a table with a row per run, and one with a row per arm.
-local format = require 'icot.runlog_format'
-local table_file = require 'icot.table_file'
+local format = require 'icot.results.runlog_format'
+local table_file = require 'icot.results.table_file'
 
 local index_file = {}
 

@@ -2,14 +2,14 @@
 ---
 --- Each child is `icot study --worker` (icot.study.worker). What it prints goes to a log beside its run file; what it
 --- tells comes here, and a line of it to the user.
-local core = require 'icot.core'
-local errors = require 'icot.errors'
-local installation = require 'icot.installation'
-local json = require 'icot.json'
+local core = require 'icot.engine.core'
+local errors = require 'icot.base.errors'
+local installation = require 'icot.base.installation'
+local json = require 'icot.base.json'
 local memory_budget = require 'icot.study.memory_budget'
 local process = require 'icot.study.process'
-local progress = require 'icot.progress'
-local run_paths = require 'icot.run_paths'
+local progress = require 'icot.training.progress'
+local run_paths = require 'icot.results.run_paths'
 
 local study_jobs = {}
 

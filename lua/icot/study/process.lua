@@ -2,7 +2,7 @@
 ---
 --- The one file that knows lua-posix. A child is the leader of a process group of its own, so that Ctrl-C in the
 --- terminal reaches only its parent, which decides what is to be done.
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local fcntl = require 'posix.fcntl'
 local poll = require 'posix.poll'
 local signal = require 'posix.signal'

@@ -1,6 +1,6 @@
 --- The tables at the end of a study: one line per run, then one per arm; columns aligned.
-local progress = require 'icot.progress'
-local text_table = require 'icot.text_table'
+local progress = require 'icot.training.progress'
+local text_table = require 'icot.base.text_table'
 
 local result_table = {}
 

@@ -1,7 +1,7 @@
 --- The runs of a study in the order in which they can start: as the recipe has them, but none before those that it
 --- waits for.
 local arm_summary = require 'icot.study.arm_summary'
-local equal_compute = require 'icot.study.equal_compute'
+local equal_compute = require 'icot.recipe.equal_compute'
 
 local run_queue = {}
 

@@ -5,17 +5,17 @@
 ---     { "event": "note", "text": "valid: step …" }      what the user should see
 ---     { "event": "warning", "text": "no checkpoint …" } the same, also with --quiet
 ---     { "event": "result", "result": { … } }            the last; see icot.Result
-local core = require 'icot.core'
-local equal_compute = require 'icot.study.equal_compute'
-local errors = require 'icot.errors'
-local interrupt = require 'icot.interrupt'
-local json = require 'icot.json'
-local lock = require 'icot.lock'
-local overrides = require 'icot.overrides'
+local core = require 'icot.engine.core'
+local equal_compute = require 'icot.recipe.equal_compute'
+local errors = require 'icot.base.errors'
+local interrupt = require 'icot.engine.interrupt'
+local json = require 'icot.base.json'
+local lock = require 'icot.engine.lock'
+local overrides = require 'icot.recipe.overrides'
 local process = require 'icot.study.process'
-local progress = require 'icot.progress'
+local progress = require 'icot.training.progress'
 local recipe = require 'icot.recipe'
-local terminal = require 'icot.terminal'
+local terminal = require 'icot.base.terminal'
 
 local study_worker = {}
 
@@ -112,7 +112,7 @@ local function train(job)
   local ok, result = xpcall(function()
     local run = find_run(job)
     if job.resume then wait_for_orphan(run.output, shown) end
-    return require('icot.trainer').run(run, {
+    return require('icot.training.trainer').run(run, {
       progress = shown, overwrite = job.overwrite, resume = job.resume, allow_changes = job.allow_changes,
     })
   end, function(raised)

@@ -1,16 +1,16 @@
 --- A checkpoint, as a run that is resumed reads it: checkpoint.json and the moments, beside a recipe that is as it was.
 --- (Its weights are read by the target `pretrained`.)
-local checkpoint = require 'icot.checkpoint'
-local files = require 'icot.files'
+local checkpoint = require 'icot.saved.checkpoint'
+local files = require 'icot.base.files'
 local gpt2 = require 'icot.gpt2'
 local harness = require 'tests.fuzz.harness'
-local meter = require 'icot.meter'
-local optim = require 'icot.optim'
+local meter = require 'icot.training.meter'
+local optim = require 'icot.training.optim'
 local parts = require 'tests.fuzz.parts'
-local resume = require 'icot.resume'
-local run_paths = require 'icot.run_paths'
-local saved_run = require 'icot.saved_run'
-local training_state = require 'icot.training_state'
+local resume = require 'icot.saved.resume'
+local run_paths = require 'icot.results.run_paths'
+local saved_run = require 'icot.saved.saved_run'
+local training_state = require 'icot.saved.training_state'
 
 local NAMES = { 'checkpoint.json', 'moments.safetensors' }
 local RECIPE = [[

@@ -1,9 +1,9 @@
 --- A file of examples: what is read as a dataset prints as the lines of the file, and `icot data check` counts it.
-local example_check = require 'icot.example_check'
-local example_file = require 'icot.example_file'
+local example_check = require 'icot.data.example_check'
+local example_file = require 'icot.text.example_file'
 local harness = require 'tests.fuzz.harness'
 local parts = require 'tests.fuzz.parts'
-local text_files = require 'icot.text_files'
+local text_files = require 'icot.data.text_files'
 
 local tokenizers = { 'word', 'character' }
 

@@ -1,7 +1,7 @@
 --- JSON: what is decoded comes back when it is encoded, and a repeated key is found without trouble.
 local harness = require 'tests.fuzz.harness'
-local json = require 'icot.json'
-local json_text = require 'icot.json_text'
+local json = require 'icot.base.json'
+local json_text = require 'icot.base.json_text'
 
 return function()
   return function(bytes)

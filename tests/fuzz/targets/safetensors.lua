@@ -1,8 +1,8 @@
 --- safetensors: all tensors of a file that opens can be read, or are refused with a message.
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local harness = require 'tests.fuzz.harness'
 local parts = require 'tests.fuzz.parts'
-local safetensors = require 'icot.safetensors'
+local safetensors = require 'icot.tensor.safetensors'
 
 local function read_all(file)
   for _, name in ipairs(file:names()) do

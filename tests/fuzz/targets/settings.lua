@@ -1,9 +1,9 @@
 --- `--set KEY=VALUE`, one per line, over a recipe. What is accepted gives the same runs when the settings are read once
 --- more, as a resumed run does.
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 local harness = require 'tests.fuzz.harness'
-local json = require 'icot.json'
-local overrides = require 'icot.overrides'
+local json = require 'icot.base.json'
+local overrides = require 'icot.recipe.overrides'
 local recipe = require 'icot.recipe'
 
 local SOURCE = [[

@@ -1,5 +1,5 @@
 --- A byte-level BPE tokenizer, and texts that are encoded with it: decode(encode(text)) is the text.
-local tokenizer = require 'icot.tokenizer'
+local tokenizer = require 'icot.text.tokenizer'
 
 local LONGEST = 2 ^ 16 -- bytes; tests/fuzz/run makes no longer inputs
 local FIXTURES = 'tests/fixtures/tokenizer/'

@@ -1,10 +1,10 @@
 --- The files of a byte-level BPE tokenizer. Where they say BYTES, the names of the 256 bytes stand with the ids 0 to
 --- 255, so that inputs are short: {"model": {"vocab": {BYTES, "##": 256, …
-local byte_alphabet = require 'icot.byte_alphabet'
-local json = require 'icot.json'
+local byte_alphabet = require 'icot.text.byte_alphabet'
+local json = require 'icot.base.json'
 local parts = require 'tests.fuzz.parts'
-local tokenizer = require 'icot.tokenizer'
-local tokenizer_files = require 'icot.tokenizer_files'
+local tokenizer = require 'icot.text.tokenizer'
+local tokenizer_files = require 'icot.text.tokenizer_files'
 
 local TEXT = "#### ## 1 don't <|endoftext|>\n\255é"
 

@@ -1,8 +1,8 @@
 --- vocabulary.json, and a text: what is read is what would be written, and decode(encode(text)) is the text.
-local json = require 'icot.json'
-local model_file = require 'icot.model_file'
+local json = require 'icot.base.json'
+local model_file = require 'icot.model.model_file'
 local parts = require 'tests.fuzz.parts'
-local vocabulary = require 'icot.vocabulary'
+local vocabulary = require 'icot.text.vocabulary'
 
 -- Every text can be encoded with the vocabulary of its own symbols.
 local function check_collected(text)

@@ -1,5 +1,5 @@
 --- The examples of a dataset as lines of text.
-local tasks = require 'icot.tasks'
+local tasks = require 'icot.data.tasks'
 
 local examples = {}
 
@@ -14,8 +14,8 @@ function examples.lines(...)
   return lines
 end
 
---- How a task's examples are made: load(options, wanted) and check(options) as in icot.tasks, of options that need not
---- name it.
+--- How a task's examples are made: load(options, wanted) and check(options) as in icot.data.tasks, of options that need
+--- not name it.
 ---@param name string
 ---@return fun(given: table, wanted?: string): icot.Dataset load
 ---@return fun(given: table): table check

@@ -1,5 +1,5 @@
 --- What several specs expect in the same words: user errors, and what they mention.
-local errors = require 'icot.errors'
+local errors = require 'icot.base.errors'
 
 local expect = {}
 

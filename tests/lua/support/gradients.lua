@@ -1,6 +1,6 @@
 --- Compares gradients with finite differences.
 local ffi = require 'ffi'
-local scope = require 'icot.scope'
+local scope = require 'icot.engine.scope'
 
 local gradients = {}
 

@@ -1,5 +1,5 @@
 --- Python scripts that look at what icot has written, as its users would.
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 
 local python = {}
 

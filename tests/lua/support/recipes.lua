@@ -1,5 +1,5 @@
 --- Recipes that a test writes, each in a folder of its own, and what icot makes of them.
-local overrides = require 'icot.overrides'
+local overrides = require 'icot.recipe.overrides'
 local recipe = require 'icot.recipe'
 local temporary = require 'tests.lua.support.temporary'
 

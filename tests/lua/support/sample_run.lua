@@ -1,6 +1,6 @@
 --- Run files and studies with made-up numbers that look like those of a real training.
 local index_file = require 'icot.study.index_file'
-local runlog = require 'icot.runlog'
+local runlog = require 'icot.results.runlog'
 
 local sample_run = {}
 

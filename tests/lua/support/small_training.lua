@@ -2,7 +2,7 @@
 local python = require 'tests.lua.support.python'
 local recipes = require 'tests.lua.support.recipes'
 local temporary = require 'tests.lua.support.temporary'
-local trainer = require 'icot.trainer'
+local trainer = require 'icot.training.trainer'
 
 local small_training = {}
 

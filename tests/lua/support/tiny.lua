@@ -1,8 +1,8 @@
 --- A dataset of ragged examples with made-up tokens, and models small enough to take milliseconds.
-local corpus = require 'icot.corpus'
-local dataset = require 'icot.dataset'
+local corpus = require 'icot.text.corpus'
+local dataset = require 'icot.data.dataset'
 local gpt2 = require 'icot.gpt2'
-local vocabulary = require 'icot.vocabulary'
+local vocabulary = require 'icot.text.vocabulary'
 
 local tiny = {}
 

@@ -1,7 +1,7 @@
 --- A small byte-level BPE folder as GPT-2's is: the 256 bytes, `####`, each ASCII character with a space before it, and
 --- `<|endoftext|>`.
-local byte_alphabet = require 'icot.byte_alphabet'
-local json = require 'icot.json'
+local byte_alphabet = require 'icot.text.byte_alphabet'
+local json = require 'icot.base.json'
 local temporary = require 'tests.lua.support.temporary'
 
 local tiny_bpe = {}

@@ -1,7 +1,7 @@
 --- Tokenizers of the fixtures, and folders with files that a test has made up.
-local json = require 'icot.json'
+local json = require 'icot.base.json'
 local temporary = require 'tests.lua.support.temporary'
-local tokenizer = require 'icot.tokenizer'
+local tokenizer = require 'icot.text.tokenizer'
 
 local tokenizers = {}
 

@@ -1,0 +1,54 @@
+--- This machine, as run files and checkpoints tell of it.
+local core = require 'icot.engine.core'
+
+local machine = {}
+
+--- Its name.
+---@return string
+function machine.host_name()
+  local file = io.open('/proc/sys/kernel/hostname')
+  local name = file and file:read('*l')
+  if file then file:close() end
+  return name or os.getenv('HOSTNAME') or 'unknown'
+end
+
+---@class icot.Machine what the bits of a run hang on beside its recipe
+---@field host string
+---@field device string
+---@field threads integer
+---@field versions table<string, string>
+
+--- The machine as it is set up now.
+---@return icot.Machine
+function machine.now()
+  local device = core.device()
+  return {
+    host = machine.host_name(), device = device, threads = core.C.icot_threads(), versions = core.versions(),
+  }
+end
+
+--- What is another way now than it was.
+---@param before icot.Machine its `device` may be missing: it was the CPU then
+---@return string[] differences 'threads 2, before 4'
+function machine.differences(before)
+  local now, found = machine.now(), {}
+  local function compare(name, old, new)
+    if old ~= new then found[#found + 1] = ('%s %s, before %s'):format(name, tostring(new), tostring(old)) end
+  end
+  compare('host', before.host, now.host)
+  compare('device', before.device or 'cpu', now.device)
+  compare('threads', before.threads, now.threads)
+  for _, name in ipairs { 'cpu_kernels', 'openblas', 'icot' } do
+    compare(name, before.versions[name], now.versions[name])
+  end
+  return found
+end
+
+--- A time as it stands in run files: 2026-01-31T23:59:59Z.
+---@param seconds? integer since 1970; default: now
+---@return string
+function machine.time(seconds)
+  return os.date('!%Y-%m-%dT%H:%M:%SZ', seconds)
+end
+
+return machine

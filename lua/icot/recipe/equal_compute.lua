@@ -1,0 +1,117 @@
+--- Arms of a study that train for as long as another arm did: as many updates, tokens or FLOPs with the same seed. Of
+--- an arm that is a chain of steps all of them count, and it is the last that trains for as long as is left.
+local budget = require 'icot.recipe.budget'
+local errors = require 'icot.base.errors'
+local json = require 'icot.base.json'
+local names = require 'icot.base.names'
+local options = require 'icot.base.options'
+
+local equal_compute = {}
+
+--- The field of `train` that limits what is matched.
+local limits = { updates = 'steps', tokens = 'tokens', flops = 'flops' }
+
+-- The run of the other arm that a run is measured by: with its seed, and at its point of the grid if there are several.
+local function reference_of(runs, run, arm)
+  local same_point
+  for i, other in ipairs(runs) do
+    if other.seed == run.seed and other.arm == arm then return i end
+    if other.seed == run.seed and other.base_arm == arm and other.point == run.point then same_point = i end
+  end
+  return same_point
+end
+
+-- The numbers of a run and of the steps before it.
+local function with_steps(runs, number)
+  local numbers = { number }
+  for _, step in ipairs(runs[number].steps or {}) do numbers[#numbers + 1] = step end
+  return numbers
+end
+
+-- An arm that says how long it trains, and is given another length, would not do what its reader expects. Of a chain of
+-- steps those before the last may be as long as that; and one point of the arm's own grid may be what is matched.
+local function refuse_own_length(study, run, where)
+  if run.steps or run.base_arm == study.match_arm:match('^[^,]*') then return end
+  for _, arm in ipairs(study.arms or {}) do
+    local train = arm.name == run.base_arm and type(arm.train) == 'table' and arm.train or {}
+    for _, limit in ipairs(budget.LIMITS) do
+      if train[limit] then
+        errors.raise('%s: arms.%s.train.%s: the arm gets as many %s as %s (match); put it into the train of all arms, '
+                     .. 'or leave it out', where, arm.name, limit, study.match, study.match_arm)
+      end
+    end
+  end
+end
+
+--- Notes for each run which one it has to match, and so to wait for.
+---@param runs icot.Run[] each that isn't a step of another one gets `match`, and one more to wait for
+---@param study { match?: string, match_arm?: string, arms?: table[] } the fields of the recipe
+---@param where string for errors
+---@param is_kept? boolean the recipe is one that was begun before, which may have arms with a length of their own
+---raises an error: one of the fields without the other, an arm that is not there, one with a length of its own.
+function equal_compute.link(runs, study, where, is_kept)
+  local arm = study.match_arm
+  if not study.match and not arm then return end
+  if not study.match or not arm then errors.raise('%s: match and match_arm: give both, or none', where) end
+  local known = {}
+  for _, run in ipairs(runs) do
+    if not run.is_step then known[run.arm], known[run.base_arm] = true, true end
+  end
+  if not known[arm] then
+    errors.raise('%s: match_arm: there is no arm %s; %s', where, options.show(arm), names.hint(arm, names.of(known)))
+  end
+  for _, run in ipairs(runs) do
+    if run.arm ~= arm and run.base_arm ~= arm and not run.is_step then
+      local reference = reference_of(runs, run, arm)
+      if not reference then
+        errors.raise('%s: match_arm: %s is several arms, none of them as %s; name one', where, options.show(arm),
+                     options.show(run.arm))
+      end
+      if not is_kept then refuse_own_length(study, run, where) end
+      run.match = { what = study.match, of = with_steps(runs, reference), less = run.steps }
+      run.waits_for = run.waits_for or {}
+      table.insert(run.waits_for, { number = reference, reason = ('it was to match the %s of'):format(study.match) })
+    end
+  end
+end
+
+--- Sets how long a run trains, whatever its recipe says.
+---@param run icot.Run
+---@param limit 'steps'|'tokens'|'flops'
+---@param amount number
+function equal_compute.set(run, limit, amount)
+  budget.set(run.config.train, limit, amount)
+  run.config_json = json.encode(run.config)
+  run.budget = { limit = limit, amount = amount }
+end
+
+local function sum_of(numbers, results, field)
+  local sum = 0
+  for _, number in ipairs(numbers or {}) do sum = sum + results[number][field] end
+  return sum
+end
+
+--- Gives a run what the one that it has to match has used, less what its own steps have used already.
+---@param run icot.Run
+---@param results table<integer, icot.Result> of all of these, which have ended
+---@return string? problem why there is nothing to give
+function equal_compute.give(run, results)
+  local match = run.match
+  local wanted, used = sum_of(match.of, results, match.what), sum_of(match.less, results, match.what)
+  if used >= wanted then
+    return ('not started: it has %.4g %s to match, but the steps before it took %.4g'):format(wanted, match.what, used)
+  end
+  equal_compute.set(run, limits[match.what], wanted - used)
+end
+
+--- Gives a run what it had been given when a checkpoint of it was written.
+---@param run icot.Run
+---@param train table `train` of the checkpoint's configuration
+function equal_compute.restore(run, train)
+  for _, limit in pairs(limits) do
+    if train[limit] then equal_compute.set(run, limit, train[limit]) end
+  end
+  run.match = nil
+end
+
+return equal_compute

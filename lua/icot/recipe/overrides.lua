@@ -1,0 +1,116 @@
+--- Changes laid over a recipe: by an arm of a study, or by `--set key=value`.
+local errors = require 'icot.base.errors'
+local fields = require 'icot.recipe.fields'
+local json = require 'icot.base.json'
+local json_text = require 'icot.base.json_text'
+local options = require 'icot.base.options'
+
+local overrides = {}
+
+local WHERE = 'recipe' -- begins a message
+
+--- Stands for "not given any more" among changes: `--set train.stop_at_accuracy=nil`.
+overrides.unset = setmetatable({}, { __tostring = function() return 'nil' end })
+
+-- What a change of `section` takes away from the table it is laid over.
+local function drop_replaced(section, target, change)
+  local leading = fields.replaced_with[section]
+  if leading and change[leading] ~= nil and change[leading] ~= target[leading] then
+    for key in pairs(target) do target[key] = nil end
+  end
+  for _, group in ipairs(fields.alternatives[section] or {}) do
+    for i, name in ipairs(group) do
+      if change[name] ~= nil then target[group[3 - i]] = nil end
+    end
+  end
+end
+
+local function is_plain_table(value)
+  return type(value) == 'table' and value ~= overrides.unset and #value == 0
+end
+
+--- Lays changes over a table: tables are merged in depth, everything else (lists too) is replaced.
+---@param base table not changed
+---@param change table
+---@param section? string name of the field that `base` is; nil: a whole recipe
+---@return table merged
+function overrides.merge(base, change, section)
+  local merged = options.copy(base, WHERE)
+  drop_replaced(section or '', merged, change)
+  for key, value in pairs(change) do
+    if value == overrides.unset then
+      merged[key] = nil
+    elseif is_plain_table(value) then
+      merged[key] = overrides.merge(is_plain_table(merged[key]) and merged[key] or {}, value, key)
+    else
+      merged[key] = options.copy(value, WHERE)
+    end
+  end
+  return merged
+end
+
+local words = { ['true'] = true, ['false'] = false, ['nil'] = overrides.unset }
+
+local function parse_value(text)
+  if words[text] ~= nil then return words[text] end
+  if tonumber(text) then return tonumber(text) end
+  if not text:find('^[%[{"]') then return text end
+  local value, message = json.decode(text)
+  local repeated = value ~= nil and json_text.repeated_key(text)
+  if repeated then return nil, ('it has %s twice'):format(options.show(repeated)) end
+  if value ~= nil then return value end
+  if text:find('^{%s*[^%s"}]') then message = 'lists are written [1,2], tables {"key":1}' end -- not as in Lua
+  return nil, message
+end
+
+---@class icot.Setting
+---@field keys string[] the path, split at its dots
+---@field value any `overrides.unset` for nil
+---@field given string the text that it was read from: 'optimizer.lr=1e-3'
+---@field text string the same for messages: '--set optimizer.lr=1e-3'
+
+--- Reads `key=value`: true, false, nil, numbers, JSON (lists, objects, quoted strings), else a string.
+---@param text string such as 'optimizer.lr=1e-3'
+---@return icot.Setting? setting
+---@return string? message what is wrong with it
+function overrides.parse(text)
+  local path, value_text = text:match('^([^=]*)=(.*)$')
+  local shown = '--set ' .. errors.one_line(text)
+  if not path then return nil, shown .. ': expected KEY=VALUE' end
+  local keys = {}
+  for key in (path .. '.'):gmatch('([^.]*)%.') do
+    if not key:find('^[%w_-]+$') then
+      return nil, errors.one_line(("%s: '%s' is not the name of a field"):format(shown, path))
+    end
+    keys[#keys + 1] = key
+  end
+  local value, message = parse_value(value_text)
+  if value == nil then return nil, ('%s: %s'):format(shown, message) end
+  return { keys = keys, value = value, given = text, text = shown }
+end
+
+--- Reads settings whose texts were kept, by a checkpoint or for another process.
+---@param texts string[]
+---@param where string named at the start of an error
+---@return icot.Setting[]
+---raises an error: one of them is no setting
+function overrides.read(texts, where)
+  local settings = {}
+  for i, text in ipairs(texts) do
+    local setting, problem = overrides.parse(text)
+    settings[i] = setting or errors.raise('%s: %s', where, problem)
+  end
+  return settings
+end
+
+--- The changes that a setting stands for, from its key number `first` on.
+---@param setting icot.Setting|{ keys: string[], value: any }
+---@param first integer
+---@return table changes { optimizer = { lr = 1e-3 } }
+function overrides.changes(setting, first)
+  local change = setting.value
+  for i = #setting.keys, first, -1 do change = { [setting.keys[i]] = change } end
+  return change
+end
+
+return overrides

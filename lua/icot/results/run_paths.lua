@@ -1,0 +1,110 @@
+--- Where results lie: all of it follows from the path of a run file, or from that of a study's index.
+---
+---     results/mult.h5              the run file             results/arms.h5            the index
+---     results/mult/                the model at its end     results/arms/icot-1.h5     a run of the study
+---     results/mult/checkpoints/    its checkpoints          results/arms/icot-1.log    what that one has printed
+---     results/mult.frontier.h5     what icot frontier has found
+local files = require 'icot.base.files'
+
+local run_paths = {}
+
+local function stem_of(path)
+  return (path:gsub('%.h5$', ''))
+end
+
+-- ---- Of a run -----------------------------------------------------------------------------------
+
+--- The folder for the model that a run ends with; of a study, the folder that its runs lie in.
+---@param run string
+---@return string
+function run_paths.model_folder(run)
+  return stem_of(run)
+end
+
+--- The folder for the checkpoints of a run.
+---@param run string
+---@return string
+function run_paths.checkpoint_folder(run)
+  return stem_of(run) .. '/checkpoints'
+end
+
+--- The file for what a run prints, if it is a process of its own.
+---@param run string
+---@return string
+function run_paths.log(run)
+  return stem_of(run) .. '.log'
+end
+
+--- The run file of a run that may be named by the folder beside it, too: results/mult → results/mult.h5.
+---@param given string
+---@return string
+function run_paths.run_file(given)
+  local folder = given:gsub('/+$', '')
+  local is_beside = files.kind(folder) == 'directory' and files.kind(folder .. '.h5') == 'file'
+  return is_beside and folder .. '.h5' or given
+end
+
+-- ---- What is found out about it -----------------------------------------------------------------
+
+--- The commands that write what they find beside a run file.
+---@type table<string, string> the word in the file's name → the command
+run_paths.findings = { frontier = 'frontier', probes = 'probe' }
+
+--- The file for what a command finds out about a run.
+---@param run string
+---@param word string 'frontier', 'probes'
+---@return string
+function run_paths.of_findings(run, word)
+  return ('%s.%s.h5'):format(stem_of(run), word)
+end
+
+--- The run that such a file is about.
+---@param path string
+---@return string? run nil: it is no such file
+---@return string? command that has written it
+function run_paths.of_which_findings(path)
+  local stem, word = path:match('^(.*)%.(%a+)%.h5$')
+  local command = word and run_paths.findings[word]
+  if command then return stem .. '.h5', command end
+end
+
+-- ---- Of a study ---------------------------------------------------------------------------------
+
+--- The run file of a study's run.
+---@param index string
+---@param arm string
+---@param seed integer
+---@return string
+function run_paths.of_arm(index, arm, seed)
+  return ('%s/%s-%d.h5'):format(stem_of(index), arm, seed)
+end
+
+--- The index of the study that a run would be one of.
+---@param run string
+---@return string
+function run_paths.index_of(run)
+  return files.folder_of(run) .. '.h5'
+end
+
+--- The runs of a study that have left something.
+---@param index string
+---@param has_left fun(run: string): boolean
+---@return string[] runs in order
+function run_paths.runs_of(index, has_left)
+  local folder, found = stem_of(index), {}
+  if files.kind(folder) ~= 'directory' then return found end
+  for _, name in ipairs(files.names_in(folder)) do -- each has a folder beside its run file
+    local run = ('%s/%s.h5'):format(folder, name)
+    if has_left(run) then found[#found + 1] = run end
+  end
+  return found
+end
+
+--- Whether a path can be made of a name: letters, digits, - _ .
+---@param value any
+---@return boolean
+function run_paths.is_name(value)
+  return type(value) == 'string' and value:find('^[%w_.-]+$') ~= nil and not value:find('^%.+$')
+end
+
+return run_paths

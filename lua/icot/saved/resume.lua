@@ -1,0 +1,181 @@
+--- Finds what a run can go on from, and makes sure that it is the same run.
+local checkpoint = require 'icot.saved.checkpoint'
+local errors = require 'icot.base.errors'
+local files = require 'icot.base.files'
+local json = require 'icot.base.json'
+local machine = require 'icot.engine.machine'
+local names = require 'icot.base.names'
+local options = require 'icot.base.options'
+local run_paths = require 'icot.results.run_paths'
+local saved_run = require 'icot.saved.saved_run'
+local lfs = require 'lfs'
+
+local resume = {}
+
+-- ---- Whether it is the same run -----------------------------------------------------------------
+
+-- Fields of a configuration as 'optimizer.lr' → value; lists and plain values as they are shown.
+local function flatten(config, prefix, into)
+  for name, value in pairs(config) do
+    local path = prefix .. tostring(name)
+    if type(value) == 'table' and #value == 0 then
+      flatten(value, path .. '.', into)
+    else
+      into[path] = type(value) == 'table' and json.encode(value) or value
+    end
+  end
+  return into
+end
+
+-- Where results lie, what they are called, and what computes them: resume.compare_machine tells of that.
+local of_no_matter = {
+  output = true, name = true, device = true, ['checkpoint.keep.moments'] = true,
+  ['distillation.from.teacher'] = true, ['distillation.from.networks'] = true,
+}
+
+--- The fields of the recipe that are not as they were.
+---@param run icot.Run
+---@param from icot.Checkpoint
+---@return string[] changes 'optimizer.lr: 0.001, now 0.0005'
+function resume.changes(run, from)
+  local before = flatten(from.description.config, '', {})
+  local now = flatten(json.decode(run.config_json), '', {})
+  local all, changes = {}, {}
+  for _, side in ipairs { before, now } do
+    for name in pairs(side) do all[name] = true end
+  end
+  for _, name in ipairs(names.of(all)) do
+    local old, new = before[name], now[name]
+    -- of functions a checkpoint can only tell where they stood: they are the same as long as the recipe's text is
+    if json.is_function_description(old) and json.is_function_description(new) then
+      if from.source ~= run.source then changes[#changes + 1] = name .. ": a function, and the recipe's text is new" end
+    elseif old ~= new and not of_no_matter[name] then
+      changes[#changes + 1] = ('%s: %s, now %s'):format(name, options.show(old), options.show(new))
+    end
+  end
+  return changes
+end
+
+-- Where a run began stays as it was, whatever is allowed to change.
+local function require_same_beginning(run, from)
+  local before, now = from.description.config.fork_from, run.config.fork_from
+  if before == now then return end
+  errors.raise('%s: it began %s, so fork_from cannot be %s; --force starts it anew', run.output,
+               before and 'at ' .. before or 'as no fork', now or 'left out')
+end
+
+local function require_same(run, from, changes)
+  if #changes == 0 then return end
+  errors.raise('%s: the recipe has changed since its checkpoint of step %d: %s; --allow-changes goes on all the same',
+               run.output, from.description.state.step, table.concat(changes, '; '))
+end
+
+-- ---- What it goes on from -----------------------------------------------------------------------
+
+-- When the run file was written last.
+local function last_sign_of_life(path)
+  local seconds = lfs.attributes(path, 'modification')
+  return seconds and machine.time(seconds) or ''
+end
+
+---@class icot.Resumption what a run goes on from
+---@field from icot.Checkpoint
+---@field segment table the row that it adds to /segments
+---@field is_fork? boolean it is a run of its own that begins there (icot.training.fork)
+---@field changes? string[] of a fork, from `resume.changes`
+---@field allow_changes boolean
+---@field lr_scale number? of the training; nil: as in the checkpoint
+
+-- What has changed since a checkpoint, if that is allowed; nil where nothing has begun yet. `problem`: why the newest
+-- cannot be read.
+local function check_found(run, from, problem, wanted)
+  if from then
+    require_same_beginning(run, from)
+    local changes = resume.changes(run, from)
+    if not wanted.allow_changes then require_same(run, from, changes) end
+    return changes
+  elseif problem then
+    errors.raise('%s: %s; --force starts it anew', run.output, problem)
+  elseif files.kind(run.output) then
+    errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
+                 run_paths.checkpoint_folder(run.output))
+  end
+end
+
+--- Makes sure, before anything is touched, that a run can be resumed.
+---@param run icot.Run
+---@param wanted { allow_changes?: boolean }
+---@return boolean has_begun
+---raises an error when the recipe has changed, or there are rows but no checkpoint
+function resume.check(run, wanted)
+  local from, problem = saved_run.newest(run.output)
+  check_found(run, from, problem, wanted)
+  return from ~= nil
+end
+
+--- Makes sure that the index of a study that is resumed loses no run: it is made anew, of the runs that there are now.
+---@param study icot.Recipe
+---@param wanted { allow_changes?: boolean }
+---raises an error that names a run of the study that is not among them, or when a run is in the index's place
+function resume.check_index(study, wanted)
+  if #checkpoint.list(run_paths.checkpoint_folder(study.output)) > 0 then
+    errors.raise('%s: is a run by itself; give --out for the study', study.output)
+  end
+  local planned = {}
+  for _, run in ipairs(study.runs) do planned[run.output] = true end
+  for _, path in ipairs(wanted.allow_changes and {} or saved_run.runs_of(study.output)) do
+    if not planned[path] then
+      errors.raise('%s: has the run %s, which is not among those now; give --out for another study, or '
+                   .. '--allow-changes to leave it out of the index', study.output, path)
+    end
+  end
+end
+
+--- What a run can go on from.
+---@param run icot.Run
+---@param wanted { allow_changes?: boolean }
+---@param note fun(text: string)
+---@return icot.Resumption? resumption nil: nothing has begun yet
+---raises an error as `resume.check` does
+function resume.find(run, wanted, note)
+  local from, problem = saved_run.newest(run.output, note)
+  local changes = check_found(run, from, problem, wanted)
+  if not from then return nil end
+  local result = from.description.result
+  local stopped_by = from.description.stopped_by or result and result.status
+  return {
+    from = from, allow_changes = wanted.allow_changes or false,
+    segment = {
+      step = from.description.state.step, changes = table.concat(changes, '; '),
+      stopped_by = stopped_by or 'broken off',
+      stopped_time = stopped_by and from.description.time or last_sign_of_life(run.output),
+    },
+  }
+end
+
+--- The same after the training has diverged.
+---@param run icot.Run
+---@param wanted { allow_changes?: boolean }
+---@param note fun(text: string)
+---@param lr_scale number from now on
+---@return icot.Resumption
+---raises an error as `resume.check` does
+function resume.after_divergence(run, wanted, note, lr_scale)
+  local resumption = assert(resume.find(run, wanted, note))
+  local segment, change = resumption.segment, ('lr_scale: %g'):format(lr_scale)
+  segment.stopped_by, segment.stopped_time = 'diverged', machine.time()
+  segment.changes = segment.changes == '' and change or segment.changes .. '; ' .. change
+  resumption.lr_scale = lr_scale
+  return resumption
+end
+
+--- Tells if this is another machine than the one that a checkpoint was written on.
+---@param from icot.Checkpoint
+---@param note fun(text: string)
+function resume.compare_machine(from, note)
+  local differences = machine.differences(from.description.machine)
+  if #differences == 0 then return end
+  note('resumed where the last bits may come out differently: ' .. table.concat(differences, '; '))
+end
+
+return resume

@@ -1,0 +1,119 @@
+--- What a run has left on the disk, for whoever looks at it or goes on with it: its newest checkpoint, and the recipe
+--- that it was started with.
+local checkpoint = require 'icot.saved.checkpoint'
+local equal_compute = require 'icot.recipe.equal_compute'
+local errors = require 'icot.base.errors'
+local files = require 'icot.base.files'
+local json = require 'icot.base.json'
+local overrides = require 'icot.recipe.overrides'
+local recipe = require 'icot.recipe'
+local run_paths = require 'icot.results.run_paths'
+
+local saved_run = {}
+
+-- ---- The newest whole checkpoint ----------------------------------------------------------------
+
+--- The newest checkpoint of a run that can be read; broken ones are passed over.
+---@param run_path string
+---@param note? fun(text: string) is told of them
+---@return icot.Checkpoint? newest nil: there is none
+---@return string? problem what is wrong with the newest of those that cannot be read, if there is none that can
+function saved_run.newest(run_path, note)
+  local found, problem = checkpoint.list(run_paths.checkpoint_folder(run_path)), nil
+  for i = #found, 1, -1 do
+    local ok, result = pcall(checkpoint.read, found[i].path)
+    if ok then return result end
+    if not errors.is_user_error(result) then error(result, 0) end
+    local text = ('checkpoint of step %d cannot be used: %s'):format(found[i].step, errors.describe(result))
+    problem = problem or text
+    if note then note(text) end
+  end
+  return nil, problem
+end
+
+-- ---- The recipe of a run that is there ----------------------------------------------------------
+
+--- The runs of a study that have a checkpoint: they lie in the folder that has the name of its index.
+---@param index_path string
+---@return string[] paths of their run files, in order
+function saved_run.runs_of(index_path)
+  return run_paths.runs_of(index_path, function(run)
+    return #checkpoint.list(run_paths.checkpoint_folder(run)) > 0
+  end)
+end
+
+--- Raises the error for a run without a checkpoint that could be used.
+---@param run_path string of the run file
+---@param where string who asks, named at the start of the error
+function saved_run.raise_missing(run_path, where)
+  local members, run, command = saved_run.runs_of(run_path), run_paths.of_which_findings(run_path)
+  if #members > 0 then
+    errors.raise('%s: %s: is a study; name one of its runs, such as %s', where, run_path, members[1])
+  elseif run then
+    errors.raise('%s: %s: holds what icot %s has found; name the run, %s', where, run_path, command, run)
+  elseif where == '--resume' and checkpoint.is_at(run_path) then
+    errors.raise('%s: %s: is a checkpoint; name its run, or begin another one with model = { pretrained = … }', where,
+                 run_path)
+  elseif not files.kind(run_path) and not files.kind(run_paths.checkpoint_folder(run_path)) then
+    errors.raise('%s: %s: there is no such run', where, run_path)
+  end
+  errors.raise('%s: %s: there is no checkpoint of a trained model in %s', where, run_path,
+               run_paths.checkpoint_folder(run_path))
+end
+
+-- The recipe of a checkpoint, with its results at `output`.
+local function load_from(from, output, wanted)
+  local invocation = from.description.invocation
+  local settings = overrides.read(invocation.settings, from.path)
+  for _, setting in ipairs(wanted.settings or {}) do settings[#settings + 1] = setting end
+  return recipe.from_source(from.description.recipe_path, from.source, {
+    settings = settings, seed = wanted.seed or invocation.seed, output = output, is_kept = true,
+  })
+end
+
+-- Only one run of a study; if it was to train as long as another one did, it still knows how long that is.
+local function single_out(whole, path, from)
+  for _, run in ipairs(whole.runs) do
+    if run.output == path then
+      if run.match then equal_compute.restore(run, from.description.config.train) end
+      run.waits_for = nil
+      whole.runs, whole.is_study, whole.output = { run }, false, path
+      return whole
+    end
+  end
+  errors.raise('%s: is no run of the recipe %s that its checkpoint has', path, whole.name)
+end
+
+--- The recipe that a run, or a study, was started with.
+---@param path string of its run file or index
+---@param wanted { settings?: icot.Setting[], seed?: integer } more changes of it
+---@return icot.Recipe
+---raises an error when there is no checkpoint
+function saved_run.recipe(path, wanted)
+  local from, problem = saved_run.newest(path)
+  for _, member in ipairs(from and {} or saved_run.runs_of(path)) do
+    local found = saved_run.newest(member)
+    if found then return load_from(found, path, wanted) end
+  end
+  if not from and problem then errors.raise('--resume: %s: %s', path, problem) end
+  if not from then saved_run.raise_missing(path, '--resume') end
+  local found = load_from(from, path, wanted)
+  if not found.is_study then return found end
+  return single_out(load_from(from, run_paths.index_of(path), wanted), path, from)
+end
+
+--- How the CoT is cut in the run of a checkpoint. What is a function there comes from the recipe, which is run again.
+---@param from icot.Checkpoint
+---@return icot.Removal
+---raises an error when that recipe cannot be run any more
+function saved_run.removal(from)
+  local described = from.description
+  if not json.is_function_description(described.config.removal.side) then return described.config.removal end
+  for _, run in ipairs(load_from(from, nil, {}).runs) do
+    if run.arm == described.arm and run.seed == described.seed then return run.config.removal end
+  end
+  errors.raise('%s: its recipe has no arm %s with seed %s any more', from.path, tostring(described.arm),
+               tostring(described.seed))
+end
+
+return saved_run

@@ -1,0 +1,79 @@
+--- What a schedule sees of the training, and what it may keep there for its next call.
+local errors = require 'icot.base.errors'
+local names = require 'icot.base.names'
+local options = require 'icot.base.options'
+
+local schedule_view = {}
+
+local known = {}
+for _, name in ipairs {
+  'step', 'epoch', 'steps_per_epoch', 'total_steps', 'max_cot', 'removed', 'accuracy', 'valid_loss', 'evaluated_step',
+  'loss', 'own',
+} do
+  known[name] = true
+end
+
+local view = {}
+
+-- Called for what isn't there: a field that is not known yet, or one that does not exist.
+function view.__index(self, name)
+  if known[name] then return nil end
+  errors.raise('schedule: at step %d it asked for state.%s, which does not exist; %s', rawget(self, 'step'),
+               tostring(name), names.hint(tostring(name), names.of(known)))
+end
+
+--- A copy of the state, so that a schedule can change nothing but `own`.
+---@param state icot.ScheduleState
+---@return icot.ScheduleState
+function schedule_view.of(state)
+  local copy = {}
+  for name, value in pairs(state) do copy[name] = value end
+  return setmetatable(copy, view)
+end
+
+--- What to add to an error of Lua's in a schedule: a word on what may be nil.
+---@param message string
+---@param state icot.ScheduleState
+---@return string hint '' if there is nothing to say
+function schedule_view.hint(message, state)
+  if state.accuracy or not message:find('nil', 1, true) then return '' end
+  return (' (accuracy, valid_loss and evaluated_step are nil before the first validation%s)'):format(
+    state.step == 0 and ', loss before the first update' or '')
+end
+
+-- ---- state.own ----------------------------------------------------------------------------------
+
+-- Why a value cannot be kept in a checkpoint; nil if it can. `inside`: the tables that it lies in.
+local function problem_of(value, path, inside)
+  local kind = type(value)
+  if kind == 'number' then
+    return (value ~= value or math.abs(value) == math.huge) and ('%s is %s'):format(path, value) or nil
+  end
+  if kind == 'string' or kind == 'boolean' then return nil end
+  if kind ~= 'table' then return ('%s is a %s'):format(path, kind) end
+  if inside[value] then return path .. ' contains itself' end
+  inside[value] = true
+  local count = #value
+  for key, item in pairs(value) do
+    local in_list = type(key) == 'number' and key >= 1 and key <= count and key % 1 == 0
+    if not in_list and (type(key) ~= 'string' or count > 0) then
+      return ('%s has the key %s beside others of another kind'):format(path, options.show(key))
+    end
+    local problem = problem_of(item, ('%s.%s'):format(path, tostring(key)), inside)
+    if problem then return problem end
+  end
+  inside[value] = nil
+end
+
+--- Makes sure that a checkpoint can hold what a schedule keeps.
+---@param own table
+---@param step integer
+---raises an error that names what it cannot hold
+function schedule_view.check_own(own, step)
+  local problem = type(own) ~= 'table' and 'state.own is a ' .. type(own) or problem_of(own, 'state.own', {})
+  if not problem then return end
+  errors.raise('schedule: at step %d %s, which a checkpoint cannot hold; keep numbers, strings, booleans, and tables '
+               .. 'of these, either lists or with names as keys', step, problem)
+end
+
+return schedule_view

@@ -1,6 +1,0 @@
---- Slow at first: s = m·t^power, t from 0 to 1 over the duration.
-local curve = require 'icot.schedules.curve'
-
-return curve(function(time, options) return time ^ options.power end, {
-  power = { type = 'number', min = 1, max = 100, default = 2, doc = '1 is linear; more bends the curve more' },
-})

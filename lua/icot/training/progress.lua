@@ -1,0 +1,175 @@
+--- Shows how a run is going: one line that is rewritten in place on a terminal, plain lines elsewhere.
+local errors = require 'icot.base.errors'
+local terminal = require 'icot.base.terminal'
+
+---@class icot.Progress
+local Progress = {}
+Progress.__index = Progress
+
+local progress = {}
+
+local REDRAW = 0.2                       -- least seconds between two drawings of the line on a terminal
+local FIRST_GAP, LARGEST_GAP = 5, 300    -- seconds between two plain lines; the gap grows with the run
+local GAP_SHARE = 1 / 20                 -- of the time that has gone by
+
+--- A number of seconds for people: 42s, 3m05s, 2h07m, 3d04h.
+---@param seconds number
+---@return string
+function progress.duration(seconds)
+  local whole = math.floor(seconds + 0.5)
+  if whole < 60 then return ('%ds'):format(whole) end
+  if whole < 3600 then return ('%dm%02ds'):format(whole / 60, whole % 60) end
+  if whole < 86400 then return ('%dh%02dm'):format(whole / 3600, whole % 3600 / 60) end
+  return ('%dd%02dh'):format(whole / 86400, whole % 86400 / 3600)
+end
+
+--- A count for people: 950, 12.3k, 4.56M, 7.89G.
+---@param count number
+---@return string
+function progress.count(count)
+  local divisor, unit = 1, ''
+  for _, step in ipairs { { 1e3, 'k' }, { 1e6, 'M' }, { 1e9, 'G' }, { 1e12, 'T' }, { 1e15, 'P' }, { 1e18, 'E' } } do
+    if count >= step[1] * 0.9995 then divisor, unit = step[1], step[2] end
+  end
+  if divisor == 1 then return ('%d'):format(count) end
+  local scaled = count / divisor
+  return ('%.' .. (scaled < 9.995 and 2 or scaled < 99.95 and 1 or 0) .. 'f%s'):format(scaled, unit)
+end
+
+local function seconds_now()
+  return require('icot.engine.core').C.icot_seconds()
+end
+
+---@class icot.ProgressOptions
+---@field total_steps integer updates that the run will take at most
+---@field label string what is running: 'icot seed 1'
+---@field stream? file* default: io.stderr
+---@field quiet? boolean shows nothing at all
+---@field columns? fun(stream: any): integer? for tests; default: terminal.columns
+---@field clock? fun(): number seconds, for tests
+
+--- Starts to show a run.
+---@param options icot.ProgressOptions
+---@return icot.Progress
+function progress.new(options)
+  local stream = options.stream or io.stderr
+  local clock = options.clock or seconds_now
+  return setmetatable({
+    total_steps = options.total_steps, label = options.label, stream = stream, quiet = options.quiet,
+    columns = options.columns or terminal.columns, color = terminal.has_color(stream),
+    clock = clock, started = clock(), state = {}, drawn = false,
+  }, Progress)
+end
+
+-- Time left, from the pace so far; nil as long as there is none.
+function Progress:time_left()
+  local done = self.state.step - self.first_step
+  if done < 1 or self.state.step >= self.total_steps then return nil end
+  return (self.clock() - self.started) / done * (self.total_steps - self.state.step)
+end
+
+-- The parts of the line in their order, each with its rank: on a narrow terminal the highest ranks go first.
+function Progress:parts()
+  local state, parts = self.state, {}
+  local function add(rank, format, value)
+    if value then parts[#parts + 1] = { rank = rank, text = format:format(value) } end
+  end
+  add(1, '%s', self.label)
+  add(2, 'step %d/' .. self.total_steps, state.step)
+  add(4, 'removed %d', state.removed)
+  add(6, 'loss %.4f', state.loss)
+  add(3, 'accuracy %.3f', state.accuracy)
+  add(7, '%s tokens/s', state.tokens_per_second and progress.count(state.tokens_per_second))
+  local left = self:time_left()
+  add(5, '%s left', left and progress.duration(left))
+  return parts
+end
+
+local function join(parts, highest_rank)
+  local texts = {}
+  for _, part in ipairs(parts) do
+    if part.rank <= highest_rank then texts[#texts + 1] = part.text end
+  end
+  return table.concat(texts, '  ')
+end
+
+-- The line, of at most `columns` characters.
+function Progress:line(columns)
+  local parts = self:parts()
+  for rank = 7, 1, -1 do
+    local text = join(parts, rank)
+    if not columns or #text <= columns then return text end
+  end
+  return self.label:sub(1, columns)
+end
+
+function Progress:draw(columns)
+  local text = self:line(columns - 1) -- the last column would wrap on some terminals
+  if self.color and text:sub(1, #self.label) == self.label then
+    text = terminal.bold(self.label, true) .. text:sub(#self.label + 1)
+  end
+  self.stream:write('\r', text, '\27[K')
+  self.stream:flush()
+  self.drawn = true
+end
+
+function Progress:erase()
+  if self.drawn then self.stream:write('\r\27[K') end
+  self.drawn = false
+end
+
+function Progress:is_due(on_terminal)
+  local now = self.clock()
+  if on_terminal then return not self.last_shown or now - self.last_shown >= REDRAW end
+  local gap = math.min(math.max((now - self.started) * GAP_SHARE, FIRST_GAP), LARGEST_GAP)
+  return now - (self.last_shown or self.started) >= gap
+end
+
+function Progress:show()
+  local columns = self.columns(self.stream)
+  self.last_shown = self.clock()
+  if columns then return self:draw(columns) end
+  self.stream:write(self:line(), '\n')
+  self.stream:flush()
+end
+
+--- Takes in where the run is; what is not given stays as it was.
+---@param state { step: integer, removed?: integer, loss?: number, accuracy?: number, tokens_per_second?: number }
+function Progress:update(state)
+  for name, value in pairs(state) do self.state[name] = value end
+  self.first_step = self.first_step or self.state.step
+  self.is_open = true
+  if not self.quiet and self:is_due(self.columns(self.stream) ~= nil) then self:show() end
+end
+
+--- Writes a line that stays, such as the result of an evaluation.
+---@param text string
+---@param state? { accuracy?: number } what the line shows from now on
+function Progress:note(text, state)
+  for name, value in pairs(state or {}) do self.state[name] = value end
+  if not self.quiet then self:warn(text) end
+end
+
+--- The same for what is told with --quiet, too: something that the user wanted is not done.
+---@param text string
+function Progress:warn(text)
+  local was_drawn = self.drawn
+  self:erase()
+  self.stream:write(self.label, '  ', errors.one_line(text), '\n')
+  self.stream:flush()
+  if was_drawn then self:show() end
+end
+
+--- Ends the display; the last state stays to be read. May be called again.
+function Progress:finish()
+  if self.quiet or not self.is_open then return end
+  self.is_open = false
+  self:show()
+  if self.drawn then
+    self.stream:write('\n')
+    self.stream:flush()
+  end
+  self.drawn = false
+end
+
+return progress

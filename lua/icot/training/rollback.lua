@@ -1,0 +1,52 @@
+--- Back to the end of an earlier stage: what a schedule may ask for when a stage has collapsed.
+---
+--- The training goes on counting updates, and goes on in the data; only parameters and removed tokens are as they were.
+--- The moments start from zero, as they do at the beginning of a stage.
+local checkpoint = require 'icot.saved.checkpoint'
+local collapse = require 'icot.training.collapse'
+local errors = require 'icot.base.errors'
+local fork = require 'icot.training.fork'
+local pretrained = require 'icot.gpt2.pretrained'
+local training_state = require 'icot.saved.training_state'
+
+local rollback = {}
+
+-- The newest checkpoint that was made at the end of the stage with this many tokens removed; of a fork perhaps one that
+-- the run before it has.
+local function find(training, removed)
+  local function is_of_stage(description) -- the rest is read only of the one it is
+    return training_state.unpack_removed(description.state.removed) == removed
+  end
+  local entries = training.keeper.entries
+  for i = #entries, 1, -1 do
+    local path = entries[i].stage and entries[i].path
+    if path and is_of_stage(checkpoint.read_description(path)) then return checkpoint.read(path) end
+  end
+  return fork.stage_before(training.run, is_of_stage)
+end
+
+--- Takes a training back.
+---@param training icot.Training
+---@param removed integer of the stage whose end is meant
+---raises an error when that checkpoint is not there or cannot be read; the training is as it was then
+function rollback.to_stage(training, removed)
+  local state, found = training.state, find(training, removed)
+  if not found then
+    errors.raise('schedule: at step %d it wants to go back to the end of the stage with %d tokens removed, of which '
+                 .. 'there is no checkpoint (see checkpoint.keep.stages)', state.step, removed)
+  end
+  local from = found.description.state
+  pretrained.read_into(training.model:decoding(), found.model_folder) -- all that a method with a schedule trains
+  training.optimizer:reset()
+  training:note_reset()
+  training.keeper:go_back(found)
+  collapse.start_over(training.collapse)
+  training.cot_was_left = from.cot_was_left
+  training.log:event(training, 'rollback', ('from %d removed to the end of that stage, step %d'):format(
+    training:removed(), from.step), removed)
+  training.progress:note(('rolled back at step %d: from %d removed tokens to the %d of step %d'):format(
+    state.step, training:removed(), removed, from.step))
+  state.removed = removed
+end
+
+return rollback
