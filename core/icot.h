@@ -27,7 +27,7 @@
 #endif
 
 enum {
-    ICOT_ABI = 11,        /* raised whenever anything in this file changes its meaning */
+    ICOT_ABI = 12,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,    /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 15, /* most inputs an operator can have (concat included) */
     ICOT_MAX_NUMBERS = 5, /* most parameters of one, other than its inputs */
@@ -36,7 +36,11 @@ enum {
 
 /* ---- Base: errors, versions, memory, threads, random numbers, interrupts --------------------- */
 
+/* What an error was about, where a caller may know what to do. */
+enum { ICOT_ERROR_OTHER, ICOT_ERROR_NO_MEMORY, ICOT_ERROR_EXISTS, ICOT_ERROR_LOCKED };
+
 ICOT_API const char *icot_last_error(void);    /* message of this thread's last error */
+ICOT_API int icot_last_error_kind(void);       /* ICOT_ERROR_… of the same */
 ICOT_API int icot_abi(void);                   /* ICOT_ABI of the library that was loaded */
 ICOT_API size_t icot_sizeof(const char *type); /* size of a struct in this header; 0: unknown */
 ICOT_API const char *icot_version(void);       /* icot's own version */

@@ -35,7 +35,7 @@ static int open_cuda_library(void)
 
 static int open_tables(void)
 {
-    static const cuda_core core = {.error = error_set};
+    static const cuda_core core = {.error = error_set_as};
     cuda_tables tables = {0};
     if (!open_card && open_cuda_library()) return ICOT_FAILED;
     int status = open_card(&core, &tables);

@@ -9,10 +9,16 @@
 enum { MESSAGE_BYTES = 512 };
 
 static _Thread_local char message[MESSAGE_BYTES];
+static _Thread_local int message_kind;
 
 const char *icot_last_error(void)
 {
     return message;
+}
+
+int icot_last_error_kind(void)
+{
+    return message_kind;
 }
 
 void error_set(const char *format, ...)
@@ -21,6 +27,16 @@ void error_set(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    message_kind = ICOT_ERROR_OTHER;
+}
+
+void error_set_as(int kind, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    message_kind = kind;
 }
 
 void error_prefix(const char *format, ...)

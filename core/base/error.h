@@ -11,10 +11,14 @@ enum { ICOT_OK = 0, ICOT_FAILED = 1 };
  */
 #define fail(...) (error_set(__VA_ARGS__), ICOT_FAILED)
 
+/* The same where a caller may know what to do about it; kind: ICOT_ERROR_… of icot.h. */
+#define fail_as(kind, ...) (error_set_as(kind, __VA_ARGS__), ICOT_FAILED)
+
 /* Puts "prefix: " before the stored message: says who was at work when something below failed. */
 #define fail_within(...) (error_prefix(__VA_ARGS__), ICOT_FAILED)
 
 __attribute__((format(printf, 1, 2))) void error_set(const char *format, ...);
+__attribute__((format(printf, 2, 3))) void error_set_as(int kind, const char *format, ...);
 __attribute__((format(printf, 1, 2))) void error_prefix(const char *format, ...);
 
 #endif

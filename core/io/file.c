@@ -105,7 +105,7 @@ static int make_folders_of(const output_file *file)
 
 static int refuse_existing(const output_file *file)
 {
-    return fail("%s: exists already", file->path);
+    return fail_as(ICOT_ERROR_EXISTS, "%s: already exists", file->path);
 }
 
 static int check_place(const output_file *file)

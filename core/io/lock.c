@@ -62,7 +62,7 @@ static int open_locked(icot_lock *lock)
         if (!lock->held) {
             char owner[OWNER_BYTES];
             read_owner(lock->fd, owner);
-            return fail("%s: is held by %s", lock->path, owner);
+            return fail_as(ICOT_ERROR_LOCKED, "%s: is held by %s", lock->path, owner);
         }
         if (is_still_there(lock->fd, lock->path)) return ICOT_OK;
         close(lock->fd);

@@ -135,7 +135,7 @@ static void check_publishing(void)
     output_file file;
     assert_int_equal(output_open(&file, "file", path, 0), 0);
     assert_int_equal(icot_file_write(path, "other", 5), 0); /* appears in the meantime */
-    assert_refused(output_publish(&file), "exists already");
+    assert_refused(output_publish(&file), "already exists");
     assert_contents("other", 5);
     unlink(path);
     assert_int_equal(output_write(&file, "new", 3), 0);
@@ -165,7 +165,7 @@ static void test_copy(void **state)
     assert_int_equal(icot_file_write(from, "a\0b", 3), 0);
     assert_int_equal(icot_file_copy(from, path), 0);
     assert_contents("a\0b", 3);
-    assert_refused(icot_file_copy(from, path), "exists already");
+    assert_refused(icot_file_copy(from, path), "already exists");
     unlink(path);
     assert_int_equal(icot_file_write(from, "", 0), 0);
     assert_int_equal(icot_file_copy(from, path), 0);

@@ -176,6 +176,7 @@ static void test_planned_failures(void **state)
     for (int i = 1; i <= 5; i++) {
         if (i == 3) {
             assert_refused(memory_alloc(10, &block), "out of memory: no block of 10 bytes");
+            assert_int_equal(icot_last_error_kind(), ICOT_ERROR_NO_MEMORY);
         } else {
             assert_ok(memory_alloc(10, &block));
             memory_free(block);

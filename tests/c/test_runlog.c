@@ -247,7 +247,8 @@ static void test_existing_file_is_kept(void **state)
     icot_runlog *log;
     int table;
     write_run(3);
-    assert_refused(icot_runlog_create(path, 0, &log), "run.h5: exists already");
+    assert_refused(icot_runlog_create(path, 0, &log), "run.h5: already exists");
+    assert_int_equal(icot_last_error_kind(), ICOT_ERROR_EXISTS);
     assert_null(strstr(icot_last_error(), "--")); /* the user's words are Lua's */
     assert_run(0, 3, "finished");
 
@@ -269,8 +270,8 @@ static void test_two_writers(void **state)
     first = start(0, &table);
     assert_ok(icot_runlog_create(path, 0, &second)); /* neither has its name yet */
     assert_ok(icot_runlog_live(first));
-    assert_refused(icot_runlog_live(second), "exists already");
-    assert_refused(icot_runlog_close(second, "finished"), "exists already");
+    assert_refused(icot_runlog_live(second), "already exists");
+    assert_refused(icot_runlog_close(second, "finished"), "already exists");
     assert_ok(append(first, table, 0));
     assert_ok(icot_runlog_close(first, "finished"));
     assert_run(0, 1, "finished");

@@ -93,7 +93,7 @@ describe('icot', function()
     end
 
     local before = temporary.read(folder .. '/results/mine/icot-42.h5')
-    assert_fails(1, 'results/mine.h5: exists already; --resume goes on with it, --force overwrites it, --out chooses '
+    assert_fails(1, 'results/mine.h5: already exists; --resume goes on with it, --force overwrites it, --out chooses '
                  .. 'another path',
       icot({ 'mine.lua' }, folder))
     assert.equal(before, temporary.read(folder .. '/results/mine/icot-42.h5'))
@@ -170,7 +170,7 @@ describe('icot', function()
     local folder = folder_with()
     for _, name in ipairs { 'vocab.json', 'merges.txt' } do
       temporary.write(folder .. '/results/mine/icot-42/' .. name, 'mine')
-      assert_fails(1, ('results/mine/icot-42/%s: exists already; --force overwrites it, --out chooses another path')
+      assert_fails(1, ('results/mine/icot-42/%s: already exists; --force overwrites it, --out chooses another path')
         :format(name), icot({ 'mine.lua' }, folder))
       assert.equal('mine', temporary.read(folder .. '/results/mine/icot-42/' .. name))
       os.remove(folder .. '/results/mine/icot-42/' .. name)

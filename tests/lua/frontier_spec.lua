@@ -101,7 +101,7 @@ describe('icot frontier', function()
     assert.equal(0, shown.code, shown.err)
     expect.mentions(shown.out, 'No checkpoint with all CoT was kept', 'The run kept its last 1 stage ends')
     local again = icot(path, '--out', out)
-    assert.same({ 1, ('icot: %s: exists already; --force overwrites it, --out chooses another path\n'):format(out) },
+    assert.same({ 1, ('icot: %s: already exists; --force overwrites it, --out chooses another path\n'):format(out) },
                 { again.code, again.err })
     assert.equal(0, icot(path, '--single', '2', '--examples', '1000', '--out', out, '--force').code)
     local tokens = small.column(small.read(out).tables.frontier, 'tokens_per_example')

@@ -186,7 +186,7 @@ return {
     local none = temporary.folder() .. '/none.h5'
     expect.mentions(icot(none).err, 'probe: ' .. none .. ': there is no such run')
     local out = temporary.write(temporary.folder() .. '/there.h5', 'mine')
-    expect.mentions(message('--out', out), out .. ': exists already; --force overwrites it')
+    expect.mentions(message('--out', out), out .. ': already exists; --force overwrites it')
     assert.equal('mine', temporary.read(out))
   end)
 end)

@@ -146,7 +146,7 @@ describe('before the first run', function()
       local message = refusal(recipe_in(folder, true))
       local path = folder .. '/' .. taken
       local going_on = taken:find('%.h5$') and '--resume goes on with it, ' or ''
-      local expected = path .. ': exists already; ' .. going_on .. '--force overwrites it, --out chooses another path'
+      local expected = path .. ': already exists; ' .. going_on .. '--force overwrites it, --out chooses another path'
       assert.equal(expected, message)
       assert.equal('precious', temporary.read(folder .. '/' .. taken))
     end

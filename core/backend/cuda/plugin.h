@@ -8,10 +8,11 @@
 #include "backend/backend.h"
 
 /* Raised when a kernel takes or gives something else than before. */
-enum { CUDA_PLUGIN_ABI = 3 };
+enum { CUDA_PLUGIN_ABI = 4 };
 
 typedef struct cuda_core {
-    __attribute__((format(printf, 1, 2))) void (*error)(const char *format, ...); /* error_set */
+    /* error_set_as */
+    __attribute__((format(printf, 2, 3))) void (*error)(int kind, const char *format, ...);
 } cuda_core;
 
 typedef struct cuda_tables {

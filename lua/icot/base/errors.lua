@@ -6,6 +6,9 @@ local errors = {}
 
 ---@class icot.UserError
 ---@field message string one line for the user
+---@field kind icot.ErrorKind? what it is about, where a caller may know what to do
+
+---@alias icot.ErrorKind 'no_memory'|'exists'|'locked'|'schedule_falls' the first three come from the core
 local UserError = {}
 UserError.__index = UserError
 UserError.__tostring = function(self) return self.message end
@@ -47,8 +50,16 @@ end
 ---@param format string as for string.format
 ---@param ... any
 function errors.raise(format, ...)
+  errors.raise_as(nil, format, ...)
+end
+
+--- The same where a caller may know what to do about it.
+---@param kind icot.ErrorKind?
+---@param format string
+---@param ... any
+function errors.raise_as(kind, format, ...)
   local message = select('#', ...) > 0 and format:format(...) or format
-  error(setmetatable({ message = errors.one_line(message) }, UserError), 0)
+  error(setmetatable({ message = errors.one_line(message), kind = kind }, UserError), 0)
 end
 
 --- Whether an error value was raised by `errors.raise`.
@@ -56,6 +67,14 @@ end
 ---@return boolean
 function errors.is_user_error(value)
   return getmetatable(value) == UserError
+end
+
+--- Whether an error value is a user error of a kind.
+---@param value any
+---@param kind icot.ErrorKind
+---@return boolean
+function errors.is(value, kind)
+  return errors.is_user_error(value) and value.kind == kind
 end
 
 --- Calls a function; if memory runs out in it, the error says in what, and what to do.
@@ -69,9 +88,7 @@ function errors.explain_memory(what, advice, body, ...)
   local function finish(ok, ...)
     if ok then return ... end
     local raised = ...
-    if errors.is_user_error(raised) and raised.message:find('^out of memory') then
-      errors.raise('%s: %s; %s', what, raised.message, advice)
-    end
+    if errors.is(raised, 'no_memory') then errors.raise('%s: %s; %s', what, raised.message, advice) end
     error(raised, 0)
   end
   return finish(pcall(body, ...))

@@ -126,8 +126,8 @@ function files.require_writable(folder)
   os.remove(probe)
 end
 
---- What the core says of a path that is taken, as a pattern, and what it leaves to us to say about it.
-files.EXISTS, files.EXISTS_ADVICE = ': exists already$', '; --force overwrites it, --out chooses another path'
+--- What can be done about a path that is taken, for those commands that have these options.
+files.EXISTS_ADVICE = '; --force overwrites it, --out chooses another path'
 
 --- Refuses a path that is taken.
 ---@param path string
@@ -136,7 +136,7 @@ files.EXISTS, files.EXISTS_ADVICE = ': exists already$', '; --force overwrites i
 function files.require_free(path, overwrite, advice)
   local kind = files.kind(path)
   if kind == 'directory' then errors.raise('%s: is a folder, expected the path of a file', path) end
-  if kind and not overwrite then errors.raise('%s: exists already%s', path, advice or files.EXISTS_ADVICE) end
+  if kind and not overwrite then errors.raise('%s: already exists%s', path, advice or files.EXISTS_ADVICE) end
 end
 
 return files

@@ -80,7 +80,7 @@ local function check_target(folder, force)
   local kind = files.kind(folder)
   if not kind then return false end
   if kind ~= 'directory' then errors.raise('%s: %s: is a %s, expected a folder to make', WHERE, folder, kind) end
-  if not force then errors.raise('%s: %s: exists already; --force replaces it', WHERE, folder) end
+  if not force then errors.raise('%s: %s: already exists; --force replaces it', WHERE, folder) end
   require_replaceable(folder)
   return true
 end

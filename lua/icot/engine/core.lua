@@ -48,14 +48,19 @@ check_abi(C, installation.library)
 
 core.C = C
 
+local kinds = {
+  [tonumber(C.ICOT_ERROR_NO_MEMORY)] = 'no_memory', [tonumber(C.ICOT_ERROR_EXISTS)] = 'exists',
+  [tonumber(C.ICOT_ERROR_LOCKED)] = 'locked',
+}
+
 --- Raises the core's last error as a user error, unless the code is 0.
 ---@param code integer what a function of the core returned
----@param problem? string pattern of a message about which the user can do something
----@param advice? string what is added to that message: '; --force overwrites it'
-function core.check(code, problem, advice)
+---@param advised? icot.ErrorKind of an error about which the user can do something
+---@param advice? string what is added to its message: '; --force overwrites it'
+function core.check(code, advised, advice)
   if code == 0 then return end
-  local message = ffi.string(C.icot_last_error())
-  errors.raise('%s%s', message, problem and message:find(problem) and advice or '')
+  local kind = kinds[C.icot_last_error_kind()]
+  errors.raise_as(kind, '%s%s', ffi.string(C.icot_last_error()), kind and kind == advised and advice or '')
 end
 
 local engine -- icot_engine*, made when it is first needed

@@ -21,7 +21,7 @@ local handle_out, held_out = ffi.new('icot_lock *[1]'), ffi.new('int[1]')
 ---raises an error that names the owner when another process has it
 function lock.take(path)
   files.make_folder(files.folder_of(path))
-  check(C.icot_lock_take(path .. '.lock', handle_out, held_out), ': is held by ',
+  check(C.icot_lock_take(path .. '.lock', handle_out, held_out), 'locked',
         ', which is at work on this run; wait for it, or stop it first')
   return setmetatable({ handle = ffi.gc(handle_out[0], C.icot_lock_release), is_held = held_out[0] ~= 0 }, Lock)
 end

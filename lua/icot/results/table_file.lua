@@ -65,7 +65,7 @@ end
 
 -- Of what may find a file at the path of this one.
 local function check_free(code)
-  check(code, files.EXISTS, files.EXISTS_ADVICE)
+  check(code, 'exists', files.EXISTS_ADVICE)
 end
 
 -- Gives a file that was forgotten, or that an error left behind, an end of its own.

@@ -95,7 +95,8 @@ local function check_direction(removed, wish, state)
     errors.raise("schedule: at step %d its second value is %s, expected 'rollback' or none", state.step,
                  options.show(wish))
   elseif falls and not wish then
-    errors.raise('schedule: at step %d it returned %g after %g; it must not fall', state.step, removed, state.removed)
+    errors.raise_as('schedule_falls', 'schedule: at step %d it returned %g after %g; it must not fall', state.step,
+                    removed, state.removed)
   elseif wish and not falls then
     errors.raise("schedule: at step %d it returned %g and 'rollback' after %g, expected fewer to go back to",
                  state.step, removed, state.removed)

@@ -142,10 +142,9 @@ local function ask_schedule(training, from)
     training.planned = not goes_back and removed or nil
     return
   end
-  local message = errors.is_user_error(removed) and errors.describe(removed)
-  if not message or not message:find('must not fall', 1, true) then error(removed, 0) end
+  if not errors.is(removed, 'schedule_falls') then error(removed, 0) end
   errors.raise('fork_from: %s has %d removed at step %d; %s; it counts from the first update of the run before',
-               from.path, training:removed(), state.step, message)
+               from.path, training:removed(), state.step, removed.message)
 end
 
 -- A schedule that is new finds nothing in `own`, unless one function follows another; gives whether it is the same.
