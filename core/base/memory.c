@@ -151,7 +151,8 @@ static block *take_block(size_t bytes)
 int memory_alloc(size_t bytes, void **out)
 {
     if (bytes > ARENA_MOST) {
-        return fail_as(ICOT_ERROR_NO_MEMORY, "out of memory: a block of %zu bytes is larger than any memory", bytes);
+        return fail_as(ICOT_ERROR_NO_MEMORY,
+                       "out of memory: a block of %zu bytes is larger than any memory", bytes);
     }
     pthread_mutex_lock(&memory.lock);
     memory.counters.allocations++;
@@ -166,8 +167,9 @@ int memory_alloc(size_t bytes, void **out)
     pthread_mutex_unlock(&memory.lock);
 
     if (!taken) {
-        return fail_as(ICOT_ERROR_NO_MEMORY, "out of memory: no block of %zu bytes to be had (%lld bytes are in use)", bytes,
-                    (long long)live);
+        return fail_as(ICOT_ERROR_NO_MEMORY,
+                       "out of memory: no block of %zu bytes to be had (%lld bytes are in use)",
+                       bytes, (long long)live);
     }
     fence(taken, bytes);
     *out = (char *)taken + ALIGNMENT;
@@ -178,7 +180,9 @@ int memory_alloc_zero(size_t count, size_t size, void **out)
 {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes)) {
-        return fail_as(ICOT_ERROR_NO_MEMORY, "out of memory: %zu x %zu bytes is larger than the address space", count, size);
+        return fail_as(ICOT_ERROR_NO_MEMORY,
+                       "out of memory: %zu x %zu bytes is larger than the address space", count,
+                       size);
     }
     if (memory_alloc(bytes, out)) return ICOT_FAILED;
     memset(*out, 0, bytes);
@@ -210,8 +214,9 @@ int memory_reserve(void *array, int64_t *capacity, int64_t count, int64_t size)
     int64_t bytes;
     void *first;
     if (__builtin_mul_overflow(count, size, &bytes)) {
-        return fail_as(ICOT_ERROR_NO_MEMORY, "out of memory: %lld x %lld bytes is larger than the address space",
-                    (long long)count, (long long)size);
+        return fail_as(ICOT_ERROR_NO_MEMORY,
+                       "out of memory: %lld x %lld bytes is larger than the address space",
+                       (long long)count, (long long)size);
     }
     memcpy(&first, array, sizeof first); /* a pointer of another type is not read as a void * */
     if (memory_resize(&first, (size_t)bytes)) return ICOT_FAILED;

@@ -292,8 +292,10 @@ static int decoded_bytes(const icot_tokenizer *tokenizer, const int32_t *ids, in
                         (long long)tokenizer->n_tokens - 1);
         }
         if (__builtin_add_overflow(bytes, token_at(tokenizer, ids[i]).bytes, &bytes)) {
-            return fail_as(ICOT_ERROR_NO_MEMORY, "out of memory: the text of %lld tokens is larger than the address space",
-                        (long long)count);
+            return fail_as(
+                ICOT_ERROR_NO_MEMORY,
+                "out of memory: the text of %lld tokens is larger than the address space",
+                (long long)count);
         }
     }
     *out = bytes;

@@ -21,7 +21,7 @@ constexpr int OK = 0, FAILED = 1, WARP = 32;
 
 /* As in base/error.h. */
 #define fail_as(kind, ...) (cuda_lent->error(kind, __VA_ARGS__), FAILED)
-#define fail(...) fail_as(ICOT_ERROR_OTHER, __VA_ARGS__)
+#define fail(...)          fail_as(ICOT_ERROR_OTHER, __VA_ARGS__)
 
 /*
  * What goes wrong on the card is noticed late, and stays: the first error is kept, with what the

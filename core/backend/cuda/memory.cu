@@ -41,8 +41,10 @@ static int explain_full(size_t bytes)
 {
     size_t unused = 0, all = 0;
     cudaMemGetInfo(&unused, &all);
-    return fail_as(ICOT_ERROR_NO_MEMORY, "out of memory on the card: %.0f MiB are wanted, and %.0f of its %.0f MiB are left",
-                (double)bytes / 0x1p20, (double)unused / 0x1p20, (double)all / 0x1p20);
+    return fail_as(
+        ICOT_ERROR_NO_MEMORY,
+        "out of memory on the card: %.0f MiB are wanted, and %.0f of its %.0f MiB are left",
+        (double)bytes / 0x1p20, (double)unused / 0x1p20, (double)all / 0x1p20);
 }
 
 static int allocate_new(size_t size, void **out)
