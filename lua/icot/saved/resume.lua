@@ -82,7 +82,7 @@ end
 ---@field from icot.Checkpoint
 ---@field segment table the row that it adds to /segments
 ---@field is_fork? boolean it is a run of its own that begins there (icot.training.fork)
----@field changes? string[] of a fork, from `resume.changes`
+---@field changes string[] of the recipe since then, from `resume.changes`
 ---@field allow_changes boolean
 ---@field lr_scale number? of the training; nil: as in the checkpoint
 
@@ -144,7 +144,7 @@ function resume.find(run, wanted, note)
   local result = from.description.result
   local stopped_by = from.description.stopped_by or result and result.status
   return {
-    from = from, allow_changes = wanted.allow_changes or false,
+    from = from, allow_changes = wanted.allow_changes or false, changes = changes,
     segment = {
       step = from.description.state.step, changes = table.concat(changes, '; '),
       stopped_by = stopped_by or 'broken off',

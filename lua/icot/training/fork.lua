@@ -4,13 +4,12 @@
 --- From there on the new recipe holds, and another schedule is asked anew. All of it is read when the fork begins; it
 --- goes on from checkpoints of its own then, and the other run may go.
 local checkpoint = require 'icot.saved.checkpoint'
-local collapse = require 'icot.training.collapse'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
-local json = require 'icot.base.json'
 local resume = require 'icot.saved.resume'
 local run_paths = require 'icot.results.run_paths'
 local schedule = require 'icot.schedule'
+local settle = require 'icot.training.settle'
 local training_state = require 'icot.saved.training_state'
 
 local fork = {}
@@ -110,56 +109,7 @@ function fork.check(runs)
   end
 end
 
--- ---- Its schedule -------------------------------------------------------------------------------
-
--- Whether the schedule is the one of before. Functions are the same as long as the recipe's text is.
-local function has_same_schedule(run, from)
-  local before, now = from.description.config.schedule, run.config.schedule
-  if json.is_function_description(before) and type(now) == 'function' then return from.source == run.source, true end
-  return json.encode(before) == json.encode(now), false
-end
-
--- What the next update removes may hang on any of these.
-local of_the_plan = { 'method', 'schedule', 'train', 'dataset', 'removal%.unit' }
-
--- And on these, what an evaluation finds.
-local of_evaluations = { 'method', 'dataset', 'evaluate', 'removal' }
-
-local function touches(changes, fields)
-  for _, change in ipairs(changes) do
-    for _, field in ipairs(fields) do
-      if change:find('^' .. field .. '[.:]') then return true end
-    end
-  end
-  return false
-end
-
--- Asks what the next update removes; it may want to go back at once, and is asked once more then.
-local function ask_schedule(training, from)
-  local state = training.state
-  local ok, removed, goes_back = pcall(schedule.call, training.schedule, state)
-  if ok then
-    training.planned = not goes_back and removed or nil
-    return
-  end
-  if not errors.is(removed, 'schedule_falls') then error(removed, 0) end
-  errors.raise('fork_from: %s has %d removed at step %d; %s; it counts from the first update of the run before',
-               from.path, training:removed(), state.step, removed.message)
-end
-
--- A schedule that is new finds nothing in `own`, unless one function follows another; gives whether it is the same.
-local function settle_own(state, run, from)
-  local is_same, are_functions = has_same_schedule(run, from)
-  if not is_same and not are_functions then state.own = {} end
-  return is_same
-end
-
--- One that may say something else now is asked anew.
-local function settle_schedule(training, resumption)
-  local from = resumption.from
-  local is_same = settle_own(training.state, training.run, from)
-  if not is_same or touches(resumption.changes, of_the_plan) then ask_schedule(training, from) end
-end
+-- ---- How it begins -------------------------------------------------------------------------------
 
 --- What a schedule is told when it is asked first.
 ---@param run icot.Run
@@ -171,35 +121,8 @@ function fork.place(run, info)
   if not path then return nil end
   local from, state = read_for(run, path), schedule.state_at_start(info)
   training_state.restore_schedule(state, from.description.state)
-  settle_own(state, run, from)
+  settle.own(state, run, from)
   return state
-end
-
--- ---- What else it does not take over ------------------------------------------------------------
-
--- Of a run that has ended by collapsing, which the fork shall not do at once; of one whose rate was lowered; and of one
--- that was evaluated in another way.
-local function settle_the_past(training, resumption)
-  local watch, config, from = training.collapse, training.config, resumption.from
-  if collapse.has_happened(watch, config.train.stop_on_collapse) then collapse.start_over(watch) end
-  if from.description.config.optimizer.lr ~= config.optimizer.lr then training.lr_scale = 1 end
-  if touches(resumption.changes, of_evaluations) then
-    training.evaluated, training.test_accuracy = {}, nil
-  end
-end
-
--- A checkpoint of a stage end may have no moments, which nobody misses if they are reset now.
-local function settle_moments(training, resumption)
-  local from, segment = resumption.from, resumption.segment
-  if from.moments then return end
-  local planned = training.planned
-  local resets = planned and training:begins_stage(planned) and training.config.optimizer.reset == 'all'
-  training:note_reset()
-  if resets then return end
-  segment.changes = 'moments: none, they begin at zero; ' .. segment.changes
-  training.progress:warn(("fork_from: %s has no moments, since its run was about to reset them: they begin at zero, "
-                          .. "whatever optimizer.reset says (with checkpoint.keep.moments = true that run keeps them)")
-    :format(from.path))
 end
 
 --- What a fork does not take over from the run before it.
@@ -212,9 +135,7 @@ function fork.settle(training, resumption)
     errors.raise('fork_from: %s is of step %d, and train ends the run at step %d', from.path, state.step,
                  state.total_steps)
   end
-  settle_schedule(training, resumption)
-  settle_the_past(training, resumption)
-  settle_moments(training, resumption)
+  settle.changes(training, resumption)
 end
 
 -- ---- On the way ---------------------------------------------------------------------------------

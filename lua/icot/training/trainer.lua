@@ -17,6 +17,7 @@ local rollback = require 'icot.training.rollback'
 local run_paths = require 'icot.results.run_paths'
 local schedule = require 'icot.schedule'
 local scope = require 'icot.engine.scope'
+local settle = require 'icot.training.settle'
 local start_notes = require 'icot.training.start_notes'
 local training = require 'icot.training'
 local training_log = require 'icot.training.training_log'
@@ -191,6 +192,7 @@ local function begin(self, wanted, resumption)
   self.progress.total_steps = self.state.total_steps
   start_notes.tell(self)
   if resumption and not resumption.is_fork then
+    if #resumption.changes > 0 then settle.changes(self, resumption) end
     local folder = run_paths.checkpoint_folder(self.run.output)
     self.keeper = checkpoint_keeper.new(folder, self.config.checkpoint, resumption.from)
     self.progress:note(('resumed from the checkpoint of step %d'):format(self.state.step))

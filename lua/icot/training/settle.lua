@@ -1,0 +1,108 @@
+--- What a training does not take over from its checkpoint where the recipe has changed since: as a fork, or when a run
+--- is resumed all the same (--allow-changes). What the checkpoint had decided by the old recipe is decided anew.
+local collapse = require 'icot.training.collapse'
+local errors = require 'icot.base.errors'
+local json = require 'icot.base.json'
+local schedule = require 'icot.schedule'
+
+local settle = {}
+
+-- ---- The schedule -------------------------------------------------------------------------------
+
+-- Whether the schedule is the one of before. Functions are the same as long as the recipe's text is.
+local function has_same_schedule(run, from)
+  local before, now = from.description.config.schedule, run.config.schedule
+  if json.is_function_description(before) and type(now) == 'function' then return from.source == run.source, true end
+  return json.encode(before) == json.encode(now), false
+end
+
+-- What the next update removes may depend on any of these.
+local of_the_plan = { 'method', 'schedule', 'train', 'dataset', 'removal%.unit' }
+
+-- And on these, what an evaluation finds.
+local of_evaluations = { 'method', 'dataset', 'evaluate', 'removal' }
+
+local function touches(changes, fields)
+  for _, change in ipairs(changes) do
+    for _, field in ipairs(fields) do
+      if change:find('^' .. field .. '[.:]') then return true end
+    end
+  end
+  return false
+end
+
+-- Who is asked about, for messages.
+local function place_of(resumption)
+  return (resumption.is_fork and 'fork_from: ' or '--resume: ') .. resumption.from.path
+end
+
+-- Asks what the next update removes; it may want to go back at once, and is asked once more then.
+local function ask_schedule(training, resumption)
+  local state = training.state
+  local ok, removed, goes_back = pcall(schedule.call, training.schedule, state)
+  if ok then
+    training.planned = not goes_back and removed or nil
+    return
+  end
+  if not errors.is(removed, 'schedule_falls') then error(removed, 0) end
+  errors.raise('%s has %d removed at step %d; %s; it counts from the first update of %s', place_of(resumption),
+               training:removed(), state.step, removed.message,
+               resumption.is_fork and 'the run before' or 'the run')
+end
+
+--- A schedule that is new finds nothing in `own`, unless one function follows another.
+---@param state icot.ScheduleState
+---@param run icot.Run
+---@param from icot.Checkpoint
+---@return boolean is_same whether it is the schedule of before
+function settle.own(state, run, from)
+  local is_same, are_functions = has_same_schedule(run, from)
+  if not is_same and not are_functions then state.own = {} end
+  return is_same
+end
+
+-- One that may say something else now is asked anew.
+local function settle_schedule(training, resumption)
+  local is_same = settle.own(training.state, training.run, resumption.from)
+  if not is_same or touches(resumption.changes, of_the_plan) then ask_schedule(training, resumption) end
+end
+
+-- ---- All else -----------------------------------------------------------------------------------
+
+-- Of a run that has ended by collapsing, which shall not be done at once; of one whose rate was lowered, unless that is
+-- what it is resumed for; and of one that was evaluated in another way.
+local function settle_the_past(training, resumption)
+  local watch, config, from = training.collapse, training.config, resumption.from
+  if collapse.has_happened(watch, config.train.stop_on_collapse) then collapse.start_over(watch) end
+  local has_new_rate = from.description.config.optimizer.lr ~= config.optimizer.lr
+  if has_new_rate and not resumption.lr_scale then training.lr_scale = 1 end
+  if touches(resumption.changes, of_evaluations) then
+    training.evaluated, training.test_accuracy = {}, nil
+  end
+end
+
+-- A checkpoint of a stage end may have no moments, which nobody misses if they are reset now.
+local function settle_moments(training, resumption)
+  local from, segment = resumption.from, resumption.segment
+  if from.moments or from.description.state.step == 0 then return end
+  local planned = training.planned
+  local resets = planned and training:begins_stage(planned) and training.config.optimizer.reset == 'all'
+  training:note_reset()
+  if resets then return end
+  segment.changes = 'moments: none, they begin at zero; ' .. segment.changes
+  training.progress:warn(("%s has no moments, since its run was about to reset them: they begin at zero, whatever "
+                          .. "optimizer.reset says (with checkpoint.keep.moments = true that run keeps them)")
+    :format(place_of(resumption)))
+end
+
+--- Brings a training that was restored from a checkpoint in line with its own recipe.
+---@param training icot.Training
+---@param resumption icot.Resumption with `changes`
+---raises an error when the schedule falls behind what is removed already
+function settle.changes(training, resumption)
+  settle_schedule(training, resumption)
+  settle_the_past(training, resumption)
+  settle_moments(training, resumption)
+end
+
+return settle

@@ -1,0 +1,97 @@
+--- A run that is resumed with another recipe (--allow-changes): nothing that was decided by the old one still holds.
+local checkpoint = require 'icot.saved.checkpoint'
+local cleanup = require 'icot.base.cleanup'
+local expect = require 'tests.lua.support.expect'
+local files = require 'icot.base.files'
+local resume = require 'icot.saved.resume'
+local run_paths = require 'icot.results.run_paths'
+local settle = require 'icot.training.settle'
+local small = require 'tests.lua.support.small_training'
+local temporary = require 'tests.lua.support.temporary'
+local training = require 'icot.training'
+
+local ALLOWED = { resume = true, allow_changes = true }
+
+-- A whole run, of which the checkpoints after `step` are lost, as if it had been killed there.
+local function killed_at(step)
+  local changes = { folder = temporary.folder(), settings = { 'checkpoint.keep.stages=all' } }
+  local ok, result, path = small.train(changes)
+  assert(ok, tostring(result))
+  for _, each in ipairs(checkpoint.list(run_paths.checkpoint_folder(path))) do
+    if each.step > step then files.remove_tree(each.path) end
+  end
+  return changes
+end
+
+-- The same, resumed with settings; gives its tables, and what the user was warned of.
+local function resume_with(changes, ...)
+  local warnings = {}
+  for _, setting in ipairs { ... } do table.insert(changes.settings, setting) end
+  changes.progress = setmetatable({ warn = function(_, text) table.insert(warnings, text) end },
+                                  { __index = small.silent })
+  local ok, result, path = small.train(changes, ALLOWED)
+  assert(ok, tostring(result))
+  return small.read(path).tables, table.concat(warnings, '\n'), result
+end
+
+-- A training as it stands when it is resumed with settings, before anything is settled.
+local function restored_with(changes, ...)
+  for _, setting in ipairs { ... } do table.insert(changes.settings, setting) end
+  local run = small.run(changes)
+  local resumption = resume.find(run, { allow_changes = true }, function() end)
+  local self = training.new(run, resumption)
+  self.progress = small.silent
+  return self, resumption
+end
+
+describe('a run that is resumed with another recipe', function()
+  after_each(temporary.clean)
+
+  -- At step 20 a stage has ended: three tokens are gone, the next update was to be made without the fourth.
+  it('asks the new schedule, also at the end of a stage', function()
+    local tables, warned, result = resume_with(killed_at(20), 'schedule={"kind":"points","points":[[20,3],[40,3]]}')
+    assert.equal(3, result.removed)
+    assert.same({ 3, 3 }, { unpack(small.column(tables.train, 'removed'), 3) })
+    expect.mentions(warned, '--resume: ', 'has no moments')
+    expect.mentions(small.column(tables.segments, 'changes')[2], 'moments: none', 'schedule.kind: ')
+  end)
+
+  it('is told when that falls behind what is removed already', function()
+    local changes = killed_at(20)
+    table.insert(changes.settings, 'schedule={"kind":"points","points":[[20,2],[40,8]]}')
+    local ok, problem = small.train(changes, ALLOWED)
+    assert.is_false(ok)
+    expect.mentions(problem.message, '--resume: ', 'has 3 removed at step 20', 'it returned 2 after 3',
+                    'it counts from the first update of the run')
+  end)
+
+  it('says that there are no moments to keep', function()
+    local tables, warned = resume_with(killed_at(20), 'optimizer.reset=keep')
+    expect.mentions(warned, 'has no moments', 'whatever optimizer.reset says')
+    expect.mentions(small.column(tables.segments, 'changes')[2], 'moments: none', "optimizer.reset: 'all', now 'keep'")
+    local _, nothing = resume_with(killed_at(20), 'train.log_every=5')
+    assert.equal('', nothing) -- they are reset now, as they were to be
+  end)
+
+  it('evaluates once more what it now evaluates otherwise', function()
+    local changes = killed_at(40)
+    local before = small.read(changes.folder .. '/small.h5').tables.eval
+    local after = resume_with(changes, 'evaluate.examples=7').eval
+    assert.equal(#before.rows + 2, #after.rows) -- validation and test
+    local examples = small.column(after, 'examples')
+    assert.same({ 7, 7 }, { examples[#examples - 1], examples[#examples] })
+  end)
+
+  it('takes a new learning rate as it is, and starts a new schedule with an empty `own`', function()
+    local self, resumption = restored_with(killed_at(40), 'optimizer.lr=1e-4', 'schedule.steps_per_token=1')
+    cleanup.always(function() self:free() end, function()
+      self.lr_scale, self.state.own = 0.25, { kept = true }
+      settle.changes(self, resumption)
+      assert.same({ 1, {} }, { self.lr_scale, self.state.own })
+
+      self.lr_scale, resumption.lr_scale = 0.25, 0.25 -- it is resumed to learn more slowly
+      settle.changes(self, resumption)
+      assert.equal(0.25, self.lr_scale)
+    end)
+  end)
+end)
