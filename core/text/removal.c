@@ -148,10 +148,12 @@ static int64_t draw_offset(const icot_removal *removal, int64_t k)
     return (int64_t)(offset < most ? offset : most);
 }
 
-/* s, or, of an example that replays, a number below it that is drawn. */
+/* s, or, of an example that replays, a number drawn from those that leave it more than s does. */
 static int64_t draw_stage(const icot_removal *removal, int64_t k, int64_t m)
 {
-    const int64_t now = smaller(removal->removed, m);
+    const int64_t all =
+        removal->remove_all_beyond >= 0 ? smaller(removal->remove_all_beyond, m) : m;
+    const int64_t now = smaller(removal->removed, all);
     if (now < 1 || !(removal->replay > 0.0)) return removal->removed;
     double chance = random_uniform_at(removal->key, (uint64_t)k + REPLAY_DRAW);
     if (chance >= removal->replay) return removal->removed;

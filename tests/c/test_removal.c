@@ -335,6 +335,12 @@ static void test_replay_of_earlier_stages(void **state)
     }
     removal.removed = 0; /* there is no earlier stage */
     assert_int_equal(count_removed(&removal, 3, 10, WITH_DRAWS), 0);
+
+    removal.removed = 9; /* where all is gone from two on, fewer than nine is fewer than two */
+    removal.remove_all_beyond = 2;
+    for (int64_t k = 0; k < 100; k++) {
+        assert_in_range(count_removed(&removal, k, 10, WITH_DRAWS), 0, 1);
+    }
 }
 
 /* Whether an example replays, which stage, and its offset have nothing to do with each other. */

@@ -6,6 +6,7 @@ local program = require 'tests.lua.support.program'
 local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
+local tiny = require 'tests.lua.support.tiny'
 local equal_compute = require 'icot.recipe.equal_compute'
 
 describe('a budget', function()
@@ -26,6 +27,16 @@ describe('a budget', function()
     assert.equal(10, tokens:total_steps(4, 3, { tokens = 100 }, 7))
     assert.equal(10, tokens:total_steps(10, 5, { tokens = 500 }, 10))
     assert.equal(7, tokens:total_steps(7, 7, { tokens = 0 }, 7))
+  end)
+
+  it('is guessed at first with no more examples in a batch than there are', function()
+    local data = tiny.dataset()
+    local of_all, of_more = budget.new({ tokens = 1000 }, 1), budget.new({ tokens = 1000 }, 1)
+    local function guess(limit, batch)
+      return limit:first_guess({ method = 'icot', train = { batch = batch } }, nil, data)
+    end
+    assert.equal(guess(of_all, data.train:size()), guess(of_more, 100 * data.train:size()))
+    data:free()
   end)
 
   it('of updates or passes is a number of updates', function()

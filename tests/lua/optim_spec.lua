@@ -79,6 +79,7 @@ describe('AdamW', function()
     assert.near(0.25, now[1], 1e-6)
     assert.near(0.25, now[2], 1e-6)
     assert.same({ 5, 5 }, { now[3], now[4] })
+    assert.same({ 0, 0, 0, 0 }, (after('decay', 0)))
   end)
 
   it('measures the gradients of all parameters together', function()

@@ -149,6 +149,25 @@ describe('a run that is resumed', function()
     assert.equal(bytes, temporary.read(folder .. '/small.h5'))
   end)
 
+  it('has no model of an earlier stop while it goes on', function()
+    local folder = temporary.folder()
+    local stopping = { folder = folder, schedule = [[function(state)
+      if STOP and state.step == STOP then error('stopped') end
+      return 0
+    end]] }
+    rawset(_G, 'STOP', 21)
+    assert.is_false((small.train(stopping))) -- leaves a model all the same
+    assert.is_truthy(files.kind(folder .. '/small/model.safetensors'))
+    local seen
+    stopping.progress = setmetatable({ update = function()
+      seen = seen or tostring(files.kind(folder .. '/small/model.safetensors'))
+    end }, { __index = small.silent })
+    rawset(_G, 'STOP', nil)
+    assert(small.train(stopping, { resume = true }))
+    assert.equal('nil', seen)
+    assert.is_truthy(files.kind(folder .. '/small/model.safetensors'))
+  end)
+
   it('goes on longer if the recipe says so and the user agrees', function()
     local folder = temporary.folder()
     assert(small.train { folder = folder })
@@ -438,7 +457,9 @@ describe('checkpoints', function()
   it('refuse what a schedule keeps and JSON does not hold', function()
     for value, problem in pairs {
       ['0/0'] = 'state.own.x is', ['function() end'] = 'state.own.x is a function', ['{ 1, a = 2 }'] = 'has the key',
-      ['state.own'] = 'contains itself',
+      ['state.own'] = 'is the same table as state.own', ['{ 1, 2, nil, 4 }'] = 'state.own.x is a list with holes',
+      ['{}; state.own.y = state.own.x'] = 'state.own.y is the same table as state.own.x',
+      ['{}; local t = state.own.x; for _ = 1, 60 do t.a = {}; t = t.a end'] = 'more than 50 deep',
     } do
       local schedule = ('function(state) state.own.x = %s return 0 end'):format(value)
       local ok, raised = small.train { schedule = schedule, settings = { 'checkpoint.every_steps=5' } }

@@ -119,6 +119,14 @@ describe('the gated schedule', function()
     assert.equal(2, #expected)
     assert.same(expected, events_of(path))
   end)
+
+  it('needs the ends of stages, if it may go back', function()
+    local gated = "{ kind = 'gated', tokens = 4, metric = 'loss', threshold = 2.4, patience = %s }"
+    local without = { 'checkpoint.keep.stages=0' }
+    local problem = expect.user_error(small.run, { schedule = gated:format('2'), settings = without })
+    expect.mentions(problem, "checkpoint.keep.stages: got 0, but the schedule 'gated' goes back", 'schedule.patience')
+    assert.equal(0, small.run({ schedule = gated:format('false'), settings = without }).config.checkpoint.keep.stages)
+  end)
 end)
 
 describe('a rollback', function()

@@ -22,6 +22,15 @@ describe('the stages of a schedule', function()
     }, stages_of { kind = 'geometric', steps_per_stage = 50, share = 0.5 })
   end)
 
+  it('ask the schedule with what it is told in a training, where there is no loss before the first update', function()
+    local losses = {}
+    preview.stages(function(state)
+      losses[state.step] = state.loss or 'none'
+      return 0
+    end, { steps_per_epoch = 2, total_steps = 3, max_cot = 8 }, assumed)
+    assert.same({ [0] = 'none', 0.3, 0.3 }, losses)
+  end)
+
   it('end with all CoT removed, however much more is asked for', function()
     local stages = preview.stages(function(state) return state.step < 120 and 0 or math.huge end, info, assumed)
     assert.same({

@@ -208,6 +208,14 @@ describe('the gated schedule', function()
     assert.same({ 15, 20, 30 }, removals)
   end)
 
+  it('takes no validation from before it was first asked, as in a fork', function()
+    local fn = of { kind = 'gated', tokens = 2, threshold = 0.9, metric = 'accuracy', patience = false }
+    local state = { step = 70, removed = 4, own = {}, accuracy = 1, evaluated_step = 50 }
+    assert.equal(4, (schedule.call(fn, state)))
+    state.step, state.evaluated_step = 75, 75
+    assert.equal(6, (schedule.call(fn, state)))
+  end)
+
   it('does not take a loss that is no number for one that passes', function()
     local fn = of { kind = 'gated', tokens = 1, threshold = 0.9, metric = 'loss', patience = false }
     assert.equal(0, (schedule.call(fn, { step = 10, removed = 0, own = {}, accuracy = 1, evaluated_step = 10 })))

@@ -74,6 +74,15 @@ describe('a training', function()
     assert(tokens[6] - tokens[5] < whole)
   end)
 
+  it('replays also before the first offset', function()
+    local ok, result, path = train { schedule = 'function() return math.huge end',
+      settings = { 'removal.replay=0.5', 'removal.smoothing_after=100', 'train.log_every=10' } }
+    assert.is_true(ok, tostring(result))
+    local tokens = column(read(path).tables.train, 'tokens')
+    -- an example without CoT has 13 tokens: five, four of the answer, and four separators
+    assert(tokens[4] > 40 * 20 * 13)
+  end)
+
   it('evaluates on time, just before the first removal, and at the end on the test examples', function()
     local ok, result, path = train {}
     assert.is_true(ok, tostring(result))

@@ -64,7 +64,8 @@ function Budget:first_guess(config, model, data)
   local example = mean_example(data.train, shows_cot)
   example.explicit = mean_example(data.train, true)
   local per_example = self.kind == 'tokens' and example.tokens or model:step_flops(example)
-  return math.max(1, math.ceil(self.amount / (per_example * config.train.batch)))
+  local examples = math.min(config.train.batch, data.train:size())
+  return math.max(1, math.ceil(self.amount / (per_example * examples)))
 end
 
 --- The same from the updates so far; equal to these once the budget is reached. An update that was left out

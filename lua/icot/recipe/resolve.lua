@@ -132,6 +132,15 @@ local function resolve_thoughts(config, where)
   end
 end
 
+-- A schedule that goes back needs a checkpoint to go back to.
+local function require_kept_stages(config, where)
+  local given = config.schedule
+  local kind = type(given) == 'table' and schedule.kinds[given.kind]
+  if not kind or not kind.goes_back or not kind.goes_back(given) or config.checkpoint.keep.stages ~= 0 then return end
+  errors.raise("%s: checkpoint.keep.stages: got 0, but the schedule '%s' goes back to the end of a stage; keep one or "
+               .. 'more, or set schedule.patience to false', where, given.kind)
+end
+
 -- A dataset that can take any tokenizer takes that of a pretrained model, unless the recipe names one.
 local function resolve_dataset(given, model, where)
   local task = tasks.find(given.task, where, 'dataset.')
@@ -183,6 +192,7 @@ function resolve.run(given, where)
   elseif not config.schedule then
     errors.raise("%s: schedule is missing; the method '%s' needs one", where, config.method)
   end
+  require_kept_stages(config, where)
   return config
 end
 

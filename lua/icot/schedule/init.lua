@@ -37,6 +37,7 @@ local schedule = {}
 ---@class icot.ScheduleKind a file of lua/icot/schedule/kinds/
 ---@field options icot.Fields what a recipe may set beside `kind`
 ---@field looks_at_validations? boolean what it says hangs on accuracy or loss
+---@field goes_back? fun(options: table): boolean whether it may ask for the end of an earlier stage
 ---@field check? fun(options: table): string? what is wrong with options that are each right by themselves
 ---@field build fun(options: table, info: icot.ScheduleInfo): icot.Schedule
 

@@ -28,7 +28,6 @@ local schedule_preview = {}
 ---raises what `schedule.call` does
 function schedule_preview.stages(fn, info, options)
   local state, stages = options.start or schedule.state_at_start(info), {}
-  state.loss = options.loss
   while state.step < info.total_steps do
     local is_evaluated = state.step > 0 and state.step % options.evaluate_every == 0
     if is_evaluated then schedule.note_validation(state, options) end
@@ -41,6 +40,7 @@ function schedule_preview.stages(fn, info, options)
       stages[#stages + 1] = current
     end
     current.updates = current.updates + 1
+    state.loss = options.loss
     state.step = state.step + 1
     state.epoch = state.step / info.steps_per_epoch
   end

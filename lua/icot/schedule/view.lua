@@ -43,26 +43,44 @@ end
 
 -- ---- state.own ----------------------------------------------------------------------------------
 
--- Why a value cannot be kept in a checkpoint; nil if it can. `inside`: the tables that it lies in.
-local function problem_of(value, path, inside)
+local DEEPEST = 50 -- tables in each other
+
+-- What is wrong with the keys of a table: it is a list without holes, or has names.
+local function problem_of_keys(value, path)
+  local count, length = 0, #value
+  for key in pairs(value) do
+    count = count + 1
+    local in_list = type(key) == 'number' and key >= 1 and key <= length and key % 1 == 0
+    if not in_list and (type(key) ~= 'string' or length > 0) then
+      return ('%s has the key %s beside others of another kind'):format(path, options.show(key))
+    end
+  end
+  if length > 0 and count < length then return path .. ' is a list with holes' end
+end
+
+local problem_of_table
+
+-- Why a value cannot be kept in a checkpoint; nil if it can. `seen`: the paths of tables that were met before.
+local function problem_of(value, path, seen, depth)
   local kind = type(value)
   if kind == 'number' then
     return (value ~= value or math.abs(value) == math.huge) and ('%s is %s'):format(path, value) or nil
   end
   if kind == 'string' or kind == 'boolean' then return nil end
   if kind ~= 'table' then return ('%s is a %s'):format(path, kind) end
-  if inside[value] then return path .. ' contains itself' end
-  inside[value] = true
-  local count = #value
-  for key, item in pairs(value) do
-    local in_list = type(key) == 'number' and key >= 1 and key <= count and key % 1 == 0
-    if not in_list and (type(key) ~= 'string' or count > 0) then
-      return ('%s has the key %s beside others of another kind'):format(path, options.show(key))
-    end
-    local problem = problem_of(item, ('%s.%s'):format(path, tostring(key)), inside)
+  return problem_of_table(value, path, seen, depth)
+end
+
+function problem_of_table(value, path, seen, depth)
+  if seen[value] then return ('%s is the same table as %s'):format(path, seen[value]) end
+  if depth > DEEPEST then return ('state.own has tables in each other more than %d deep'):format(DEEPEST) end
+  seen[value] = path
+  local problem = problem_of_keys(value, path)
+  if problem then return problem end
+  for _, key in ipairs(names.of(value)) do
+    problem = problem_of(value[key], ('%s.%s'):format(path, tostring(key)), seen, depth + 1)
     if problem then return problem end
   end
-  inside[value] = nil
 end
 
 --- Makes sure that a checkpoint can hold what a schedule keeps.
@@ -70,7 +88,7 @@ end
 ---@param step integer
 ---raises an error that names what it cannot hold
 function schedule_view.check_own(own, step)
-  local problem = type(own) ~= 'table' and 'state.own is a ' .. type(own) or problem_of(own, 'state.own', {})
+  local problem = type(own) ~= 'table' and 'state.own is a ' .. type(own) or problem_of(own, 'state.own', {}, 1)
   if not problem then return end
   errors.raise('schedule: at step %d %s, which a checkpoint cannot hold; keep numbers, strings, booleans, and tables '
                .. 'of these, either lists or with names as keys', step, problem)

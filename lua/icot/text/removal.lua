@@ -210,7 +210,8 @@ local sides = { left = C.ICOT_LEFT, right = C.ICOT_RIGHT }
 ---@param given icot.Removal must stay as long as what is returned
 ---@param data { vocabulary: icot.Vocabulary, longest_cot: integer, max_cot: integer }
 ---@param removed number s, the tokens or steps that the schedule removes now; math.huge: all
----@param draw? { seed: integer, step: integer } for offsets and replay; without it none are drawn
+---@param draw? { seed: integer, step: integer, offsets?: boolean } for replay, and for offsets unless that is false;
+---   without it none are drawn
 ---@return ffi.cdata* icot_removal
 ---raises an error when a function or list of the user's is no order or no distribution
 function removal.cut(given, data, removed, draw)
@@ -228,7 +229,7 @@ function removal.cut(given, data, removed, draw)
     cut.ranks, cut.rank_starts, cut.longest = order.ranks, order.starts, order.longest
   end
   if draw then
-    set_offsets(cut, given.smoothing, data.longest_cot)
+    if draw.offsets ~= false then set_offsets(cut, given.smoothing, data.longest_cot) end
     cut.replay, cut.key = given.replay or 0, random.key(draw.seed, 'offset', draw.step)
   end
   return cut

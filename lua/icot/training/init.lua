@@ -190,7 +190,7 @@ end
 local function pack(self)
   local state, config = self.state, self.config
   local ids, n = self.sampler:at(state.step)
-  local draw = state.step >= config.removal.smoothing_after and { seed = config.seed, step = state.step } or nil
+  local draw = { seed = config.seed, step = state.step, offsets = state.step >= config.removal.smoothing_after }
   local cut = removal.cut(config.removal, self.data, state.removed, draw)
   local explicit = self.model.reads_cot and removal.cut(config.removal, self.data, 0) or nil
   self.batch:pack(self.data.train, ids, n, cut, explicit)

@@ -92,15 +92,17 @@ local resets = {
     set_to_zero(self.exp_avg_sq)
     self.updates_sq = 0
   end,
-  decay = function(self, factor)
-    multiply(self.exp_avg, factor)
-    multiply(self.exp_avg_sq, factor)
-  end,
 }
 
 function resets.all(self)
   resets.first(self)
   resets.second(self)
+end
+
+function resets.decay(self, factor)
+  if factor == 0 then return resets.all(self) end
+  multiply(self.exp_avg, factor)
+  multiply(self.exp_avg_sq, factor)
 end
 
 --- Forgets what the gradients were, all of it by default.

@@ -197,6 +197,7 @@ local function begin(self, wanted, resumption)
     self.keeper = checkpoint_keeper.new(folder, self.config.checkpoint, resumption.from)
     self.progress:note(('resumed from the checkpoint of step %d'):format(self.state.step))
     self.log = training_log.create(self, wanted.overwrite, resumption)
+    model_file.remove(self.run.model_output) -- of the last stop; the checkpoint has it, and the run goes on
   elseif resumption then
     begin_fork(self, wanted, resumption)
   else

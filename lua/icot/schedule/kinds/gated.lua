@@ -17,6 +17,13 @@ gated.options = timing.with_explicit {
   },
 }
 
+--- Whether it goes back to the end of a stage, which has to be kept for that.
+---@param options table values of `gated.options`
+---@return boolean
+function gated.goes_back(options)
+  return options.patience ~= false
+end
+
 function gated.check(options)
   if options.metric == 'accuracy' and options.threshold > 1 then
     return ('threshold: got %g, expected an accuracy, at most 1'):format(options.threshold)
@@ -49,8 +56,10 @@ function gated.build(options, info)
   return function(state)
     local own = state.own
     own.tokens, own.waited = own.tokens or options.tokens, own.waited or 0
+    -- What was validated before it was asked first, as in a fork, belongs to another stage, perhaps.
+    own.judged = own.judged or state.step - 1
     -- The validation just before the first removal is made when its step has been judged, and belongs to that stage.
-    local is_new = state.evaluated_step ~= nil and state.evaluated_step > (own.judged or -1)
+    local is_new = state.evaluated_step ~= nil and state.evaluated_step > own.judged
     if passed(state) < 0 or not is_new or state.removed >= info.max_cot then return state.removed end
     own.judged = state.step
     return judge(options, state, info.max_cot)
