@@ -132,7 +132,7 @@ describe('icot', function()
     local shown = eval('1 1 * 2 1||2 1 0 + 0 1 2 0 #### 2 3 1 0\n0 1 * 1 0||0 1 0 + 0 0 0 0 #### 0 1 0 0\n',
                        '--show', '1')
     assert.equal(0, shown.code, shown.err)
-    assert.matches('^wrong  1 1 %* 2 1 #### [^\n]* %(expected 2 3 1 0%)\n\n[^\n]+removed\n', shown.out)
+    assert.matches('^wrong  1 1 %* 2 1|| #### [^\n]* %(expected 2 3 1 0%)\n\n[^\n]+removed\n', shown.out)
     assert.matches('\nexamples +2 of own.txt\n.*\nby longest carry chain\n', shown.out)
     temporary.write(folder .. '/vocabulary', '1 1 * 2 1||2 1 0 + 0 1 2 0 #### 2 3 1 0\n')
     local named = icot({ 'eval', 'results/mine/icot-42', '--file', 'vocabulary' }, folder)

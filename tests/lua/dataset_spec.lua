@@ -84,27 +84,51 @@ describe('dataset', function()
       package.loaded['datasets.broken'] = nil
       assert_mentions(message_of(tasks.check, { task = 'broken' }), 'dataset: task: ', expected)
     end
+    -- A plan for made_up.load with some of its parts replaced.
+    local function plan(changes)
+      return ([[local plan = {
+        task = 'broken', options = { test = 1, valid = 0, train = 0, seed = 1 }, limits = '', questions = 1,
+        numbers = 1, vocabulary = require('icot').vocabulary.new('word', { 'a', 'b' }),
+        question = function() return { 'a' } end, solve = function() return {}, { 'a' }, {} end,
+      }
+      %s
+      return require('icot').made_up.load(plan)]]):format(changes)
+    end
     for load, expected in pairs {
       ['return nil + 1'] = 'dataset: ' .. folder .. '/datasets/broken.lua:2: attempt to perform arithmetic',
-      ["return require('icot').made_up.load { task = 'broken', options = { test = 1 } }"] = 'options have no valid',
-      [ [[return require('icot.data.made_up').load {
-        task = 'broken', options = { test = 1, valid = 0, train = 0, seed = 1 }, limits = '', questions = 1,
-        numbers = 1, vocabulary = require('icot.text.vocabulary').new('word', { 'a' }),
-        question = function() return { 'a' } end,
-        solve = function() return {}, { 'b' }, {} end,
-      }]] ] = "broken: the symbol 'b' of an example is not in its vocabulary",
-      [ [[return require('icot.data.made_up').load {
-        task = 'broken', options = { test = 1, valid = 0, train = 2, seed = 1 }, limits = 'two', questions = 3,
-        numbers = 1, vocabulary = require('icot.text.vocabulary').new('word', { 'a', 'b' }),
-        question = function(uniform, at) return { uniform[at] < 0.1 and 'a' or 'b' } end,
-        solve = function() return {}, { 'b' }, {} end,
-      }]] ] = 'broken: two: only 2 different questions are ever drawn, though its `questions` says that 3 exist',
+      [plan 'plan.options = { test = 1 }'] = 'broken: its options have no valid',
+      [plan 'plan.vocab, plan.vocabulary = plan.vocabulary, nil']
+        = 'vocab is not a known field; did you mean vocabulary',
+      [plan 'plan.numbers = nil'] = 'datasets/broken.lua: made_up.load: numbers is missing, expected an integer',
+      [plan "plan.solve = function() return {}, { 'c' }, {} end"]
+        = "broken: the example with the question 'a': the symbol 'c' is not in the vocabulary",
+      [plan 'plan.solve = function() return {}, { 1 }, {} end']
+        = 'the symbol 1 is not in the vocabulary; symbols are strings',
+      [plan "plan.solve = function() return {}, 'a', {} end"] = "the answer is 'a', expected a list",
+      [plan "plan.solve = function() return { 'a' }, { 'a' }, { 2 } end"] = "the example with the question 'a': ",
+      [plan 'plan.question = function(uniform, at) return { uniform[at + 1] < 1 and "a" } end']
+        = 'question read uniform[at + 1], but `numbers` says that it takes 1',
+      [plan [[plan.limits, plan.questions, plan.options.train = 'two', 3, 2
+              plan.question = function(uniform, at) return { uniform[at] < 0.1 and 'a' or 'b' } end]] ]
+        = 'broken: two: only 2 different questions are ever drawn, though its `questions` says that 3 exist',
     } do
       local file = assert(io.open(folder .. '/datasets/broken.lua', 'w'))
       file:write(('return { options = {}, load = function()\n%s end }'):format(load))
       file:close()
       package.loaded['datasets.broken'] = nil
       assert_mentions(message_of(tasks.load, { task = 'broken' }), expected)
+    end
+    for declared, expected in pairs {
+      ['{ digits = 4 }'] = 'options.digits: is a number, expected a description such as { type =',
+      ['{ digits = { default = 4 } }'] = 'options.digits.type is missing, expected one of: boolean, function, integer',
+      ["{ digits = { type = 'int' } }"] = "options.digits.type: 'int' is no type; did you mean integer?",
+      ["{ a = { type = 'table', fields = { n = { type = { 'list', 'no' } } } } }"] = "options.a.fields.n.type: 'no'",
+    } do
+      local file = assert(io.open(folder .. '/datasets/broken.lua', 'w'))
+      file:write(('return { options = %s, load = function() end }'):format(declared))
+      file:close()
+      package.loaded['datasets.broken'] = nil
+      assert_mentions(message_of(tasks.check, { task = 'broken' }), 'datasets/broken.lua: ', expected)
     end
     package.loaded['datasets.broken'], package.path = nil, path
     os.remove(folder .. '/datasets/broken.lua')

@@ -260,7 +260,8 @@ describe('an evaluation', function()
     assert.equal(2, #samples)
     assert.equal('', samples[1].prediction)
     assert.same({ question = data.vocabulary:decode(example.question), prediction = 'b',
-                  target = data.vocabulary:decode(example.answer), is_right = false }, samples[2])
+                  target = data.vocabulary:decode(example.answer), is_right = false, cot = '' }, samples[2])
+    assert.equal(data.vocabulary:decode_part(texts[1]), samples[1].cot)
   end)
 
   it('takes as many examples as it may, in batches of any size', function()

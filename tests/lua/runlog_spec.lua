@@ -70,7 +70,7 @@ describe('a run file', function()
                   'float64', 'bool' }, found.tables.train.dtypes)
     assert.same({ 'step', 'epoch', 'removed', 'split', 'accuracy', 'token_accuracy', 'loss', 'examples_per_second',
                   'tokens_generated', 'examples' }, found.tables.eval.columns)
-    assert.same({ 'step', 'split', 'question', 'target', 'prediction' }, found.tables.samples.columns)
+    assert.same({ 'step', 'split', 'question', 'target', 'prediction', 'cot' }, found.tables.samples.columns)
     assert.same({ 'step', 'split', 'group', 'examples', 'accuracy' }, found.tables.eval_groups.columns)
     assert.same({ 'int64', 'object', 'object', 'int64', 'float64' }, found.tables.eval_groups.dtypes)
     assert_rows(written.train, found.tables.train)
@@ -136,9 +136,9 @@ describe('a run file', function()
 
   it('cuts long texts between two characters', function()
     local log = create { text_width = 8 }
-    log:sample { step = 1, split = 'valid', question = '1234567é', target = '\255', prediction = '' }
+    log:sample { step = 1, split = 'valid', question = '1234567é', target = '\255', prediction = '', cot = '3' }
     log:close('finished')
-    assert.same({ { 1, 'valid', '1234567', '\239\191\189', '' } }, dump(path).tables.samples.rows)
+    assert.same({ { 1, 'valid', '1234567', '\239\191\189', '', '3' } }, dump(path).tables.samples.rows)
   end)
 
   it('refuses rows that do not fit, naming the column and the caller', function()

@@ -28,7 +28,8 @@ function eval.configure(command)
   command:option('--split', 'of the data: test (default), valid, train, or one that the dataset adds')
   command:option('--file', 'of examples to take in place of a split, one `question||cot #### answer` per line')
     :argname('FILE')
-  declare.integer(command, '--show', 'so many examples, with what the model answers', 0, options.largest_integer)
+  declare.integer(command, '--show', 'that many examples, with the CoT and the answer that the model writes', 0,
+                  options.largest_integer)
   declare.integer(command, '--examples', 'at most; default: as in the recipe, of a file all', 1,
                   options.largest_integer)
   declare.integer(command, '--removed', 'CoT tokens, or steps, that are removed; default: as many as in training', 0,
@@ -93,8 +94,9 @@ end
 local function print_samples(samples)
   for _, sample in ipairs(samples) do
     local expected = sample.is_right and '' or (' (expected %s)'):format(sample.target)
-    print(errors.one_line(('%-6s %s #### %s%s'):format(sample.is_right and 'right' or 'wrong', sample.question,
-                                                       sample.prediction, expected)))
+    local prediction = sample.prediction == '' and '(nothing)' or sample.prediction
+    print(errors.one_line(('%-6s %s||%s #### %s%s'):format(sample.is_right and 'right' or 'wrong', sample.question,
+                                                           sample.cot, prediction, expected)))
   end
   if #samples > 0 then print() end
 end

@@ -7,6 +7,7 @@ local core = require 'icot.engine.core'
 local corpus = require 'icot.text.corpus'
 local dataset = require 'icot.data.dataset'
 local errors = require 'icot.base.errors'
+local interrupt = require 'icot.engine.interrupt'
 local options = require 'icot.base.options'
 local random = require 'icot.engine.random'
 
@@ -58,48 +59,22 @@ local parts_of = { test = 1, valid = 2, train = 3 }
 ---@field groups? fun(question: string, answer: string): string|number as in icot.Dataset
 ---@field grouped_by? string
 
-local function ids_of(plan, symbols)
-  local known, ids = plan.vocabulary.ids, {}
-  for i, symbol in ipairs(symbols) do
-    ids[i] = known[symbol] or errors.raise('%s: the symbol %s of an example is not in its vocabulary', plan.task,
-                                           options.show(symbol))
-  end
-  return ids
-end
+-- ---- The plan -----------------------------------------------------------------------------------
 
-local function append(made, plan, question)
-  local cot, answer, ends = plan.solve(question)
-  made:append(ids_of(plan, question), ids_of(plan, cot), ids_of(plan, answer))
-  made:mark_steps(ends)
-end
+local of_a_plan = {
+  task = { type = 'string', required = true }, vocabulary = { type = 'table', required = true },
+  options = { type = 'table', required = true }, limits = { type = 'string', required = true },
+  questions = { type = 'number', min = 0, also = { math.huge }, required = true },
+  numbers = { type = 'integer', min = 0, required = true }, question = { type = 'function', required = true },
+  solve = { type = 'function', required = true }, steps_of = { type = 'function' }, groups = { type = 'function' },
+  grouped_by = { type = 'string' },
+}
 
-local function raise_exhausted(plan, known)
-  errors.raise('%s: %s: only %d different questions are ever drawn, though its `questions` says that %.0f exist',
-               plan.task, plan.limits, known, plan.questions)
-end
-
--- Draws questions until `count` are new, and gives each to `accept`. known: which there were before, and their number.
-local function draw(plan, split, count, known, accept)
-  local uniforms = made_up.uniforms(plan.options.seed, parts_of[split], plan.numbers * BLOCK)
-  local wanted, block, in_vain = known.count + count, 0, 0
-  while known.count < wanted do
-    local uniform = uniforms(block)
-    block = block + 1
-    for i = 0, BLOCK - 1 do
-      if known.count == wanted then break end
-      local question = plan.question(uniform, i * plan.numbers)
-      local key = table.concat(question, ' ')
-      in_vain = in_vain + 1
-      if not known.questions[key] then
-        known.questions[key], known.count, in_vain = true, known.count + 1, 0
-        accept(question)
-      end
-    end
-    if in_vain > PATIENCE * math.max(known.count + 1, BLOCK) then raise_exhausted(plan, known.count) end
-  end
-end
-
-local function check_options(plan)
+-- Whoever writes a task may have forgotten a part of it.
+local function check_plan(plan)
+  local shown = {} -- tables need not be looked into
+  for name, value in pairs(plan) do shown[name] = type(value) == 'table' and {} or value end
+  options.check(of_a_plan, shown, ('datasets/%s.lua: made_up.load'):format(tostring(plan.task)))
   for _, name in ipairs { 'test', 'valid', 'train', 'seed' } do
     if type(plan.options[name]) ~= 'number' then
       errors.raise('%s: its options have no %s: they must have all that made_up.options gives', plan.task, name)
@@ -114,13 +89,82 @@ local function check_counts(plan, counts)
                counts.test, counts.valid, counts.train, asked, plan.questions)
 end
 
+-- ---- Examples -----------------------------------------------------------------------------------
+
+local function id_of(plan, symbol)
+  local id = plan.vocabulary.ids[symbol]
+  if id then return id end
+  errors.raise('the symbol %s is not in the vocabulary%s', options.show(symbol),
+               type(symbol) ~= 'string' and '; symbols are strings' or '')
+end
+
+-- part: 'question', 'CoT' or 'answer'
+local function ids_of(plan, part, symbols)
+  if type(symbols) ~= 'table' then
+    errors.raise('the %s is %s, expected a list of symbols', part, options.show(symbols))
+  end
+  local ids = {}
+  for i, symbol in ipairs(symbols) do ids[i] = id_of(plan, symbol) end
+  return ids
+end
+
+local function append(made, plan, question)
+  local cot, answer, ends = plan.solve(question)
+  local ok, problem = pcall(function()
+    made:append(ids_of(plan, 'question', question), ids_of(plan, 'CoT', cot), ids_of(plan, 'answer', answer))
+    if ends then made:mark_steps(ends) end
+  end)
+  if ok then return end
+  if not errors.is_user_error(problem) then error(problem, 0) end
+  errors.raise("%s: the example with the question '%s': %s", plan.task, table.concat(question, ' '), problem.message)
+end
+
+-- ---- Drawing ------------------------------------------------------------------------------------
+
+-- The numbers of one question; reading others, which belong to the next one, is an error.
+local function own_numbers(plan, uniform, at)
+  return setmetatable({}, { __index = function(_, i)
+    if i >= at and i < at + plan.numbers then return uniform[i] end
+    errors.raise('%s: question read uniform[at + %s], but `numbers` says that it takes %d, from uniform[at] on',
+                 plan.task, tostring(i - at), plan.numbers)
+  end })
+end
+
+local function raise_exhausted(plan, known)
+  errors.raise('%s: %s: only %d different questions are ever drawn, though its `questions` says that %.0f exist',
+               plan.task, plan.limits, known, plan.questions)
+end
+
+-- Draws questions until `count` are new, and gives each to `accept`. known: which there were before, and their number.
+local function draw(plan, split, count, known, accept)
+  local uniforms = made_up.uniforms(plan.options.seed, parts_of[split], plan.numbers * BLOCK)
+  local wanted, block, in_vain = known.count + count, 0, 0
+  while known.count < wanted do
+    local uniform = uniforms(block)
+    interrupt.check()
+    for i = 0, BLOCK - 1 do
+      if known.count == wanted then break end
+      local at = i * plan.numbers
+      local question = plan.question(block == 0 and own_numbers(plan, uniform, at) or uniform, at)
+      local key = table.concat(question, ' ')
+      in_vain = in_vain + 1
+      if not known.questions[key] then
+        known.questions[key], known.count, in_vain = true, known.count + 1, 0
+        accept(question)
+      end
+    end
+    block = block + 1
+    if in_vain > PATIENCE * math.max(known.count + 1, BLOCK) then raise_exhausted(plan, known.count) end
+  end
+end
+
 --- Makes up the three splits.
 ---@param plan icot.MadeUp
 ---@param wanted? 'train'|'valid'|'test' the only split that is needed
 ---@return icot.Dataset
 ---raises an error when more questions are asked for than there are
 function made_up.load(plan, wanted)
-  check_options(plan)
+  check_plan(plan)
   local known = { questions = {}, count = 0 }
   local counts = { test = plan.options.test, valid = plan.options.valid, train = plan.options.train }
   if wanted == 'test' then counts.valid = 0 end

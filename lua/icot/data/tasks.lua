@@ -13,6 +13,7 @@ local methods = require 'icot.schedule.methods'
 local names = require 'icot.base.names'
 local options = require 'icot.base.options'
 local removal = require 'icot.text.removal'
+local task_file = require 'icot.data.task_file'
 
 local tasks = {}
 
@@ -64,10 +65,7 @@ function tasks.find(name, where, path)
     local message = tostring(found):gsub("^error loading module .- from file .-:\n%s*", '') -- names the file twice
     errors.raise('%s: %s', place, (message:gsub('\n.*', '')))
   end
-  if type(found) ~= 'table' or type(found.options) ~= 'table' or type(found.load) ~= 'function' then
-    errors.raise('%s: datasets/%s.lua must return { options = …, load = … }', place, name)
-  end
-  return found
+  return task_file.check(found, name, place)
 end
 
 --- Checks the description of a dataset and fills in what its task takes by default.

@@ -73,7 +73,7 @@ function RunLog:eval_group(row)
 end
 
 --- Adds a row to /samples.
----@param row { step: integer, split: string, question: string, target: string, prediction: string }
+---@param row { step: integer, split: string, question: string, target: string, prediction: string, cot: string }
 function RunLog:sample(row)
   self:append('samples', row)
 end

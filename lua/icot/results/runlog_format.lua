@@ -52,6 +52,7 @@ function format.samples(width)
     { 'question', 'text', width },
     { 'target', 'text', width },
     { 'prediction', 'text', width },
+    { 'cot', 'text', width }, -- what the model wrote before the answer; without thoughts and pauses
   }
 end
 

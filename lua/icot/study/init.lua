@@ -6,6 +6,7 @@ local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local fork = require 'icot.training.fork'
 local index_file = require 'icot.study.index_file'
+local interrupt = require 'icot.engine.interrupt'
 local jobs = require 'icot.study.jobs'
 local lock = require 'icot.engine.lock'
 local memory_budget = require 'icot.study.memory_budget'
@@ -103,6 +104,7 @@ local function train_one(recipe, run, options)
       progress = shown, overwrite = options.overwrite, resume = options.resume, allow_changes = options.allow_changes,
     })
   end, function(raised)
+    if interrupt.is_interrupt(raised) then return { status = 'interrupted' } end -- before there was anything to save
     return { status = 'failed', message = errors.describe(raised, options.traceback) }
   end)
   shown:finish()

@@ -147,25 +147,36 @@ local function score(answer, target, hits, counts)
   return exact
 end
 
+-- What was written before `####`, and the <eos> before that.
+local function cot_in(written, vocabulary)
+  local cot = {}
+  for _, id in ipairs(written) do
+    if id == vocabulary.eos or id == vocabulary.separator then break end
+    cot[#cot + 1] = id
+  end
+  return cot
+end
+
 -- A pretrained model may write what is no symbol of the dataset.
-local function show_answer(answer, vocabulary)
-  for _, id in ipairs(answer) do
+local function show_part(ids, vocabulary)
+  for _, id in ipairs(ids) do
     if id >= vocabulary.size then return ('(id %d is no symbol of the dataset)'):format(id) end
   end
-  return vocabulary:decode_part(answer)
+  return vocabulary:decode_part(ids)
 end
 
 --- Whether the dataset takes an answer that differs from its target for the same, as 1,000 and 1000.
 local function same_answer(data, answer, target)
   if not data.same_answer or not answer then return false end
-  return data.same_answer(show_answer(answer, data.vocabulary), data.vocabulary:decode_part(target))
+  return data.same_answer(show_part(answer, data.vocabulary), data.vocabulary:decode_part(target))
 end
 
-local function sample_of(data, example, answer, is_right)
+local function sample_of(data, example, written, answer, is_right)
   local vocabulary = data.vocabulary
   return {
     question = vocabulary:decode_part(example.question), target = vocabulary:decode_part(example.answer),
-    prediction = answer and show_answer(answer, vocabulary) or '', is_right = is_right,
+    prediction = answer and show_part(answer, vocabulary) or '', is_right = is_right,
+    cot = show_part(cot_in(written, vocabulary), vocabulary),
   }
 end
 
@@ -209,7 +220,7 @@ local function decode_all(model, data, split, n_examples, removed, removing, opt
       if is_right then correct = correct + 1 end
       count_group(data, example, is_right, groups)
       if #result.samples < options.samples then
-        table.insert(result.samples, sample_of(data, example, answer, is_right))
+        table.insert(result.samples, sample_of(data, example, written, answer, is_right))
       end
     end
   end

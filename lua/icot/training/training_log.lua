@@ -68,7 +68,7 @@ function TrainingLog:evaluation(training, split, result)
   for _, sample in ipairs(result.samples) do
     self.file:sample {
       step = state.step, split = split, question = sample.question, target = sample.target,
-      prediction = sample.prediction,
+      prediction = sample.prediction, cot = sample.cot,
     }
   end
   self.file:flush()

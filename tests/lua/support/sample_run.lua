@@ -60,7 +60,7 @@ local function write_rows(log, method, random, written)
       local eval, positions = eval_row(method, step, random)
       log:eval(eval, positions)
       log:sample { step = step, split = 'valid', question = '1 2 3 * 4 5 6', target = '8 8 0 6 5 0',
-                   prediction = eval.accuracy > 0.5 and '8 8 0 6 5 0' or '8 1 0 6 5 0' }
+                   prediction = eval.accuracy > 0.5 and '8 8 0 6 5 0' or '8 1 0 6 5 0', cot = '8 2 2 0' }
       table.insert(written.eval, eval)
       table.insert(written.positions, positions)
       log:flush()
