@@ -8,6 +8,7 @@ local names = require 'icot.base.names'
 local options = require 'icot.base.options'
 local run_paths = require 'icot.results.run_paths'
 local saved_run = require 'icot.saved.saved_run'
+local study_record = require 'icot.saved.study_record'
 local lfs = require 'lfs'
 
 local resume = {}
@@ -86,6 +87,8 @@ end
 ---@field allow_changes boolean
 ---@field lr_scale number? of the training; nil: as in the checkpoint
 
+local ANEW = '--force starts it anew (of a study all runs: remove the files of this one instead)'
+
 -- What has changed since a checkpoint, if that is allowed; nil where nothing has begun yet. `problem`: why the newest
 -- cannot be read.
 local function check_found(run, from, problem, wanted)
@@ -95,10 +98,10 @@ local function check_found(run, from, problem, wanted)
     if not wanted.allow_changes then require_same(run, from, changes) end
     return changes
   elseif problem then
-    errors.raise('%s: %s; --force starts it anew', run.output, problem)
+    errors.raise_as('no_checkpoint', '%s: %s; %s', run.output, problem, ANEW)
   elseif files.kind(run.output) then
-    errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
-                 run_paths.checkpoint_folder(run.output))
+    errors.raise_as('no_checkpoint', '%s: there is no checkpoint in %s to resume it from; %s', run.output,
+                    run_paths.checkpoint_folder(run.output), ANEW)
   end
 end
 
@@ -123,8 +126,10 @@ function resume.check_index(study, wanted)
   end
   local planned = {}
   for _, run in ipairs(study.runs) do planned[run.output] = true end
+  local record = study_record.read(study.output)
   for _, path in ipairs(wanted.allow_changes and {} or saved_run.runs_of(study.output)) do
-    if not planned[path] then
+    local is_of_study = not record or study_record.has(record, path) -- else it was left out before, or begun anew
+    if is_of_study and not planned[path] then
       errors.raise('%s: has the run %s, which is not among those now; give --out for another study, or '
                    .. '--allow-changes to leave it out of the index', study.output, path)
     end

@@ -8,6 +8,7 @@ local json = require 'icot.base.json'
 local overrides = require 'icot.recipe.overrides'
 local recipe = require 'icot.recipe'
 local run_paths = require 'icot.results.run_paths'
+local study_record = require 'icot.saved.study_record'
 
 local saved_run = {}
 
@@ -61,14 +62,32 @@ function saved_run.raise_missing(run_path, where)
                run_paths.checkpoint_folder(run_path))
 end
 
--- The recipe of a checkpoint, with its results at `output`.
-local function load_from(from, output, wanted)
-  local invocation = from.description.invocation
-  local settings = overrides.read(invocation.settings, from.path)
+-- A recipe as it was started, with its results at `output`. where: what tells how that was.
+local function load_started(started, where, output, wanted)
+  local invocation = started.invocation
+  local settings = overrides.read(invocation.settings, where)
   for _, setting in ipairs(wanted.settings or {}) do settings[#settings + 1] = setting end
-  return recipe.from_source(from.description.recipe_path, from.source, {
+  return recipe.from_source(started.recipe_path, started.source, {
     settings = settings, seed = wanted.seed or invocation.seed, output = output, is_kept = true,
   })
+end
+
+-- The recipe of a checkpoint.
+local function load_from(from, output, wanted)
+  local description = from.description
+  return load_started({
+    recipe_path = description.recipe_path, source = from.source, invocation = description.invocation,
+  }, from.path, output, wanted)
+end
+
+-- The recipe of a study: as it was started last, or, where that is not known, as the first of its runs was.
+local function load_study(index_path, wanted)
+  local record = study_record.read(index_path)
+  if record then return load_started(record, index_path, index_path, wanted) end
+  for _, member in ipairs(saved_run.runs_of(index_path)) do
+    local found = saved_run.newest(member)
+    if found then return load_from(found, index_path, wanted) end
+  end
 end
 
 -- Only one run of a study; if it was to train as long as another one did, it still knows how long that is.
@@ -91,10 +110,8 @@ end
 ---raises an error when there is no checkpoint
 function saved_run.recipe(path, wanted)
   local from, problem = saved_run.newest(path)
-  for _, member in ipairs(from and {} or saved_run.runs_of(path)) do
-    local found = saved_run.newest(member)
-    if found then return load_from(found, path, wanted) end
-  end
+  local study = not from and load_study(path, wanted)
+  if study then return study end
   if not from and problem then errors.raise('--resume: %s: %s', path, problem) end
   if not from then saved_run.raise_missing(path, '--resume') end
   local found = load_from(from, path, wanted)

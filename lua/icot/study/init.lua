@@ -16,6 +16,7 @@ local result_table = require 'icot.study.result_table'
 local resume = require 'icot.saved.resume'
 local run_paths = require 'icot.results.run_paths'
 local run_queue = require 'icot.study.run_queue'
+local study_record = require 'icot.saved.study_record'
 local terminal = require 'icot.base.terminal'
 local text_table = require 'icot.base.text_table'
 local trainer = require 'icot.training.trainer'
@@ -76,13 +77,22 @@ local function check_new(recipe, options)
   fork.check(recipe.runs)
 end
 
+-- Whether a run of a study that is resumed has not begun. One whose checkpoints are broken or gone fails when its turn
+-- comes, and keeps the others from nothing.
+local function can_begin(recipe, run, options)
+  local ok, has_begun = pcall(resume.check, run, options)
+  if ok then return not has_begun end
+  if not recipe.is_study or not errors.is(has_begun, 'no_checkpoint') then error(has_begun, 0) end
+  return false
+end
+
 -- The same for a study that is resumed: what is there has to be what is wanted.
 local function check_resumed(recipe, options)
   study.check_outputs(recipe, true)
   if recipe.is_study then resume.check_index(recipe, options) end
   local to_begin = {}
   for _, run in ipairs(recipe.runs) do -- one that waits for its budget is checked when it has it
-    if not run.match and not resume.check(run, options) then to_begin[#to_begin + 1] = run end
+    if not run.match and can_begin(recipe, run, options) then to_begin[#to_begin + 1] = run end
   end
   fork.check(to_begin)
 end
@@ -234,6 +244,7 @@ end
 -- The same with the index of a study, which is made anew even if the study is resumed.
 local function run_with_index(recipe, options)
   return lock.with(recipe.output, function()
+    study_record.write(recipe)
     local index = create_index(recipe, options.overwrite or options.resume)
     local results, end_state = run_all(recipe, options, index)
     for _, arm in ipairs(arm_summary.of(recipe.runs, results, recipe.collapse_below)) do index:arm(arm) end
