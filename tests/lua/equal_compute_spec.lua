@@ -119,6 +119,11 @@ describe('arms that are matched', function()
     local with_own = "arms = { { name = 'a', method = '%s', train = { steps = 9 } }, { name = 'icot' } },"
     assert_refused('arms.a.train.steps: the arm gets as many tokens as icot (match)',
                    with_own:format('no_cot'))
+    local plain = "arms = { { name = 'a', method = 'no_cot' }, { name = 'icot' } },"
+    assert_refused('arms.a.train.steps: the arm gets as many tokens as icot (match)', plain, 'arms.a.train.steps=9')
+    assert_refused('arms.a.train.epochs: the arm gets as many tokens as icot (match)',
+                   [[arms = { { name = 'a', method = 'no_cot', grid = { train = { epochs = { 1, 2 } } } },
+                              { name = 'icot' } },]])
     assert(load(with_own:format('icot_kd'))) -- the length of its teacher, student and emulator
     assert(load([[arms = { { name = 'icot', train = { steps = 9 }, grid = { optimizer = { lr = { 1e-3, 1e-4 } } } },
       { name = 'a', method = 'no_cot' } },]], 'match_arm=icot,lr=0.001'))

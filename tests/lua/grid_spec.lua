@@ -41,6 +41,13 @@ describe('a grid', function()
     assert.same(last.config, json.decode(last.config_json))
   end)
 
+  it('of an arm can be given from outside, and taken away', function()
+    local own = "arms = { { name = 'a' }, { name = 'b', grid = { optimizer = { lr = { 1, 2 } } } } },"
+    assert.same({ 'a', 'b,lr=3' }, arms_of(load(own, 'arms.b.grid.optimizer.lr=[3]')))
+    assert.same({ 'a,lr=3', 'a,lr=4', 'b' },
+                arms_of(load(own, 'arms.a.grid={"optimizer":{"lr":[3,4]}}', 'arms.b.grid=nil')))
+  end)
+
   it('multiplies all arms, and one that has its own by that too', function()
     local loaded = load [[seeds = { 1, 2 }, grid = { dataset = { digits = { 2, 3 } } }, arms = {
       { name = 'a', method = 'no_cot' }, { name = 'b', grid = { train = { steps = { 5 }, batch = { 8, 16 } } } } },]]
@@ -103,6 +110,19 @@ describe('a grid', function()
     it('a setting sets the same', function()
       assert.equal('--set optimizer.lr=1: optimizer.lr: the grid varies this field; change grid.optimizer.lr',
                    message(two, 'optimizer.lr=1'))
+    end)
+
+    it('a setting sets what the own grid of an arm varies', function()
+      local own = "arms = { { name = 'a', grid = { optimizer = { lr = { 1, 2 } } } } },"
+      assert.equal('--set optimizer.lr=1: optimizer.lr: the grid varies this field; change arms.a.grid.optimizer.lr',
+                   message(own, 'optimizer.lr=1'))
+    end)
+
+    it('a setting is of an arm, and no arm can have it', function()
+      for _, field in ipairs { 'seed=9', 'output=x.h5', 'name=b' } do
+        assert.equal(('--set arms.a.%s: an arm cannot set this'):format(field),
+                     message("arms = { { name = 'a' } },", 'arms.a.' .. field))
+      end
     end)
 
     it('a name grows too long', function()

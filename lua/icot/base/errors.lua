@@ -8,7 +8,9 @@ local errors = {}
 ---@field message string one line for the user
 ---@field kind icot.ErrorKind? what it is about, where a caller may know what to do
 
----@alias icot.ErrorKind 'no_memory'|'exists'|'locked'|'schedule_falls'|'no_checkpoint' the first three come from the core
+---@alias icot.ErrorKind
+---| 'no_memory'|'exists'|'locked' from the core
+---| 'schedule_falls'|'no_checkpoint'
 local UserError = {}
 UserError.__index = UserError
 UserError.__tostring = function(self) return self.message end

@@ -1,5 +1,6 @@
 --- The arms of a study: what each of them changes, at each point of its grid and with each seed, and which settings
 --- from outside it is given.
+local budget = require 'icot.recipe.budget'
 local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local grid = require 'icot.recipe.grid'
@@ -21,6 +22,8 @@ local function check_seeds(seeds, where)
   end
 end
 
+local not_of_an_arm = { seed = true, output = true }
+
 --- Checks the arms of a study. One may change whatever describes a run but its seed, output and the recipe's name.
 ---@param list table[]
 ---@param where string for errors
@@ -33,7 +36,7 @@ function arms.check(list, where)
       errors.raise('%s: arms[%d].name: got %s, expected a name of letters, digits, - _ .', where, i, options.show(name))
     end
     if by_name[name] then errors.raise('%s: arms[%d].name: there are two arms named %s', where, i, name) end
-    for _, refused in ipairs { 'seed', 'output' } do
+    for refused in pairs(not_of_an_arm) do
       if arm[refused] ~= nil then errors.raise('%s: arms.%s.%s: an arm cannot set this', where, name, refused) end
     end
     by_name[name] = arm
@@ -83,43 +86,72 @@ function arms.check_settings(settings, by_name)
       errors.raise('%s: expected arms.NAME.FIELD=VALUE', setting.text)
     elseif not by_name[arm] then
       errors.raise('%s: there is no arm %s; %s', setting.text, arm, names.hint(arm, names.of(by_name)))
+    elseif not_of_an_arm[field] or field == 'name' then
+      errors.raise('%s: an arm cannot set this', setting.text)
     end
   end
 end
 
 -- ---- Runs ---------------------------------------------------------------------------------------
 
+-- What settings change of an arm: of its grid, or of its runs.
+local function settings_of(arm, settings, is_of_grid)
+  local list = {}
+  for _, setting in ipairs(settings.arm) do
+    if setting.keys[2] == arm.name and (setting.keys[3] == 'grid') == is_of_grid then
+      list[#list + 1] = { changes = overrides.changes(setting, 3), text = setting.text }
+    end
+  end
+  return list
+end
+
 -- The recipe, its arm's own changes over it, then the settings of all runs and those of this arm, and the grid's point.
 local function merge_run(base, arm, point, seed, settings)
   local merged = overrides.merge(base, arm_change(arm))
   for _, setting in ipairs(settings.run) do merged = overrides.merge(merged, overrides.changes(setting, 1)) end
-  for _, setting in ipairs(settings.arm) do
-    if setting.keys[2] == arm.name then merged = overrides.merge(merged, overrides.changes(setting, 3)) end
-  end
+  for _, setting in ipairs(settings_of(arm, settings, false)) do merged = overrides.merge(merged, setting.changes) end
   merged = overrides.merge(merged, point.changes)
   merged.seed = seed or merged.seed
   return merged
 end
 
--- The points of an arm: those of the recipe's grid and of its own.
-local function points_of(study, arm, settings, where)
-  local own = arm.grid
-  if own ~= nil and type(own) ~= 'table' then
-    errors.raise('%s: grid: got %s, expected a table', where, options.show(own))
+-- The grid of an arm, with what settings say of it.
+local function own_grid(arm, settings, where)
+  local own = { grid = arm.grid }
+  for _, setting in ipairs(settings_of(arm, settings, true)) do own = overrides.merge(own, setting.changes) end
+  if own.grid ~= nil and type(own.grid) ~= 'table' then
+    errors.raise('%s: grid: got %s, expected a table', where, options.show(own.grid))
   end
-  local axes = grid.axes(own and overrides.merge(study.grid or {}, own) or study.grid, where)
+  return own.grid
+end
+
+-- The points of an arm: those of the recipe's grid and of its own.
+local function points_of(study, arm, own, settings, where)
+  local axes = grid.axes_of_arm(study.grid, own, arm.name, where)
   grid.refuse_changes(axes, arm_change(arm), where)
   for _, setting in ipairs(settings.run) do grid.refuse_changes(axes, overrides.changes(setting, 1), setting.text) end
-  for _, setting in ipairs(settings.arm) do
-    if setting.keys[2] == arm.name then grid.refuse_changes(axes, overrides.changes(setting, 3), setting.text) end
+  for _, setting in ipairs(settings_of(arm, settings, false)) do
+    grid.refuse_changes(axes, setting.changes, setting.text)
   end
   return grid.points(axes)
+end
+
+-- What an arm says, by itself, its settings or its grid, of how long it trains: a field of `train`.
+local function own_length(arm, own, settings)
+  local sources = { arm, own or {} }
+  for _, setting in ipairs(settings_of(arm, settings, false)) do sources[#sources + 1] = setting.changes end
+  for _, source in ipairs(sources) do
+    for _, limit in ipairs(budget.LIMITS) do
+      if type(source.train) == 'table' and source.train[limit] ~= nil then return limit end
+    end
+  end
 end
 
 ---@class icot.PlannedRun
 ---@field config table resolved configuration
 ---@field arm string without the point; the method where a recipe has no arms
 ---@field point string of the grid; '' where there is none
+---@field own_length string? the field of `train` by which the arm itself says how long it trains
 ---@field where string for errors
 
 --- The configuration of each arm, at each point of its grid, with each seed.
@@ -135,12 +167,15 @@ function arms.plan(base, study, settings, where)
   if #list == 0 or #seeds == 0 then errors.raise('%s: arms and seeds must not be empty', where) end
   for _, arm in ipairs(list) do
     local arm_where = arm.name and ('%s, arm %s'):format(where, arm.name) or where
-    for _, point in ipairs(points_of(study, arm, settings, arm_where)) do
+    local own = own_grid(arm, settings, arm_where)
+    local length = own_length(arm, own, settings)
+    for _, point in ipairs(points_of(study, arm, own, settings, arm_where)) do
       local run_where = point.name == '' and arm_where or ('%s, grid %s'):format(arm_where, point.name)
       for _, seed in ipairs(seeds) do
         local config = resolve.run(merge_run(base, arm, point, seed, settings), run_where)
         planned[#planned + 1] = {
-          config = config, arm = arm.name or config.method, point = point.name, where = run_where,
+          config = config, arm = arm.name or config.method, point = point.name, own_length = length,
+          where = run_where,
         }
       end
     end

@@ -31,16 +31,9 @@ end
 -- An arm that says how long it trains, and is given another length, would not do what its reader expects. Of a chain of
 -- steps those before the last may be as long as that; and one point of the arm's own grid may be what is matched.
 local function refuse_own_length(study, run, where)
-  if run.steps or run.base_arm == study.match_arm:match('^[^,]*') then return end
-  for _, arm in ipairs(study.arms or {}) do
-    local train = arm.name == run.base_arm and type(arm.train) == 'table' and arm.train or {}
-    for _, limit in ipairs(budget.LIMITS) do
-      if train[limit] then
-        errors.raise('%s: arms.%s.train.%s: the arm gets as many %s as %s (match); put it into the train of all arms, '
-                     .. 'or leave it out', where, arm.name, limit, study.match, study.match_arm)
-      end
-    end
-  end
+  if not run.own_length or run.steps or run.base_arm == study.match_arm:match('^[^,]*') then return end
+  errors.raise('%s: arms.%s.train.%s: the arm gets as many %s as %s (match); put it into the train of all arms, or '
+               .. 'leave it out', where, run.base_arm, run.own_length, study.match, study.match_arm)
 end
 
 --- Notes for each run which one it has to match, and so to wait for.
@@ -102,6 +95,18 @@ function equal_compute.give(run, results)
     return ('not started: it has %.4g %s to match, but the steps before it took %.4g'):format(wanted, match.what, used)
   end
   equal_compute.set(run, limits[match.what], wanted - used)
+end
+
+--- Whether settings say how long a run trains.
+---@param settings icot.Setting[]?
+---@return boolean
+function equal_compute.is_set_by(settings)
+  for _, setting in ipairs(settings or {}) do
+    for _, limit in ipairs(budget.LIMITS) do
+      if setting.keys[1] == 'train' and setting.keys[2] == limit then return true end
+    end
+  end
+  return false
 end
 
 --- Gives a run what it had been given when a checkpoint of it was written.

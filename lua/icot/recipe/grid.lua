@@ -14,6 +14,7 @@ local grid = {}
 
 ---@class icot.GridAxis one field that varies
 ---@field path string[] { 'optimizer', 'lr' }
+---@field place string where a recipe has it, for messages: 'grid.optimizer.lr'
 ---@field values (number|string|boolean)[]
 
 local refused = { name = true, output = true, seed = true }
@@ -49,7 +50,7 @@ local function collect(given, path, where, axes)
                    options.show(value))
     elseif #value > 0 then
       check_values(value, shown, where)
-      axes[#axes + 1] = { path = inner, values = value }
+      axes[#axes + 1] = { path = inner, values = value, place = shown }
     else
       collect(value, inner, where, axes)
     end
@@ -111,6 +112,21 @@ local function sets(changes, path)
   return true
 end
 
+--- The axes of an arm: those of the recipe's grid, and of its own, which takes their place.
+---@param shared table? the recipe's grid
+---@param own table? the arm's
+---@param arm string its name
+---@param where string for errors
+---@return icot.GridAxis[]
+---raises an error as `axes` does
+function grid.axes_of_arm(shared, own, arm, where)
+  local axes = grid.axes(own and overrides.merge(shared or {}, own) or shared, where)
+  for _, axis in ipairs(axes) do
+    if own and sets(own, axis.path) then axis.place = ('arms.%s.%s'):format(arm, axis.place) end
+  end
+  return axes
+end
+
 --- Refuses changes of a field that the grid varies, which it would undo.
 ---@param axes icot.GridAxis[]
 ---@param changes table laid over the recipe before the grid
@@ -118,8 +134,7 @@ end
 function grid.refuse_changes(axes, changes, where)
   for _, axis in ipairs(axes) do
     if sets(changes, axis.path) then
-      local path = table.concat(axis.path, '.')
-      errors.raise('%s: %s: the grid varies this field; change grid.%s', where, path, path)
+      errors.raise('%s: %s: the grid varies this field; change %s', where, table.concat(axis.path, '.'), axis.place)
     end
   end
 end

@@ -21,6 +21,7 @@ local LONGEST_NAME = 120 -- of an arm: a file's name may have 255 bytes, an arm 
 ---@field base_arm string the same without the point
 ---@field point string the point of the grid, 'lr=0.001'; '' where there is none
 ---@field seed integer
+---@field own_length string? the field of `train` by which its arm itself says how long it trains
 ---@field config table every field resolved (icot.recipe.fields.run)
 ---@field config_json string the same as JSON
 ---@field steps? integer[] numbers of the runs that are the steps before it (icot.recipe.chain)
@@ -73,12 +74,12 @@ local function full_name(arm, point, where)
   return name
 end
 
-local function add_run(self, config, base_arm, point, where)
+local function add_run(self, config, base_arm, point, where, own_length)
   local arm = full_name(base_arm, point, where)
   config.output = self.is_study and run_paths.of_arm(self.output, arm, config.seed) or self.output
   local run = {
     recipe = self.name, arm = arm, base_arm = base_arm, point = point, seed = config.seed,
-    config = config, config_json = json.encode(config),
+    own_length = own_length, config = config, config_json = json.encode(config),
     source = self.source, recipe_path = self.path, invocation = self.invocation,
     output = config.output, model_output = run_paths.model_folder(config.output),
   }
@@ -87,9 +88,10 @@ local function add_run(self, config, base_arm, point, where)
 end
 
 -- A run, or, where the method has several steps, a run for each of them.
-local function add_runs(self, config, arm, point, where, by_name)
+local function add_runs(self, planned, by_name)
+  local config, arm, point, where = planned.config, planned.arm, planned.point, planned.where
   local steps, numbers, folders = chain.steps(config), {}, {}
-  if not steps then return add_run(self, config, arm, point, where) end
+  if not steps then return add_run(self, config, arm, point, where, planned.own_length) end
   for i, step in ipairs(steps) do
     local name = chain.arm_of(arm, step)
     if name ~= arm and by_name[name] then
@@ -138,7 +140,7 @@ local function expand(path, source, given, all_settings, wanted)
   }
   for _, each in ipairs(arms.plan(base, study, settings, where)) do
     self.is_study = self.is_study or chain.steps(each.config) ~= nil
-    add_runs(self, each.config, each.arm, each.point, each.where, by_name)
+    add_runs(self, each, by_name)
   end
   equal_compute.link(self.runs, study, where, wanted.is_kept)
   local configs = {}

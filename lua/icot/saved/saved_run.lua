@@ -90,11 +90,15 @@ local function load_study(index_path, wanted)
   end
 end
 
--- Only one run of a study; if it was to train as long as another one did, it still knows how long that is.
-local function single_out(whole, path, from)
+-- Only one run of a study; if it was to train as long as another one did, it still knows how long that is, unless it is
+-- told something else now.
+local function single_out(whole, path, from, wanted)
   for _, run in ipairs(whole.runs) do
     if run.output == path then
-      if run.match then equal_compute.restore(run, from.description.config.train) end
+      if run.match and not equal_compute.is_set_by(wanted.settings) then
+        equal_compute.restore(run, from.description.config.train)
+      end
+      run.match = nil
       run.waits_for = nil
       whole.runs, whole.is_study, whole.output = { run }, false, path
       return whole
@@ -116,7 +120,7 @@ function saved_run.recipe(path, wanted)
   if not from then saved_run.raise_missing(path, '--resume') end
   local found = load_from(from, path, wanted)
   if not found.is_study then return found end
-  return single_out(load_from(from, run_paths.index_of(path), wanted), path, from)
+  return single_out(load_from(from, run_paths.index_of(path), wanted), path, from, wanted)
 end
 
 --- How the CoT is cut in the run of a checkpoint. What is a function there comes from the recipe, which is run again.
