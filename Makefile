@@ -145,7 +145,7 @@ install: build # copies everything to PREFIX (/usr/local), below DESTDIR if that
 	install -D -m 755 $(PROGRAM) '$(DESTDIR)$(PREFIX)/bin/icot'
 	install -D -m 755 -t '$(DESTDIR)$(PREFIX)/lib/icot' $(LIBRARY) $(PLUGINS)
 	install -D -m 644 $(HEADER) '$(DESTDIR)$(PREFIX)/share/icot/icot.ffi.h'
-	find lua datasets recipes \( -name '*.lua' -o -name '*.ipynb' \) \
+	find lua datasets recipes \( -name '*.lua' -o -name '*.ipynb' -o -name '*.md' \) \
 	    -exec install -D -m 644 {} '$(DESTDIR)$(PREFIX)/share/icot/{}' \;
 
 BUNDLE = $(BUILD)/icot-$(VERSION)-linux-$(shell uname -m)
