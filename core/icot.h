@@ -140,10 +140,13 @@ ICOT_API int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim,
 /* The same with whatever lies in its memory, for one that is written before it is read. */
 ICOT_API int icot_tensor_create_empty(icot_engine *engine, icot_dtype dtype, int ndim,
                                       const int64_t *shape, icot_tensor *out);
+/*
+ * Two ways to let go of a tensor before its scope closes; the handle is dead after both. Free takes
+ * it away now, and fails while the tape still needs it. Release says that the caller is done with
+ * it: it goes once backward no longer needs it, at once if it doesn't. (Outputs that are quickly
+ * computed again, such as a layer norm's, give back their memory at once even if it does.)
+ */
 ICOT_API int icot_tensor_free(icot_engine *engine, icot_tensor tensor);
-
-/* The caller won't use it any more: it goes as soon as backward does not need it, mostly long
- * before its scope closes. Layer norms' outputs go at once and are computed again for backward. */
 ICOT_API int icot_tensor_release(icot_engine *engine, icot_tensor tensor);
 ICOT_API int icot_tensor_describe(icot_engine *engine, icot_tensor tensor, icot_tensor_info *out);
 /* Moves a tensor from the innermost scope to the one around it, so that it outlives the former. */

@@ -36,7 +36,7 @@ static void release_copies(node *n, tensor *const *inputs)
 {
     for (int i = 0; i < n->n_inputs; i++) {
         tensor *copy = n->inputs[i];
-        if (copy && copy != inputs[i] && copy->node < 0) tensor_release(n->engine, copy);
+        if (copy && copy != inputs[i] && copy->node < 0) tensor_destroy(n->engine, copy);
     }
 }
 
@@ -65,15 +65,15 @@ int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const 
     if (wants_grad(engine, &n)) {
         tape_record(engine->tape, &n);
     } else {
-        for (int k = 0; k < OPERATOR_SAVED; k++) tensor_release(engine, n.saved[k]);
+        for (int k = 0; k < OPERATOR_SAVED; k++) tensor_destroy(engine, n.saved[k]);
         release_copies(&n, inputs);
     }
     *out = n.output;
     return ICOT_OK;
 
 failed:
-    for (int k = 0; k < OPERATOR_SAVED; k++) tensor_release(engine, n.saved[k]);
-    tensor_release(engine, n.output);
+    for (int k = 0; k < OPERATOR_SAVED; k++) tensor_destroy(engine, n.saved[k]);
+    tensor_destroy(engine, n.output);
     release_copies(&n, inputs);
     return ICOT_FAILED;
 }

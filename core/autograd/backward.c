@@ -70,7 +70,7 @@ static void drop_grad(icot_engine *engine, tensor *t)
 {
     t->grad_is_set = false;
     if (!t->grad || t->grad->readers > 0) return;
-    tensor_release(engine, t->grad);
+    tensor_destroy(engine, t->grad);
     t->grad = NULL;
 }
 

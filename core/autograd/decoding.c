@@ -128,7 +128,7 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
     const shape size = {.ndim = 2, .size = {in.qkv->shape[0], in.qkv->shape[1] / 3}};
     if (tensor_new(engine, ICOT_FLOAT32, &size, &y)) return ICOT_FAILED;
     if (attend(engine, &in, heads, y)) {
-        tensor_release(engine, y);
+        tensor_destroy(engine, y);
         return ICOT_FAILED;
     }
     *out = y->handle;
@@ -147,7 +147,7 @@ int icot_tensor_argmax(icot_engine *engine, icot_tensor handle, icot_tensor *out
     tensor *best;
     if (tensor_new(engine, ICOT_INT32, &size, &best)) return ICOT_FAILED;
     if (engine->backend->argmax(x->shape[0], x->shape[1], tensor_floats(x), tensor_ints(best))) {
-        tensor_release(engine, best);
+        tensor_destroy(engine, best);
         return ICOT_FAILED;
     }
     *out = best->handle;

@@ -43,7 +43,7 @@ int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim, const in
     tensor *made;
     if (tensor_from_sizes(engine, dtype, ndim, sizes, &made)) return ICOT_FAILED;
     if (made->storage->device->clear(made->storage->data, made->storage->bytes)) {
-        tensor_release(engine, made);
+        tensor_destroy(engine, made);
         return ICOT_FAILED;
     }
     *out = made->handle;
@@ -58,7 +58,7 @@ int icot_tensor_free(icot_engine *engine, icot_tensor handle)
         return fail("free: the tape still needs this tensor; run backward or close the scope "
                     "first");
     }
-    tensor_release(engine, t);
+    tensor_destroy(engine, t);
     return ICOT_OK;
 }
 

@@ -115,7 +115,7 @@ void tensor_move_beside(tensor *moved, const tensor *like)
 
 void scope_release_tensors(icot_engine *engine, scope *closed)
 {
-    while (closed->first) tensor_release(engine, closed->first);
+    while (closed->first) tensor_destroy(engine, closed->first);
 }
 
 /* ---- Making and freeing ---------------------------------------------------------------------- */
@@ -198,18 +198,18 @@ int tensor_restore_contents(tensor *t)
     return t->storage->device->allocate(t->storage->bytes, &t->storage->data);
 }
 
-void tensor_release(icot_engine *engine, tensor *released)
+void tensor_destroy(icot_engine *engine, tensor *destroyed)
 {
-    if (!released) return;
-    if (released->grad_of) { /* a scope frees gradients before the older tensors they belong to */
-        released->grad_of->grad = NULL;
-        released->grad_of->grad_is_set = false;
+    if (!destroyed) return;
+    if (destroyed->grad_of) { /* a scope frees gradients before the older tensors they belong to */
+        destroyed->grad_of->grad = NULL;
+        destroyed->grad_of->grad_is_set = false;
     }
-    tensor_release(engine, released->grad);
-    unlink_from_scope(released);
-    give_back_slot(engine, released->handle);
-    drop_storage(released->storage);
-    memory_free(released);
+    tensor_destroy(engine, destroyed->grad);
+    unlink_from_scope(destroyed);
+    give_back_slot(engine, destroyed->handle);
+    drop_storage(destroyed->storage);
+    memory_free(destroyed);
 }
 
 void tensor_changed(tensor *t)

@@ -72,7 +72,8 @@ int tensor_new(icot_engine *engine, icot_dtype dtype, const shape *size, tensor 
 int tensor_new_view(icot_engine *engine, const tensor *base, const shape *size,
                     const int64_t *strides, int64_t offset, tensor **out);
 
-void tensor_release(icot_engine *engine, tensor *released); /* NULL is allowed */
+/* Takes a tensor and its gradient away at once, whoever reads them; NULL is allowed. */
+void tensor_destroy(icot_engine *engine, tensor *destroyed);
 
 /*
  * Gives back the memory of a tensor's elements and of all that shares them; shape and strides stay.
