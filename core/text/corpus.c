@@ -1,6 +1,7 @@
 #include "text/corpus.h"
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "text/steps.h"
 
@@ -185,13 +186,13 @@ int64_t icot_corpus_bytes(const icot_corpus *corpus)
            step_marks_bytes(&corpus->marks);
 }
 
-/* Takes in some bytes, eight at a time; multiplier: 2^64 / the golden ratio. */
+/* Takes in some bytes, eight at a time. */
 static uint64_t digest_bytes(uint64_t digest, const void *data, int64_t bytes)
 {
     for (int64_t i = 0; i < bytes; i += 8) {
         uint64_t word = 0;
         memcpy(&word, (const char *)data + i, bytes - i < 8 ? (size_t)(bytes - i) : 8);
-        digest = (digest ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        digest = (digest ^ word) * GOLDEN_MULTIPLIER;
         digest ^= digest >> 29;
     }
     return digest;

@@ -6,6 +6,7 @@
  * what is computed is cᵀ = op(b)ᵀ·op(a)ᵀ: b comes first, a second, and neither is moved.
  */
 #include "backend/cuda/kernels.h"
+#include "base/hash.h"
 
 #include <cublasLt.h>
 #include <cuda_bf16.h>
@@ -91,13 +92,10 @@ struct plan_key {
 
 static_assert(std::has_unique_object_representations_v<plan_key>, "gaps between fields");
 
-struct hash_of_key { /* FNV-1a */
+struct hash_of_key {
     size_t operator()(const plan_key &key) const
     {
-        const unsigned char *bytes = (const unsigned char *)&key;
-        uint64_t hash = 14695981039346656037u;
-        for (size_t i = 0; i < sizeof key; i++) hash = (hash ^ bytes[i]) * 1099511628211u;
-        return (size_t)hash;
+        return (size_t)hash_of_bytes(&key, sizeof key);
     }
 };
 
