@@ -16,11 +16,6 @@ struct staged_write {
     char data[];
 };
 
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 void staged_put(staged_file *file, int64_t offset, const void *data, int64_t bytes)
 {
     void *block;
