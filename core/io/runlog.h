@@ -3,8 +3,8 @@
 #define ICOT_IO_RUNLOG_H
 
 #include "icot.h"
-#include "io/file.h"
 #include "io/hdf5_file.h"
+#include "io/output_file.h"
 
 enum { RUNLOG_MESSAGE_BYTES = 300 };
 

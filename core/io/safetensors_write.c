@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "icot.h"
-#include "io/file.h"
+#include "io/output_file.h"
 #include "io/utf8.h"
 
 #include <inttypes.h>

@@ -3,7 +3,7 @@
 #include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "io/file.h"
+#include "io/transfer.h"
 
 #include <errno.h>
 #include <stddef.h>
