@@ -1,8 +1,8 @@
 /* The attributes of a run log, all of them on /. */
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "io/runlog.h"
-#include "io/utf8.h"
 
 static hid_t type_of(runlog_kind kind)
 {

@@ -4,8 +4,8 @@
  */
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "io/runlog.h"
-#include "io/utf8.h"
 
 #include <math.h>
 #include <string.h>

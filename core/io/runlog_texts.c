@@ -1,8 +1,8 @@
 /* Texts and links in a run log, and what is needed to add anything to one. */
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "io/runlog.h"
-#include "io/utf8.h"
 
 hid_t runlog_text_type(void)
 {

@@ -5,9 +5,9 @@
  */
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "icot.h"
 #include "io/mapped_file.h"
-#include "io/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>

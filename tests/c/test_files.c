@@ -1,10 +1,10 @@
 /* Files that appear whole or not at all, and files whose changes reach the disk together. */
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "files_case.h"
 #include "io/output_file.h"
 #include "io/staged_file.h"
 #include "io/transfer.h"
-#include "io/utf8.h"
 #include "support.h"
 
 #include <errno.h>
