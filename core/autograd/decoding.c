@@ -92,7 +92,8 @@ static int check_inputs(const icot_engine *engine, const cached_inputs *in, int 
     const shape qkv = tensor_shape(in->qkv);
     if (packed_check("attention_cached", &qkv, in->cu_seqlens, heads)) return ICOT_FAILED;
     if (check_cache(in)) return ICOT_FAILED;
-    if (tape_check_unread(engine->tape, in->keys) || tape_check_unread(engine->tape, in->values)) {
+    if (tape_check_backward_is_done(engine->tape, in->keys) ||
+        tape_check_backward_is_done(engine->tape, in->values)) {
         return fail_within("attention_cached");
     }
     return ICOT_OK;

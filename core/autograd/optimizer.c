@@ -77,8 +77,9 @@ static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_a
     if (check_moment(p, m, "exp_avg") || check_moment(p, v, "exp_avg_sq")) return ICOT_FAILED;
     *out = (adamw_arrays){.n = -1};
     if (!p->grad || !p->grad_is_set) return ICOT_OK;
-    if (tape_check_unread(engine->tape, p) || tape_check_unread(engine->tape, m) ||
-        tape_check_unread(engine->tape, v)) {
+    if (tape_check_backward_is_done(engine->tape, p) ||
+        tape_check_backward_is_done(engine->tape, m) ||
+        tape_check_backward_is_done(engine->tape, v)) {
         return fail_within("adamw");
     }
     *out = (adamw_arrays){.n = tensor_numel(p),

@@ -22,12 +22,12 @@ static bool reads_inputs(const node *n)
     return n->segment >= 0 || n->op->cheap || !(n->op->unread & UNREAD_INPUTS);
 }
 
-int tape_check_unread(const tape *recorded, const tensor *t)
+int tape_check_backward_is_done(const tape *recorded, const tensor *t)
 {
     for (int64_t i = 0; t->readers > 0 && i < recorded->count; i++) {
         const node *n = &recorded->nodes[i];
         for (int k = 0; k < n->n_inputs; k++) {
-            if (n->inputs[k] == t && reads_inputs(n)) return tensor_check_unread(t);
+            if (n->inputs[k] == t && reads_inputs(n)) return tensor_check_not_an_input(t);
         }
     }
     return ICOT_OK;

@@ -142,14 +142,20 @@ int icot_tensor_read(icot_engine *engine, icot_tensor handle, void *out, int64_t
     return read_elements(t, out, numel);
 }
 
+int tensor_overwrite(const char *who, tensor *t, const void *in)
+{
+    if (tensor_check_not_an_input(t)) return fail_within("%s", who);
+    tensor_changed(t);
+    const int64_t numel = tensor_numel(t);
+    const size_t bytes = (size_t)numel * dtype_bytes(t->dtype);
+    if (tensor_is_contiguous(t)) return t->storage->device->copy_in(tensor_data(t), in, bytes);
+    if (is_dense_matrix(t)) return write_matrix(t, in, bytes);
+    return write_elements(t, in, numel);
+}
+
 int icot_tensor_write(icot_engine *engine, icot_tensor handle, const void *in, int64_t numel)
 {
     tensor *t;
     if (find_for_copy(engine, handle, "write", numel, &t)) return ICOT_FAILED;
-    if (tensor_check_unread(t)) return ICOT_FAILED;
-    tensor_changed(t);
-    size_t bytes = (size_t)numel * dtype_bytes(t->dtype);
-    if (tensor_is_contiguous(t)) return t->storage->device->copy_in(tensor_data(t), in, bytes);
-    if (is_dense_matrix(t)) return write_matrix(t, in, bytes);
-    return write_elements(t, in, numel);
+    return tensor_overwrite("write", t, in);
 }

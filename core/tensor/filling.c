@@ -7,14 +7,14 @@
 #include <math.h>
 
 /* Fills through a buffer on the host, whatever device the tensor lies on. */
-static int fill_from(icot_engine *engine, tensor *t,
+static int fill_from(const char *who, tensor *t,
                      void (*make)(int64_t n, void *buffer, const void *how), const void *how)
 {
     int64_t numel = tensor_numel(t);
     void *buffer;
     if (memory_alloc((size_t)numel * dtype_bytes(t->dtype), &buffer)) return ICOT_FAILED;
     make(numel, buffer, how);
-    int status = icot_tensor_write(engine, t->handle, buffer, numel);
+    int status = tensor_overwrite(who, t, buffer);
     memory_free(buffer);
     return status;
 }
@@ -43,7 +43,7 @@ int icot_tensor_fill(icot_engine *engine, icot_tensor handle, double value)
         return fail("fill: %g is not an int32", value);
     }
     constant how = {.dtype = t->dtype, .value = value};
-    return fill_from(engine, t, make_constant, &how);
+    return fill_from("fill", t, make_constant, &how);
 }
 
 typedef struct distribution {
@@ -83,7 +83,7 @@ int icot_tensor_normal(icot_engine *engine, icot_tensor handle, double mean, dou
     tensor *t;
     if (find_float(engine, handle, "normal", &t)) return ICOT_FAILED;
     distribution how = {.key = key, .a = mean, .b = std};
-    return fill_from(engine, t, make_normal, &how);
+    return fill_from("normal", t, make_normal, &how);
 }
 
 int icot_tensor_uniform(icot_engine *engine, icot_tensor handle, double low, double high,
@@ -92,5 +92,5 @@ int icot_tensor_uniform(icot_engine *engine, icot_tensor handle, double low, dou
     tensor *t;
     if (find_float(engine, handle, "uniform", &t)) return ICOT_FAILED;
     distribution how = {.key = key, .a = low, .b = high};
-    return fill_from(engine, t, make_uniform, &how);
+    return fill_from("uniform", t, make_uniform, &how);
 }

@@ -238,7 +238,7 @@ bool tensor_is_needed(const tensor *t)
     return t->readers > 0 || t->node >= 0 || (t->grad && t->grad->readers > 0);
 }
 
-int tensor_check_unread(const tensor *t)
+int tensor_check_not_an_input(const tensor *t)
 {
     if (t->readers == 0) return ICOT_OK;
     return fail("this tensor cannot be overwritten: the tape still reads it; run backward or close "

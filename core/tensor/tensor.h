@@ -88,8 +88,14 @@ void tensor_move_beside(tensor *moved, const tensor *like);
 
 /* To be called wherever its contents are overwritten: what was derived from them goes. */
 void tensor_changed(tensor *t);
-/* Before that: fails while the tape reads it. */
-int tensor_check_unread(const tensor *t);
+/* Before that, two questions. This one, the stricter: fails while the tensor is an input of any
+ * operator on the tape, whether backward reads its elements or not (tape_check_backward_is_done).
+ */
+int tensor_check_not_an_input(const tensor *t);
+
+/* Overwrites all elements, whose number the caller has checked, with those of `in`, row-major on
+ * the host; messages begin with `who`. */
+int tensor_overwrite(const char *who, tensor *t, const void *in);
 
 /* ---- Looking at tensors ---- */
 
