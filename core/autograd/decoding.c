@@ -1,5 +1,5 @@
 /* Operations of decoding and evaluation, which need no gradient. */
-#include "autograd/packed.h"
+#include "autograd/attention_inputs.h"
 #include "autograd/tape.h"
 #include "base/error.h"
 #include "base/memory.h"

@@ -60,7 +60,7 @@ static int check_moment(const tensor *parameter, const tensor *moment, const cha
 static void *rounded_form(const icot_engine *engine, const tensor *parameter)
 {
     const bool is_whole = tensor_fills_storage(parameter);
-    return engine->backend->rounds_parameters && is_whole ? parameter->storage->packed : NULL;
+    return engine->backend->rounds_parameters && is_whole ? parameter->storage->derived : NULL;
 }
 
 /* Checks one state; out->n stays -1 where no gradient reached the parameter, like PyTorch's None.

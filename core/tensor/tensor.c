@@ -123,7 +123,7 @@ void scope_release_tensors(icot_engine *engine, scope *closed)
 static void drop_storage(storage *dropped)
 {
     if (!dropped || --dropped->references > 0) return;
-    dropped->near->release(dropped->packed);
+    dropped->near->release(dropped->derived);
     dropped->device->release(dropped->data);
     memory_free(dropped);
 }
@@ -214,9 +214,9 @@ void tensor_destroy(icot_engine *engine, tensor *destroyed)
 
 void tensor_changed(tensor *t)
 {
-    if (!t->storage->packed) return;
-    t->storage->near->release(t->storage->packed);
-    t->storage->packed = NULL;
+    if (!t->storage->derived) return;
+    t->storage->near->release(t->storage->derived);
+    t->storage->derived = NULL;
 }
 
 /* ---- Looking at tensors ---------------------------------------------------------------------- */

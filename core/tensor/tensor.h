@@ -19,9 +19,9 @@ typedef struct storage {
     const device *device; /* where they lie: of indices, always the host */
     const device *near;   /* where the kernels run */
     int references;       /* tensors that share these bytes */
-    void *packed; /* there, in the form in which kernels take them: weights and biases as matrix
-                     products do (factor.h); a copy of indices. NULL: not made */
-    int64_t packed_rows, packed_columns; /* of the weight or bias that was packed */
+    void *derived; /* there, in the form in which kernels take them: weights and biases as matrix
+                      products do (factor.h); a copy of indices. NULL: not made */
+    int64_t derived_rows, derived_columns; /* of the weight or bias that it was made of */
     size_t bytes;
     int64_t maker; /* of dropped contents: entry of the tape that can make them again */
 } storage;

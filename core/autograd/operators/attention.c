@@ -3,8 +3,8 @@
  * share of the weights that is dropped. The key decides which, by a token's place: row + index[1]
  * (0 if not given).
  */
+#include "autograd/attention_inputs.h"
 #include "autograd/operators/operators.h"
-#include "autograd/packed.h"
 #include "base/error.h"
 
 static int attention_shape(const node *n, packed_shape *out)

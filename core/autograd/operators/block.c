@@ -12,8 +12,8 @@
  * and index[3…5] their streams, each with seed and step of the key.
  */
 #include "autograd/operators/block.h"
+#include "autograd/attention_inputs.h"
 #include "autograd/operators/operators.h"
-#include "autograd/packed.h"
 #include "base/error.h"
 
 enum { X, OF_ATTENTION, OF_MLP = OF_ATTENTION + HALF_PARAMETERS };

@@ -11,11 +11,11 @@
  * the products is kept as factors: queries, keys and values; what attention makes of them only
  * where the backend does not make it once more in backward.
  */
+#include "autograd/attention_inputs.h"
 #include "autograd/operators/factor.h"
 #include "autograd/operators/operators.h"
 #include "autograd/operators/picked.h"
 #include "autograd/operators/residual.h"
-#include "autograd/packed.h"
 #include "base/error.h"
 
 enum { X, ATTN_WEIGHT, ATTN_BIAS, PROJ_WEIGHT, PROJ_BIAS, CU_SEQLENS, RESIDUAL, ROWS };

@@ -3,7 +3,7 @@
 #define ICOT_BACKEND_CPU_KERNEL_SETS_H
 
 #include "backend/backend.h"
-#include "backend/cpu/packing.h"
+#include "backend/cpu/tiling.h"
 
 /* Fill in what kernels/table.c says; the rest of the table is the same for every instruction set.
  */

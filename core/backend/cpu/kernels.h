@@ -34,7 +34,7 @@ void KERNEL(strided_copy)(const strided_loop *, const float *, bool, float *);
 void KERNEL(dropout)(int64_t, double, icot_random_key, int64_t, const float *, const float *,
                      float *);
 
-int KERNEL(pack)(bool, int64_t, right_factor *);
+int KERNEL(make_tiles)(bool, int64_t, right_factor *);
 #ifdef __AVX512BF16__
 void KERNEL(round)(int64_t, const float *, void *);
 #endif

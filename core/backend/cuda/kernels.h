@@ -6,8 +6,8 @@
 
 /* matmul.cu */
 int cuda_matmul_start(void); /* once */
-int cuda_pack_float32(bool transpose_a, int64_t m, right_factor *b);
-int cuda_pack_bf16(bool transpose_a, int64_t m, right_factor *b);
+int cuda_make_ready_float32(bool transpose_a, int64_t m, right_factor *b);
+int cuda_make_ready_bf16(bool transpose_a, int64_t m, right_factor *b);
 int cuda_matmul_float32(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                         const float *bias, bool accumulate, float *c);
 int cuda_matmul_tf32(bool transpose_a, int64_t m, const void *a, const right_factor *b,

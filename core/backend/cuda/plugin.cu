@@ -147,7 +147,7 @@ static void fill_float32(backend *table)
     fill_common(table);
     table->factor_bytes = sizeof(float);
     table->layers = &cuda_layers_float32;
-    table->pack = cuda_pack_float32;
+    table->make_ready = cuda_make_ready_float32;
     table->matmul = cuda_matmul_float32;
     table->matmul_factor = cuda_matmul_factor_float32;
     table->gelu_factor = cuda_gelu_float32;
@@ -174,8 +174,8 @@ static void fill_bf16(backend *table)
     table->layers = &cuda_layers_bf16;
     table->attention = cuda_attention_bf16;
     table->attention_backward = cuda_attention_backward_bf16;
-    table->pack = cuda_pack_bf16;
-    table->packs_alike = true; /* rounded, in the same order */
+    table->make_ready = cuda_make_ready_bf16;
+    table->ready_for_all = true; /* rounded, in the same order */
     table->rounds_parameters = true;
     table->matmul = cuda_matmul_bf16;
     table->matmul_factor = cuda_matmul_factor_bf16;

@@ -1,4 +1,4 @@
-#include "autograd/packed.h"
+#include "autograd/attention_inputs.h"
 
 #include "base/error.h"
 

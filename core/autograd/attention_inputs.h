@@ -1,6 +1,6 @@
-/* Sequences packed end to end: what attention in training and in decoding both check. */
-#ifndef ICOT_AUTOGRAD_PACKED_H
-#define ICOT_AUTOGRAD_PACKED_H
+/* What attention in training and in decoding both check: the sequences, packed end to end. */
+#ifndef ICOT_AUTOGRAD_ATTENTION_INPUTS_H
+#define ICOT_AUTOGRAD_ATTENTION_INPUTS_H
 
 #include "autograd/operator.h"
 #include "backend/backend.h"
