@@ -179,7 +179,7 @@ typedef struct backend {
     void (*unary)(unary_kind kind, int64_t n, const float *x, float *y);
     void (*unary_backward)(unary_kind kind, int64_t n, const float *x, const float *y,
                            const float *dy, bool accumulate, float *dx);
-    void (*number)(const float *x, double *y); /* a single one; y lies there, too */
+    void (*number_as_double)(const float *x, double *y); /* one; both on the device */
     /* y = scale·x + shift */
     void (*affine)(int64_t n, double scale, double shift, const float *x, bool accumulate,
                    float *y);

@@ -110,7 +110,7 @@ static void fill_common(backend *table)
     table->fuses_layers = true;
     table->unary = cuda_unary;
     table->unary_backward = cuda_unary_backward;
-    table->number = cuda_number;
+    table->number_as_double = cuda_number_as_double;
     table->affine = cuda_affine;
     table->power = cuda_power;
     table->power_backward = cuda_power_backward;

@@ -87,7 +87,7 @@ void cuda_unary_backward(unary_kind kind, int64_t n, const float *x, const float
         y, dy);
 }
 
-void cuda_number(const float *x, double *y)
+void cuda_number_as_double(const float *x, double *y)
 {
     for_each("number", 1, [=] __device__(int64_t) { *y = (double)*x; });
 }

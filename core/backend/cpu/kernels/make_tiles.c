@@ -29,7 +29,7 @@ typedef struct source {
  */
 
 #ifdef __AVX512BF16__
-#define ELEMENT TILES_BFLOAT16
+#define TILE_TYPE TILES_BFLOAT16
 
 static inline __mmask16 first(int64_t count)
 {
@@ -64,7 +64,7 @@ static inline void units_across(const right_factor *b, int64_t at, int64_t rows,
     _mm512_storeu_si512(units, _mm512_or_si512(upper, _mm512_slli_epi32(lower, 16)));
 }
 #else
-#define ELEMENT TILES_FLOAT32
+#define TILE_TYPE TILES_FLOAT32
 
 static inline void copy_units(const float *from, int64_t count, void *units)
 {
@@ -173,7 +173,8 @@ static void fill_tiles(const source *s, const tiling *t)
 
 int KERNEL(make_tiles)(bool transpose_a, int64_t m, right_factor *b)
 {
-    const source s = {.b = b, .k = tiled_depth(ELEMENT, transpose_a, m, b), .n = right_columns(b)};
+    const source s = {
+        .b = b, .k = tiled_depth(TILE_TYPE, transpose_a, m, b), .n = right_columns(b)};
     b->ready_form = NULL;
     if (s.k == 0) return ICOT_OK;
     tiling t = {.down = parts_of(s.k, TILE_ROWS * PER_UNIT), .across = parts_of(s.n, TILE_COLUMNS)};

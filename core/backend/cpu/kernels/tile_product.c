@@ -183,7 +183,7 @@ static void multiply_last_columns(int64_t rows, int64_t columns, strip s, target
             float y = sums[r][j] + (t.bias ? t.bias[j] : 0.0f);
             char *to = t.c + (row * t.down + j) * t.size;
             if (t.rounded)
-                put(1, (float[GROUP]){y}, (element *)to);
+                elements_write(1, (float[ELEMENT_GROUP]){y}, (element *)to);
             else
                 *(float *)to = t.add ? y + *(float *)to : y;
         }
