@@ -63,8 +63,7 @@ static void *rounded_form(const icot_engine *engine, const tensor *parameter)
     return engine->backend->rounds_parameters && is_whole ? parameter->storage->derived : NULL;
 }
 
-/* Checks one state; out->n stays -1 where no gradient reached the parameter, like PyTorch's None.
- */
+/* Checks one state; out->n stays -1 where no gradient reached the parameter (PyTorch's None). */
 static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_arrays *out)
 {
     const tensor *p = tensor_find(engine, "adamw", state->parameter);

@@ -231,7 +231,13 @@ typedef struct backend {
     int (*layer_norm_backward)(int64_t rows, int64_t columns, const float *x, const float *weight,
                                const float *statistics, const float *dy, const bool accumulate[3],
                                float *dx, float *dweight, float *dbias);
-    /* qkv (T,3C) -> y (T,C); logsumexp (T,H) of the scores */
+    /*
+     * qkv (T,3C) -> y (T,C); logsumexp (T,H) of the scores. Of each head, with scale = 1/√D, the
+     * mask M of dropout (without it: ones), ∘ element by element, and what comes later masked out:
+     *   P = softmax(scale·QKᵀ),  Y = (P∘M)V
+     * Backward, where G = (dY Vᵀ)∘M and, of row i, δ_i = dY_i·Y_i, which is the same as P_i·G_i:
+     *   dV = (P∘M)ᵀ dY,  dS = scale · P∘(G - δ),  dQ = dS K,  dK = dSᵀ Q
+     */
     int (*attention)(const packed_shape *shape, const float *qkv, float *y, float *logsumexp);
     int (*attention_backward)(const packed_shape *shape, const float *qkv, const float *y,
                               const float *logsumexp, const float *dy, bool accumulate,

@@ -66,8 +66,7 @@ int folder_make_around(const char *kind, const char *path)
     return status;
 }
 
-/* ---- Giving a folder its final name -----------------------------------------------------------
- */
+/* ---- Giving a folder its final name ---------------------------------------------------------- */
 
 static const char ASIDE[] = ".aside"; /* what a folder's name ends with meanwhile */
 

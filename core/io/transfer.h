@@ -5,8 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* pwrite and pread of all the bytes; both return 0 or an errno. Bytes past the end are read as 0.
- */
+/* pwrite and pread of all the bytes; return 0 or an errno. Bytes past the end are read as 0. */
 int write_fully(int fd, const void *data, size_t bytes, int64_t offset);
 int read_fully(int fd, void *data, size_t bytes, int64_t offset);
 

@@ -67,8 +67,7 @@ static void test_full_disk_leaves_the_old_file(void **state)
     assert_contents("old", 3);
 }
 
-/* ---- What the system is asked for: the core's calls come here, and go on from here ------------
- */
+/* ---- What the system is asked for: the core's calls come here, and go on from here ----------- */
 
 static int lacks_rename_check, lacks_links; /* of the file system */
 static ino_t synced[8];                     /* in this order */

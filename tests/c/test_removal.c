@@ -12,8 +12,7 @@
 
 #include <cmocka.h>
 
-/* ---- What is left, and where -------------------------------------------------------------------
- */
+/* ---- What is left, and where ----------------------------------------------------------------- */
 
 static void test_whole_sequence(void **state)
 {

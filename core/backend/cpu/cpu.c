@@ -25,7 +25,7 @@ static void choose_instruction_set(void)
     chosen = best_here();
     table.memory = &host_memory;
     table.description = icot_cpu_kernels;
-    table.rows_at_a_time = 1024;
+    table.rows_at_a_time = 1024; /* 1 % quicker than 512, with 4 layers of width 256 */
     table.factor_bytes = sizeof(float);
     table.factor_rows = 1;
     table.matmul = cpu_matmul;

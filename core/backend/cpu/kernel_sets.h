@@ -5,8 +5,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/tiling.h"
 
-/* Fill in what kernels/table.c says; the rest of the table is the same for every instruction set.
- */
+/* Fill in what kernels/table.c says; the rest of the table is the same for all instruction sets. */
 void cpu_table_generic(backend *table);
 #ifdef __x86_64__
 void cpu_table_avx2(backend *table);

@@ -118,8 +118,7 @@ void cuda_power_backward(int64_t n, double exponent, const float *x, const float
 
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
-/* One block of words decides about so many elements; the first may begin and the last end halfway.
- */
+/* A block of words decides about so many elements; the first may begin, the last end halfway. */
 template <typename Element>
 __global__ void drop_blocks(int64_t blocks, int64_t n, dropout_rule rule, icot_random_key key,
                             int64_t first, bool whole, const Element *x, const float *onto,
