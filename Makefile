@@ -123,7 +123,7 @@ endef
 $(foreach isa,$(ISAS) bf16,$(eval $(call kernel_rule,$(isa))))
 
 # The declarations of the public header alone, for LuaJIT's ffi.cdef.
-$(HEADER): core/icot.h $(BUILD)/flags
+$(HEADER): core/icot.h core/icot_text.h $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "extract  $@"
 	$(Q)$(CC) -E -P -DICOT_FFI -o $@ $<
