@@ -44,7 +44,7 @@ static int check_slots_differ(const int32_t *slots, int64_t sequences, int64_t n
     int status = ICOT_OK;
     for (int64_t b = 0; b < sequences && !status; b++) {
         if (taken[slots[b]]) {
-            status = fail("attention_cached: sequence %lld names slot %d, which another one has",
+            status = fail("attention_cached: sequence %lld names slot %d, as another one does",
                           (long long)b, slots[b]);
         }
         taken[slots[b]] = 1;

@@ -95,7 +95,7 @@ int icot_scope_open(icot_engine *engine)
 
 int icot_scope_close(icot_engine *engine)
 {
-    if (engine->depth == 0) return fail("scope: there is none to close");
+    if (engine->depth == 0) return fail("scope: none is open");
     scope *closed = engine->innermost;
     tape_truncate(engine->tape, closed->tape_mark);
     scope_release_tensors(engine, closed);

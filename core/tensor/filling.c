@@ -40,7 +40,7 @@ int icot_tensor_fill(icot_engine *engine, icot_tensor handle, double value)
     tensor *t = tensor_find(engine, "fill", handle);
     if (!t) return ICOT_FAILED;
     if (t->dtype == ICOT_INT32 && !(value >= INT32_MIN && value <= INT32_MAX)) {
-        return fail("fill: %g is not an int32", value);
+        return fail("fill: %g is out of the range of int32", value);
     }
     constant how = {.dtype = t->dtype, .value = value};
     return fill_from("fill", t, make_constant, &how);

@@ -85,7 +85,7 @@ static int cut_kth(const batch_request *asked, int64_t k, cut_example *out)
 {
     const int with_draws = asked->kind == SEQUENCES ? WITH_DRAWS : WITHOUT_DRAWS;
     if (cut_example_of(asked->corpus, asked->ids[k], k, asked->removal, with_draws, out)) {
-        return fail_within("batch: place %lld", (long long)k);
+        return fail_within("batch: entry %lld", (long long)k + 1);
     }
     return ICOT_OK;
 }

@@ -19,7 +19,7 @@ static int count_removed(const icot_corpus *corpus, int64_t id, int64_t k, int64
     const int32_t *ends;
     int64_t n;
     if (icot_corpus_steps(corpus, id, &ends, &n)) return ICOT_FAILED;
-    if (n < 0) return fail("the reasoning steps of example %lld are not marked", (long long)id);
+    if (n < 0) return fail("the reasoning steps of example %lld are not marked", (long long)id + 1);
     out->wanted = removal_wanted(removal, k, n, with_draws);
     out->tokens = removal_tokens_of_steps(removal, removal_count(removal, n, out->wanted), ends, n);
     return ICOT_OK;

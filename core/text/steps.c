@@ -100,7 +100,7 @@ static int is_marked(const step_marks *marks, int64_t index)
 int step_marks_add(step_marks *marks, int64_t index, const int32_t *ends, int64_t n)
 {
     if (is_marked(marks, index)) {
-        return fail("corpus: the steps of example %lld are marked already", (long long)index);
+        return fail("corpus: the steps of example %lld are already marked", (long long)index + 1);
     }
     int32_t number;
     if (memory_grow(&marks->pattern_of, &marks->example_capacity, index + 1,

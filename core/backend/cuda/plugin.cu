@@ -14,7 +14,7 @@ static char broken_at[64];
 int cuda_status(void)
 {
     if (broken == cudaSuccess) return OK;
-    return fail("cuda: %s: the card reported '%s', and cannot be used any more; resume from the "
+    return fail("cuda: %s: the card reported '%s' and can no longer be used; resume from the "
                 "last checkpoint",
                 broken_at, cudaGetErrorString(broken));
 }
@@ -56,13 +56,13 @@ static int find_card(void)
         int driver = 0;
         cudaDriverGetVersion(&driver);
         if (driver == 0) return fail("cuda: there is no NVIDIA driver on this machine");
-        return fail("cuda: the NVIDIA driver is too old: it is for CUDA %d.%d, and icot was built "
-                    "with %d.%d",
-                    driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
-                    CUDART_VERSION % 1000 / 10);
+        return fail(
+            "cuda: the NVIDIA driver is too old: it supports CUDA %d.%d, but icot was built "
+            "with %d.%d",
+            driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
     }
     if (code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) {
-        return fail("cuda: this machine shows no card (CUDA_VISIBLE_DEVICES hides one, if set)");
+        return fail("cuda: no NVIDIA card was found (CUDA_VISIBLE_DEVICES may hide it)");
     }
     if (code != cudaSuccess) return fail("cuda: no card can be used: %s", cudaGetErrorString(code));
     return OK;
@@ -73,8 +73,9 @@ static int check_card(void)
 {
     cudaDeviceProp card;
     cudaError_t code = cudaGetDeviceProperties(&card, 0);
-    if (code != cudaSuccess)
-        return fail("cuda: the card tells nothing: %s", cudaGetErrorString(code));
+    if (code != cudaSuccess) {
+        return fail("cuda: the card's properties cannot be read: %s", cudaGetErrorString(code));
+    }
     if (card.major * 10 + card.minor < ICOT_CUDA_OLDEST) {
         return fail("cuda: %s has compute capability %d.%d; icot was built for %d.%d and newer "
                     "(make CUDA_ARCHS=…; 8.0 is the oldest that it can do)",
