@@ -51,8 +51,8 @@ $(BUILD)/flags: always
 
 # The CPU kernels are compiled once per instruction set; the best one is chosen at run time.
 KERNELS     := $(sort $(wildcard core/backend/cpu/kernels/*.c))
-BF16        := attention attention_shared factor_table factors pack strip sum_rows tile_product # once more, for AVX512_BF16
-NOT_GENERIC := $(addprefix core/backend/cpu/kernels/,pack.c tile_product.c) # OpenBLAS is quicker there
+BF16        := attention attention_shared factor_table factors make_tiles strip sum_rows tile_product # once more, for AVX512_BF16
+NOT_GENERIC := $(addprefix core/backend/cpu/kernels/,make_tiles.c tile_product.c) # OpenBLAS is quicker there
 ONEDNN      := core/backend/cpu/onednn/onednn.c
 SOURCES     := $(filter-out $(KERNELS) $(ONEDNN),$(sort $(shell find core -name '*.c')))
 ISAS        := generic $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2> /dev/null)),avx2 avx512)
@@ -123,7 +123,7 @@ endef
 $(foreach isa,$(ISAS) bf16,$(eval $(call kernel_rule,$(isa))))
 
 # The declarations of the public header alone, for LuaJIT's ffi.cdef.
-$(HEADER): core/icot.h $(BUILD)/flags
+$(HEADER): core/icot.h core/icot_text.h $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "extract  $@"
 	$(Q)$(CC) -E -P -DICOT_FFI -o $@ $<

@@ -1,9 +1,9 @@
 /*
  * icot.h - the one public header of the core.
  *
- * Everything that Lua (or another program) may call stands here. The build preprocesses this file
- * and hands the result to LuaJIT's ffi.cdef, so keep it to declarations: no function bodies, and
- * no macros that a caller would need.
+ * Everything that Lua (or another program) may call stands here, or in icot_text.h, which this
+ * includes. The build preprocesses the two and hands the result to LuaJIT's ffi.cdef, so keep them
+ * to declarations: no function bodies, and no macros that a caller would need.
  *
  * Conventions
  *   errors    A function that can fail returns int: 0 is success, anything else is an error whose
@@ -30,8 +30,8 @@ enum {
     ICOT_ABI = 12,        /* raised whenever anything in this file changes its meaning */
     ICOT_MAX_DIMS = 6,    /* most dimensions a tensor can have */
     ICOT_MAX_INPUTS = 15, /* most inputs an operator can have (concat included) */
-    ICOT_MAX_NUMBERS = 5, /* most parameters of one, other than its inputs */
-    ICOT_MAX_INDICES = 16
+    ICOT_MAX_NUMBERS = 5, /* most parameters of one that are real numbers */
+    ICOT_MAX_INDICES = 16 /* most integer parameters: sizes, dimensions, counts */
 };
 
 /* ---- Base: errors, versions, memory, threads, random numbers, interrupts --------------------- */
@@ -57,12 +57,9 @@ typedef struct icot_memory {
 } icot_memory;
 
 ICOT_API void icot_memory_read(icot_memory *out);
-ICOT_API void icot_memory_reset_peak(void);
-ICOT_API void icot_memory_release_cache(void);
-/* For tests: the Nth allocation from now fails once (1 = the next). 0 switches that off. */
-ICOT_API void icot_memory_fail_at(int64_t nth);
 
-/* Threads that kernels share work among: at first OMP_NUM_THREADS, or all cores. */
+/* Threads that kernels share work among: at first OMP_NUM_THREADS, or all cores. Set, the number
+ * (1 … ICOT_MOST_THREADS, or it fails) is that of kernels called by this thread. */
 enum { ICOT_MOST_THREADS = 1024 };
 ICOT_API int icot_threads(void);
 ICOT_API int icot_set_threads(int count);
@@ -97,11 +94,7 @@ ICOT_API int icot_interrupts_catch(void);
 /* What the first signal writes to stderr, at most 127 bytes; NULL: nothing. */
 ICOT_API void icot_interrupts_notice(const char *line);
 ICOT_API int icot_interrupted(void); /* signal number that arrived, or 0 */
-/* Forgets what arrived; the signals stay as they are: the next Ctrl-C, if one arrived before, ends
- * the program, until icot_interrupts_catch is called again. */
-ICOT_API void icot_interrupts_clear(void);
-
-ICOT_API double icot_seconds(void); /* monotonic clock, in seconds */
+ICOT_API double icot_seconds(void);  /* monotonic clock, in seconds */
 
 /* ---- Tensors --------------------------------------------------------------------------------- */
 
@@ -122,7 +115,8 @@ typedef struct icot_tensor_info {
                    another device, or see icot_checkpoint */
 } icot_tensor_info;
 
-/* device: "cpu", or "cuda": the first card of NVIDIA's, through libicot_cuda.so */
+/* device: "cpu", or "cuda": the first card of NVIDIA's, through libicot_cuda.so. Fails where there
+ * is none, or no such library. An engine begins in float32, with gradients enabled. */
 ICOT_API int icot_engine_create(const char *device, icot_engine **out);
 ICOT_API void icot_engine_free(icot_engine *engine);
 ICOT_API const char *icot_engine_device(const icot_engine *engine);
@@ -144,10 +138,13 @@ ICOT_API int icot_tensor_create(icot_engine *engine, icot_dtype dtype, int ndim,
 /* The same with whatever lies in its memory, for one that is written before it is read. */
 ICOT_API int icot_tensor_create_empty(icot_engine *engine, icot_dtype dtype, int ndim,
                                       const int64_t *shape, icot_tensor *out);
+/*
+ * Two ways to let go of a tensor before its scope closes; the handle is dead after both. Free takes
+ * it away now, and fails while the tape still needs it. Release says that the caller is done with
+ * it: it goes once backward no longer needs it, at once if it doesn't. (Outputs that are quickly
+ * computed again, such as a layer norm's, give back their memory at once even if it does.)
+ */
 ICOT_API int icot_tensor_free(icot_engine *engine, icot_tensor tensor);
-
-/* The caller won't use it any more: it goes as soon as backward does not need it, mostly long
- * before its scope closes. Layer norms' outputs go at once and are computed again for backward. */
 ICOT_API int icot_tensor_release(icot_engine *engine, icot_tensor tensor);
 ICOT_API int icot_tensor_describe(icot_engine *engine, icot_tensor tensor, icot_tensor_info *out);
 /* Moves a tensor from the innermost scope to the one around it, so that it outlives the former. */
@@ -162,6 +159,8 @@ ICOT_API int icot_tensor_detach(icot_engine *engine, icot_tensor tensor, icot_te
 ICOT_API int icot_tensor_read(icot_engine *engine, icot_tensor tensor, void *out, int64_t numel);
 ICOT_API int icot_tensor_write(icot_engine *engine, icot_tensor tensor, const void *in,
                                int64_t numel);
+/* Fills a tensor with one number, which of an int32 tensor has to be in the range of int32; or a
+ * float32 tensor with random ones, in row-major order: normal, or uniform in [low, high). */
 ICOT_API int icot_tensor_fill(icot_engine *engine, icot_tensor tensor, double value);
 ICOT_API int icot_tensor_normal(icot_engine *engine, icot_tensor tensor, double mean, double std,
                                 icot_random_key key);
@@ -172,14 +171,20 @@ ICOT_API int icot_tensor_argmax(icot_engine *engine, icot_tensor x, icot_tensor 
 
 /* ---- Scopes, operators and gradients --------------------------------------------------------- */
 
+/* Scopes nest. Closing the innermost, which fails if there is none, frees its tensors and what the
+ * tape recorded since it was opened. */
 ICOT_API int icot_scope_open(icot_engine *engine);
-ICOT_API int icot_scope_close(icot_engine *engine); /* frees its tensors and its tape */
-ICOT_API int icot_scope_depth(const icot_engine *engine);
+ICOT_API int icot_scope_close(icot_engine *engine);
+ICOT_API int icot_scope_depth(const icot_engine *engine); /* scopes open */
 
+/* Whether icot_apply records what backward needs. */
 ICOT_API int icot_grad_enabled(const icot_engine *engine);
 ICOT_API void icot_set_grad_enabled(icot_engine *engine, int enabled);
+/* Of a float32 leaf; what an operator made has to be detached first. */
 ICOT_API int icot_requires_grad(icot_engine *engine, icot_tensor tensor, int requires_grad);
-ICOT_API int icot_grad(icot_engine *engine, icot_tensor tensor, icot_tensor *out); /* 0: none yet */
+/* The gradient, of the tensor's shape, which it goes with; 0: none yet. Zeroing forgets those of
+ * several tensors: 0 again. */
+ICOT_API int icot_grad(icot_engine *engine, icot_tensor tensor, icot_tensor *out);
 ICOT_API int icot_zero_grad(icot_engine *engine, const icot_tensor *tensors, int64_t count);
 
 /* What an operator takes beside its input tensors; which field means what: autograd/operators. */
@@ -192,7 +197,6 @@ typedef struct icot_op_params {
 
 ICOT_API int icot_operator_count(void);
 ICOT_API const char *icot_operator_name(int index); /* NULL: no such operator */
-ICOT_API int icot_operator_find(const char *name);  /* -1: no such operator */
 /* Applies an operator and records it on the tape if an input requires a gradient. */
 ICOT_API int icot_apply(icot_engine *engine, int operator_index, const icot_tensor *inputs,
                         int n_inputs, const icot_op_params *params, icot_tensor *out);
@@ -267,140 +271,10 @@ typedef struct icot_adamw_state {
 ICOT_API int icot_adamw_step(icot_engine *engine, const icot_adamw_state *states, int64_t count,
                              const icot_adamw_options *options);
 
-/* ---- Text: corpus, removal, batches ---------------------------------------------------------- */
-
-typedef struct icot_corpus icot_corpus; /* examples: question, cot, answer as token ids */
-
-typedef struct icot_example {
-    int64_t question, cot, answer; /* lengths in tokens, without separators */
-} icot_example;
-
-/* Ids are stored in 1, 2 or 4 bytes each, whichever holds 0 … vocab_size-1. */
-ICOT_API int icot_corpus_create(int64_t vocab_size, icot_corpus **out);
-ICOT_API void icot_corpus_free(icot_corpus *corpus);
-ICOT_API int icot_corpus_reserve(icot_corpus *corpus, int64_t examples, int64_t tokens);
-ICOT_API int icot_corpus_append(icot_corpus *corpus, const int32_t *question, int64_t n_question,
-                                const int32_t *cot, int64_t n_cot, const int32_t *answer,
-                                int64_t n_answer);
-/*
- * Says where the reasoning steps of the example appended last end: ends (n) are CoT tokens counted
- * from its start, ascending, the last equal to the CoT's length (n = 0: the CoT is empty). Once per
- * example; examples need not be marked.
+/* ---- Text: corpus, removal, batches, tokenizer ------------------------------------------------
  */
-ICOT_API int icot_corpus_mark_steps(icot_corpus *corpus, const int32_t *ends, int64_t n);
-ICOT_API int64_t icot_corpus_size(const icot_corpus *corpus);
-ICOT_API int64_t icot_corpus_bytes(const icot_corpus *corpus);
-/*
- * A number that tells corpora apart: equal for equal examples, another for nearly all others. Marks
- * of steps do not count: they follow from the examples and from how these were made.
- */
-ICOT_API uint64_t icot_corpus_digest(const icot_corpus *corpus);
-ICOT_API int icot_corpus_lengths(const icot_corpus *corpus, int64_t index, icot_example *out);
-/* Copies question, cot and answer of one example, end to end, into tokens (their total length). */
-ICOT_API int icot_corpus_read(const icot_corpus *corpus, int64_t index, int32_t *tokens,
-                              int64_t capacity);
-/*
- * Where an example's steps end. *n is -1 and *ends NULL if they were never marked; 0 only if its
- * CoT is empty. The array belongs to the corpus and is good until the next marks are set.
- */
-ICOT_API int icot_corpus_steps(const icot_corpus *corpus, int64_t index, const int32_t **ends,
-                               int64_t *n);
 
-/* ICOT_ORDERED: in an order of the caller's, see icot_removal.ranks */
-typedef enum icot_side { ICOT_LEFT = 0, ICOT_RIGHT = 1, ICOT_ORDERED = 2 } icot_side;
-/* What s and offsets count: CoT tokens, or the reasoning steps that the corpus has marked. */
-typedef enum icot_unit { ICOT_TOKENS = 0, ICOT_STEPS = 1 } icot_unit;
-typedef enum icot_positions { ICOT_CLOSED_UP = 0, ICOT_KEPT = 1 } icot_positions;
-
-/* How the CoT is cut when a batch is packed. */
-typedef struct icot_removal {
-    int64_t removed;  /* s: CoT tokens, or steps, to remove from every example */
-    double smoothing; /* λ of the extra offset P(o) ∝ exp(-λ·o); negative: no such offsets */
-    const double
-        *offsets; /* (n_offsets) instead of λ: P(extra offset <= i), rising to 1; or NULL */
-    int64_t n_offsets;
-    double replay; /* share of the examples that get fewer than s removed, any number alike */
-    int64_t remove_all_beyond; /* s + o at or above this removes all the CoT; negative: never */
-    icot_unit unit;
-    icot_side side; /* of steps left or right */
-    icot_positions positions;
-    /*
-     * Of ICOT_ORDERED: token i of a CoT of m tokens is the ranks[rank_starts[m] + i]-th that goes,
-     * counted from 0. Lengths up to longest; the arrays stay the caller's.
-     */
-    const int32_t *ranks;
-    const int64_t *rank_starts; /* (longest + 1) */
-    int64_t longest;
-    int32_t eos, separator; /* ids of <eos> and #### */
-    int32_t pause; /* id, of no example, that stands in for what goes; negative: nothing does */
-    /*
-     * 0: a pause in the place of each token that goes. Else the CoT begins with so many for each
-     * token, or step, that is to be removed, whether an example has it or not, at most pauses_most
-     * (negative: any number); only from the left and closed up.
-     */
-    int64_t pauses_each, pauses_most;
-    icot_random_key key; /* of what is drawn: example k draws numbers k, k + 2^32, k + 3·2^31 */
-} icot_removal;
-
-/*
- * Sequences packed end to end: question <eos> cot <eos> #### answer <eos>, the CoT cut. Row r holds
- * tokens[r]; rows that predict a target (everything after the first <eos> but pauses) are listed in
- * target_rows, what they should predict in targets. The arrays belong to the batch.
- */
-typedef struct icot_batch {
-    int64_t n_examples, n_tokens, n_targets;
-    int64_t cot_left;                         /* CoT tokens left in all sequences together */
-    int32_t *tokens;                          /* (n_tokens) */
-    int32_t *positions;                       /* (n_tokens) */
-    int32_t *cu_seqlens;                      /* (n_examples + 1) */
-    int32_t *eos_rows;                        /* (n_examples) the row of each first <eos> */
-    int32_t *pauses;                          /* (n_examples) that follow it */
-    int32_t *target_rows;                     /* (n_targets) */
-    int32_t *targets;                         /* (n_targets) */
-    int64_t token_capacity, example_capacity; /* room in the arrays, kept for reuse */
-} icot_batch;
-
-ICOT_API int icot_batch_create(icot_batch **out);
-ICOT_API void icot_batch_free(icot_batch *batch);
-/* Packs the examples `ids` of the corpus for training or teacher-forced evaluation. */
-ICOT_API int icot_batch_pack(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids,
-                             int64_t n, const icot_removal *removal);
-/*
- * Packs only `question <eos>` and the pauses that the CoT begins with, positioned so that decoding
- * can go on with the CoT that is left.
- */
-ICOT_API int icot_batch_prompts(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids,
-                                int64_t n, const icot_removal *removal);
-/* Which tokens of an example's CoT (m) are left when nothing is drawn: kept (m), 1 or 0. */
-ICOT_API int icot_removal_kept(const icot_removal *removal, const icot_corpus *corpus,
-                               int64_t index, uint8_t *kept);
-
-/* ---- Text: tokenizer ------------------------------------------------------------------------- */
-
-typedef struct icot_tokenizer icot_tokenizer; /* byte-level BPE, as GPT-2 has it */
-
-/* What a tokenizer is made of. Every byte must be a token; no token is empty. */
-typedef struct icot_tokenizer_parts {
-    int64_t n_tokens, n_merges, n_special;
-    const char *bytes;     /* of all tokens, end to end */
-    const int64_t *bounds; /* (n_tokens + 1) token i is bytes[bounds[i]] … bytes[bounds[i+1]-1] */
-    const int32_t *merges; /* (n_merges, 3) left, right and resulting token, the best merge first */
-    const int32_t *special; /* (n_special) tokens that are taken whole wherever their bytes stand */
-} icot_tokenizer_parts;
-
-/* Copies the parts. */
-ICOT_API int icot_tokenizer_create(const icot_tokenizer_parts *parts, icot_tokenizer **out);
-ICOT_API void icot_tokenizer_free(icot_tokenizer *tokenizer);
-/*
- * The ids of `length` bytes, UTF-8 or not: at most one per byte. Unless with_special is set,
- * special tokens are text like any other. The array belongs to the tokenizer; the next call
- * overwrites it.
- */
-ICOT_API int icot_tokenizer_encode(icot_tokenizer *tokenizer, const char *text, int64_t length,
-                                   int with_special, const int32_t **ids, int64_t *count);
-/* The bytes of ids, in memory that belongs to the tokenizer; the next call overwrites it. */
-ICOT_API int icot_tokenizer_decode(icot_tokenizer *tokenizer, const int32_t *ids, int64_t count,
-                                   const char **text, int64_t *length);
+#include "icot_text.h"
 
 /* ---- Files: run log (HDF5), safetensors ------------------------------------------------------ */
 
@@ -441,13 +315,18 @@ ICOT_API int icot_runlog_table(icot_runlog *log, const char *path, const icot_co
                                int n_columns, int *table);
 /* A float64 matrix (rows, width) that grows by rows, addressed like a table. */
 ICOT_API int icot_runlog_matrix(icot_runlog *log, const char *path, int64_t width, int *table);
+/* A link at `path` to what is at `target` in another file, which need not be there yet; a relative
+ * name of it is seen from this file's folder. */
 ICOT_API int icot_runlog_link(icot_runlog *log, const char *path, const char *file,
-                              const char *target); /* external link */
+                              const char *target);
 /* From here on readers may open the file (SWMR), and only rows can be added. */
 ICOT_API int icot_runlog_live(icot_runlog *log);
-/* One row: numbers[i] for number columns, texts[i] for text columns, i counting all columns. */
+/* One row: numbers[i] for number columns, texts[i] for text columns, i counting all columns; of a
+ * matrix, `width` numbers and no texts. Integers are checked; a bool is 0 or anything else. */
 ICOT_API int icot_runlog_append(icot_runlog *log, int table, const double *numbers,
                                 const char *const *texts);
+/* Writes all rows so far, so that readers see them; a full disk leaves those of the last flush.
+ * Like any failure to write, that ends the log: all that follows fails with the same message. */
 ICOT_API int icot_runlog_flush(icot_runlog *log);
 /* Flushes, and copies the file as it is then. */
 ICOT_API int icot_runlog_snapshot(icot_runlog *log, const char *path);
@@ -514,5 +393,16 @@ ICOT_API int64_t icot_safetensors_data_bytes(const icot_safetensors *file);
  */
 ICOT_API int icot_safetensors_read(icot_engine *engine, const icot_safetensors *file,
                                    const icot_stored_tensor *stored, icot_tensor out);
+
+/* ---- For tests: what icot itself never calls ------------------------------------------------- */
+
+/* The Nth allocation from now fails once (1 = the next). 0 switches that off. */
+ICOT_API void icot_memory_fail_at(int64_t nth);
+ICOT_API void icot_memory_reset_peak(void);
+ICOT_API void icot_memory_release_cache(void);     /* gives it back to the system */
+ICOT_API int icot_operator_find(const char *name); /* -1: no such operator */
+/* Forgets what arrived; the signals stay as they are: the next Ctrl-C, if one arrived before, ends
+ * the program, until icot_interrupts_catch is called again. */
+ICOT_API void icot_interrupts_clear(void);
 
 #endif

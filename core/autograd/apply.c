@@ -21,12 +21,15 @@ static int check_inputs(const operator_entry *op, tensor *const *inputs, int n_i
 }
 
 /* Most kernels want contiguous memory; the copy is an operator too, so gradients pass through. */
-static int make_contiguous(icot_engine *engine, tensor **input)
+static int make_contiguous(node *n, int i)
 {
+    tensor **input = &n->inputs[i];
     if (tensor_is_contiguous(*input)) return ICOT_OK;
-    if ((*input)->dtype != ICOT_FLOAT32) return fail("int32 tensors must be contiguous here");
+    if ((*input)->dtype != ICOT_FLOAT32) {
+        return fail("%s: tensor %d is int32 and has to be contiguous", n->op->name, i + 1);
+    }
     const icot_op_params none = {0};
-    if (operator_apply(engine, &op_contiguous, input, 1, &none, input)) return ICOT_FAILED;
+    if (operator_apply(n->engine, &op_contiguous, input, 1, &none, input)) return ICOT_FAILED;
     (*input)->hidden = true;
     return ICOT_OK;
 }
@@ -36,7 +39,7 @@ static void release_copies(node *n, tensor *const *inputs)
 {
     for (int i = 0; i < n->n_inputs; i++) {
         tensor *copy = n->inputs[i];
-        if (copy && copy != inputs[i] && copy->node < 0) tensor_release(n->engine, copy);
+        if (copy && copy != inputs[i] && copy->node < 0) tensor_destroy(n->engine, copy);
     }
 }
 
@@ -56,7 +59,7 @@ int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const 
     node n = {.op = op, .engine = engine, .n_inputs = n_inputs, .params = *params, .segment = -1};
     for (int i = 0; i < n_inputs; i++) {
         n.inputs[i] = inputs[i];
-        if (!op->strided && make_contiguous(engine, &n.inputs[i])) goto failed;
+        if (!op->strided && make_contiguous(&n, i)) goto failed;
     }
     if (tape_reserve(engine->tape)) goto failed;
     if (op->prepare(&n)) goto failed;
@@ -65,15 +68,15 @@ int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const 
     if (wants_grad(engine, &n)) {
         tape_record(engine->tape, &n);
     } else {
-        for (int k = 0; k < OPERATOR_SAVED; k++) tensor_release(engine, n.saved[k]);
+        for (int k = 0; k < OPERATOR_SAVED; k++) tensor_destroy(engine, n.saved[k]);
         release_copies(&n, inputs);
     }
     *out = n.output;
     return ICOT_OK;
 
 failed:
-    for (int k = 0; k < OPERATOR_SAVED; k++) tensor_release(engine, n.saved[k]);
-    tensor_release(engine, n.output);
+    for (int k = 0; k < OPERATOR_SAVED; k++) tensor_destroy(engine, n.saved[k]);
+    tensor_destroy(engine, n.output);
     release_copies(&n, inputs);
     return ICOT_FAILED;
 }

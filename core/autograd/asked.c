@@ -62,7 +62,7 @@ int icot_ask_item(icot_engine *engine, icot_tensor handle)
                     tensor_shape_text(t));
     }
     if (answer_place(engine, &place)) return ICOT_FAILED;
-    engine->backend->number(tensor_floats(t), place);
+    engine->backend->number_as_double(tensor_floats(t), place);
     answer_is_asked(engine);
     return ICOT_OK;
 }

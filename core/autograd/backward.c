@@ -20,7 +20,8 @@ int grad_of_input(node *n, int i, grad_target *out)
     *out = (grad_target){0};
     if (!input->requires_grad) return ICOT_OK;
     if (make_grad(n->engine, input)) return ICOT_FAILED;
-    if (tape_check_unread(n->engine->tape, input->grad)) return fail_within("backward, a gradient");
+    if (tape_check_backward_is_done(n->engine->tape, input->grad))
+        return fail_within("backward, a gradient");
     tensor_changed(input->grad);
     *out = (grad_target){.data = tensor_floats(input->grad), .accumulate = input->grad_is_set};
     input->grad_is_set = true;
@@ -70,7 +71,7 @@ static void drop_grad(icot_engine *engine, tensor *t)
 {
     t->grad_is_set = false;
     if (!t->grad || t->grad->readers > 0) return;
-    tensor_release(engine, t->grad);
+    tensor_destroy(engine, t->grad);
     t->grad = NULL;
 }
 

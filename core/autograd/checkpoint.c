@@ -39,13 +39,13 @@ static int check_segment(icot_engine *engine, int64_t from, const icot_tensor *r
     const tape *recorded = engine->tape;
     if (from < 0 || from > recorded->count) {
         return fail(
-            "checkpoint: the tape was %lld long and is %lld now; no backward, and no end of "
-            "a scope around it, can come in between",
+            "checkpoint: the tape had %lld entries and has %lld now; neither backward nor the end "
+            "of an outer scope may come in between",
             (long long)from, (long long)recorded->count);
     }
     if (from < recorded->count && recorded->nodes[from].segment >= 0 &&
         recorded->nodes[from].segment < from) {
-        return fail("checkpoint: it begins in the middle of another one");
+        return fail("checkpoint: the segment begins in the middle of another one");
     }
     for (int64_t i = 0; i < n_results; i++) {
         if (!tensor_find(engine, "checkpoint", results[i])) return ICOT_FAILED;

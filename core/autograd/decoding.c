@@ -1,5 +1,5 @@
 /* Operations of decoding and evaluation, which need no gradient. */
-#include "autograd/packed.h"
+#include "autograd/attention_inputs.h"
 #include "autograd/tape.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -44,7 +44,7 @@ static int check_slots_differ(const int32_t *slots, int64_t sequences, int64_t n
     int status = ICOT_OK;
     for (int64_t b = 0; b < sequences && !status; b++) {
         if (taken[slots[b]]) {
-            status = fail("attention_cached: sequence %lld names slot %d, which another one has",
+            status = fail("attention_cached: sequence %lld names slot %d, as another one does",
                           (long long)b, slots[b]);
         }
         taken[slots[b]] = 1;
@@ -92,7 +92,8 @@ static int check_inputs(const icot_engine *engine, const cached_inputs *in, int 
     const shape qkv = tensor_shape(in->qkv);
     if (packed_check("attention_cached", &qkv, in->cu_seqlens, heads)) return ICOT_FAILED;
     if (check_cache(in)) return ICOT_FAILED;
-    if (tape_check_unread(engine->tape, in->keys) || tape_check_unread(engine->tape, in->values)) {
+    if (tape_check_backward_is_done(engine->tape, in->keys) ||
+        tape_check_backward_is_done(engine->tape, in->values)) {
         return fail_within("attention_cached");
     }
     return ICOT_OK;
@@ -128,7 +129,7 @@ int icot_attention_cached(icot_engine *engine, icot_tensor qkv, icot_tensor cu_s
     const shape size = {.ndim = 2, .size = {in.qkv->shape[0], in.qkv->shape[1] / 3}};
     if (tensor_new(engine, ICOT_FLOAT32, &size, &y)) return ICOT_FAILED;
     if (attend(engine, &in, heads, y)) {
-        tensor_release(engine, y);
+        tensor_destroy(engine, y);
         return ICOT_FAILED;
     }
     *out = y->handle;
@@ -147,7 +148,7 @@ int icot_tensor_argmax(icot_engine *engine, icot_tensor handle, icot_tensor *out
     tensor *best;
     if (tensor_new(engine, ICOT_INT32, &size, &best)) return ICOT_FAILED;
     if (engine->backend->argmax(x->shape[0], x->shape[1], tensor_floats(x), tensor_ints(best))) {
-        tensor_release(engine, best);
+        tensor_destroy(engine, best);
         return ICOT_FAILED;
     }
     *out = best->handle;

@@ -55,7 +55,7 @@ const char *icot_engine_description(const icot_engine *engine)
 }
 
 /* What was derived from the tensors, each precision has in a form of its own. */
-static void forget_packed_weights(icot_engine *engine)
+static void forget_derived_forms(icot_engine *engine)
 {
     for (int64_t i = 0; i < engine->slot_count; i++) {
         if (engine->slots[i].tensor) tensor_changed(engine->slots[i].tensor);
@@ -77,7 +77,7 @@ int icot_set_precision(icot_engine *engine, const char *precision)
                     "or close the scope first",
                     precision);
     }
-    forget_packed_weights(engine);
+    forget_derived_forms(engine);
     engine->backend = chosen;
     return ICOT_OK;
 }
@@ -95,7 +95,7 @@ int icot_scope_open(icot_engine *engine)
 
 int icot_scope_close(icot_engine *engine)
 {
-    if (engine->depth == 0) return fail("scope: there is none to close");
+    if (engine->depth == 0) return fail("scope: none is open");
     scope *closed = engine->innermost;
     tape_truncate(engine->tape, closed->tape_mark);
     scope_release_tensors(engine, closed);

@@ -19,7 +19,7 @@ int icot_tensor_release(icot_engine *engine, icot_tensor handle)
     tensor *t = tensor_find_any(engine, "release", handle);
     if (!t) return ICOT_FAILED;
     if (!tensor_is_needed(t)) {
-        tensor_release(engine, t);
+        tensor_destroy(engine, t);
         return ICOT_OK;
     }
     t->hidden = true;

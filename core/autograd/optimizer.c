@@ -60,11 +60,10 @@ static int check_moment(const tensor *parameter, const tensor *moment, const cha
 static void *rounded_form(const icot_engine *engine, const tensor *parameter)
 {
     const bool is_whole = tensor_fills_storage(parameter);
-    return engine->backend->rounds_parameters && is_whole ? parameter->storage->packed : NULL;
+    return engine->backend->rounds_parameters && is_whole ? parameter->storage->derived : NULL;
 }
 
-/* Checks one state; out->n stays -1 where no gradient reached the parameter, like PyTorch's None.
- */
+/* Checks one state; out->n stays -1 where no gradient reached the parameter (PyTorch's None). */
 static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_arrays *out)
 {
     const tensor *p = tensor_find(engine, "adamw", state->parameter);
@@ -77,8 +76,9 @@ static int arrays_of(icot_engine *engine, const icot_adamw_state *state, adamw_a
     if (check_moment(p, m, "exp_avg") || check_moment(p, v, "exp_avg_sq")) return ICOT_FAILED;
     *out = (adamw_arrays){.n = -1};
     if (!p->grad || !p->grad_is_set) return ICOT_OK;
-    if (tape_check_unread(engine->tape, p) || tape_check_unread(engine->tape, m) ||
-        tape_check_unread(engine->tape, v)) {
+    if (tape_check_backward_is_done(engine->tape, p) ||
+        tape_check_backward_is_done(engine->tape, m) ||
+        tape_check_backward_is_done(engine->tape, v)) {
         return fail_within("adamw");
     }
     *out = (adamw_arrays){.n = tensor_numel(p),

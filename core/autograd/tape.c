@@ -22,12 +22,12 @@ static bool reads_inputs(const node *n)
     return n->segment >= 0 || n->op->cheap || !(n->op->unread & UNREAD_INPUTS);
 }
 
-int tape_check_unread(const tape *recorded, const tensor *t)
+int tape_check_backward_is_done(const tape *recorded, const tensor *t)
 {
     for (int64_t i = 0; t->readers > 0 && i < recorded->count; i++) {
         const node *n = &recorded->nodes[i];
         for (int k = 0; k < n->n_inputs; k++) {
-            if (n->inputs[k] == t && reads_inputs(n)) return tensor_check_unread(t);
+            if (n->inputs[k] == t && reads_inputs(n)) return tensor_check_not_an_input(t);
         }
     }
     return ICOT_OK;
@@ -36,14 +36,14 @@ int tape_check_unread(const tape *recorded, const tensor *t)
 /* Frees what was made on the way and has no use any more. */
 static void release_if_hidden(icot_engine *engine, tensor *t)
 {
-    if (t->hidden && t->readers == 0 && t->node < 0) tensor_release(engine, t);
+    if (t->hidden && t->readers == 0 && t->node < 0) tensor_destroy(engine, t);
 }
 
 void tape_truncate(tape *t, int64_t mark)
 {
     while (t->count > mark) {
         node *last = &t->nodes[--t->count];
-        for (int k = 0; k < OPERATOR_SAVED; k++) tensor_release(last->engine, last->saved[k]);
+        for (int k = 0; k < OPERATOR_SAVED; k++) tensor_destroy(last->engine, last->saved[k]);
         for (int i = 0; i < last->n_inputs; i++) {
             last->inputs[i]->readers--;
             release_if_hidden(last->engine, last->inputs[i]);

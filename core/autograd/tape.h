@@ -16,8 +16,9 @@ typedef struct tape {
 int tape_reserve(tape *t);
 void tape_record(tape *t, const node *n);
 
-/* To be asked before a tensor is overwritten: fails if a node will read it yet. */
-int tape_check_unread(const tape *recorded, const tensor *t);
+/* To be asked before a tensor is overwritten: fails if backward will yet read its elements, and not
+ * only its shape. (tensor_check_not_an_input is stricter, and knows no operators.) */
+int tape_check_backward_is_done(const tape *recorded, const tensor *t);
 
 /* Forgets all nodes from `mark` on; the tensors that they made become leaves. */
 void tape_truncate(tape *t, int64_t mark);

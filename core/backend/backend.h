@@ -54,7 +54,7 @@ typedef struct right_factor {
     bool is_factor; /* elements of `factor_bytes`; else float32 */
     int64_t rows, columns;
     const void *data;
-    void *packed; /* in the order in which the device reads it; NULL: it reads `data` */
+    void *ready_form; /* what make_ready made: in tiles, or rounded; NULL: products read `data` */
 } right_factor;
 
 /* The sizes of op(b) (k,n). */
@@ -137,16 +137,16 @@ typedef struct backend {
     size_t factor_bytes;
     int64_t factor_rows;
     void (*round)(int64_t n, const float *x, void *factor);
-    /* Makes b ready for products of so many rows: sets b->packed, which memory->release takes back.
-     * b->data must stay as it is until the last of them. */
-    int (*pack)(bool transpose_a, int64_t m, right_factor *b);
-    bool packs_alike; /* for products of all kinds: a packed weight is kept until it changes */
+    /* Makes b ready for products of so many rows: sets b->ready_form, which memory->release takes
+     * back. b->data must stay as it is until the last of them. */
+    int (*make_ready)(bool transpose_a, int64_t m, right_factor *b);
+    bool ready_for_all; /* for products of all kinds: a weight's form is kept until it changes */
     /* c (m,n) = op(a)·op(b) + bias (n) or, if that is NULL, + (accumulate ? c : 0). Rows have no
      * gaps between them; b was made ready with the same transpose_a. */
     int (*matmul)(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                   const float *bias, bool accumulate, float *c);
-    /* A packed parameter is but rounded: AdamW keeps it up to date, and the bias of matmul_factor
-     * is given as a factor. */
+    /* The ready form of a parameter is just that, rounded: AdamW keeps it up to date, and the bias
+     * of matmul_factor is given as a factor. */
     bool rounds_parameters;
     /* c = a·op(b) + bias, itself a factor: to keep, in half the memory, what is read but once more
      */
@@ -179,7 +179,7 @@ typedef struct backend {
     void (*unary)(unary_kind kind, int64_t n, const float *x, float *y);
     void (*unary_backward)(unary_kind kind, int64_t n, const float *x, const float *y,
                            const float *dy, bool accumulate, float *dx);
-    void (*number)(const float *x, double *y); /* a single one; y lies there, too */
+    void (*number_as_double)(const float *x, double *y); /* one; both on the device */
     /* y = scale·x + shift */
     void (*affine)(int64_t n, double scale, double shift, const float *x, bool accumulate,
                    float *y);
@@ -231,7 +231,13 @@ typedef struct backend {
     int (*layer_norm_backward)(int64_t rows, int64_t columns, const float *x, const float *weight,
                                const float *statistics, const float *dy, const bool accumulate[3],
                                float *dx, float *dweight, float *dbias);
-    /* qkv (T,3C) -> y (T,C); logsumexp (T,H) of the scores */
+    /*
+     * qkv (T,3C) -> y (T,C); logsumexp (T,H) of the scores. Of each head, with scale = 1/√D, the
+     * mask M of dropout (without it: ones), ∘ element by element, and what comes later masked out:
+     *   P = softmax(scale·QKᵀ),  Y = (P∘M)V
+     * Backward, where G = (dY Vᵀ)∘M and, of row i, δ_i = dY_i·Y_i, which is the same as P_i·G_i:
+     *   dV = (P∘M)ᵀ dY,  dS = scale · P∘(G - δ),  dQ = dS K,  dK = dSᵀ Q
+     */
     int (*attention)(const packed_shape *shape, const float *qkv, float *y, float *logsumexp);
     int (*attention_backward)(const packed_shape *shape, const float *qkv, const float *y,
                               const float *logsumexp, const float *dy, bool accumulate,

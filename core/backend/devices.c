@@ -24,7 +24,7 @@ int backend_find(const char *name, const char *precision, const backend **out)
     if (strcmp(name, "cpu") != 0) {
         return fail("device: '%s' is not known, expected 'cpu' or 'cuda'", name);
     }
-    if (wanted == IN_TF32) return fail("tf32: this is for NVIDIA's cards (device = 'cuda')");
+    if (wanted == IN_TF32) return fail("tf32: needs an NVIDIA card (device = 'cuda')");
     if (wanted == IN_BF16) return cpu_bf16_backend(out);
     *out = cpu_backend();
     return ICOT_OK;

@@ -7,6 +7,7 @@
 
 #include "backend/dropout.h"
 #include "base/both_sides.h"
+#include "base/counting.h"
 #include "icot.h"
 #include "tensor/device.h"
 
@@ -26,7 +27,7 @@ static inline int64_t longest_sequence(const packed_shape *packed)
     int64_t longest = 0;
     for (int64_t b = 0; b < packed->sequences; b++) {
         const int64_t length = packed->cu_seqlens.host[b + 1] - packed->cu_seqlens.host[b];
-        longest = length > longest ? length : longest;
+        longest = larger(longest, length);
     }
     return longest;
 }

@@ -1,5 +1,7 @@
 #include "base/arena.h"
 
+#include "base/counting.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -35,11 +37,6 @@ static range **find(size_t bytes)
         if ((*at)->bytes >= bytes && (!best || (*at)->bytes < (*best)->bytes)) best = at;
     }
     return best;
-}
-
-static size_t rounded_up(size_t bytes, size_t unit)
-{
-    return (bytes + unit - 1) / unit * unit;
 }
 
 /*
@@ -84,7 +81,7 @@ static bool grow_in_place(size_t bytes)
 {
     reserve();
     const range *last = last_range();
-    const size_t more = rounded_up(bytes - (last ? last->bytes : 0), STEP);
+    const size_t more = bytes_rounded_up(bytes - (last ? last->bytes : 0), STEP);
     if (!grown || more > (size_t)(reserved_end - grown)) return false;
     if (mprotect(grown, more, PROT_READ | PROT_WRITE)) return false;
     wish_for_large_pages(grown, more);
@@ -95,7 +92,7 @@ static bool grow_in_place(size_t bytes)
 
 static bool grow_elsewhere(size_t bytes)
 {
-    bytes = rounded_up(bytes, STEP);
+    bytes = bytes_rounded_up(bytes, STEP);
     void *piece = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (piece == MAP_FAILED) return false;
     wish_for_large_pages(piece, bytes);

@@ -1,6 +1,7 @@
 #include "base/memory.h"
 
 #include "base/arena.h"
+#include "base/counting.h"
 #include "base/error.h"
 #include "icot.h"
 
@@ -107,7 +108,7 @@ static block *take_small(int size_class)
         memory.counters.cached -= (int64_t)kept->capacity;
         return kept;
     }
-    size_t capacity = (class_bytes(size_class) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    size_t capacity = bytes_rounded_up(class_bytes(size_class), ALIGNMENT);
     block *made = aligned_alloc(ALIGNMENT, capacity + ALIGNMENT);
     if (made) *made = (block){.capacity = capacity, .size_class = size_class};
     return made;
@@ -125,7 +126,7 @@ static void keep_small(block *freed)
 static block *take_large(size_t bytes)
 {
     size_t unit = caching ? ARENA_PAGE : ALIGNMENT;
-    size_t all = (bytes + ALIGNMENT + unit - 1) / unit * unit;
+    size_t all = bytes_rounded_up(bytes + ALIGNMENT, unit);
     block *made = caching ? arena_take(all) : aligned_alloc(ALIGNMENT, all);
     if (made) *made = (block){.capacity = all - ALIGNMENT, .size_class = LARGE};
     return made;

@@ -1,5 +1,9 @@
 /*
- * Memory: the one place where the core allocates.
+ * Memory: the one place where the core allocates. Exceptions, and why:
+ *   arena.c       is where this takes its large blocks: whole pages, from the system
+ *   onednn.c      is a library of its own, which knows nothing of the core
+ *   cuda/         has the memory of the card (memory.cu), and C++'s containers on the host
+ *   mapped_file.c maps files, which are read where they lie
  *
  * Blocks are 64-byte aligned; small ones are rounded up to a few size classes, large ones to whole
  * pages. What is freed is kept for the next request, since a training step asks for the same sizes

@@ -65,7 +65,8 @@ static herr_t driver_read(H5FD_t *file, H5FD_mem_t kind, hid_t transfer, haddr_t
                           size_t bytes, void *data)
 {
     (void)kind, (void)transfer;
-    return -staged_get(((driver_file *)file)->staged, (int64_t)address, data, (int64_t)bytes);
+    const staged_file *staged = ((driver_file *)file)->staged;
+    return staged_get(staged, (int64_t)address, data, (int64_t)bytes) ? -1 : 0;
 }
 
 static herr_t driver_write(H5FD_t *file, H5FD_mem_t kind, hid_t transfer, haddr_t address,

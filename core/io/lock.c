@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "icot.h"
-#include "io/file.h"
+#include "io/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "io/mapped_file.h"
+#include "io/transfer.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -3,8 +3,8 @@
 #define ICOT_IO_RUNLOG_H
 
 #include "icot.h"
-#include "io/file.h"
 #include "io/hdf5_file.h"
+#include "io/output_file.h"
 
 enum { RUNLOG_MESSAGE_BYTES = 300 };
 
@@ -45,11 +45,22 @@ struct icot_runlog {
 /* Every public function starts with this: a log that has failed once refuses everything. */
 int runlog_check(const icot_runlog *log);
 
+/* The same for functions that add something at `path`, which a live file no longer takes. */
+int runlog_check_addable(const icot_runlog *log, const char *path);
+
 /* Notes that an HDF5 call failed: "run file PATH: what: HDF5's reason". Returns ICOT_FAILED. */
 __attribute__((format(printf, 2, 3))) int runlog_fail(icot_runlog *log, const char *format, ...);
 
 /* *out: whether the file has something of this path already, as one that is continued may. */
 int runlog_has(icot_runlog *log, const char *path, int *out);
+
+/*
+ * For H5Pclose and H5Tclose; negative: there is none. The properties of links that are made: their
+ * names are UTF-8, and the groups on the way are made too. And the type of a text of any length in
+ * UTF-8, which h5py reads as `str`.
+ */
+hid_t runlog_link_properties(void);
+hid_t runlog_text_type(void);
 
 /* Writes the attributes that wait, and forgets them. */
 int runlog_write_waiting(icot_runlog *log);

@@ -4,8 +4,8 @@
  */
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "io/runlog.h"
-#include "io/utf8.h"
 
 #include <math.h>
 #include <string.h>
@@ -149,10 +149,9 @@ static int create_dataset(icot_runlog *log, runlog_table *table)
     hsize_t chunk[2] = {rows_per_chunk(table), width};
 
     hid_t space = H5Screate_simple(rank, start, most);
-    hid_t link = H5Pcreate(H5P_LINK_CREATE), creation = H5Pcreate(H5P_DATASET_CREATE);
+    hid_t link = runlog_link_properties(), creation = H5Pcreate(H5P_DATASET_CREATE);
     if (space < 0 || link < 0 || creation < 0) goto done;
     if (H5Pset_chunk(creation, rank, chunk) < 0) goto done;
-    if (H5Pset_create_intermediate_group(link, 1) < 0) goto done;
     table->dataset =
         H5Dcreate2(log->file, table->path, table->row_type, space, link, creation, H5P_DEFAULT);
     if (table->dataset >= 0) status = ICOT_OK;
@@ -200,11 +199,7 @@ static void close_table(runlog_table *table)
 static int add_table(icot_runlog *log, const char *path, const icot_column *columns, int n,
                      int *number)
 {
-    if (runlog_check(log)) return ICOT_FAILED;
-    if (log->live) {
-        return fail("run file %s: /%s cannot be added once the file is live", log->output.path,
-                    path);
-    }
+    if (runlog_check_addable(log, path)) return ICOT_FAILED;
     int is_there;
     void *grown = log->tables, *row;
     if (runlog_has(log, path, &is_there)) return ICOT_FAILED;

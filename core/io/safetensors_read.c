@@ -5,9 +5,9 @@
  */
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "icot.h"
 #include "io/mapped_file.h"
-#include "io/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -168,7 +168,8 @@ static int narrow_long(const unsigned char *from, int64_t n, void *to)
         int64_t value;
         memcpy(&value, from + 8 * i, sizeof value);
         if (value < INT32_MIN || value > INT32_MAX) {
-            return fail("element %" PRId64 " is %" PRId64 ", which is no int32", i, value);
+            return fail("element %" PRId64 " is %" PRId64 ", which does not fit in int32", i,
+                        value);
         }
         ((int32_t *)to)[i] = (int32_t)value;
     }

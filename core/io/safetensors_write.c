@@ -1,9 +1,9 @@
 /* Writing safetensors files; safetensors_read.c says what lies in one. */
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "icot.h"
-#include "io/file.h"
-#include "io/utf8.h"
+#include "io/output_file.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
 #include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "io/file.h"
+#include "io/transfer.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -15,11 +15,6 @@ struct staged_write {
     int64_t offset, bytes;
     char data[];
 };
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
 
 void staged_put(staged_file *file, int64_t offset, const void *data, int64_t bytes)
 {

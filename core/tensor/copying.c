@@ -79,7 +79,7 @@ static bool is_dense_matrix(const tensor *t)
     return t->ndim == 2 && t->strides[0] > 0 && t->strides[1] > 0 && extent(t) == tensor_numel(t);
 }
 
-enum { ELEMENT = 4 }; /* bytes, whatever the dtype */
+enum { ELEMENT_BYTES = 4 }; /* bytes, whatever the dtype */
 
 /*
  * ordered (rows, columns), row-major <-> stretch, with the strides of t. The former may lie at any
@@ -94,15 +94,15 @@ static void reorder(const tensor *t, bool gather, char *ordered, uint32_t *stret
         for (int64_t c0 = 0; c0 < columns; c0 += TILE) {
             const int64_t c1 = smaller(c0 + TILE, columns);
             for (int64_t r = r0; r < r1; r++) {
-                char *row = ordered + r * columns * ELEMENT;
+                char *row = ordered + r * columns * ELEMENT_BYTES;
                 uint32_t *line = stretch + r * down;
                 if (gather) {
                     for (int64_t c = c0; c < c1; c++) {
-                        memcpy(row + c * ELEMENT, line + c * across, ELEMENT);
+                        memcpy(row + c * ELEMENT_BYTES, line + c * across, ELEMENT_BYTES);
                     }
                 } else {
                     for (int64_t c = c0; c < c1; c++) {
-                        memcpy(line + c * across, row + c * ELEMENT, ELEMENT);
+                        memcpy(line + c * across, row + c * ELEMENT_BYTES, ELEMENT_BYTES);
                     }
                 }
             }
@@ -142,14 +142,20 @@ int icot_tensor_read(icot_engine *engine, icot_tensor handle, void *out, int64_t
     return read_elements(t, out, numel);
 }
 
+int tensor_overwrite(const char *who, tensor *t, const void *in)
+{
+    if (tensor_check_not_an_input(t)) return fail_within("%s", who);
+    tensor_changed(t);
+    const int64_t numel = tensor_numel(t);
+    const size_t bytes = (size_t)numel * dtype_bytes(t->dtype);
+    if (tensor_is_contiguous(t)) return t->storage->device->copy_in(tensor_data(t), in, bytes);
+    if (is_dense_matrix(t)) return write_matrix(t, in, bytes);
+    return write_elements(t, in, numel);
+}
+
 int icot_tensor_write(icot_engine *engine, icot_tensor handle, const void *in, int64_t numel)
 {
     tensor *t;
     if (find_for_copy(engine, handle, "write", numel, &t)) return ICOT_FAILED;
-    if (tensor_check_unread(t)) return ICOT_FAILED;
-    tensor_changed(t);
-    size_t bytes = (size_t)numel * dtype_bytes(t->dtype);
-    if (tensor_is_contiguous(t)) return t->storage->device->copy_in(tensor_data(t), in, bytes);
-    if (is_dense_matrix(t)) return write_matrix(t, in, bytes);
-    return write_elements(t, in, numel);
+    return tensor_overwrite("write", t, in);
 }

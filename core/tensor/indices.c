@@ -11,7 +11,7 @@ static int copy_to_device(storage *indices)
         indices->near->release(copy);
         return ICOT_FAILED;
     }
-    indices->packed = copy;
+    indices->derived = copy;
     return ICOT_OK;
 }
 
@@ -20,8 +20,8 @@ int tensor_indices(const tensor *t, index_array *out)
     storage *held = t->storage;
     const int32_t *host = tensor_ints(t), *near = host;
     if (!held->near->on_host) {
-        if (!held->packed && copy_to_device(held)) return ICOT_FAILED;
-        near = (const int32_t *)held->packed + t->offset;
+        if (!held->derived && copy_to_device(held)) return ICOT_FAILED;
+        near = (const int32_t *)held->derived + t->offset;
     }
     *out = (index_array){.host = host, .device = near};
     return ICOT_OK;

@@ -115,7 +115,7 @@ void tensor_move_beside(tensor *moved, const tensor *like)
 
 void scope_release_tensors(icot_engine *engine, scope *closed)
 {
-    while (closed->first) tensor_release(engine, closed->first);
+    while (closed->first) tensor_destroy(engine, closed->first);
 }
 
 /* ---- Making and freeing ---------------------------------------------------------------------- */
@@ -123,7 +123,7 @@ void scope_release_tensors(icot_engine *engine, scope *closed)
 static void drop_storage(storage *dropped)
 {
     if (!dropped || --dropped->references > 0) return;
-    dropped->near->release(dropped->packed);
+    dropped->near->release(dropped->derived);
     dropped->device->release(dropped->data);
     memory_free(dropped);
 }
@@ -198,25 +198,25 @@ int tensor_restore_contents(tensor *t)
     return t->storage->device->allocate(t->storage->bytes, &t->storage->data);
 }
 
-void tensor_release(icot_engine *engine, tensor *released)
+void tensor_destroy(icot_engine *engine, tensor *destroyed)
 {
-    if (!released) return;
-    if (released->grad_of) { /* a scope frees gradients before the older tensors they belong to */
-        released->grad_of->grad = NULL;
-        released->grad_of->grad_is_set = false;
+    if (!destroyed) return;
+    if (destroyed->grad_of) { /* a scope frees gradients before the older tensors they belong to */
+        destroyed->grad_of->grad = NULL;
+        destroyed->grad_of->grad_is_set = false;
     }
-    tensor_release(engine, released->grad);
-    unlink_from_scope(released);
-    give_back_slot(engine, released->handle);
-    drop_storage(released->storage);
-    memory_free(released);
+    tensor_destroy(engine, destroyed->grad);
+    unlink_from_scope(destroyed);
+    give_back_slot(engine, destroyed->handle);
+    drop_storage(destroyed->storage);
+    memory_free(destroyed);
 }
 
 void tensor_changed(tensor *t)
 {
-    if (!t->storage->packed) return;
-    t->storage->near->release(t->storage->packed);
-    t->storage->packed = NULL;
+    if (!t->storage->derived) return;
+    t->storage->near->release(t->storage->derived);
+    t->storage->derived = NULL;
 }
 
 /* ---- Looking at tensors ---------------------------------------------------------------------- */
@@ -238,7 +238,7 @@ bool tensor_is_needed(const tensor *t)
     return t->readers > 0 || t->node >= 0 || (t->grad && t->grad->readers > 0);
 }
 
-int tensor_check_unread(const tensor *t)
+int tensor_check_not_an_input(const tensor *t)
 {
     if (t->readers == 0) return ICOT_OK;
     return fail("this tensor cannot be overwritten: the tape still reads it; run backward or close "

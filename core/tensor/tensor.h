@@ -19,9 +19,9 @@ typedef struct storage {
     const device *device; /* where they lie: of indices, always the host */
     const device *near;   /* where the kernels run */
     int references;       /* tensors that share these bytes */
-    void *packed; /* there, in the form in which kernels take them: weights and biases as matrix
-                     products do (factor.h); a copy of indices. NULL: not made */
-    int64_t packed_rows, packed_columns; /* of the weight or bias that was packed */
+    void *derived; /* there, in the form in which kernels take them: weights and biases as matrix
+                      products do (factor.h); a copy of indices. NULL: not made */
+    int64_t derived_rows, derived_columns; /* of the weight or bias that it was made of */
     size_t bytes;
     int64_t maker; /* of dropped contents: entry of the tape that can make them again */
 } storage;
@@ -72,7 +72,8 @@ int tensor_new(icot_engine *engine, icot_dtype dtype, const shape *size, tensor 
 int tensor_new_view(icot_engine *engine, const tensor *base, const shape *size,
                     const int64_t *strides, int64_t offset, tensor **out);
 
-void tensor_release(icot_engine *engine, tensor *released); /* NULL is allowed */
+/* Takes a tensor and its gradient away at once, whoever reads them; NULL is allowed. */
+void tensor_destroy(icot_engine *engine, tensor *destroyed);
 
 /*
  * Gives back the memory of a tensor's elements and of all that shares them; shape and strides stay.
@@ -87,8 +88,14 @@ void tensor_move_beside(tensor *moved, const tensor *like);
 
 /* To be called wherever its contents are overwritten: what was derived from them goes. */
 void tensor_changed(tensor *t);
-/* Before that: fails while the tape reads it. */
-int tensor_check_unread(const tensor *t);
+/* Before that, two questions. This one, the stricter: fails while the tensor is an input of any
+ * operator on the tape, whether backward reads its elements or not (tape_check_backward_is_done).
+ */
+int tensor_check_not_an_input(const tensor *t);
+
+/* Overwrites all elements, whose number the caller has checked, with those of `in`, row-major on
+ * the host; messages begin with `who`. */
+int tensor_overwrite(const char *who, tensor *t, const void *in);
 
 /* ---- Looking at tensors ---- */
 

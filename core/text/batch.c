@@ -1,5 +1,5 @@
 /*
- * Batches: chosen examples of a corpus, their CoT cut, packed end to end without padding.
+ * Batches: chosen examples of a corpus, their CoT cut (cut.c), packed end to end without padding.
  *
  * Two passes over the examples: the first checks everything and counts the tokens, the second
  * writes. So a batch is either built as asked or left as it was, and its arrays, once they are
@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "icot.h"
 #include "text/corpus.h"
+#include "text/cut.h"
 #include "text/removal.h"
 
 enum { MARKS = 4 }; /* separators in a sequence: <eos>, <eos>, ####, <eos> */
@@ -45,8 +46,7 @@ static int resize(int32_t **array, int64_t count)
     return ICOT_OK;
 }
 
-/* A quarter more than needed, so that batches that differ by a few tokens fit in the same arrays.
- */
+/* A quarter more than needed: batches that differ by a few tokens fit in the same arrays. */
 static int make_room(icot_batch *batch, int64_t examples, int64_t tokens)
 {
     if (tokens > batch->token_capacity) {
@@ -71,99 +71,49 @@ static int make_room(icot_batch *batch, int64_t examples, int64_t tokens)
 
 typedef enum batch_kind { SEQUENCES, PROMPTS } batch_kind;
 
-/* One example of the batch, cut: where its parts lie in the corpus and how long they are. */
-typedef struct cut_example {
-    example_bounds at;
-    int32_t question, cot, answer; /* lengths in tokens, the CoT before the cut */
-    int32_t removed;               /* CoT tokens that go */
-    int32_t written;               /* tokens of the CoT as it is packed, pauses included */
-    int32_t pauses;                /* that it begins with */
-} cut_example;
-
-/* What goes of an example's CoT: tokens or steps that are to go, and how many tokens that makes. */
-typedef struct removed_part {
-    int64_t wanted, tokens;
-} removed_part;
-
-/* The same of the m tokens that example `id`, the k-th of the batch, has. */
-static int count_removed(const icot_corpus *corpus, int64_t id, int64_t k, int64_t m,
-                         const icot_removal *removal, int with_draws, removed_part *out)
-{
-    if (removal->unit == ICOT_TOKENS) {
-        out->wanted = removal_wanted(removal, k, m, with_draws);
-        out->tokens = removal_count(removal, m, out->wanted);
-        return ICOT_OK;
-    }
-    const int32_t *ends;
+/* What is asked for; both passes see the same. */
+typedef struct batch_request {
+    const icot_corpus *corpus;
+    const int64_t *ids; /* (n) examples of the corpus */
     int64_t n;
-    if (icot_corpus_steps(corpus, id, &ends, &n)) return ICOT_FAILED;
-    if (n < 0) return fail("the reasoning steps of example %lld are not marked", (long long)id);
-    out->wanted = removal_wanted(removal, k, n, with_draws);
-    out->tokens = removal_tokens_of_steps(removal, removal_count(removal, n, out->wanted), ends, n);
-    return ICOT_OK;
-}
+    const icot_removal *removal;
+    batch_kind kind;
+} batch_request;
 
-/* How many pauses the CoT begins with, and how long it is with all that it has. */
-static int add_pauses(const icot_removal *removal, int64_t wanted, cut_example *out)
+/* The k-th example of the batch, cut. */
+static int cut_kth(const batch_request *asked, int64_t k, cut_example *out)
 {
-    if (removal_fills_places(removal)) {
-        out->pauses = removal_before_first(removal, out->cot, out->removed);
-        out->written = out->cot;
-        return ICOT_OK;
-    }
-    const int64_t pauses = removal_leading_pauses(removal, wanted);
-    const int32_t left = out->cot - out->removed;
-    if (pauses > INT32_MAX - left) {
-        return fail("%lld pauses are more than a sequence can have", (long long)pauses);
-    }
-    out->pauses = (int32_t)pauses;
-    out->written = out->pauses + left;
-    return ICOT_OK;
-}
-
-static int cut(const icot_corpus *corpus, int64_t id, int64_t k, const icot_removal *removal,
-               batch_kind kind, cut_example *out)
-{
-    if (corpus_bounds(corpus, id, &out->at)) {
-        return fail_within("batch: place %lld", (long long)k);
-    }
-    out->question = (int32_t)(out->at.cot - out->at.question);
-    out->cot = (int32_t)(out->at.answer - out->at.cot);
-    out->answer = (int32_t)(out->at.end - out->at.answer);
-    int with_draws = kind == SEQUENCES ? WITH_DRAWS : WITHOUT_DRAWS;
-    removed_part gone;
-    if (removal_check_length(removal, out->cot) ||
-        count_removed(corpus, id, k, out->cot, removal, with_draws, &gone)) {
-        return fail_within("batch: place %lld", (long long)k);
-    }
-    out->removed = (int32_t)gone.tokens;
-    if (add_pauses(removal, gone.wanted, out)) {
-        return fail_within("batch: place %lld", (long long)k);
+    const int with_draws = asked->kind == SEQUENCES ? WITH_DRAWS : WITHOUT_DRAWS;
+    if (cut_example_of(asked->corpus, asked->ids[k], k, asked->removal, with_draws, out)) {
+        return fail_within("batch: entry %lld", (long long)k + 1);
     }
     return ICOT_OK;
 }
 
-static int64_t cut_length(const cut_example *example, batch_kind kind)
+/* Rows that it takes. */
+static int64_t packed_length(const cut_example *example, batch_kind kind)
 {
     if (kind == PROMPTS) return (int64_t)example->question + 1 + example->pauses;
     return (int64_t)example->question + example->written + example->answer + MARKS;
 }
 
 /* Checks the request and gives the number of tokens that it will take. */
-static int measure(const icot_corpus *corpus, const int64_t *ids, int64_t n,
-                   const icot_removal *removal, batch_kind kind, int64_t *n_tokens)
+static int measure(const batch_request *asked, int64_t *n_tokens)
 {
-    if (n < 1) return fail("batch: got %lld examples, expected at least 1", (long long)n);
-    if (removal_check(removal, corpus_vocab_size(corpus))) return fail_within("batch");
-
+    if (asked->n < 1) {
+        return fail("batch: got %lld examples, expected at least 1", (long long)asked->n);
+    }
+    if (removal_check(asked->removal, corpus_vocab_size(asked->corpus))) {
+        return fail_within("batch");
+    }
     int64_t total = 0;
-    for (int64_t k = 0; k < n; k++) {
+    for (int64_t k = 0; k < asked->n; k++) {
         cut_example example;
-        if (cut(corpus, ids[k], k, removal, kind, &example)) return ICOT_FAILED;
-        total += cut_length(&example, kind);
+        if (cut_kth(asked, k, &example)) return ICOT_FAILED;
+        total += packed_length(&example, asked->kind);
         if (total > INT32_MAX) {
             return fail("batch: %lld examples have more than %d tokens together; take fewer",
-                        (long long)n, INT32_MAX);
+                        (long long)asked->n, INT32_MAX);
         }
     }
     *n_tokens = total;
@@ -172,94 +122,101 @@ static int measure(const icot_corpus *corpus, const int64_t *ids, int64_t n,
 
 /* ---- Second pass: writing -------------------------------------------------------------------- */
 
+/* One example on its way into the batch. */
+typedef struct sequence {
+    icot_batch *batch;
+    const icot_corpus *corpus;
+    const icot_removal *removal;
+    cut_example example;
+    sequence_positions positions;
+    int64_t eos_row; /* the row of its first <eos>, which the CoT follows */
+} sequence;
+
 static void count_up(int32_t *out, int32_t first, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) out[i] = first + (int32_t)i;
 }
 
-/* question <eos> and the pauses that the CoT begins with, from row `row` on. */
-static void write_prompt(icot_batch *batch, const icot_corpus *corpus, const icot_removal *removal,
-                         const cut_example *example, const sequence_positions *positions,
-                         int64_t row)
+/* question <eos> and the pauses that the CoT begins with. */
+static void write_prompt(const sequence *s)
 {
-    const int32_t q = example->question;
-    corpus_copy(corpus, example->at.question, example->at.cot, batch->tokens + row);
-    batch->tokens[row + q] = removal->eos;
-    for (int32_t i = 1; i <= example->pauses; i++) batch->tokens[row + q + i] = removal->pause;
-    count_up(batch->positions + row, positions->question, q);
-    count_up(batch->positions + row + q, positions->eos, 1 + example->pauses);
+    const int32_t q = s->example.question, pauses = s->example.pauses;
+    int32_t *tokens = s->batch->tokens + s->eos_row, *positions = s->batch->positions + s->eos_row;
+
+    corpus_copy(s->corpus, s->example.at.question, s->example.at.cot, tokens - q);
+    tokens[0] = s->removal->eos;
+    for (int32_t i = 1; i <= pauses; i++) tokens[i] = s->removal->pause;
+    count_up(positions - q, s->positions.question, q);
+    count_up(positions, s->positions.eos, 1 + pauses);
 }
 
 /*
- * The CoT tokens that are left, one by one: what an order of removal leaves has gaps. Kept, each
- * has the position it had.
+ * The CoT tokens that are left, one by one, from row `row` on: what an order of removal leaves has
+ * gaps. Kept, each has the position it had.
  */
-static void write_cot_with_gaps(icot_batch *batch, const icot_corpus *corpus,
-                                const icot_removal *removal, const cut_example *example,
-                                const sequence_positions *positions, int64_t row)
+static void write_cot_with_gaps(const sequence *s, int64_t row)
 {
+    const cut_example *example = &s->example;
+    const int is_kept = s->removal->positions == ICOT_KEPT;
     int32_t count = 0;
     for (int32_t i = 0; i < example->cot; i++) {
-        if (!removal_keeps(removal, example->cot, i, example->removed)) continue;
+        if (!removal_keeps(s->removal, example->cot, i, example->removed)) continue;
         const int64_t from = example->at.cot + i;
-        corpus_copy(corpus, from, from + 1, batch->tokens + row + count);
-        batch->positions[row + count] =
-            removal->positions == ICOT_KEPT ? example->question + 1 + i : positions->cot + count;
+        corpus_copy(s->corpus, from, from + 1, s->batch->tokens + row + count);
+        s->batch->positions[row + count] =
+            is_kept ? example->question + 1 + i : s->positions.cot + count;
         count++;
     }
 }
 
 /* The same where they lie side by side. */
-static void write_cot_in_one(icot_batch *batch, const icot_corpus *corpus,
-                             const icot_removal *removal, const cut_example *example,
-                             const sequence_positions *positions, int64_t row)
+static void write_cot_in_one(const sequence *s, int64_t row)
 {
-    const int64_t skipped = removal->side == ICOT_LEFT ? example->removed : 0;
+    const cut_example *example = &s->example;
+    const int64_t skipped = s->removal->side == ICOT_LEFT ? example->removed : 0;
     const int64_t left = example->cot - example->removed;
     const int64_t first = example->at.cot + skipped;
-    corpus_copy(corpus, first, first + left, batch->tokens + row);
-    count_up(batch->positions + row, positions->cot, left);
+    corpus_copy(s->corpus, first, first + left, s->batch->tokens + row);
+    count_up(s->batch->positions + row, s->positions.cot, left);
 }
 
 /* The whole CoT, a pause in the place of each token that goes. */
-static void write_cot_with_pauses(icot_batch *batch, const icot_corpus *corpus,
-                                  const icot_removal *removal, const cut_example *example,
-                                  const sequence_positions *positions, int64_t row)
+static void write_cot_with_pauses(const sequence *s, int64_t row)
 {
-    corpus_copy(corpus, example->at.cot, example->at.answer, batch->tokens + row);
+    const cut_example *example = &s->example;
+    corpus_copy(s->corpus, example->at.cot, example->at.answer, s->batch->tokens + row);
     for (int32_t i = 0; i < example->cot; i++) {
-        if (removal_keeps(removal, example->cot, i, example->removed)) continue;
-        batch->tokens[row + i] = removal->pause;
+        if (removal_keeps(s->removal, example->cot, i, example->removed)) continue;
+        s->batch->tokens[row + i] = s->removal->pause;
     }
-    count_up(batch->positions + row, positions->cot, example->cot);
+    count_up(s->batch->positions + row, s->positions.cot, example->cot);
 }
 
-static void write_cot(icot_batch *batch, const icot_corpus *corpus, const icot_removal *removal,
-                      const cut_example *example, const sequence_positions *positions, int64_t row)
+static void write_cot(const sequence *s)
 {
-    if (removal_fills_places(removal)) {
-        write_cot_with_pauses(batch, corpus, removal, example, positions, row);
-    } else if (removal->side == ICOT_ORDERED) {
-        write_cot_with_gaps(batch, corpus, removal, example, positions, row);
+    const int64_t row = s->eos_row + 1;
+    if (removal_fills_places(s->removal)) {
+        write_cot_with_pauses(s, row);
+    } else if (s->removal->side == ICOT_ORDERED) {
+        write_cot_with_gaps(s, row);
     } else { /* the pauses that lead it are written with the prompt */
-        write_cot_in_one(batch, corpus, removal, example, positions, row + example->pauses);
+        write_cot_in_one(s, row + s->example.pauses);
     }
 }
 
-/* cot' <eos> #### answer <eos>, from row `row` on. */
-static void write_solution(icot_batch *batch, const icot_corpus *corpus,
-                           const icot_removal *removal, const cut_example *example,
-                           const sequence_positions *positions, int64_t row)
+/* cot' <eos> #### answer <eos> */
+static void write_solution(const sequence *s)
 {
-    const int64_t cot = example->written;
-    int32_t *tokens = batch->tokens + row;
+    const cut_example *example = &s->example;
+    const int64_t row = s->eos_row + 1 + example->written;
+    int32_t *tokens = s->batch->tokens + row;
 
-    write_cot(batch, corpus, removal, example, positions, row);
-    tokens[cot] = removal->eos;
-    tokens[cot + 1] = removal->separator;
-    corpus_copy(corpus, example->at.answer, example->at.end, tokens + cot + 2);
-    tokens[cot + 2 + example->answer] = removal->eos;
-    count_up(batch->positions + row + cot, positions->rest, example->answer + MARKS - 1);
+    write_cot(s);
+    tokens[0] = s->removal->eos;
+    tokens[1] = s->removal->separator;
+    corpus_copy(s->corpus, example->at.answer, example->at.end, tokens + 2);
+    tokens[2 + example->answer] = s->removal->eos;
+    count_up(s->batch->positions + row, s->positions.rest, example->answer + MARKS - 1);
 }
 
 /* Rows first … last-1 predict the token that follows each of them, unless that is a pause. */
@@ -273,33 +230,38 @@ static void add_targets(icot_batch *batch, const icot_removal *removal, int64_t 
     }
 }
 
-static int build(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids, int64_t n,
-                 const icot_removal *removal, batch_kind kind)
+/* Writes the k-th example behind those that are there. */
+static int pack(icot_batch *batch, const batch_request *asked, int64_t k)
+{
+    sequence s = {.batch = batch, .corpus = asked->corpus, .removal = asked->removal};
+    const cut_example *example = &s.example;
+    if (cut_kth(asked, k, &s.example)) return ICOT_FAILED;
+    s.positions = removal_positions(asked->removal, example->question, example->cot,
+                                    example->removed, example->pauses);
+    s.eos_row = batch->n_tokens + example->question;
+    batch->n_tokens += packed_length(example, asked->kind);
+
+    write_prompt(&s);
+    if (asked->kind == SEQUENCES) {
+        write_solution(&s);
+        add_targets(batch, asked->removal, s.eos_row, batch->n_tokens - 1);
+    }
+    batch->eos_rows[k] = (int32_t)s.eos_row;
+    batch->pauses[k] = example->pauses;
+    batch->cot_left += example->cot - example->removed;
+    batch->cu_seqlens[k + 1] = (int32_t)batch->n_tokens;
+    return ICOT_OK;
+}
+
+static int build(icot_batch *batch, const batch_request *asked)
 {
     int64_t n_tokens;
-    if (measure(corpus, ids, n, removal, kind, &n_tokens) || make_room(batch, n, n_tokens)) {
-        return ICOT_FAILED;
-    }
-    batch->n_examples = n;
+    if (measure(asked, &n_tokens) || make_room(batch, asked->n, n_tokens)) return ICOT_FAILED;
+    batch->n_examples = asked->n;
     batch->n_tokens = batch->n_targets = batch->cot_left = 0;
     batch->cu_seqlens[0] = 0;
-    for (int64_t k = 0; k < n; k++) {
-        cut_example example;
-        if (cut(corpus, ids[k], k, removal, kind, &example)) return ICOT_FAILED;
-        sequence_positions positions = removal_positions(removal, example.question, example.cot,
-                                                         example.removed, example.pauses);
-        const int64_t row = batch->n_tokens, eos_row = row + example.question;
-
-        write_prompt(batch, corpus, removal, &example, &positions, row);
-        batch->n_tokens += cut_length(&example, kind);
-        if (kind == SEQUENCES) {
-            write_solution(batch, corpus, removal, &example, &positions, eos_row + 1);
-            add_targets(batch, removal, eos_row, batch->n_tokens - 1);
-        }
-        batch->eos_rows[k] = (int32_t)eos_row;
-        batch->pauses[k] = example.pauses;
-        batch->cot_left += example.cot - example.removed;
-        batch->cu_seqlens[k + 1] = (int32_t)batch->n_tokens;
+    for (int64_t k = 0; k < asked->n; k++) {
+        if (pack(batch, asked, k)) return ICOT_FAILED;
     }
     return ICOT_OK;
 }
@@ -307,28 +269,13 @@ static int build(icot_batch *batch, const icot_corpus *corpus, const int64_t *id
 int icot_batch_pack(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids, int64_t n,
                     const icot_removal *removal)
 {
-    return build(batch, corpus, ids, n, removal, SEQUENCES);
+    const batch_request asked = {corpus, ids, n, removal, SEQUENCES};
+    return build(batch, &asked);
 }
 
 int icot_batch_prompts(icot_batch *batch, const icot_corpus *corpus, const int64_t *ids, int64_t n,
                        const icot_removal *removal)
 {
-    return build(batch, corpus, ids, n, removal, PROMPTS);
-}
-
-/* ---- One example ---------------------------------------------------------------------------- */
-
-int icot_removal_kept(const icot_removal *removal, const icot_corpus *corpus, int64_t index,
-                      uint8_t *kept)
-{
-    example_bounds at;
-    removed_part gone;
-    if (corpus_bounds(corpus, index, &at)) return ICOT_FAILED;
-    const int64_t m = at.answer - at.cot;
-    if (removal_check_length(removal, m) ||
-        count_removed(corpus, index, 0, m, removal, WITHOUT_DRAWS, &gone)) {
-        return ICOT_FAILED;
-    }
-    for (int64_t i = 0; i < m; i++) kept[i] = (uint8_t)removal_keeps(removal, m, i, gone.tokens);
-    return ICOT_OK;
+    const batch_request asked = {corpus, ids, n, removal, PROMPTS};
+    return build(batch, &asked);
 }

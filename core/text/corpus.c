@@ -1,6 +1,7 @@
 #include "text/corpus.h"
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "text/steps.h"
 
@@ -92,7 +93,7 @@ static int check_ids(const icot_corpus *corpus, const char *part, const int32_t 
     int64_t first = 0;
     while ((uint32_t)ids[first] < vocab_size) first++;
     return fail("corpus: token %lld of the %s of example %lld is %d, expected 0 to %lld",
-                (long long)first + 1, part, (long long)corpus->n_examples, ids[first],
+                (long long)first + 1, part, (long long)corpus->n_examples + 1, ids[first],
                 (long long)corpus->vocab_size - 1);
 }
 
@@ -104,7 +105,7 @@ static int check_lengths(const icot_corpus *corpus, int64_t n_question, int64_t 
         n_answer > most) {
         return fail("corpus: example %lld has %lld question, %lld CoT and %lld answer tokens; "
                     "expected at least one question and one answer token, and at most %lld of each",
-                    (long long)corpus->n_examples, (long long)n_question, (long long)n_cot,
+                    (long long)corpus->n_examples + 1, (long long)n_question, (long long)n_cot,
                     (long long)n_answer, (long long)most);
     }
     return ICOT_OK;
@@ -146,20 +147,20 @@ int icot_corpus_append(icot_corpus *corpus, const int32_t *question, int64_t n_q
 
 static int check_ends(const icot_corpus *corpus, const int32_t *ends, int64_t n)
 {
-    const long long index = (long long)corpus->n_examples - 1;
-    const int64_t *bounds = corpus->bounds + PARTS * index;
+    const long long number = (long long)corpus->n_examples; /* of the last, counted from 1 */
+    const int64_t *bounds = corpus->bounds + PARTS * (number - 1);
     const int64_t n_cot = bounds[2] - bounds[1];
     int64_t before = 0;
     for (int64_t k = 0; k < n; k++) {
         if (ends[k] <= before || ends[k] > n_cot) {
             return fail("corpus: step %lld of example %lld ends at %d, expected %lld to %lld",
-                        (long long)k + 1, index, ends[k], (long long)before + 1, (long long)n_cot);
+                        (long long)k + 1, number, ends[k], (long long)before + 1, (long long)n_cot);
         }
         before = ends[k];
     }
     if (n < 0 || before != n_cot) {
         return fail("corpus: the steps of example %lld end at %lld, but its CoT has %lld tokens",
-                    index, (long long)before, (long long)n_cot);
+                    number, (long long)before, (long long)n_cot);
     }
     return ICOT_OK;
 }
@@ -185,13 +186,13 @@ int64_t icot_corpus_bytes(const icot_corpus *corpus)
            step_marks_bytes(&corpus->marks);
 }
 
-/* Takes in some bytes, eight at a time; multiplier: 2^64 / the golden ratio. */
+/* Takes in some bytes, eight at a time. */
 static uint64_t digest_bytes(uint64_t digest, const void *data, int64_t bytes)
 {
     for (int64_t i = 0; i < bytes; i += 8) {
         uint64_t word = 0;
         memcpy(&word, (const char *)data + i, bytes - i < 8 ? (size_t)(bytes - i) : 8);
-        digest = (digest ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        digest = (digest ^ word) * GOLDEN_MULTIPLIER;
         digest ^= digest >> 29;
     }
     return digest;
@@ -213,7 +214,7 @@ int64_t corpus_vocab_size(const icot_corpus *corpus)
 int corpus_bounds(const icot_corpus *corpus, int64_t index, example_bounds *out)
 {
     if (index < 0 || index >= corpus->n_examples) {
-        return fail("corpus: there is no example %lld, it has %lld (the first is number 0)",
+        return fail("corpus: index %lld is none of its %lld examples (the first has index 0)",
                     (long long)index, (long long)corpus->n_examples);
     }
     const int64_t *bounds = corpus->bounds + PARTS * index;
@@ -249,8 +250,8 @@ int icot_corpus_read(const icot_corpus *corpus, int64_t index, int32_t *tokens, 
     example_bounds at;
     if (corpus_bounds(corpus, index, &at)) return ICOT_FAILED;
     if (capacity < at.end - at.question) {
-        return fail("corpus: example %lld has %lld tokens, there is room for %lld",
-                    (long long)index, (long long)(at.end - at.question), (long long)capacity);
+        return fail("corpus: example %lld has %lld tokens, but there is room for %lld",
+                    (long long)index + 1, (long long)(at.end - at.question), (long long)capacity);
     }
     corpus_copy(corpus, at.question, at.end, tokens);
     return ICOT_OK;

@@ -1,6 +1,7 @@
 #include "text/merge_table.h"
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/memory.h"
 
 #include <stddef.h>
@@ -10,12 +11,11 @@ typedef struct merge_slot {
     int32_t rank; /* NO_MERGE: the slot is empty */
 } merge_slot;
 
-/* The slot of a pair, or the empty one where it belongs. One in two is empty, so there is an end.
- */
+/* The slot of a pair, or the empty one where it belongs; at least half are empty, so it ends. */
 static merge_slot *find_slot(const merge_table *table, int32_t left, int32_t right)
 {
     const uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    uint32_t at = (uint32_t)(pair * UINT64_C(0x9E3779B97F4A7C15) >> 32) & table->mask;
+    uint32_t at = (uint32_t)(pair * GOLDEN_MULTIPLIER >> 32) & table->mask;
     for (;; at = (at + 1) & table->mask) {
         merge_slot *slot = &table->slots[at];
         if (slot->rank == NO_MERGE || (slot->left == left && slot->right == right)) return slot;

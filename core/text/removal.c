@@ -14,14 +14,14 @@ static int check_side_and_unit(const icot_removal *removal)
                     (int)removal->side, ICOT_LEFT, ICOT_RIGHT, ICOT_ORDERED);
     }
     if (removal->side == ICOT_ORDERED && (!removal->ranks || !removal->rank_starts)) {
-        return fail("removal: an order is asked for, but none is given");
+        return fail("removal: side is ordered, but ranks or rank_starts is missing");
     }
     if (removal->unit != ICOT_TOKENS && removal->unit != ICOT_STEPS) {
         return fail("removal: got unit %d, expected tokens (%d) or steps (%d)", (int)removal->unit,
                     ICOT_TOKENS, ICOT_STEPS);
     }
     if (removal->unit == ICOT_STEPS && removal->side == ICOT_ORDERED) {
-        return fail("removal: steps are removed from the left or from the right");
+        return fail("removal: steps can only be removed from the left or the right");
     }
     return ICOT_OK;
 }
@@ -46,11 +46,14 @@ static int check_leading_pauses(const icot_removal *removal)
 {
     if (removal->pauses_each == 0) return ICOT_OK;
     if (removal->pauses_each < 0 || removal->pause < 0) {
-        return fail("removal: got %lld pauses of id %d, expected 0 or more of an id",
-                    (long long)removal->pauses_each, removal->pause);
+        return fail(
+            "removal: got %lld pauses for each token or step, and the id %d for them; expected "
+            "0 or more of both",
+            (long long)removal->pauses_each, removal->pause);
     }
     if (removal->side != ICOT_LEFT || removal->positions != ICOT_CLOSED_UP) {
-        return fail("removal: pauses lead the CoT where it is removed from the left and closed up");
+        return fail(
+            "removal: pauses can only lead a CoT that is removed from the left and closed up");
     }
     return ICOT_OK;
 }
@@ -81,7 +84,7 @@ int removal_check(const icot_removal *removal, int64_t vocab_size)
 int removal_check_length(const icot_removal *removal, int64_t m)
 {
     if (removal->side != ICOT_ORDERED || m <= removal->longest) return ICOT_OK;
-    return fail("removal: got a CoT of %lld tokens, the order of removal is for up to %lld",
+    return fail("removal: got a CoT of %lld tokens, but the order of removal covers at most %lld",
                 (long long)m, (long long)removal->longest);
 }
 

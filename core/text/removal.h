@@ -37,8 +37,7 @@ int64_t removal_leading_pauses(const icot_removal *removal, int64_t wanted);
 /* CoT tokens that go before the first that is left; all m if none is. */
 int32_t removal_before_first(const icot_removal *removal, int32_t m, int32_t removed);
 
-/* CoT tokens that `count` of n steps have, from the side that is cut; they end at ends[0 .. n-1].
- */
+/* CoT tokens of `count` of n steps, from the side that is cut; steps end at ends[0 … n-1]. */
 int64_t removal_tokens_of_steps(const icot_removal *removal, int64_t count, const int32_t *ends,
                                 int64_t n);
 

@@ -1,6 +1,7 @@
 #include "text/steps.h"
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/memory.h"
 
 #include <string.h>
@@ -24,22 +25,20 @@ int64_t step_marks_bytes(const step_marks *marks)
            marks->n_slots * (int64_t)sizeof *marks->slots;
 }
 
-/* ---- Finding a pattern again ------------------------------------------------------------------
- */
+/* ---- Finding a pattern again ----------------------------------------------------------------- */
 
-/* FNV-1a over whole numbers, mixed once more so that the low bits depend on all of them. */
-static uint64_t hash_of(const int32_t *ends, int64_t n)
+static uint64_t hash_of_ends(const int32_t *ends, int64_t n)
 {
-    uint64_t hash = UINT64_C(0xCBF29CE484222325);
-    for (int64_t k = 0; k < n; k++) hash = (hash ^ (uint32_t)ends[k]) * UINT64_C(0x100000001B3);
-    return hash ^ (hash >> 32);
+    uint64_t hash = HASH_BASIS;
+    for (int64_t k = 0; k < n; k++) hash = hash_with(hash, (uint32_t)ends[k]);
+    return hash_folded(hash);
 }
 
 /* The slot of a pattern: where it is, or the free one where it would go. */
 static int64_t slot_of(const step_marks *marks, const int32_t *ends, int64_t n)
 {
     const int64_t mask = marks->n_slots - 1;
-    int64_t slot = (int64_t)(hash_of(ends, n) & (uint64_t)mask);
+    int64_t slot = (int64_t)(hash_of_ends(ends, n) & (uint64_t)mask);
     while (marks->slots[slot]) {
         const int64_t *at = marks->bounds + marks->slots[slot] - 1;
         const size_t bytes = (size_t)n * sizeof *ends;
@@ -66,8 +65,7 @@ static int grow_slots(step_marks *marks)
     return ICOT_OK;
 }
 
-/* ---- Marking -----------------------------------------------------------------------------------
- */
+/* ---- Marking --------------------------------------------------------------------------------- */
 
 /* The number of a pattern, which is added if it is a new one. */
 static int intern(step_marks *marks, const int32_t *ends, int64_t n, int32_t *number)
@@ -102,7 +100,7 @@ static int is_marked(const step_marks *marks, int64_t index)
 int step_marks_add(step_marks *marks, int64_t index, const int32_t *ends, int64_t n)
 {
     if (is_marked(marks, index)) {
-        return fail("corpus: the steps of example %lld are marked already", (long long)index);
+        return fail("corpus: the steps of example %lld are already marked", (long long)index + 1);
     }
     int32_t number;
     if (memory_grow(&marks->pattern_of, &marks->example_capacity, index + 1,

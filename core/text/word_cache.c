@@ -1,5 +1,6 @@
 #include "text/word_cache.h"
 
+#include "base/hash.h"
 #include "base/memory.h"
 
 #include <stddef.h>
@@ -13,21 +14,12 @@ int word_cache_make(cached_word **out)
     return failed;
 }
 
-/* FNV-1a, its upper bits folded in. */
-static uint32_t hash(const char *word, int64_t bytes)
-{
-    uint64_t h = UINT64_C(0xCBF29CE484222325);
-    for (int64_t i = 0; i < bytes; i++) {
-        h = (h ^ (unsigned char)word[i]) * UINT64_C(0x100000001B3);
-    }
-    return (uint32_t)(h ^ h >> 32);
-}
-
 cached_word *word_cache_find(cached_word *cache, const char *word, int64_t bytes, int *found)
 {
     *found = 0;
     if (bytes > CACHED_BYTES) return NULL;
-    cached_word *place = &cache[hash(word, bytes) % CACHE_SLOTS];
+    const uint64_t hash = hash_folded(hash_of_bytes(word, (size_t)bytes));
+    cached_word *place = &cache[hash % CACHE_SLOTS];
     *found = place->bytes == bytes && memcmp(place->text, word, (size_t)bytes) == 0;
     return place;
 }

@@ -101,13 +101,13 @@ static void test_what_the_tape_needs_is_not_freed(void **state)
 static void test_what_the_tape_reads_is_not_overwritten(void **state)
 {
     (void)state;
-    const char *message = "cannot be overwritten: the tape still reads it";
     const icot_random_key key = {.seed = 1};
     icot_tensor p = parameter(), x = matrix_3_4(), y = apply_two(engine, "mul", p, x);
-    assert_refused(icot_tensor_write(engine, x, counting, 12), message);
-    assert_refused(icot_tensor_fill(engine, x, 1.0), message);
-    assert_refused(icot_tensor_normal(engine, p, 0.0, 1.0, key), message);
-    assert_refused(icot_tensor_uniform(engine, p, 0.0, 1.0, key), message);
+    assert_refused(icot_tensor_write(engine, x, counting, 12),
+                   "write: this tensor cannot be overwritten: the tape still reads it");
+    assert_refused(icot_tensor_fill(engine, x, 1.0), "fill: this tensor cannot be overwritten");
+    assert_refused(icot_tensor_normal(engine, p, 0.0, 1.0, key), "normal: this tensor cannot be");
+    assert_refused(icot_tensor_uniform(engine, p, 0.0, 1.0, key), "uniform: this tensor cannot be");
     assert_ok(icot_backward(engine, apply_one(engine, "sum", y)));
     ASSERT_VALUES(engine, grad_of(p), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11);
     assert_ok(icot_tensor_fill(engine, x, 2.0));

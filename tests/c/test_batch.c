@@ -170,8 +170,8 @@ static void test_bad_requests(void **state)
     const icot_removal removal = no_removal();
     assert_int_equal(icot_batch_pack(batch, corpus, &good, 1, &removal), 0);
     assert_refused(icot_batch_pack(batch, corpus, ids, 2, &removal),
-                   "batch: place 1: corpus: there is no example 4, it has 4");
-    assert_refused(icot_batch_prompts(batch, corpus, &negative, 1, &removal), "no example -1");
+                   "batch: entry 2: corpus: index 4 is none of its 4 examples");
+    assert_refused(icot_batch_prompts(batch, corpus, &negative, 1, &removal), "index -1 is none");
     assert_refused(icot_batch_pack(batch, corpus, ids, 0, &removal), "got 0 examples");
     assert_refused(icot_batch_pack(batch, corpus, ids, -3, &removal), "got -3 examples");
     assert_int_equal(batch->n_tokens, 13); /* the batch is as it was */
@@ -203,12 +203,12 @@ static void test_bad_removals(void **state)
     ASSERT_REFUSED_WITH(eos, VOCAB, "<eos> is 100");
     ASSERT_REFUSED_WITH(separator, -1, "#### is -1");
     ASSERT_REFUSED_WITH(pause, VOCAB + 1, "<pause> is 101, expected at most 100");
-    ASSERT_REFUSED_WITH(side, ICOT_ORDERED, "an order is asked for");
+    ASSERT_REFUSED_WITH(side, ICOT_ORDERED, "side is ordered, but ranks or rank_starts is missing");
     ASSERT_REFUSED_WITH(replay, 1.5, "a replay of 1.5");
     ASSERT_REFUSED_WITH(unit, (icot_unit)7, "unit 7");
     icot_removal ordered = third_first();
     ordered.unit = ICOT_STEPS;
-    assert_pack_refused(ordered, "steps are removed from the left");
+    assert_pack_refused(ordered, "steps can only be removed from the left");
 }
 
 static void test_failed_allocations_change_nothing(void **state)

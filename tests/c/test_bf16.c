@@ -128,9 +128,9 @@ static void test_precision_of_what_is_on_the_tape(void **state)
     icot_engine_free(engine);
 }
 
-/* A weight's packed form is kept where no gradient is wanted, and made anew after it was written
+/* A weight's ready form is kept where no gradient is wanted, and made anew after it was written
  * to, or when the precision changed. */
-static void test_weight_is_packed_anew(void **state)
+static void test_weight_is_made_ready_anew(void **state)
 {
     (void)state;
     icot_engine *engine;
@@ -146,7 +146,7 @@ static void test_weight_is_packed_anew(void **state)
     icot_tensor again = apply_two(engine, "linear", x, weight);
     ASSERT_VALUES(engine, again, 2.0f);
     assert_ok(icot_tensor_free(engine, again));
-    assert_int_equal(live_bytes(), before); /* not packed a second time */
+    assert_int_equal(live_bytes(), before); /* not made a second time */
     assert_ok(icot_tensor_fill(engine, weight, 3.0));
     ASSERT_VALUES(engine, apply_two(engine, "linear", x, weight), 3.0f);
     assert_ok(icot_tensor_write(engine, weight, &fine, 1));
@@ -161,7 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rounding),
         cmocka_unit_test(test_gelu),
-        cmocka_unit_test(test_weight_is_packed_anew),
+        cmocka_unit_test(test_weight_is_made_ready_anew),
         cmocka_unit_test(test_precision_of_an_engine),
         cmocka_unit_test(test_precision_of_what_is_on_the_tape),
     };

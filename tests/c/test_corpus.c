@@ -83,9 +83,9 @@ static void test_refuses_ids_outside_the_vocabulary(void **state)
     append_example(corpus, 0, 16);
     int32_t good[] = {1, 2, 3}, too_large[] = {1, 16, 3}, negative[] = {1, 2, -1};
     assert_refused(icot_corpus_append(corpus, too_large, 3, good, 3, good, 3),
-                   "token 2 of the question of example 1 is 16, expected 0 to 15");
+                   "token 2 of the question of example 2 is 16, expected 0 to 15");
     assert_refused(icot_corpus_append(corpus, good, 3, negative, 3, good, 3),
-                   "token 3 of the CoT of example 1 is -1");
+                   "token 3 of the CoT of example 2 is -1");
     assert_refused(icot_corpus_append(corpus, good, 3, good, 3, too_large, 3),
                    "token 2 of the answer");
     assert_int_equal(icot_corpus_size(corpus), 1);
@@ -118,10 +118,10 @@ static void test_refuses_numbers_and_room_that_do_not_exist(void **state)
     append_example(corpus, 0, 16);
     icot_example lengths;
     int32_t tokens[16];
-    assert_refused(icot_corpus_lengths(corpus, 1, &lengths), "no example 1, it has 1");
-    assert_refused(icot_corpus_lengths(corpus, -1, &lengths), "no example -1");
-    assert_refused(icot_corpus_read(corpus, 7, tokens, 16), "no example 7");
-    assert_refused(icot_corpus_read(corpus, 0, tokens, 1), "has 2 tokens, there is room for 1");
+    assert_refused(icot_corpus_lengths(corpus, 1, &lengths), "index 1 is none of its 1 examples");
+    assert_refused(icot_corpus_lengths(corpus, -1, &lengths), "index -1 is none");
+    assert_refused(icot_corpus_read(corpus, 7, tokens, 16), "index 7 is none");
+    assert_refused(icot_corpus_read(corpus, 0, tokens, 1), "has 2 tokens, but there is room for 1");
 
     icot_corpus *none = NULL;
     assert_refused(icot_corpus_create(0, &none), "vocabulary of 0");
@@ -275,19 +275,19 @@ static void test_refuses_bad_marks(void **state)
     append_with_cot(corpus, 9);
     append_with_cot(corpus, 5);
     assert_refused(icot_corpus_mark_steps(corpus, twice, 3),
-                   "step 2 of example 1 ends at 3, expected 4 to 5");
-    assert_refused(icot_corpus_mark_steps(corpus, falling, 3), "step 2 of example 1 ends at 3");
+                   "step 2 of example 2 ends at 3, expected 4 to 5");
+    assert_refused(icot_corpus_mark_steps(corpus, falling, 3), "step 2 of example 2 ends at 3");
     assert_refused(icot_corpus_mark_steps(corpus, beyond, 2), "ends at 6, expected 4 to 5");
-    assert_refused(icot_corpus_mark_steps(corpus, zero, 2), "step 1 of example 1 ends at 0");
+    assert_refused(icot_corpus_mark_steps(corpus, zero, 2), "step 1 of example 2 ends at 0");
     assert_refused(icot_corpus_mark_steps(corpus, negative, 2), "ends at -1");
     assert_refused(icot_corpus_mark_steps(corpus, too_short, 2), "end at 4, but its CoT has 5");
     assert_refused(icot_corpus_mark_steps(corpus, NULL, 0), "end at 0, but its CoT has 5");
     assert_refused(icot_corpus_mark_steps(corpus, good, -1), "but its CoT has 5");
     assert_steps(corpus, 1, NULL, -1);
     assert_int_equal(icot_corpus_mark_steps(corpus, good, 2), 0);
-    assert_refused(icot_corpus_mark_steps(corpus, good, 2), "example 1 are marked already");
+    assert_refused(icot_corpus_mark_steps(corpus, good, 2), "example 2 are already marked");
     assert_steps(corpus, 1, good, 2);
-    assert_refused(icot_corpus_steps(corpus, 2, &found, &n), "no example 2");
+    assert_refused(icot_corpus_steps(corpus, 2, &found, &n), "index 2 is none");
     icot_corpus_free(corpus);
 }
 

@@ -176,7 +176,7 @@ static void test_cached_attention_refuses_sequences(void **state)
     icot_tensor y;
     ASSERT_REFUSED_WITH(slots, IDS(1, 2), "slot 2 of 2");
     ASSERT_REFUSED_WITH(slots, IDS(-1, 0), "slot -1");
-    ASSERT_REFUSED_WITH(slots, IDS(1, 1), "sequence 1 names slot 1, which another one has");
+    ASSERT_REFUSED_WITH(slots, IDS(1, 1), "sequence 1 names slot 1, as another one does");
     ASSERT_REFUSED_WITH(lengths, IDS(0, 7), "sequence 1 has 7 tokens and gets 2");
     ASSERT_REFUSED_WITH(lengths, IDS(-1, 0), "sequence 0 has -1 tokens");
     ASSERT_REFUSED_WITH(starts, IDS(0, 1, 4), "from 0 to 4, expected 0 to 3");

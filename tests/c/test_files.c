@@ -1,9 +1,10 @@
 /* Files that appear whole or not at all, and files whose changes reach the disk together. */
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "files_case.h"
-#include "io/file.h"
+#include "io/output_file.h"
 #include "io/staged_file.h"
-#include "io/utf8.h"
+#include "io/transfer.h"
 #include "support.h"
 
 #include <errno.h>
@@ -66,8 +67,7 @@ static void test_full_disk_leaves_the_old_file(void **state)
     assert_contents("old", 3);
 }
 
-/* ---- What the system is asked for: the core's calls come here, and go on from here ------------
- */
+/* ---- What the system is asked for: the core's calls come here, and go on from here ----------- */
 
 static int lacks_rename_check, lacks_links; /* of the file system */
 static ino_t synced[8];                     /* in this order */

@@ -210,10 +210,10 @@ static void test_bad_leading_pauses(void **state)
     (void)state;
     icot_removal removal = two_each(1);
     removal.pause = -1;
-    assert_refused(removal, "got 2 pauses of id -1");
+    assert_refused(removal, "got 2 pauses for each token or step, and the id -1");
     removal = two_each(1);
     removal.pauses_each = -1;
-    assert_refused(removal, "got -1 pauses of id 100");
+    assert_refused(removal, "got -1 pauses for each token or step, and the id 100");
     removal = two_each(1);
     removal.side = ICOT_RIGHT;
     assert_refused(removal, "from the left and closed up");

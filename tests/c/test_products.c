@@ -56,10 +56,10 @@ static void *factor_from(const backend *kernels, int64_t rows, int64_t columns, 
     return factor;
 }
 
-/* A weight that is kept was packed for products of more rows than some that it is used for. */
+/* A weight that is kept was made ready for products of more rows than some that it is used for. */
 enum { FEW_ROWS = 16, MANY_ROWS = 100 };
 
-/* b as it comes, float32, or made a factor before; packed for products of so many rows. */
+/* b as it comes, float32, or made a factor before; ready for products of so many rows. */
 static void right_from(const backend *kernels, shape_case s, int64_t rows, bool is_factor,
                        const float *b, right_factor *out)
 {
@@ -67,13 +67,13 @@ static void right_from(const backend *kernels, shape_case s, int64_t rows, bool 
     out->rows = s.transpose_b ? s.n : s.k, out->columns = s.transpose_b ? s.k : s.n;
     out->data = is_factor ? factor_from(kernels, out->rows, out->columns, b)
                           : put(kernels, out->rows * out->columns, b);
-    assert_ok(kernels->pack(s.transpose_a, rows, out));
+    assert_ok(kernels->make_ready(s.transpose_a, rows, out));
 }
 
 static void right_done(const backend *kernels, right_factor *b)
 {
     drop(kernels, b->data);
-    kernels->memory->release(b->packed);
+    kernels->memory->release(b->ready_form);
 }
 
 typedef struct product_case {
@@ -250,7 +250,7 @@ static void test_threads_change_no_bit(void **state)
             assert_ok(icot_set_threads(threads));
             assert_ok(kernels->matmul(transposed, M, left, &right, NULL, false, c[threads / 2]));
         }
-        if (right.packed) assert_memory_equal(c[0], c[1], M * N * sizeof **c);
+        if (right.ready_form) assert_memory_equal(c[0], c[1], M * N * sizeof **c);
         right_done(kernels, &right);
         drop(kernels, left);
     }
@@ -264,10 +264,10 @@ static void check_empty(const backend *kernels, int64_t m, int64_t k, const floa
     float *nothing = put(kernels, 64 * 2, zeros), *added = put(kernels, 2, bias);
     float *there = put(kernels, 4, c);
     right_factor b = {.rows = k, .columns = 2, .data = nothing};
-    assert_ok(kernels->pack(false, m, &b));
+    assert_ok(kernels->make_ready(false, m, &b));
     assert_ok(kernels->matmul(false, m, nothing, &b, added, accumulate, there));
     assert_ok(kernels->memory->copy_out(c, there, 4 * sizeof *c));
-    drop(kernels, b.packed), drop(kernels, nothing), drop(kernels, added), drop(kernels, there);
+    drop(kernels, b.ready_form), drop(kernels, nothing), drop(kernels, added), drop(kernels, there);
 }
 
 static void test_empty_products(void **state)
@@ -297,7 +297,7 @@ static void test_more_rows_than_can_be_counted(void **state)
     assert_true(c == 5);
 }
 
-/* Whether a weight's packed form was kept, and so how a model was used before, changes no bit. */
+/* Whether a weight's ready form was kept, and so how a model was used before, changes no bit. */
 static void test_kept_weights_give_the_same_bits(void **state)
 {
     enum { IN = 64, OUT = 48 };
@@ -316,15 +316,15 @@ static void test_kept_weights_give_the_same_bits(void **state)
         }
         assert_memory_equal(first, again, (size_t)(rows[i] * OUT) * sizeof *first);
         assert_ok(icot_scope_close(engine));
-        assert_ok(icot_tensor_fill(engine, weight, 0.5)); /* forgets the packed form */
+        assert_ok(icot_tensor_fill(engine, weight, 0.5)); /* forgets the ready form */
         assert_ok(icot_tensor_write(engine, weight, numbers, OUT * IN));
     }
     free(numbers);
     icot_engine_free(engine);
 }
 
-/* AdamW leaves no packed form behind that is not the updated parameter's. */
-static void test_updated_weights_are_packed_anew(void **state)
+/* AdamW leaves no ready form behind that is not the updated parameter's. */
+static void test_updated_weights_are_made_ready_anew(void **state)
 {
     enum { ROWS = 20, WIDTH = 16, HIDDEN = 48, PARAMETERS = 4, MOST = WIDTH * HIDDEN };
     const int64_t sizes[PARAMETERS][2] = {{HIDDEN, WIDTH}, {HIDDEN}, {WIDTH, HIDDEN}, {WIDTH}};
@@ -368,7 +368,7 @@ static void check_product_without_memory(const backend *kernels, const float *x)
     right_factor b = {.rows = N, .columns = N, .data = x};
     void *left = factor_from(kernels, N, N, x);
     float *c = random_floats(N * N, 1);
-    assert_ok(kernels->pack(true, N, &b));
+    assert_ok(kernels->make_ready(true, N, &b));
     for (int request = 1; request <= 2; request++) {
         const int64_t before = live_bytes();
         icot_memory_fail_at(request);
@@ -376,7 +376,7 @@ static void check_product_without_memory(const backend *kernels, const float *x)
         icot_memory_fail_at(0);
         assert_int_equal(live_bytes(), before);
     }
-    drop(kernels, b.packed), drop(kernels, left);
+    drop(kernels, b.ready_form), drop(kernels, left);
     free(c);
 }
 
@@ -386,16 +386,16 @@ static void test_no_memory(void **state)
     if (!kernels->memory->on_host) skip(); /* only the host's memory can be made to fail */
     float *x = random_floats(100 * 100, 1);
     right_factor b = {.rows = 100, .columns = 100, .data = x};
-    assert_ok(kernels->pack(false, 100, &b));
-    const bool packs = b.packed != NULL;
-    kernels->memory->release(b.packed);
+    assert_ok(kernels->make_ready(false, 100, &b));
+    const bool makes_form = b.ready_form != NULL;
+    kernels->memory->release(b.ready_form);
     const int64_t before = live_bytes();
     icot_memory_fail_at(1);
-    assert_int_equal(kernels->pack(false, 100, &b) != ICOT_OK, packs);
+    assert_int_equal(kernels->make_ready(false, 100, &b) != ICOT_OK, makes_form);
     icot_memory_fail_at(0);
     assert_int_equal(live_bytes(), before);
     const bool by_kernel = strcmp(icot_onednn_version(), "none") == 0;
-    if (packs && by_kernel) check_product_without_memory(kernels, x);
+    if (makes_form && by_kernel) check_product_without_memory(kernels, x);
     free(x);
 }
 
@@ -423,7 +423,7 @@ int main(void)
         cmocka_unit_test_setup(test_empty_products, use_float32),
         cmocka_unit_test_setup(test_more_rows_than_can_be_counted, use_float32),
         cmocka_unit_test_setup(test_kept_weights_give_the_same_bits, use_float32),
-        cmocka_unit_test_setup(test_updated_weights_are_packed_anew, use_float32),
+        cmocka_unit_test_setup(test_updated_weights_are_made_ready_anew, use_float32),
         cmocka_unit_test_setup(test_no_memory, use_float32),
         cmocka_unit_test_setup(test_products_of_all_shapes, use_bf16),
         cmocka_unit_test_setup(test_long_sums, use_bf16),
@@ -431,7 +431,7 @@ int main(void)
         cmocka_unit_test_setup(test_threads_change_no_bit, use_bf16),
         cmocka_unit_test_setup(test_empty_products, use_bf16),
         cmocka_unit_test_setup(test_kept_weights_give_the_same_bits, use_bf16),
-        cmocka_unit_test_setup(test_updated_weights_are_packed_anew, use_bf16),
+        cmocka_unit_test_setup(test_updated_weights_are_made_ready_anew, use_bf16),
         cmocka_unit_test_setup(test_no_memory, use_bf16),
     };
     return cmocka_run_group_tests_name("products", tests, NULL, NULL);

@@ -12,8 +12,7 @@
 
 #include <cmocka.h>
 
-/* ---- What is left, and where -------------------------------------------------------------------
- */
+/* ---- What is left, and where ----------------------------------------------------------------- */
 
 static void test_whole_sequence(void **state)
 {
@@ -103,7 +102,7 @@ static void test_ordered_kept(void **state)
               LIST(0, 1, 2, 7, 8, 9, 10, 11, 12));
     const int64_t longer = 3;
     assert_refused(icot_batch_pack(batch, corpus, &longer, 1, &removal),
-                   "a CoT of 10 tokens, the order of removal is for up to 4");
+                   "a CoT of 10 tokens, but the order of removal covers at most 4");
 }
 
 /* Example 0 with this in the places of its four CoT tokens, and all positions as with all CoT. */
@@ -144,7 +143,7 @@ static void test_steps_that_are_not_marked(void **state)
     icot_removal removal = no_removal();
     removal.unit = ICOT_STEPS;
     assert_refused(icot_batch_pack(batch, corpus, &good, 1, &removal),
-                   "steps of example 0 are not marked");
+                   "steps of example 1 are not marked");
 }
 
 /* Of the m that example k has. */

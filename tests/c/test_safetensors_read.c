@@ -1,8 +1,8 @@
 /* Reading safetensors files at the boundary of the core: every range that is asked for is checked.
  * What Lua makes of the header, and all dtypes: tests/lua/safetensors_spec.lua. */
+#include "base/utf8.h"
 #include "failing_allocations.h"
 #include "files_case.h"
-#include "io/utf8.h"
 #include "support.h"
 
 #include <setjmp.h>

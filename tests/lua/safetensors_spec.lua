@@ -301,7 +301,7 @@ describe('a safetensors file is refused', function()
 
   it('when a tensor is nothing that can be held', function()
     write_file(header_of { 'a', entry('I64', { 2 }, 0, 16) }, little_endian(0, 8) .. little_endian(2 ^ 31, 8))
-    refused("tensor 'a': element 1 is 2147483648, which is no int32")
+    refused("tensor 'a': element 1 is 2147483648, which does not fit in int32")
     write_file(header_of { 'a', entry('F32', { 1, 1, 1, 1, 1, 1, 1 }, 0, 4) }, ('\0'):rep(4))
     refused("tensor 'a': it has 7 dimensions, a tensor can have 6")
     write_file(header_of { 'a', entry('F64', { 1 }, 0, 8) }, ('\0'):rep(8))

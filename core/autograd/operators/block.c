@@ -12,8 +12,8 @@
  * and index[3…5] their streams, each with seed and step of the key.
  */
 #include "autograd/operators/block.h"
+#include "autograd/attention_inputs.h"
 #include "autograd/operators/operators.h"
-#include "autograd/packed.h"
 #include "base/error.h"
 
 enum { X, OF_ATTENTION, OF_MLP = OF_ATTENTION + HALF_PARAMETERS };
@@ -104,7 +104,7 @@ static int check_parameters(const node *n)
 {
     const char *who = n->op->name;
     if (!kernels(n)->layers) {
-        return fail("%s: there are no kernels of layers for this device and precision", who);
+        return fail("%s: this device has no kernels for whole layers in this precision", who);
     }
     if (n->params.n_index < INDICES) {
         return fail("%s: expected the number of heads, a row, a token and three streams", who);
@@ -135,7 +135,7 @@ static int check_shapes(node *n)
                     tensor_shape_text(n->inputs[OF_ATTENTION + SECOND_WEIGHT]));
     }
     if (mlp.first != mlp.inner) {
-        return fail("%s: got MLP weights of %lld and %lld hidden channels, expected as many",
+        return fail("%s: got MLP weights of %lld and %lld hidden channels, expected the same",
                     n->op->name, (long long)mlp.first, (long long)mlp.inner);
     }
     const shape qkv = qkv_shape(&attention);

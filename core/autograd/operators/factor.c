@@ -64,15 +64,15 @@ void factor_done(const backend *kernels, factor *f)
 
 /* ---- Right factors --------------------------------------------------------------------------- */
 
-/* A weight is packed for any number of rows: it may be kept, and whether it is must not decide
+/* A weight is made ready for any number of rows: it may be kept, and whether it is must not decide
  * which library multiplies by it, since the two round differently. */
 enum { MANY_ROWS = 1 << 20 };
 
-static int pack(const backend *kernels, bool transpose_a, int64_t m, right_factor b,
-                ready_right *out)
+static int right_ready(const backend *kernels, bool transpose_a, int64_t m, right_factor b,
+                       ready_right *out)
 {
     *out = (ready_right){.b = b};
-    return kernels->pack(transpose_a, m, &out->b);
+    return kernels->make_ready(transpose_a, m, &out->b);
 }
 
 static right_factor matrix_of(const tensor *weight, bool transpose)
@@ -92,37 +92,37 @@ static bool lasts(const tensor *weight)
 /* Whether what is kept was made of the same matrix: views of one storage may differ in shape. */
 static bool is_kept(const storage *held, const right_factor *b)
 {
-    return held->packed && held->packed_rows == b->rows && held->packed_columns == b->columns;
+    return held->derived && held->derived_rows == b->rows && held->derived_columns == b->columns;
 }
 
 static void keep_beside(storage *held, ready_right *p)
 {
-    held->packed = p->b.packed;
-    held->packed_rows = p->b.rows;
-    held->packed_columns = p->b.columns;
+    held->derived = p->b.ready_form;
+    held->derived_rows = p->b.rows;
+    held->derived_columns = p->b.columns;
     p->kept = true;
 }
 
-/* Packs a weight, unless that was done before and it may be used; if it lasts and so it is wanted,
- * the packed form is kept beside it, if none is there: another may be in use. */
-static int pack_weight(const node *n, const tensor *weight, int64_t rows, right_factor b,
-                       bool use_kept, bool keep, ready_right *out)
+/* Makes a weight ready, unless that was done before and the form may be used; if it lasts and so it
+ * is wanted, the form is kept beside it, if none is there: another may be in use. */
+static int weight_ready(const node *n, const tensor *weight, int64_t rows, right_factor b,
+                        bool use_kept, bool keep, ready_right *out)
 {
     storage *held = weight->storage;
     if (use_kept && lasts(weight) && is_kept(held, &b)) {
         *out = (ready_right){.b = b, .kept = true};
-        out->b.packed = held->packed;
+        out->b.ready_form = held->derived;
         return ICOT_OK;
     }
-    if (pack(kernels(n), false, rows, b, out)) return ICOT_FAILED;
-    if (keep && lasts(weight) && out->b.packed && !held->packed) keep_beside(held, out);
+    if (right_ready(kernels(n), false, rows, b, out)) return ICOT_FAILED;
+    if (keep && lasts(weight) && out->b.ready_form && !held->derived) keep_beside(held, out);
     return ICOT_OK;
 }
 
 int right_of_weight(const node *n, const tensor *weight, ready_right *out)
 {
-    const bool keep = !n->engine->grad_enabled || kernels(n)->packs_alike;
-    return pack_weight(n, weight, MANY_ROWS, matrix_of(weight, true), true, keep, out);
+    const bool keep = !n->engine->grad_enabled || kernels(n)->ready_for_all;
+    return weight_ready(n, weight, MANY_ROWS, matrix_of(weight, true), true, keep, out);
 }
 
 int right_of_bias(const node *n, const tensor *bias, ready_right *out)
@@ -130,21 +130,21 @@ int right_of_bias(const node *n, const tensor *bias, ready_right *out)
     const right_factor b = {.rows = 1, .columns = tensor_numel(bias), .data = tensor_floats(bias)};
     *out = (ready_right){.b = b};
     if (!kernels(n)->rounds_parameters) return ICOT_OK;
-    return pack_weight(n, bias, 1, b, true, true, out);
+    return weight_ready(n, bias, 1, b, true, true, out);
 }
 
 const void *bias_of(const ready_right *p)
 {
-    return p->b.packed ? p->b.packed : p->b.data;
+    return p->b.ready_form ? p->b.ready_form : p->b.data;
 }
 
 int right_of_weight_backward(const node *n, const tensor *weight, int64_t rows, ready_right *out)
 {
-    const bool alike = kernels(n)->packs_alike;
-    return pack_weight(n, weight, rows, matrix_of(weight, false), alike, alike, out);
+    const bool alike = kernels(n)->ready_for_all;
+    return weight_ready(n, weight, rows, matrix_of(weight, false), alike, alike, out);
 }
 
-/* The gradient of input `which`, a weight (out, in): dyᵀ·x, where x (rows, in) is to be packed. */
+/* The gradient of input `which`, a weight (out, in): dyᵀ·x, where x (rows, in) is not ready yet. */
 static int gradient_of_weight(node *n, int which, const factor *dy, right_factor x)
 {
     const backend *k = kernels(n);
@@ -153,7 +153,7 @@ static int gradient_of_weight(node *n, int which, const factor *dy, right_factor
     ready_right right;
     if (grad_of_input(n, which, &target)) return ICOT_FAILED;
     if (!target.data) return ICOT_OK;
-    if (pack(k, true, out, x, &right)) return ICOT_FAILED;
+    if (right_ready(k, true, out, x, &right)) return ICOT_FAILED;
     const int status =
         k->matmul(true, out, dy->data, &right.b, NULL, target.accumulate, target.data);
     right_done(k, &right);
@@ -207,7 +207,7 @@ int product_gradients(node *n, int x, int weight, int64_t rows, const factor *dy
 
 void right_done(const backend *kernels, ready_right *p)
 {
-    if (!p->kept) kernels->memory->release(p->b.packed);
+    if (!p->kept) kernels->memory->release(p->b.ready_form);
     *p = (ready_right){0};
 }
 

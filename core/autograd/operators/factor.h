@@ -1,6 +1,6 @@
 /*
  * Factors of matrix products, in the form in which the backend takes them: the left one float32 as
- * it is, or rounded into memory of its own; the right one made ready by `pack` (backend.h).
+ * it is, or rounded into memory of its own; the right one made ready by `make_ready` (backend.h).
  */
 #ifndef ICOT_AUTOGRAD_OPERATORS_FACTOR_H
 #define ICOT_AUTOGRAD_OPERATORS_FACTOR_H
@@ -41,7 +41,7 @@ typedef struct ready_right {
 } ready_right;
 
 /* A weight (out, in), for x·weightᵀ. Where no gradient is wanted, as in decoding, and where it does
- * for backward, too, the packed form is kept beside it until it changes: it will be read again. */
+ * for backward, too, the ready form is kept beside it until it changes: it will be read again. */
 int right_of_weight(const node *n, const tensor *weight, ready_right *out);
 
 /* A bias (out) as matmul_factor takes it. */
@@ -51,8 +51,7 @@ const void *bias_of(const ready_right *p);
 /* The same weight, for dy·weight of so many rows. */
 int right_of_weight_backward(const node *n, const tensor *weight, int64_t rows, ready_right *out);
 
-/* The gradient of input `which`, a weight (out, in), of a product x·weightᵀ: dyᵀ·x of so many rows
- */
+/* The gradient of input `which`, a weight (out, in), of x·weightᵀ: dyᵀ·x of so many rows. */
 int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const factor *x);
 
 /* The gradient of input `which`, a bias (width): the sums of dy (rows, width) over the rows. */

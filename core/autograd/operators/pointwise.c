@@ -252,7 +252,7 @@ static int binary_grad(node *n, const tensor *grad, binary_kind kind, int i)
                                     tensor_floats(product));
     }
     reduce_into(n, i, tensor_floats(product), target.data);
-    tensor_release(n->engine, product);
+    tensor_destroy(n->engine, product);
     return ICOT_OK;
 }
 

@@ -75,11 +75,11 @@ static int multiply(const node *n, stored a, stored b, bool accumulate, float *c
     factor left = {0};
     int status = ICOT_FAILED;
     if (factor_of(k, a.rows, a.columns, a.data, &left)) goto done;
-    if (k->pack(a.transposed, rows, &right)) goto done;
+    if (k->make_ready(a.transposed, rows, &right)) goto done;
     status = k->matmul(a.transposed, rows, left.data, &right, NULL, accumulate, c);
 
 done:
-    k->memory->release(right.packed);
+    k->memory->release(right.ready_form);
     factor_done(k, &left);
     return status;
 }

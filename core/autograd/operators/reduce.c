@@ -48,7 +48,7 @@ static int mean_prepare(node *n)
 {
     if (sum_prepare(n)) return ICOT_FAILED;
     if (reduction_of(n).n == 0) {
-        return fail("mean: over no elements (the shape is %s)", tensor_shape_text(n->inputs[0]));
+        return fail("mean: there are no elements in shape %s", tensor_shape_text(n->inputs[0]));
     }
     return ICOT_OK;
 }

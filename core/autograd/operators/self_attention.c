@@ -6,16 +6,15 @@
  *                   (T, C): attention(x·c_attnᵀ + …)·c_projᵀ + … + residual
  *   the same        …, residual (R, C), rows (R) -> (R, C): c_proj only of these rows, which ascend
  *
- * index[0] is the number of heads, number[0] the share of the attention weights that is dropped.
- * The key decides which, by a token's place: row + index[1] (0 if not given). What lies between
- * the products is kept as factors: queries, keys and values; what attention makes of them only
- * where the backend does not make it once more in backward.
+ * Its parameters: attention_inputs.h; the key decides which weights are dropped, by the token's
+ * number. What lies between the products is kept as factors: queries, keys and values; what
+ * attention makes of them only where the backend does not make it once more in backward.
  */
+#include "autograd/attention_inputs.h"
 #include "autograd/operators/factor.h"
 #include "autograd/operators/operators.h"
 #include "autograd/operators/picked.h"
 #include "autograd/operators/residual.h"
-#include "autograd/packed.h"
 #include "base/error.h"
 
 enum { X, ATTN_WEIGHT, ATTN_BIAS, PROJ_WEIGHT, PROJ_BIAS, CU_SEQLENS, RESIDUAL, ROWS };
@@ -72,7 +71,7 @@ static int self_attention_prepare(node *n)
     if (check_shapes(n) || packed_check_parameters(n) || picked_check(n, ROWS, rows_of(n))) {
         return ICOT_FAILED;
     }
-    const int64_t rows = rows_of(n), width = width_of(n), heads = n->params.index[0];
+    const int64_t rows = rows_of(n), width = width_of(n), heads = n->params.index[INDEX_HEADS];
     const shape qkv = qkv_shape(n), size = {.ndim = 2, .size = {picked(n).count, width}};
     if (packed_check("self_attention", &qkv, n->inputs[CU_SEQLENS], heads) ||
         residual_check(n, RESIDUAL, &size) || factor_save(n, SAVED_QKV, rows, 3 * width) ||

@@ -153,8 +153,8 @@ static int slice_prepare(node *n)
     if (dimension_index("slice", n->params.index[0], x->ndim, &dimension)) return ICOT_FAILED;
     int64_t start = n->params.index[1], length = n->params.index[2];
     if (start < 0 || length < 0 || start > x->shape[dimension] - length) {
-        return fail("slice: start %lld, length %lld reach out of dimension %d of %s",
-                    (long long)start, (long long)length, dimension, tensor_shape_text(x));
+        return fail("slice: start %lld and length %lld leave dimension %d of %s", (long long)start,
+                    (long long)length, dimension, tensor_shape_text(x));
     }
     n->params.index[0] = dimension;
     shape size = tensor_shape(x);
@@ -270,7 +270,7 @@ static int concat_prepare(node *n)
         size.size[dimension] += other.ndim == size.ndim ? other.size[dimension] : 0;
         other.size[dimension] = size.size[dimension];
         if (!shape_equal(&size, &other)) {
-            return fail("concat: shapes %s and %s differ beside dimension %d",
+            return fail("concat: shapes %s and %s differ outside dimension %d",
                         tensor_shape_text(first), tensor_shape_text(n->inputs[i]), dimension);
         }
     }

@@ -2,7 +2,7 @@
 
 #include "backend/cpu/kernel_sets.h"
 #include "backend/cpu/matmul.h"
-#include "backend/cpu/packing.h"
+#include "backend/cpu/tiling.h"
 #include "base/error.h"
 
 #include <pthread.h>
@@ -25,13 +25,13 @@ static void choose_instruction_set(void)
     chosen = best_here();
     table.memory = &host_memory;
     table.description = icot_cpu_kernels;
-    table.rows_at_a_time = 1024;
+    table.rows_at_a_time = 1024; /* 1 % quicker than 512, with 4 layers of width 256 */
     table.factor_bytes = sizeof(float);
     table.factor_rows = 1;
     table.matmul = cpu_matmul;
     table.matmul_factor = cpu_matmul_factor;
     chosen->fill(&table);
-    packing_use(TILES_FLOAT32, chosen->multiply_tiles);
+    tiling_use(TILES_FLOAT32, chosen->multiply_tiles);
 }
 
 static void choose_kernels(void)
@@ -44,14 +44,14 @@ static void choose_kernels(void)
     factor_table_bf16(&bf16_table);
     bf16_table.matmul = cpu_matmul_bf16;
     bf16_table.matmul_factor = cpu_matmul_factor_bf16;
-    packing_use(TILES_BFLOAT16, multiply_tiles_bf16);
+    tiling_use(TILES_BFLOAT16, multiply_tiles_bf16);
 #endif
 }
 
 /* May load oneDNN, so not before bf16 is asked for. */
 static void choose_who_multiplies_bf16(void)
 {
-    bf16_table.factor_rows = packed_multiple(TILES_BFLOAT16);
+    bf16_table.factor_rows = tiled_multiple(TILES_BFLOAT16);
 }
 
 const backend *cpu_backend(void)

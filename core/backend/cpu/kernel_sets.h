@@ -3,10 +3,9 @@
 #define ICOT_BACKEND_CPU_KERNEL_SETS_H
 
 #include "backend/backend.h"
-#include "backend/cpu/packing.h"
+#include "backend/cpu/tiling.h"
 
-/* Fill in what kernels/table.c says; the rest of the table is the same for every instruction set.
- */
+/* Fill in what kernels/table.c says; the rest of the table is the same for all instruction sets. */
 void cpu_table_generic(backend *table);
 #ifdef __x86_64__
 void cpu_table_avx2(backend *table);

@@ -23,7 +23,7 @@
 void KERNEL(unary)(unary_kind, int64_t, const float *, float *);
 void KERNEL(unary_backward)(unary_kind, int64_t, const float *, const float *, const float *, bool,
                             float *);
-void KERNEL(number)(const float *, double *);
+void KERNEL(number_as_double)(const float *, double *);
 void KERNEL(affine)(int64_t, double, double, const float *, bool, float *);
 void KERNEL(power)(int64_t, double, const float *, float *);
 void KERNEL(power_backward)(int64_t, double, const float *, const float *, bool, float *);
@@ -34,7 +34,7 @@ void KERNEL(strided_copy)(const strided_loop *, const float *, bool, float *);
 void KERNEL(dropout)(int64_t, double, icot_random_key, int64_t, const float *, const float *,
                      float *);
 
-int KERNEL(pack)(bool, int64_t, right_factor *);
+int KERNEL(make_tiles)(bool, int64_t, right_factor *);
 #ifdef __AVX512BF16__
 void KERNEL(round)(int64_t, const float *, void *);
 #endif

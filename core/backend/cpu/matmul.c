@@ -1,7 +1,7 @@
 #include "backend/cpu/matmul.h"
 
-#include "backend/cpu/packing.h"
 #include "backend/cpu/shares.h"
+#include "backend/cpu/tiling.h"
 #include "base/error.h"
 #include "icot.h"
 
@@ -89,7 +89,7 @@ int cpu_matmul(bool transpose_a, int64_t m, const void *a, const right_factor *b
 {
     const tile_product p = product_of(transpose_a, m, b, bias, accumulate);
     if (is_trivial(&p, c)) return ICOT_OK;
-    if (b->packed) return multiply_packed(TILES_FLOAT32, &p, a, b->packed, c);
+    if (b->ready_form) return multiply_tiled(TILES_FLOAT32, &p, a, b->ready_form, c);
     return multiply_by_blas(p, a, b->transpose, b->data, c);
 }
 
@@ -123,8 +123,8 @@ int cpu_matmul_bf16(bool transpose_a, int64_t m, const void *a, const right_fact
 {
     tile_product p = product_of(transpose_a, m, b, bias, accumulate);
     if (is_trivial(&p, c)) return ICOT_OK;
-    p.k = packed_depth(TILES_BFLOAT16, transpose_a, m, b);
-    return multiply_packed(TILES_BFLOAT16, &p, a, b->packed, c);
+    p.k = tiled_depth(TILES_BFLOAT16, transpose_a, m, b);
+    return multiply_tiled(TILES_BFLOAT16, &p, a, b->ready_form, c);
 }
 
 int cpu_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, const void *bias,
@@ -134,5 +134,5 @@ int cpu_matmul_factor_bf16(int64_t m, const void *a, const right_factor *b, cons
     if (p.m == 0 || p.n == 0) return ICOT_OK;
     if (p.k == 0) return fail("matmul: an empty sum cannot be a factor");
     p.rounded = true;
-    return multiply_packed(TILES_BFLOAT16, &p, a, b->packed, c);
+    return multiply_tiled(TILES_BFLOAT16, &p, a, b->ready_form, c);
 }

@@ -1,5 +1,5 @@
 /* oneDNN, if it was there when icot was built and is there now, and this CPU has an AMX unit for
- * bfloat16: else the kernels of our own are quicker (packing.h). ICOT_ONEDNN=1 takes it without
+ * bfloat16: else the kernels of our own are quicker (tiling.h). ICOT_ONEDNN=1 takes it without
  * AMX, for comparing, and ICOT_ONEDNN=0 never. */
 #ifndef ICOT_BACKEND_CPU_ONEDNN_LOADER_H
 #define ICOT_BACKEND_CPU_ONEDNN_LOADER_H

@@ -1,4 +1,4 @@
-/* Matrix products with a packed right factor: how it lies, and what there is to multiply. */
+/* Matrix products with a right factor in tiles: how it lies, and what there is to multiply. */
 #ifndef ICOT_BACKEND_CPU_TILES_H
 #define ICOT_BACKEND_CPU_TILES_H
 

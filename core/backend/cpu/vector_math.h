@@ -41,8 +41,10 @@ static inline float vector_exp(float x)
     memcpy(&bits, &p, sizeof bits);
     bits += exponent << 23;
     memcpy(&result, &bits, sizeof result);
-    result = x < -87.33f ? 0.0f : result;
-    result = x > 88.722839f ? __builtin_inff() : result;
+    const float least = -87.33f;   /* just above ln 2^-126, the smallest normal float32 */
+    const float most = 88.722839f; /* ln of the largest float32 */
+    result = x < least ? 0.0f : result;
+    result = x > most ? __builtin_inff() : result;
     return x != x ? x : result;
 }
 

@@ -1,7 +1,6 @@
 /*
- * Causal self-attention, backward. With P = softmax(scale·QKᵀ), Y = PV and δ_i = dY_i·Y_i:
- *   dV = Pᵀ dY,  dS = scale · P ∘ (dY Vᵀ - δ),  dQ = dS K,  dK = dSᵀ Q
- * With dropout, Y = (P∘M)V for a mask M: dV takes P∘M, and dS takes (dY Vᵀ)∘M; δ stays the same.
+ * Causal self-attention, backward; backend.h has the formulas. δ_i is worked out first, as
+ * dY_i·Y_i.
  *
  * P and dS are computed twice: by those who own queries, for dQ, and by those who own keys, for dK
  * and dV. So each sum has one owner and one order, and nothing is added atomically.

@@ -247,8 +247,7 @@ template <int OTHER> struct kept_of_rows {
     }
 };
 
-/* What the weights that are kept are multiplied by; the kernels do so once, with what they sum up.
- */
+/* What the weights that are kept are multiplied by; kernels do so once, with what they sum up. */
 static __device__ float scale_of_kept(const attention_work &work)
 {
     return work.drops ? work.rule.scale : 1.0f;

@@ -85,8 +85,7 @@ int for_each_in_rows(const char *what, int64_t rows, int64_t columns, Body body)
     return cuda_launched(what);
 }
 
-/* N elements one behind the other, read or written at once if they begin where `begins_few` says.
- */
+/* N elements in a row, read or written at once if they begin where `begins_few` says. */
 template <int N, typename T> struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) few {
     T at[N];
 

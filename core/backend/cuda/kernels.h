@@ -6,8 +6,8 @@
 
 /* matmul.cu */
 int cuda_matmul_start(void); /* once */
-int cuda_pack_float32(bool transpose_a, int64_t m, right_factor *b);
-int cuda_pack_bf16(bool transpose_a, int64_t m, right_factor *b);
+int cuda_make_ready_float32(bool transpose_a, int64_t m, right_factor *b);
+int cuda_make_ready_bf16(bool transpose_a, int64_t m, right_factor *b);
 int cuda_matmul_float32(bool transpose_a, int64_t m, const void *a, const right_factor *b,
                         const float *bias, bool accumulate, float *c);
 int cuda_matmul_tf32(bool transpose_a, int64_t m, const void *a, const right_factor *b,
@@ -48,7 +48,7 @@ int cuda_sum_rows_bf16(int64_t rows, int64_t columns, const void *x, bool accumu
 void cuda_unary(unary_kind kind, int64_t n, const float *x, float *y);
 void cuda_unary_backward(unary_kind kind, int64_t n, const float *x, const float *y,
                          const float *dy, bool accumulate, float *dx);
-void cuda_number(const float *x, double *y);
+void cuda_number_as_double(const float *x, double *y);
 void cuda_affine(int64_t n, double scale, double shift, const float *x, bool accumulate, float *y);
 void cuda_power(int64_t n, double exponent, const float *x, float *y);
 void cuda_power_backward(int64_t n, double exponent, const float *x, const float *dy,

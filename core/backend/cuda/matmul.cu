@@ -6,6 +6,7 @@
  * what is computed is cᵀ = op(b)ᵀ·op(a)ᵀ: b comes first, a second, and neither is moved.
  */
 #include "backend/cuda/kernels.h"
+#include "base/hash.h"
 
 #include <cublasLt.h>
 #include <cuda_bf16.h>
@@ -91,13 +92,10 @@ struct plan_key {
 
 static_assert(std::has_unique_object_representations_v<plan_key>, "gaps between fields");
 
-struct hash_of_key { /* FNV-1a */
+struct hash_of_key {
     size_t operator()(const plan_key &key) const
     {
-        const unsigned char *bytes = (const unsigned char *)&key;
-        uint64_t hash = 14695981039346656037u;
-        for (size_t i = 0; i < sizeof key; i++) hash = (hash ^ bytes[i]) * 1099511628211u;
-        return (size_t)hash;
+        return (size_t)hash_of_bytes(&key, sizeof key);
     }
 };
 
@@ -289,7 +287,7 @@ static plan_key key_of(product_form form, bool transpose_a, int64_t m, const voi
             b->transpose,
             accumulate,
             alignment_of(a),
-            alignment_of(b->packed ? b->packed : b->data),
+            alignment_of(b->ready_form ? b->ready_form : b->data),
             alignment_of(c)};
 }
 
@@ -309,7 +307,7 @@ static int plan_that_is_not_refused(const plan_key &key, product_plan **out)
 static int multiply_by_plan(const plan_key &key, const void *a, const right_factor *b,
                             const end_arrays &with, void *c, bool *done)
 {
-    const void *right = b->packed ? b->packed : b->data;
+    const void *right = b->ready_form ? b->ready_form : b->data;
     product_plan *p;
     product_layouts layouts;
     *done = false;
@@ -417,21 +415,21 @@ int cuda_matmul_gelu_backward_bf16(int64_t m, const void *a, const right_factor 
 
 /* ---- Right factors --------------------------------------------------------------------------- */
 
-int cuda_pack_float32(bool transpose_a, int64_t m, right_factor *b)
+int cuda_make_ready_float32(bool transpose_a, int64_t m, right_factor *b)
 {
     (void)transpose_a, (void)m;
-    b->packed = NULL;
+    b->ready_form = NULL;
     return OK;
 }
 
 /* Rounded, unless it is a factor already; the order stays. */
-int cuda_pack_bf16(bool transpose_a, int64_t m, right_factor *b)
+int cuda_make_ready_bf16(bool transpose_a, int64_t m, right_factor *b)
 {
     (void)transpose_a, (void)m;
-    b->packed = NULL;
+    b->ready_form = NULL;
     if (b->is_factor) return OK;
     const int64_t numel = b->rows * b->columns;
-    if (cuda_memory.allocate((size_t)numel * sizeof(__nv_bfloat16), &b->packed)) return FAILED;
-    cuda_round_bf16(numel, (const float *)b->data, b->packed);
+    if (cuda_memory.allocate((size_t)numel * sizeof(__nv_bfloat16), &b->ready_form)) return FAILED;
+    cuda_round_bf16(numel, (const float *)b->data, b->ready_form);
     return OK;
 }

@@ -23,7 +23,7 @@ static size_t rounded_size(size_t bytes)
     size_t power = LEAST;
     while (power * 2 < bytes) power *= 2;
     const size_t step = power < LEAST * STEPS ? (size_t)LEAST : power / STEPS;
-    return bytes <= LEAST ? (size_t)LEAST : (bytes + step - 1) / step * step;
+    return bytes <= LEAST ? (size_t)LEAST : bytes_rounded_up(bytes, step);
 }
 
 static void give_back_kept(void)

@@ -18,7 +18,7 @@ constexpr int WARPS = 4, THREADS = WARPS * WARP, MOST_RUNS = 8;
 /* Of backward: each sums up what the rows of its warps give. Three for each of the 132
  * multiprocessors of an H100 or H200: as many as run at a time, or with MOST_RUNS two thirds of
  * them. */
-constexpr int MOST_BLOCKS = 396;
+constexpr int MOST_BLOCKS = 3 * 132;
 
 static inline unsigned blocks_for(int64_t rows)
 {

@@ -14,7 +14,7 @@ static char broken_at[64];
 int cuda_status(void)
 {
     if (broken == cudaSuccess) return OK;
-    return fail("cuda: %s: the card reported '%s', and cannot be used any more; resume from the "
+    return fail("cuda: %s: the card reported '%s' and can no longer be used; resume from the "
                 "last checkpoint",
                 broken_at, cudaGetErrorString(broken));
 }
@@ -56,13 +56,13 @@ static int find_card(void)
         int driver = 0;
         cudaDriverGetVersion(&driver);
         if (driver == 0) return fail("cuda: there is no NVIDIA driver on this machine");
-        return fail("cuda: the NVIDIA driver is too old: it is for CUDA %d.%d, and icot was built "
-                    "with %d.%d",
-                    driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
-                    CUDART_VERSION % 1000 / 10);
+        return fail(
+            "cuda: the NVIDIA driver is too old: it supports CUDA %d.%d, but icot was built "
+            "with %d.%d",
+            driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
     }
     if (code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) {
-        return fail("cuda: this machine shows no card (CUDA_VISIBLE_DEVICES hides one, if set)");
+        return fail("cuda: no NVIDIA card was found (CUDA_VISIBLE_DEVICES may hide it)");
     }
     if (code != cudaSuccess) return fail("cuda: no card can be used: %s", cudaGetErrorString(code));
     return OK;
@@ -73,8 +73,9 @@ static int check_card(void)
 {
     cudaDeviceProp card;
     cudaError_t code = cudaGetDeviceProperties(&card, 0);
-    if (code != cudaSuccess)
-        return fail("cuda: the card tells nothing: %s", cudaGetErrorString(code));
+    if (code != cudaSuccess) {
+        return fail("cuda: the card's properties cannot be read: %s", cudaGetErrorString(code));
+    }
     if (card.major * 10 + card.minor < ICOT_CUDA_OLDEST) {
         return fail("cuda: %s has compute capability %d.%d; icot was built for %d.%d and newer "
                     "(make CUDA_ARCHS=…; 8.0 is the oldest that it can do)",
@@ -110,7 +111,7 @@ static void fill_common(backend *table)
     table->fuses_layers = true;
     table->unary = cuda_unary;
     table->unary_backward = cuda_unary_backward;
-    table->number = cuda_number;
+    table->number_as_double = cuda_number_as_double;
     table->affine = cuda_affine;
     table->power = cuda_power;
     table->power_backward = cuda_power_backward;
@@ -147,7 +148,7 @@ static void fill_float32(backend *table)
     fill_common(table);
     table->factor_bytes = sizeof(float);
     table->layers = &cuda_layers_float32;
-    table->pack = cuda_pack_float32;
+    table->make_ready = cuda_make_ready_float32;
     table->matmul = cuda_matmul_float32;
     table->matmul_factor = cuda_matmul_factor_float32;
     table->gelu_factor = cuda_gelu_float32;
@@ -174,8 +175,8 @@ static void fill_bf16(backend *table)
     table->layers = &cuda_layers_bf16;
     table->attention = cuda_attention_bf16;
     table->attention_backward = cuda_attention_backward_bf16;
-    table->pack = cuda_pack_bf16;
-    table->packs_alike = true; /* rounded, in the same order */
+    table->make_ready = cuda_make_ready_bf16;
+    table->ready_for_all = true; /* rounded, in the same order */
     table->rounds_parameters = true;
     table->matmul = cuda_matmul_bf16;
     table->matmul_factor = cuda_matmul_factor_bf16;

@@ -87,7 +87,7 @@ void cuda_unary_backward(unary_kind kind, int64_t n, const float *x, const float
         y, dy);
 }
 
-void cuda_number(const float *x, double *y)
+void cuda_number_as_double(const float *x, double *y)
 {
     for_each("number", 1, [=] __device__(int64_t) { *y = (double)*x; });
 }
@@ -118,8 +118,7 @@ void cuda_power_backward(int64_t n, double exponent, const float *x, const float
 
 /* ---- Dropout --------------------------------------------------------------------------------- */
 
-/* One block of words decides about so many elements; the first may begin and the last end halfway.
- */
+/* A block of words decides about so many elements; the first may begin, the last end halfway. */
 template <typename Element>
 __global__ void drop_blocks(int64_t blocks, int64_t n, dropout_rule rule, icot_random_key key,
                             int64_t first, bool whole, const Element *x, const float *onto,

@@ -21,14 +21,16 @@
 
 #include <math.h>
 
-/* Whether there is enough to do to wake the other threads. */
+/* Whether there is enough to do to wake the other threads. An element of q takes more than one of a
+ * plain loop, since it meets all keys before it: it counts as four of them. */
 static bool worth_threads(const packed_shape *shape)
 {
-    return shape->cu_seqlens.host[shape->sequences] * shape->channels > PARALLEL_ELEMENTS / 4;
+    enum { TIMES_THE_WORK = 4 };
+    const int64_t elements = shape->cu_seqlens.host[shape->sequences] * shape->channels;
+    return elements > PARALLEL_ELEMENTS / TIMES_THE_WORK;
 }
 
-/* ---- Copies of a head's rows -------------------------------------------------------------------
- */
+/* ---- Copies of a head's rows ----------------------------------------------------------------- */
 
 /*
  * The rows of one head lie far apart, so each is a new wait for memory. The next head's lie right
@@ -117,13 +119,18 @@ static void dropout_mask(const packed_shape *shape, int64_t row, int64_t head, i
 /* What the forward pass of one (sequence, head) works on. */
 typedef struct head_forward {
     const packed_shape *shape;
-    int64_t length, width; /* tokens; D */
-    int64_t start, head;   /* row of the first query; which head it is */
-    const element *query;
-    matrix keys, values;          /* copies: (D, padded length), (length, padded D) */
-    float *scores, *strip, *mask; /* scratch: a strip of scores; of queries, later of results, */
-    element *y;                   /* (STRIP_ROWS, padded D); a row of the mask */
-    float *logsumexp;
+    int64_t length;       /* tokens of the sequence */
+    int64_t width;        /* D */
+    int64_t start;        /* row of the first query in the batch */
+    int64_t head;         /* which one it is */
+    const element *query; /* the first; rows lie 3C apart */
+    matrix keys;          /* copy: (D, padded length) */
+    matrix values;        /* copy: (length, padded D) */
+    float *scores;        /* scratch (STRIP_ROWS, padded length): a strip of scores, then weights */
+    float *strip;         /* scratch (STRIP_ROWS, padded D): of queries, later of results */
+    float *mask;          /* scratch (padded length): a row of the mask */
+    element *y;           /* the first row of results; rows lie C apart */
+    float *logsumexp;     /* of the first query; those of the others lie H apart */
 } head_forward;
 
 /* Turns the first `count` scores into probabilities, those from there to `end` (whole LANES) into
@@ -215,17 +222,21 @@ int KERNEL(attention)(const packed_shape *shape, const element *qkv, element *y,
 /* What the backward pass of one (sequence, head) works on. */
 typedef struct head_backward {
     const packed_shape *shape;
-    int64_t length, width, row_length; /* tokens; D; tokens padded */
-    int64_t start, head;               /* row of the first query; which head it is */
-    const float *logsumexp;
+    int64_t length;                       /* tokens of the sequence */
+    int64_t width;                        /* D */
+    int64_t row_length;                   /* padded length */
+    int64_t start;                        /* row of the first query in the batch */
+    int64_t head;                         /* which one it is */
+    const float *logsumexp;               /* of the first query; those of the others lie H apart */
     matrix queries, keys, values, slopes; /* copies: (length, padded D); slopes are rows of dy */
     matrix keys_across, values_across;    /* copies: (D, row_length) */
-    float *p, *ds; /* scratch: weights and gradients of scores, (length, row_length) */
-    float *strip;  /* scratch: (STRIP_ROWS, padded D) */
-    float *mask;   /* scratch: (row_length) */
-    bool accumulate;
-    element *y; /* NULL: not wanted */
-    element *dquery, *dkey, *dvalue;
+    float *p;                             /* scratch (length, row_length): P, then P∘M */
+    float *ds;                            /* scratch (length, row_length): dY Vᵀ, then dS */
+    float *strip;                         /* scratch (STRIP_ROWS, padded D) */
+    float *mask;                          /* scratch (row_length): a row of the mask */
+    bool accumulate;                      /* adds to dquery, dkey and dvalue */
+    element *y;                           /* first row of results, C apart; NULL: not wanted */
+    element *dquery, *dkey, *dvalue;      /* their first rows, 3C apart */
 } head_backward;
 
 /* Σ a·b of whole LANES */
@@ -237,11 +248,8 @@ static float dot(int64_t n, const float *a, const float *b)
 }
 
 /*
- * With P = softmax(scale·QKᵀ), Y = PV and δ_i = dY_i·Y_i = P_i·(dY Vᵀ)_i:
- *   dV = Pᵀ dY,  dS = scale · P ∘ (dY Vᵀ - δ),  dQ = dS K,  dK = dSᵀ Q
- * With dropout, Y = (P∘M)V for a mask M: dV takes P∘M, and dS and δ take (dY Vᵀ)∘M.
- *
- * Turns row i of scale·QKᵀ and of dY Vᵀ into row i of P∘M and of dS, with 0 from key i+1 to `end`.
+ * Turns row i of scale·QKᵀ and of dY Vᵀ into row i of P∘M and of dS (backend.h), with 0 from key
+ * i+1 to `end`. δ_i is P_i·G_i here: both are at hand, and y need not be.
  */
 static void weights_of_query(const head_backward *w, int64_t i, int64_t end)
 {
@@ -375,7 +383,7 @@ int KERNEL(attention_backward_anew)(const packed_shape *shape, const element *qk
     return failed;
 }
 
-/* δ comes out of what is at hand in any case, so y is not read. */
+/* δ is worked out without y (weights_of_query). */
 int KERNEL(attention_backward)(const packed_shape *shape, const element *qkv, const element *y,
                                const float *logsumexp, const element *dy, bool accumulate,
                                element *dqkv)

@@ -215,7 +215,8 @@ static int64_t heads_at_once(const packed_shape *shape, int64_t threads)
 int KERNEL(attention_cached)(const packed_shape *shape, const float *qkv, const kv_cache *cache,
                              float *y)
 {
-    bool shared = numbers_read(shape, cache) > 8 * PARALLEL_ELEMENTS;
+    enum { NUMBERS_PER_ELEMENT = 8 }; /* one multiplication each: little work */
+    bool shared = numbers_read(shape, cache) > NUMBERS_PER_ELEMENT * PARALLEL_ELEMENTS;
     cached_work work = {.shape = shape, .cache = cache, .qkv = qkv, .y = y};
     work.at_once = heads_at_once(shape, shared ? omp_get_max_threads() : 1);
     if (KERNEL(scratch_new)(work.at_once * padded(cache->capacity), &work.stride, &work.scratch)) {

@@ -29,7 +29,7 @@ softmax_total KERNEL(exponentiate)(int64_t count, int64_t end, float *scores)
 
     lanes highest = load(last);
     for (const float *block = scores; block < last; block += LANES) {
-        highest = larger(load(block), highest);
+        highest = larger_lanes(load(block), highest);
     }
     float largest = largest_of(highest);
     for (float *block = scores; block <= last; block += LANES) {

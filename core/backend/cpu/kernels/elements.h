@@ -11,13 +11,13 @@
 #include <immintrin.h>
 #endif
 
-enum { GROUP = 16 }; /* elements at a time */
+enum { ELEMENT_GROUP = 16 }; /* elements at a time */
 
 #ifdef __AVX512BF16__
 typedef uint16_t element;
 
 /* The first n of a group as float32; the rest are zeros. */
-static inline void get(int64_t n, const element *from, float to[GROUP])
+static inline void elements_read(int64_t n, const element *from, float to[ELEMENT_GROUP])
 {
     const __mmask16 some = (__mmask16)((1u << n) - 1);
     __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, from));
@@ -25,7 +25,7 @@ static inline void get(int64_t n, const element *from, float to[GROUP])
 }
 
 /* The first n of a group from float32. */
-static inline void put(int64_t n, const float from[GROUP], element *to)
+static inline void elements_write(int64_t n, const float from[ELEMENT_GROUP], element *to)
 {
     const __mmask16 some = (__mmask16)((1u << n) - 1);
     __m256i rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from));
@@ -34,13 +34,13 @@ static inline void put(int64_t n, const float from[GROUP], element *to)
 #else
 typedef float element;
 
-static inline void get(int64_t n, const element *from, float to[GROUP])
+static inline void elements_read(int64_t n, const element *from, float to[ELEMENT_GROUP])
 {
     memcpy(to, from, (size_t)n * sizeof *to);
-    memset(to + n, 0, (size_t)(GROUP - n) * sizeof *to);
+    memset(to + n, 0, (size_t)(ELEMENT_GROUP - n) * sizeof *to);
 }
 
-static inline void put(int64_t n, const float from[GROUP], element *to)
+static inline void elements_write(int64_t n, const float from[ELEMENT_GROUP], element *to)
 {
     memcpy(to, from, (size_t)n * sizeof *to);
 }

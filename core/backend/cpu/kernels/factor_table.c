@@ -2,7 +2,7 @@
  * with CPU_ISA=bf16. */
 #include "backend/cpu/kernel_sets.h"
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/packing.h"
+#include "backend/cpu/tiling.h"
 
 static int attend(const packed_shape *shape, const void *qkv, void *y, float *logsumexp)
 {
@@ -32,9 +32,9 @@ void KERNEL(factor_table)(backend *table)
     table->round = KERNEL(round);
 #endif
 #ifdef __AVX2__
-    table->pack = KERNEL(pack);
+    table->make_ready = KERNEL(make_tiles);
 #else
-    table->pack = pack_nothing;
+    table->make_ready = make_no_tiles;
 #endif
     table->gelu_factor = KERNEL(gelu_factor);
     table->gelu_factor_backward = KERNEL(gelu_factor_backward);

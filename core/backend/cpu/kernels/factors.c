@@ -36,7 +36,8 @@ static inline __m512 sigmoid(__m512 x)
     return _mm512_mul_ps(inverse, _mm512_fnmadd_ps(sum, inverse, _mm512_set1_ps(2.0f)));
 }
 
-static inline void gelu_group(const float from[GROUP], float value[GROUP], float slope[GROUP])
+static inline void gelu_group(const float from[ELEMENT_GROUP], float value[ELEMENT_GROUP],
+                              float slope[ELEMENT_GROUP])
 {
     const __m512 scale = _mm512_set1_ps(GELU_SCALE), one = _mm512_set1_ps(1.0f);
     __m512 x = _mm512_loadu_ps(from);
@@ -49,9 +50,10 @@ static inline void gelu_group(const float from[GROUP], float value[GROUP], float
     _mm512_storeu_ps(slope, _mm512_fmadd_ps(y, rise, s));
 }
 #else
-static inline void gelu_group(const float from[GROUP], float value[GROUP], float slope[GROUP])
+static inline void gelu_group(const float from[ELEMENT_GROUP], float value[ELEMENT_GROUP],
+                              float slope[ELEMENT_GROUP])
 {
-    for (int l = 0; l < GROUP; l++) {
+    for (int l = 0; l < ELEMENT_GROUP; l++) {
         value[l] = vector_gelu(from[l]);
         slope[l] = vector_gelu_slope(from[l]);
     }
@@ -62,10 +64,10 @@ static inline void gelu_group(const float from[GROUP], float value[GROUP], float
 static void round_block(int64_t n, const float *x, element *y)
 {
     int64_t i = 0;
-    for (; i + GROUP <= n; i += GROUP) put(GROUP, x + i, y + i);
-    float rest[GROUP] = {0};
+    for (; i + ELEMENT_GROUP <= n; i += ELEMENT_GROUP) elements_write(ELEMENT_GROUP, x + i, y + i);
+    float rest[ELEMENT_GROUP] = {0};
     for (int64_t k = i; k < n; k++) rest[k - i] = x[k];
-    if (i < n) put(n - i, rest, y + i);
+    if (i < n) elements_write(n - i, rest, y + i);
 }
 
 static void round_blocks(int64_t n, const float *x, element *y)
@@ -83,16 +85,16 @@ void KERNEL(round)(int64_t n, const float *x, void *factor)
 /* The first n of a group: inlined, whole groups are done in vectors, since their n is known. */
 INLINED void gelu_part(int64_t n, const element *x, element *y)
 {
-    float from[GROUP], value[GROUP], slope[GROUP];
-    get(n, x, from);
+    float from[ELEMENT_GROUP], value[ELEMENT_GROUP], slope[ELEMENT_GROUP];
+    elements_read(n, x, from);
     gelu_group(from, value, slope);
-    put(n, value, y);
+    elements_write(n, value, y);
 }
 
 static void gelu_block(int64_t n, const element *x, element *y)
 {
     int64_t i = 0;
-    for (; i + GROUP <= n; i += GROUP) gelu_part(GROUP, x + i, y + i);
+    for (; i + ELEMENT_GROUP <= n; i += ELEMENT_GROUP) gelu_part(ELEMENT_GROUP, x + i, y + i);
     if (i < n) gelu_part(n - i, x + i, y + i);
 }
 
@@ -113,24 +115,25 @@ INLINED void backward_group(int64_t n, const element *x, const float *dy, elemen
                             float *sums)
 {
     const size_t bytes = (size_t)n * sizeof(float);
-    float from[GROUP], value[GROUP], slope[GROUP], d[GROUP] = {0}, sum[GROUP] = {0};
-    get(n, x, from);
+    float from[ELEMENT_GROUP], value[ELEMENT_GROUP], slope[ELEMENT_GROUP], d[ELEMENT_GROUP] = {0},
+                                                                           sum[ELEMENT_GROUP] = {0};
+    elements_read(n, x, from);
     memcpy(d, dy, bytes);
     memcpy(sum, sums, bytes);
     gelu_group(from, value, slope);
-    for (int l = 0; l < GROUP; l++) d[l] *= slope[l];
-    for (int l = 0; l < GROUP; l++) sum[l] += d[l];
+    for (int l = 0; l < ELEMENT_GROUP; l++) d[l] *= slope[l];
+    for (int l = 0; l < ELEMENT_GROUP; l++) sum[l] += d[l];
     memcpy(sums, sum, bytes);
-    put(n, value, y);
-    put(n, d, dx);
+    elements_write(n, value, y);
+    elements_write(n, d, dx);
 }
 
 static void backward_row(int64_t columns, const element *x, const float *dy, element *y,
                          element *dx, float *sums)
 {
     int64_t c = 0;
-    for (; c + GROUP <= columns; c += GROUP) {
-        backward_group(GROUP, x + c, dy + c, y + c, dx + c, sums + c);
+    for (; c + ELEMENT_GROUP <= columns; c += ELEMENT_GROUP) {
+        backward_group(ELEMENT_GROUP, x + c, dy + c, y + c, dx + c, sums + c);
     }
     if (c < columns) backward_group(columns - c, x + c, dy + c, y + c, dx + c, sums + c);
 }

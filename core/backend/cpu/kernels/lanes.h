@@ -40,22 +40,22 @@ static inline void store(float *to, lanes v)
 /* Up to LANES elements (elements.h), 0 behind them. */
 static inline lanes load_some(int64_t count, const element *from)
 {
-    float all[GROUP];
+    float all[ELEMENT_GROUP];
     if (count >= LANES) /* known to the compiler: a vector */
-        get(LANES, from, all);
+        elements_read(LANES, from, all);
     else
-        get(count, from, all);
+        elements_read(count, from, all);
     return load(all);
 }
 
 static inline void store_some(int64_t count, lanes v, element *to)
 {
-    float all[GROUP] = {0};
+    float all[ELEMENT_GROUP] = {0};
     store(all, v);
     if (count >= LANES)
-        put(LANES, all, to);
+        elements_write(LANES, all, to);
     else
-        put(count, all, to);
+        elements_write(count, all, to);
 }
 
 static inline int64_t padded(int64_t n)

@@ -7,8 +7,7 @@
 
 #include <math.h>
 
-/* ---- A row, LANES numbers at a time; what is left of it number by number ----------------------
- */
+/* ---- A row, LANES numbers at a time; what is left of it number by number --------------------- */
 
 typedef struct row_statistics {
     float mean, inverse; /* 1/standard deviation */

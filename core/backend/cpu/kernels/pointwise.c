@@ -83,7 +83,7 @@ void KERNEL(unary_backward)(unary_kind kind, int64_t n, const float *x, const fl
     }
 }
 
-void KERNEL(number)(const float *x, double *y)
+void KERNEL(number_as_double)(const float *x, double *y)
 {
     *y = (double)*x;
 }

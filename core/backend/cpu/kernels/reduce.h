@@ -5,7 +5,7 @@
 
 #include "backend/cpu/kernels/transpose.h"
 
-static inline lanes larger(lanes a, lanes b)
+static inline lanes larger_lanes(lanes a, lanes b)
 {
     typedef int32_t bits __attribute__((vector_size(sizeof(lanes))));
     bits above = a > b;
@@ -14,7 +14,8 @@ static inline lanes larger(lanes a, lanes b)
 
 static inline float largest_of(lanes v)
 {
-    for (int n = LANES; n > 1; n /= 2) v = larger(alternate_first(v, v), alternate_second(v, v));
+    for (int n = LANES; n > 1; n /= 2)
+        v = larger_lanes(alternate_first(v, v), alternate_second(v, v));
     return v[0];
 }
 

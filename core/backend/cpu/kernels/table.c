@@ -6,7 +6,7 @@ void KERNEL(cpu_table)(backend *table)
 {
     table->unary = KERNEL(unary);
     table->unary_backward = KERNEL(unary_backward);
-    table->number = KERNEL(number);
+    table->number_as_double = KERNEL(number_as_double);
     table->affine = KERNEL(affine);
     table->power = KERNEL(power);
     table->power_backward = KERNEL(power_backward);

@@ -183,7 +183,7 @@ static void multiply_last_columns(int64_t rows, int64_t columns, strip s, target
             float y = sums[r][j] + (t.bias ? t.bias[j] : 0.0f);
             char *to = t.c + (row * t.down + j) * t.size;
             if (t.rounded)
-                put(1, (float[GROUP]){y}, (element *)to);
+                elements_write(1, (float[ELEMENT_GROUP]){y}, (element *)to);
             else
                 *(float *)to = t.add ? y + *(float *)to : y;
         }
@@ -261,8 +261,7 @@ static void multiply_column(const tile_product *p, int64_t rows, int64_t first, 
         multiply_last_columns(rows, p->n - first, s, t);
 }
 
-/* ---- The left factor, transposed --------------------------------------------------------------
- */
+/* ---- The left factor, transposed ------------------------------------------------------------- */
 
 #ifdef __AVX512BF16__
 /* The first `count` elements of a vector, each in 32 bits. */
@@ -272,8 +271,7 @@ INLINED __m512i widened(int64_t count, const element *from)
     return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, from));
 }
 
-/* `columns` units of two rows of a, the second of which may be NULL; and zeros up to whole LANES.
- */
+/* `columns` units of two rows of a, the second of which may be NULL; zeros up to whole LANES. */
 static void units_of_rows(int64_t columns, const element *upper, const element *lower,
                           uint32_t *units)
 {
@@ -317,8 +315,7 @@ static void transpose_left(const tile_product *p, const element *a, int64_t row,
     }
 }
 
-/* ---- All of it --------------------------------------------------------------------------------
- */
+/* ---- All of it ------------------------------------------------------------------------------- */
 
 typedef struct product_work {
     const tile_product *p;

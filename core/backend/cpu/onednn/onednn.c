@@ -6,6 +6,8 @@
  */
 #include "backend/cpu/onednn/onednn.h"
 
+#include "base/hash.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,8 +35,7 @@ static dnnl_engine_t engine;
 static dnnl_stream_t stream;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* ---- The two forms of oneDNN's interface ------------------------------------------------------
- */
+/* ---- The two forms of oneDNN's interface ----------------------------------------------------- */
 
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t memory_form;
@@ -181,14 +182,10 @@ static prepared *prepare(const product_key *key)
     return NULL;
 }
 
-/* FNV-1a over the bytes of the key, which has no gaps that were not cleared. */
+/* All bytes of a key count: it has no gaps that were not cleared. */
 static unsigned bucket_of(const product_key *key)
 {
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < sizeof *key; i++) {
-        hash = (hash ^ ((const unsigned char *)key)[i]) * 16777619u;
-    }
-    return hash % BUCKETS;
+    return (unsigned)(hash_folded(hash_of_bytes(key, sizeof *key)) % BUCKETS);
 }
 
 static prepared *find_or_prepare(const product_key *key)

@@ -1,4 +1,4 @@
-#include "backend/cpu/packing.h"
+#include "backend/cpu/tiling.h"
 
 #include "backend/cpu/onednn_loader.h"
 #include "base/counting.h"
@@ -6,7 +6,7 @@
 
 static tile_kernel *kernels[2]; /* by tile_type */
 
-void packing_use(tile_type type, tile_kernel *kernel)
+void tiling_use(tile_type type, tile_kernel *kernel)
 {
     kernels[type] = kernel;
 }
@@ -19,17 +19,18 @@ static const onednn_library *onednn_for(tile_type type)
 /* Sums over tokens by oneDNN take so many at a time. */
 enum { SUMMED_ROWS = 64 };
 
-int64_t packed_multiple(tile_type type)
+int64_t tiled_multiple(tile_type type)
 {
     return onednn_for(type) ? SUMMED_ROWS : 1;
 }
 
 /*
- * In bfloat16 there is no other way. In float32 packing takes longer than it saves where a side is
- * short; but what OpenBLAS may share among threads, which decides about the last bits, is packed
- * all the same: it does so above 9,216 products for a vector, and above 262,144 for a matrix.
+ * In bfloat16 there is no other way. In float32 tiling takes longer than it saves where a side is
+ * short; but what OpenBLAS may share among threads, which decides about the last bits, is put
+ * into tiles all the same: it does so above 9,216 products for a vector, and above 262,144 for a
+ * matrix.
  */
-static bool worth_packing(tile_type type, int64_t m, const right_factor *b)
+static bool worth_tiling(tile_type type, int64_t m, const right_factor *b)
 {
     enum { FEWEST = 16, MOST_ALONE = 8192 };
     if (m <= 0 || b->rows <= 0 || b->columns <= 0) return false;
@@ -39,17 +40,17 @@ static bool worth_packing(tile_type type, int64_t m, const right_factor *b)
     return m >= FEWEST && b->rows >= FEWEST && b->columns >= FEWEST;
 }
 
-int64_t packed_depth(tile_type type, bool transpose_a, int64_t m, const right_factor *b)
+int64_t tiled_depth(tile_type type, bool transpose_a, int64_t m, const right_factor *b)
 {
-    if (!worth_packing(type, m, b)) return 0;
+    if (!worth_tiling(type, m, b)) return 0;
     if (!transpose_a || b->transpose) return right_rows(b);
-    return rounded_up(b->rows, packed_multiple(type));
+    return rounded_up(b->rows, tiled_multiple(type));
 }
 
-int pack_nothing(bool transpose_a, int64_t m, right_factor *b)
+int make_no_tiles(bool transpose_a, int64_t m, right_factor *b)
 {
     (void)transpose_a, (void)m;
-    b->packed = NULL;
+    b->ready_form = NULL;
     return ICOT_OK;
 }
 
@@ -73,8 +74,7 @@ static int multiply_in_pieces(const onednn_library *onednn, tile_product p, cons
     return left > 0 ? kernels[TILES_BFLOAT16](&p, a, tiles, c) : ICOT_OK;
 }
 
-int multiply_packed(tile_type type, const tile_product *p, const void *a, const void *tiles,
-                    void *c)
+int multiply_tiled(tile_type type, const tile_product *p, const void *a, const void *tiles, void *c)
 {
     const onednn_library *onednn = onednn_for(type);
     if (onednn && !p->transpose_a) return multiply_in_pieces(onednn, *p, a, tiles, c);

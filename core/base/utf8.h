@@ -1,6 +1,6 @@
-/* Text that goes into a file is valid UTF-8, whatever a model or a user's file came up with. */
-#ifndef ICOT_IO_UTF8_H
-#define ICOT_IO_UTF8_H
+/* Text that goes into a file or comes from one: made valid UTF-8, and checked for being that. */
+#ifndef ICOT_BASE_UTF8_H
+#define ICOT_BASE_UTF8_H
 
 #include <stddef.h>
 

@@ -1,12 +1,12 @@
 /*
- * Files that appear whole or not at all: written under a temporary name in the same folder, synced,
- * then renamed. Used by everything in this room that writes.
+ * A file that gets its name only when it is ready: written under a temporary name in the same
+ * folder, synced, then renamed. Every file that icot makes begins as one, but for locks. A run file
+ * goes on growing after it was published; all others are whole then, or were never there.
  */
-#ifndef ICOT_IO_FILE_H
-#define ICOT_IO_FILE_H
+#ifndef ICOT_IO_OUTPUT_FILE_H
+#define ICOT_IO_OUTPUT_FILE_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 typedef struct output_file {
     const char *kind; /* "run file", …: how messages name it */
@@ -30,9 +30,5 @@ int output_publish(output_file *file);
 
 /* Closes the file and, if it was not published, removes it. */
 void output_close(output_file *file);
-
-/* pwrite and pread of all the bytes; return 0 or an errno. Bytes past the end are read as 0. */
-int write_fully(int fd, const void *data, size_t bytes, int64_t offset);
-int read_fully(int fd, void *data, size_t bytes, int64_t offset);
 
 #endif

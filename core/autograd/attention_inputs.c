@@ -1,4 +1,4 @@
-#include "autograd/packed.h"
+#include "autograd/attention_inputs.h"
 
 #include "base/error.h"
 
@@ -42,23 +42,21 @@ int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int64_t heads, d
     return ICOT_OK;
 }
 
-enum { HEADS, FIRST_TOKEN /* index[…] */, DROPOUT = 0 /* number[…] */ };
-
 int packed_check_parameters(const node *n)
 {
     const char *who = n->op->name;
     if (n->params.n_index < 1) return fail("%s: expected the number of heads", who);
-    if (n->params.index[FIRST_TOKEN] < 0) {
+    if (n->params.index[INDEX_FIRST_TOKEN] < 0) {
         return fail("%s: got %lld as the first token, expected 0 or more", who,
-                    (long long)n->params.index[FIRST_TOKEN]);
+                    (long long)n->params.index[INDEX_FIRST_TOKEN]);
     }
-    return node_check_dropout(n, DROPOUT);
+    return node_check_dropout(n, NUMBER_DROPPED);
 }
 
 int packed_shape_of_node(const node *n, const shape *qkv, int cu_seqlens, packed_shape *out)
 {
-    const dropout_draw drawn = {.p = n->params.number[DROPOUT],
+    const dropout_draw drawn = {.p = n->params.number[NUMBER_DROPPED],
                                 .key = n->params.key,
-                                .first = n->params.index[FIRST_TOKEN]};
-    return packed_shape_of(qkv, n->inputs[cu_seqlens], n->params.index[HEADS], drawn, out);
+                                .first = n->params.index[INDEX_FIRST_TOKEN]};
+    return packed_shape_of(qkv, n->inputs[cu_seqlens], n->params.index[INDEX_HEADS], drawn, out);
 }

@@ -1,6 +1,6 @@
-/* Sequences packed end to end: what attention in training and in decoding both check. */
-#ifndef ICOT_AUTOGRAD_PACKED_H
-#define ICOT_AUTOGRAD_PACKED_H
+/* What attention in training and in decoding both check: the sequences, packed end to end. */
+#ifndef ICOT_AUTOGRAD_ATTENTION_INPUTS_H
+#define ICOT_AUTOGRAD_ATTENTION_INPUTS_H
 
 #include "autograd/operator.h"
 #include "backend/backend.h"
@@ -12,8 +12,12 @@ int packed_check(const char *who, const shape *qkv, const tensor *cu_seqlens, in
 int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int64_t heads, dropout_draw drawn,
                     packed_shape *out);
 
-/* Of an operator that attends: index[0] is the number of heads, index[1] the first token, 0 if not
- * given, and number[0] the share of the attention weights that is dropped. */
+/* The parameters of an operator that attends (`attention`, `self_attention`). */
+enum {
+    INDEX_HEADS,      /* index[…]: the number of heads */
+    INDEX_FIRST_TOKEN /* the first row's number among the tokens; 0 if not given */
+};
+enum { NUMBER_DROPPED }; /* number[…]: the share of the attention weights that is dropped */
 int packed_check_parameters(const node *n);
 int packed_shape_of_node(const node *n, const shape *qkv, int cu_seqlens, packed_shape *out);
 

@@ -1,11 +1,11 @@
 /*
- * Right factors of matrix products, packed into tiles (tiles.h).
+ * Right factors of matrix products, put into tiles (tiles.h).
  *
  * Compiled as the other kernels are, where a unit is a float32, and once more with CPU_ISA=bf16,
  * where it is a pair of bfloat16, rounded on the way if they come as float32.
  */
 #include "backend/cpu/kernels/transpose.h"
-#include "backend/cpu/packing.h"
+#include "backend/cpu/tiling.h"
 #include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -19,17 +19,17 @@ enum { AHEAD = 64 }; /* numbers of a row that are fetched ahead */
 
 typedef struct source {
     const right_factor *b;
-    int64_t k, n; /* of op(b), as far as it is packed; rows that b does not have are zeros */
+    int64_t k, n; /* of op(b), as far as the tiles hold it; rows that b does not have are zeros */
 } source;
 
 /* ---- LANES units at a time ---------------------------------------------------------------------
  *
  * Of the numbers `count` are there, the rest is zeros. Memory is not read in a row, so what comes
- * next is fetched ahead: packing took three times as long without that.
+ * next is fetched ahead: this took three times as long without that.
  */
 
 #ifdef __AVX512BF16__
-#define ELEMENT TILES_BFLOAT16
+#define TILE_TYPE TILES_BFLOAT16
 
 static inline __mmask16 first(int64_t count)
 {
@@ -64,7 +64,7 @@ static inline void units_across(const right_factor *b, int64_t at, int64_t rows,
     _mm512_storeu_si512(units, _mm512_or_si512(upper, _mm512_slli_epi32(lower, 16)));
 }
 #else
-#define ELEMENT TILES_FLOAT32
+#define TILE_TYPE TILES_FLOAT32
 
 static inline void copy_units(const float *from, int64_t count, void *units)
 {
@@ -157,7 +157,7 @@ static void columns_of_rows(const source *s, const tiling *t, int64_t column)
     }
 }
 
-static void pack_tiles(const source *s, const tiling *t)
+static void fill_tiles(const source *s, const tiling *t)
 {
     const bool wide = s->k * s->n > PARALLEL_ELEMENTS;
     if (s->b->transpose) {
@@ -171,14 +171,16 @@ static void pack_tiles(const source *s, const tiling *t)
     }
 }
 
-int KERNEL(pack)(bool transpose_a, int64_t m, right_factor *b)
+int KERNEL(make_tiles)(bool transpose_a, int64_t m, right_factor *b)
 {
-    const source s = {.b = b, .k = packed_depth(ELEMENT, transpose_a, m, b), .n = right_columns(b)};
-    b->packed = NULL;
+    const source s = {
+        .b = b, .k = tiled_depth(TILE_TYPE, transpose_a, m, b), .n = right_columns(b)};
+    b->ready_form = NULL;
     if (s.k == 0) return ICOT_OK;
     tiling t = {.down = parts_of(s.k, TILE_ROWS * PER_UNIT), .across = parts_of(s.n, TILE_COLUMNS)};
-    if (memory_alloc((size_t)(t.down * t.across) * sizeof(tile), &b->packed)) return ICOT_FAILED;
-    t.tiles = b->packed;
-    pack_tiles(&s, &t);
+    if (memory_alloc((size_t)(t.down * t.across) * sizeof(tile), &b->ready_form))
+        return ICOT_FAILED;
+    t.tiles = b->ready_form;
+    fill_tiles(&s, &t);
     return ICOT_OK;
 }
