@@ -38,8 +38,9 @@ function tensor.is_tensor(value)
   return getmetatable(value) == Tensor
 end
 
---- Copies numbers that the user gave into a C array.
-local function fill_in(array, values, who, whole)
+-- Copies numbers that the user gave into a C array with room for `most` of them. `noun` names them in the errors.
+local function fill_in(array, most, values, who, noun, whole)
+  if #values > most then errors.raise('%s: got %d %s, at most %d can be given', who, #values, noun, most) end
   for i = 1, #values do
     local value = values[i]
     if type(value) ~= 'number' or (whole and value % 1 ~= 0) then
@@ -56,7 +57,7 @@ local function make(create, shape, dtype)
   if type(shape) ~= 'table' then errors.raise('tensor: the shape is a %s, expected a table of sizes', type(shape)) end
   local code = dtypes[dtype or 'float32'] or errors.raise("tensor: '%s' is not a dtype", tostring(dtype))
   local sizes = ffi.new('int64_t[?]', #shape + 1)
-  fill_in(sizes, shape, 'tensor', true)
+  fill_in(sizes, #shape, shape, 'tensor', 'sizes', true)
   check(create(core.engine(), code, #shape, sizes, handle_out))
   return tensor.wrap(handle_out[0])
 end
@@ -323,7 +324,8 @@ end
 
 local params, no_params = ffi.new('icot_op_params'), ffi.new('icot_op_params')
 local params_bytes = ffi.sizeof(params)
-local most_inputs, most_indices = tonumber(C.ICOT_MAX_INPUTS), tonumber(C.ICOT_MAX_INDICES)
+local most_inputs, most_indices, most_numbers =
+  tonumber(C.ICOT_MAX_INPUTS), tonumber(C.ICOT_MAX_INDICES), tonumber(C.ICOT_MAX_NUMBERS)
 local inputs = ffi.new('icot_tensor[?]', most_inputs)
 local operators = {} -- name -> index in the core's table
 for index = 0, C.icot_operator_count() - 1 do operators[ffi.string(C.icot_operator_name(index))] = index end
@@ -340,13 +342,10 @@ local function params_of(name, index, number, key)
   if not (index or number or key) then return no_params end
   ffi.fill(params, params_bytes)
   if index then
-    if #index > most_indices then
-      errors.raise('%s: got %d indices, at most %d can be given', name, #index, most_indices)
-    end
+    fill_in(params.index, most_indices, index, name, 'indices', true)
     params.n_index = #index
-    fill_in(params.index, index, name, true)
   end
-  if number then fill_in(params.number, number, name) end
+  if number then fill_in(params.number, most_numbers, number, name, 'numbers') end
   if key then params.key = key end
   return params
 end
@@ -354,10 +353,11 @@ end
 --- Applies an operator of the core's table; the methods below give each a readable form.
 ---@param name string
 ---@param tensors icot.Tensor[]
----@param index? integer[] whole-number parameters
----@param number? number[] other parameters
+---@param index? integer[] whole-number parameters, at most ICOT_MAX_INDICES
+---@param number? number[] other parameters, at most ICOT_MAX_NUMBERS
 ---@param key? ffi.cdata* of random numbers
 ---@return icot.Tensor
+---raises an error: an unknown operator, too many tensors or parameters, one of the wrong type, shapes that don't fit
 function tensor.apply(name, tensors, index, number, key)
   local operator, count = operators[name] or errors.raise("there is no operator '%s'", tostring(name)), #tensors
   if count > most_inputs then
