@@ -20,9 +20,12 @@ local text = require 'datasets.graph.text'
 
 local graph = { options = made_up.options(50000) }
 
-graph.options.nodes = { type = 'integer', min = 4, max = 1000, default = 16, doc = 'of both trees together; even' }
-graph.options.steps = { type = 'integer', min = 1, max = 100, default = 3, doc = 'edges of the way to the goal' }
-graph.options.more_edges = { type = 'integer', min = 0, max = 1000, default = 2, doc = 'in a tree, at most' }
+graph.options.nodes = { type = 'integer', min = 4, max = 1000, default = 16,
+  doc = 'number of nodes in both trees together; an even number' }
+graph.options.steps = { type = 'integer', min = 1, max = 100, default = 3,
+  doc = 'number of edges from the start to the goal' }
+graph.options.more_edges = { type = 'integer', min = 0, max = 1000, default = 2,
+  doc = 'at most this many edges in addition to those of each tree' }
 
 local TREES = 2
 

@@ -21,10 +21,13 @@ local checker = require 'datasets.parity.checker'
 
 local parity = { options = made_up.options(50000) }
 
-parity.options.bits = { type = 'integer', min = 2, max = 1000, default = 16, doc = 'n, of a question' }
-parity.options.parity = { type = 'integer', min = 2, max = 1000, doc = 'k: how many of the bits count; default: all' }
-parity.options.subset = { type = 'string', one_of = { 'secret', 'first' }, default = 'secret', doc = 'which count' }
-parity.options.order = { type = 'string', one_of = { 'chain', 'tree' }, default = 'chain', doc = 'of the CoT' }
+parity.options.bits = { type = 'integer', min = 2, max = 1000, default = 16, doc = 'number of bits in a question' }
+parity.options.parity = { type = 'integer', min = 2, max = 1000,
+  doc = 'number of bits whose parity is asked for; default: all' }
+parity.options.subset = { type = 'string', one_of = { 'secret', 'first' }, default = 'secret',
+  doc = 'which of the bits these are: a secret choice, or the first ones' }
+parity.options.order = { type = 'string', one_of = { 'chain', 'tree' }, default = 'chain',
+  doc = 'order of the CoT: bit by bit, or pairwise, level by level' }
 
 local SUBSET = 5 -- part of the random numbers that choose it; icot.data.made_up has those of the splits
 

@@ -56,7 +56,7 @@ local function look_up(what)
     local known = choice and choice.names() or names.of(field.fields)
     if not has(known, name) then raise_unknown(prefix, name, known) end
     if choice then
-      field = { doc = ("with %s = '%s'"):format(choice.chooses, name), fields = choice.fields_of(name) }
+      field = { doc = ("its fields with %s = '%s'"):format(choice.chooses, name), fields = choice.fields_of(name) }
     else
       field, prefix = field.fields[name], prefix .. name .. '.'
     end

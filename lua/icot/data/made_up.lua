@@ -21,10 +21,10 @@ local MOST = 2000000 -- examples in a split; the questions drawn are remembered
 ---@return icot.Fields
 function made_up.options(train)
   return {
-    train = { type = 'integer', min = 0, max = MOST, default = train, doc = 'training examples' },
-    valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'validation examples' },
-    test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'test examples' },
-    seed = { type = 'integer', min = 0, default = 1, doc = 'of the examples' },
+    train = { type = 'integer', min = 0, max = MOST, default = train, doc = 'number of training examples' },
+    valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'number of validation examples' },
+    test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'number of test examples' },
+    seed = { type = 'integer', min = 0, default = 1, doc = 'seed of the examples' },
   }
 end
 

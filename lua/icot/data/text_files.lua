@@ -17,13 +17,13 @@ local text_files = {}
 
 --- Options that every such dataset has.
 text_files.options = {
-  train = { type = 'string', doc = 'file of training examples' },
-  valid = { type = 'string', doc = 'file of validation examples' },
-  test = { type = 'string', doc = 'file of test examples' },
+  train = { type = 'string', doc = 'path of the training examples' },
+  valid = { type = 'string', doc = 'path of the validation examples' },
+  test = { type = 'string', doc = 'path of the test examples' },
   tokenizer = { type = 'string', default = 'word',
-    doc = "'word': symbols between single spaces; 'character'; or the folder of a model, for its vocabulary" },
+    doc = "'word': symbols between single spaces; 'character'; or the folder of a model whose vocabulary is used" },
   max_length = { type = 'integer', min = 1,
-    doc = 'longest sequence allowed, in tokens with the four separators; any length by default' },
+    doc = 'most tokens of an example, four separators included; default: any length' },
 }
 
 -- ---- The vocabulary -----------------------------------------------------------------------------

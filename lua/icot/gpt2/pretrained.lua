@@ -22,8 +22,11 @@ local HEAD, TOKENS, POSITIONS = 'lm_head.weight', 'wte.weight', 'wpe.weight'
 ---@field context? integer most positions; by default as many as the checkpoint has
 ---@field dropout? number 0 by default
 local load_options = {
-  context = { type = 'integer', min = 1, max = 1000000, doc = 'most positions' },
-  dropout = { type = 'number', min = 0, below = 1, default = 0, doc = 'of embeddings, attention and residuals' },
+  context = { type = 'integer', min = 1, max = 1000000, doc = 'number of positions' },
+  dropout = {
+    type = 'number', min = 0, below = 1, default = 0,
+    doc = 'dropout of embeddings, attention and residuals',
+  },
 }
 
 -- ---- config.json --------------------------------------------------------------------------------

@@ -8,12 +8,21 @@ local timing = require 'icot.schedule.kinds.timing'
 local gated = { looks_at_validations = true }
 
 gated.options = timing.with_explicit {
-  tokens = { type = 'integer', min = 1, max = timing.most, default = 1, doc = 'Δ: tokens removed at a time' },
-  metric = { type = 'string', one_of = { 'accuracy', 'loss' }, default = 'accuracy', doc = 'of the validation' },
-  threshold = { type = 'number', min = 0, required = true, doc = 'least accuracy, or greatest loss' },
+  tokens = {
+    type = 'integer', min = 1, max = timing.most, default = 1,
+    doc = 'number of tokens (Δ) removed at a time',
+  },
+  metric = {
+    type = 'string', one_of = { 'accuracy', 'loss' }, default = 'accuracy',
+    doc = 'result of a validation that is compared with the threshold',
+  },
+  threshold = {
+    type = 'number', min = 0, required = true,
+    doc = 'lowest accuracy, or highest loss, with which a stage passes',
+  },
   patience = {
     type = 'integer', min = 1, max = timing.most, also = { false }, default = 5,
-    doc = 'validations that a stage is given; false: any number, it never goes back',
+    doc = 'number of validations in which a stage has to pass, or it goes back; false: no limit',
   },
 }
 

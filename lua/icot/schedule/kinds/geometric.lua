@@ -7,9 +7,18 @@ local timing = require 'icot.schedule.kinds.timing'
 local geometric = {}
 
 geometric.options = timing.with_explicit {
-  share = { type = 'number', above = 0, below = 1, default = 0.5, doc = 'of the CoT that is left, removed at a time' },
-  steps_per_stage = { type = 'integer', min = 1, max = timing.most, doc = 'updates from one removal to the next' },
-  epochs_per_stage = { type = 'number', above = 0, max = timing.most, doc = 'the same in epochs' },
+  share = {
+    type = 'number', above = 0, below = 1, default = 0.5,
+    doc = 'share of the remaining CoT that each stage removes',
+  },
+  steps_per_stage = {
+    type = 'integer', min = 1, max = timing.most,
+    doc = 'number of updates from one removal to the next',
+  },
+  epochs_per_stage = {
+    type = 'number', above = 0, max = timing.most,
+    doc = 'number of epochs from one removal to the next',
+  },
 }
 
 -- How much is removed in stage 1, 2, …

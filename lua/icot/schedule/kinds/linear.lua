@@ -4,8 +4,11 @@ local timing = require 'icot.schedule.kinds.timing'
 local linear = {}
 
 linear.options = timing.with_explicit {
-  tokens_per_epoch = { type = 'number', above = 0, max = timing.most, doc = 'Δ' },
-  steps_per_token = { type = 'number', above = 0, max = timing.most, doc = 'updates from one removal to the next' },
+  tokens_per_epoch = { type = 'number', above = 0, max = timing.most, doc = 'number of tokens (Δ) removed per epoch' },
+  steps_per_token = {
+    type = 'number', above = 0, max = timing.most,
+    doc = 'number of updates from one removal to the next',
+  },
 }
 
 function linear.build(options, info)

@@ -9,7 +9,7 @@ local amount = { type = 'integer', min = 0, max = timing.most }
 points.options = {
   points = {
     type = 'list', each = { type = 'list', each = amount }, required = true,
-    doc = '{ { update, removed }, … }, updates ascending, removed tokens not falling',
+    doc = 'list of { update, removed }, with ascending updates and removed tokens that never fall',
   },
 }
 
