@@ -117,7 +117,7 @@ local function ood_counts(options, trained)
   add('carries', chains, 'chain')
   local longer_shape = counts.longer and shape.of(longer.digits, longer.digits_from)
   if longer_shape and longer_shape:meets(trained) then
-    errors.raise('multiplication: ood.longer: %s can be pairs that are trained on with %s', longer_shape.text,
+    errors.raise('multiplication: ood.longer: %s has pairs that are trained on, too (%s)', longer_shape.text,
                  trained.text)
   end
   return counts, names, longer_shape

@@ -37,7 +37,7 @@ local SUBSET = 5 -- part of the random numbers that choose it; icot.data.made_up
 ---raises an error when more bits count than there are
 function parity.subset(options)
   local n, k = options.bits, options.parity or options.bits
-  if k > n then errors.raise('parity: parity=%d bits count, but a question has only bits=%d', k, n) end
+  if k > n then errors.raise('parity: parity=%d is more than bits=%d', k, n) end
   local order, places = random.permutation(random.key(options.seed, 'data', SUBSET * 2 ^ 32), n), {}
   for i = 1, k do places[i] = options.subset == 'first' and i or order[i - 1] + 1 end
   table.sort(places)
@@ -79,7 +79,7 @@ end
 
 local orders = { chain = chain, tree = tree }
 
--- Where the steps of every CoT end, which hangs on the number of bits that count alone.
+-- Where the steps of every CoT end, which depends on the number of bits that count alone.
 local function ends_of(options, places)
   local zeros = {}
   for i = 1, #places do zeros[i] = '0' end

@@ -229,7 +229,7 @@ describe('tensor errors', function()
       { 'tensor: the shape is a number, expected a table', function() return tensor.zeros(3, 4) end },
       { 'tensor: dimension 0 has size -1', function() return tensor.zeros { -1 } end },
       { 'tensor: got 7 dimensions', function() return tensor.zeros { 1, 1, 1, 1, 1, 1, 1 } end },
-      { 'tensor: a row has 1 elements where others have 2', function() return tensor.new { { 1, 2 }, { 3 } } end },
+      { 'tensor: a row has 1 element where others have 2', function() return tensor.new { { 1, 2 }, { 3 } } end },
       { 'tensor: expected nested tables of numbers', function() return tensor.new { { 1, 2 }, 3 } end },
       { 'tensor: expected nested tables of numbers', function() return tensor.new { 'one' } end },
       { 'fill: 3e+09 is not an int32', function() return tensor.full({ 1 }, 3e9, 'int32') end },

@@ -46,7 +46,7 @@ local function require_run_file(path)
   if not file then errors.raise('%s: %s', WHERE, message) end
   local start = file:read(#HDF5_SIGNATURE)
   file:close()
-  if start ~= HDF5_SIGNATURE then errors.raise('%s: %s: is no run file (HDF5)', WHERE, path) end
+  if start ~= HDF5_SIGNATURE then errors.raise('%s: %s: is not a run file (HDF5)', WHERE, path) end
 end
 
 -- The folder with the model of a run; a checkpoint is such a folder itself.
@@ -59,7 +59,7 @@ local function model_of(run)
   if #runs > 0 then
     errors.raise('%s: %s: is the index of a study; export one of its runs: %s', WHERE, run, table.concat(runs, ', '))
   end
-  errors.raise("%s: %s: there is no model in %s; a run saves it when it ends, unless its numbers became NaN", WHERE,
+  errors.raise("%s: %s: there is no model in %s; a run saves it when it ends, unless its parameters became NaN", WHERE,
                run, folder)
 end
 
@@ -71,7 +71,7 @@ local function require_replaceable(folder)
   for _, name in ipairs(parts) do expected[name] = true end
   for _, name in ipairs(files.names_in(folder)) do
     if not expected[name] then
-      errors.raise('%s: %s: holds %s, which is no part of a model; choose another folder', WHERE, folder, name)
+      errors.raise('%s: %s: holds %s, which is not part of a model; choose another folder', WHERE, folder, name)
     end
   end
 end
@@ -111,7 +111,7 @@ local function new_folder_beside(target)
     if made then return path end
     if not files.kind(path) then errors.raise('%s: cannot make this folder: %s', target, message) end
   end
-  errors.raise('%s: there are %s.partial-1 to %d, left by what was killed; remove them', WHERE, target, MOST_TRIES)
+  errors.raise('%s: %s.partial-1 to %d are left over from killed processes; remove them', WHERE, target, MOST_TRIES)
 end
 
 -- Makes the folder under another name first, so that it appears whole or not at all.
@@ -128,11 +128,11 @@ end
 -- What the model was trained with that Hugging Face has no place for.
 local function tell_what_it_lacks(from)
   if files.kind(from .. '/' .. model_file.OTHERS) then
-    terminal.tell(('this is the student alone: it answers well only with states that %s/%s puts at its first <eos>, '
-                   .. 'for which Hugging Face has no place'):format(from, model_file.OTHERS))
+    terminal.tell(('this is the student alone: it answers well only with the states that %s/%s puts at its first '
+                   .. '<eos>, which Hugging Face cannot use'):format(from, model_file.OTHERS))
   elseif model_file.has_thoughts(from) then
-    terminal.tell("this is the GPT-2 alone: it was trained with continuous thoughts after the first <eos>, and Hugging "
-                  .. "Face's generate has it write without any")
+    terminal.tell("this is the GPT-2 alone: it was trained with continuous thoughts after the first <eos>, but Hugging "
+                  .. "Face's generate runs it without any")
   end
 end
 

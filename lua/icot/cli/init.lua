@@ -23,15 +23,15 @@ Trains what a recipe describes and writes what happened to an HDF5 run file.]]
 
 local recipe_epilog = [[
 commands:
-   icot data check FILE        look through a file of examples
+   icot data check FILE        check a file of examples
    icot data TASK              print examples of a dataset
    icot data --help            more about these
    icot eval RUN               evaluate the model of a run or checkpoint once more
    icot study RECIPE --jobs N  run a study, N runs at a time
    icot frontier RUN           accuracy against tokens and time, over the stages of a run
-   icot probe RUN              what hidden states tell of partial results, over the stages of a run
+   icot probe RUN              what hidden states reveal of partial results, over the stages of a run
    icot export RUN DIR         save a run's model for Hugging Face
-   icot schedule RECIPE        draw how many tokens are removed when
+   icot schedule RECIPE        draw when how many tokens are removed
    icot fields                 what a recipe may say: fields, their ranges and defaults
 
 examples:
@@ -67,7 +67,7 @@ end
 
 local function recipe_parser()
   local parser = argparse('icot', recipe_help, recipe_epilog)
-  parser:flag('--version', 'versions of icot and of what it stands on')
+  parser:flag('--version', 'versions of icot and of what it is built on')
   require('icot.cli.run').configure(parser)
   add_common(parser)
   return parser
@@ -88,7 +88,7 @@ end
 local function usage_error(message, name)
   message = message:gsub('\n(%u)', function(letter) return '; ' .. letter:lower() end)
   if not name and (message:find('--jobs', 1, true) or message:find('--memory', 1, true)) then
-    message = message .. '; it is one of icot study'
+    message = message .. '; it is an option of icot study'
   end
   report(('%s (see %s --help)'):format(message, name and 'icot ' .. name or 'icot'))
   return WRONG_USAGE

@@ -13,7 +13,7 @@ local random = require 'icot.engine.random'
 local made_up = {}
 
 local BLOCK = 1024 -- questions drawn per call into the core
-local PATIENCE = 64 -- draws for each question known: so many miss the only new one with a probability of e^-64
+local PATIENCE = 64 -- draws for each question known: that many miss the only new one with a probability of e^-64
 local MOST = 2000000 -- examples in a split; the questions drawn are remembered
 
 --- Options that every such dataset has.

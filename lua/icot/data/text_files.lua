@@ -6,6 +6,7 @@
 --- icot's, or with a byte-level BPE (icot.text.tokenizer) such as that of a pretrained GPT-2.
 local ffi = require 'ffi'
 local corpus = require 'icot.text.corpus'
+local counted = require 'icot.base.counted'
 local dataset = require 'icot.data.dataset'
 local errors = require 'icot.base.errors'
 local example_file = require 'icot.text.example_file'
@@ -111,7 +112,7 @@ local function read_corpus(path, where, symbols, rule, steps_of)
     elseif rule.leave_out then
       left_out = left_out + 1
     else
-      errors.raise('%s: line %d: %d tokens with separators, but max_length is %d', path, number, length,
+      errors.raise('%s: line %d: has %d tokens, separators included, but max_length is %d', path, number, length,
         rule.max_length)
     end
   end
@@ -154,8 +155,9 @@ function text_files.load(task, options, wanted, rules, step_finder)
       local left_out
       parts[split], left_out = read_corpus(path, 'dataset.' .. split, symbols, rule, steps_of)
       if left_out > 0 then
-        table.insert(parts.notes, ('%s: %d of %d examples are longer than %d tokens and left out'):format(
-          split, left_out, left_out + parts[split]:size(), rule.max_length))
+        table.insert(parts.notes, ('%s: left out: %s with more than %s'):format(
+          split, counted.part_of(left_out, left_out + parts[split]:size(), 'example'),
+          counted.of(rule.max_length, 'token')))
       end
     else
       parts[split] = corpus.new(symbols)

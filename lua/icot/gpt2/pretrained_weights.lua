@@ -24,7 +24,7 @@ Weights.__index = Weights
 local function add(self, file, name)
   local short = name:gsub('^transformer%.', '')
   if self.places[short] then
-    errors.raise('%s: tensor %s is there twice, with and without "transformer."', self.path, options.show(short))
+    errors.raise('%s: tensor %s appears twice, with and without "transformer."', self.path, options.show(short))
   end
   self.places[short] = { file = file, name = name }
 end

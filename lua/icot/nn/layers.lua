@@ -56,7 +56,7 @@ function layers.Embedding:forward(ids)
 end
 
 --- Dropout: nn.Dropout(p, stream). Active only where the context says so, with `context.dropout = { seed, step }`;
---- each layer draws from a stream of its own, so the same step gives the same mask. What is drawn for a row hangs on
+--- each layer draws from a stream of its own, so the same step gives the same mask. What is drawn for a row depends on
 --- its place in the batch of the update (context.first_token, first_target), so that the parts of a batch get what the
 --- whole would have got.
 ---@class icot.nn.Dropout: icot.Module

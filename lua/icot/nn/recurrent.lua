@@ -1,4 +1,4 @@
---- Layers that go on from what they gave before.
+--- Layers that continue from what they gave before.
 local class = require 'icot.nn.class'
 local layers = require 'icot.nn.layers'
 local tensor = require 'icot.tensor'

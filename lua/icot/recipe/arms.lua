@@ -16,7 +16,7 @@ local arms = {}
 local function check_seeds(seeds, where)
   local taken = {}
   for _, seed in ipairs(seeds) do
-    if taken[seed] then errors.raise('%s: seeds: %d is there twice', where, seed) end
+    if taken[seed] then errors.raise('%s: seeds: %d appears twice', where, seed) end
     taken[seed] = true
   end
 end

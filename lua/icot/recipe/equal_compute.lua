@@ -36,8 +36,8 @@ local function refuse_own_length(study, run, where)
     local train = arm.name == run.base_arm and type(arm.train) == 'table' and arm.train or {}
     for _, limit in ipairs(budget.LIMITS) do
       if train[limit] then
-        errors.raise('%s: arms.%s.train.%s: the arm gets as many %s as %s (match); put it into the train of all arms, '
-                     .. 'or leave it out', where, arm.name, limit, study.match, study.match_arm)
+        errors.raise('%s: arms.%s.train.%s: match gives the arm as many %s as %s; set it for all arms, in the train '
+                     .. 'of the recipe, or leave it out', where, arm.name, limit, study.match, study.match_arm)
       end
     end
   end
@@ -52,7 +52,7 @@ end
 function equal_compute.link(runs, study, where, is_kept)
   local arm = study.match_arm
   if not study.match and not arm then return end
-  if not study.match or not arm then errors.raise('%s: match and match_arm: give both, or none', where) end
+  if not study.match or not arm then errors.raise('%s: match and match_arm: give both or neither', where) end
   local known = {}
   for _, run in ipairs(runs) do
     if not run.is_step then known[run.arm], known[run.base_arm] = true, true end
@@ -64,8 +64,8 @@ function equal_compute.link(runs, study, where, is_kept)
     if run.arm ~= arm and run.base_arm ~= arm and not run.is_step then
       local reference = reference_of(runs, run, arm)
       if not reference then
-        errors.raise('%s: match_arm: %s is several arms, none of them as %s; name one', where, options.show(arm),
-                     options.show(run.arm))
+        errors.raise('%s: match_arm: %s stands for several arms, none of which fits %s; name one of them', where,
+                     options.show(arm), options.show(run.arm))
       end
       if not is_kept then refuse_own_length(study, run, where) end
       run.match = { what = study.match, of = with_steps(runs, reference), less = run.steps }
@@ -99,7 +99,7 @@ function equal_compute.give(run, results)
   local match = run.match
   local wanted, used = sum_of(match.of, results, match.what), sum_of(match.less, results, match.what)
   if used >= wanted then
-    return ('not started: it has %.4g %s to match, but the steps before it took %.4g'):format(wanted, match.what, used)
+    return ('not started: it has to match %.4g %s, but the steps before it used %.4g'):format(wanted, match.what, used)
   end
   equal_compute.set(run, limits[match.what], wanted - used)
 end

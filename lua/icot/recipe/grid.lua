@@ -28,11 +28,11 @@ local function check_values(values, shown, where)
   local taken = {}
   for _, value in ipairs(values) do
     if type(value) == 'table' or type(value) == 'function' then
-      errors.raise('%s: %s: got %s among the values, expected numbers, strings, true or false; arms can have the rest',
+      errors.raise('%s: %s: got %s among the values, expected numbers, strings, true or false; arms can have others',
                    where, shown, options.show(value))
     end
     local name = name_of_value(value)
-    if taken[name] then errors.raise('%s: %s: two values are called %s', where, shown, name) end
+    if taken[name] then errors.raise('%s: %s: two values have the name %s', where, shown, name) end
     taken[name] = true
   end
 end

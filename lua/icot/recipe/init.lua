@@ -67,7 +67,7 @@ end
 local function full_name(arm, point, where)
   local name = point == '' and arm or arm .. ',' .. point
   if #name > LONGEST_NAME then
-    errors.raise("%s: the grid's arm %s has a name of more than %d characters; write it as an arm with a shorter one",
+    errors.raise("%s: the grid's arm %s has a name of more than %d characters; write it as an arm with a shorter name",
                  where, options.show(name), LONGEST_NAME)
   end
   return name
@@ -93,7 +93,7 @@ local function add_runs(self, config, arm, point, where, by_name)
   for i, step in ipairs(steps) do
     local name = chain.arm_of(arm, step)
     if name ~= arm and by_name[name] then
-      errors.raise('%s: %s is the name of one of its steps; give the arm of that name another one', where, name)
+      errors.raise('%s: %s is the name of one of its steps; rename the arm of that name', where, name)
     end
     local run = add_run(self, chain.config(config, step, folders), name, point, where)
     folders[step], run.is_step = run.model_output, step ~= chain.LAST

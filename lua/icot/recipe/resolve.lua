@@ -1,5 +1,6 @@
 --- Works out one run's configuration: defaults, options of its dataset and schedule, and what depends
 --- on several fields at once.
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local gpt2 = require 'icot.gpt2'
@@ -96,7 +97,7 @@ end
 local function resolve_removal(removal, seed, where)
   if removal.side == 'random' then removal.order_seed = removal.order_seed or seed end
   if removal.unit == 'step' and removal.side ~= 'left' and removal.side ~= 'right' then
-    errors.raise("%s: removal.side: got %s, but steps (removal.unit) are removed from the 'left' or the 'right'", where,
+    errors.raise("%s: removal.side: got %s, expected 'left' or 'right' with removal.unit = 'step'", where,
                  options.show(removal.side))
   end
 end
@@ -110,7 +111,7 @@ local function resolve_thoughts(config, where)
     removal.thoughts = removal.thoughts or 1
   end
   if removal.most_thoughts and not removal.thoughts then
-    errors.raise("%s: removal.most_thoughts: got %d, but without removal.thoughts a pause stands in each token's place",
+    errors.raise("%s: removal.most_thoughts: got %d, but without removal.thoughts each removed token becomes a pause",
                  where, removal.most_thoughts)
   end
   if not removal.thoughts then return end
@@ -122,13 +123,13 @@ local function resolve_thoughts(config, where)
     end
   end
   if methods.has_thoughts(method) and removal.unit == 'token' and not removal.most_thoughts then
-    errors.raise("%s: removal.most_thoughts is missing: with removal.unit = 'token' each token that is removed brings "
-                 .. "%d, and each is a pass of its own; say how many there may be, or remove by 'step'", where,
-                 removal.thoughts)
+    errors.raise("%s: removal.most_thoughts is missing: with removal.unit = 'token' each removed token adds %s, "
+                 .. "each a pass of its own; give the most an example may have, or use removal.unit = 'step'", where,
+                 counted.of(removal.thoughts, 'thought'))
   end
   if methods.has_thoughts(method) and config.train.activation_checkpointing then
-    errors.raise("%s: train.activation_checkpointing: the passes of the method '%s' are not computed again; "
-                 .. 'train.accumulate needs less memory, too', where, method)
+    errors.raise("%s: train.activation_checkpointing: does not work with the method '%s'; "
+                 .. 'use train.accumulate to need less memory', where, method)
   end
 end
 
@@ -168,7 +169,7 @@ function resolve.run(given, where)
   local limit = config.train.steps or config.train.epochs or config.train.tokens or config.train.flops
   if not limit then errors.raise('%s: train: give either steps or epochs (or tokens, or flops)', where) end
   if config.train.accumulate > config.train.batch then
-    errors.raise('%s: train.accumulate: got %d parts for a train.batch of %d examples; each part needs one', where,
+    errors.raise('%s: train.accumulate: got %d parts for a train.batch of %d; each part needs an example', where,
                  config.train.accumulate, config.train.batch)
   end
 

@@ -22,7 +22,7 @@ function recipe_source.read(path)
   return text
 end
 
--- LuaJIT's messages go on with all the places where a module was looked for, or quote text of several lines.
+-- LuaJIT's messages continue with all the places where a module was looked for, or quote text of several lines.
 local function first_line(message)
   return (message:match('^[^\n]*'):gsub(':$', ''))
 end

@@ -116,7 +116,7 @@ local function write_parts(folder, parts)
   parts.description.format, parts.description.moments = FORMAT, parts.optimizer ~= nil
   local description = json.encode(parts.description) .. '\n'
   if #description > LONGEST then
-    errors.raise('%s would have %d bytes, %d at most; does the schedule keep so much in state.own?', DESCRIPTION,
+    errors.raise('%s would have %d bytes, %d at most; does the schedule keep that much in state.own?', DESCRIPTION,
                  #description, LONGEST)
   end
   core.write_file(folder .. '/' .. DESCRIPTION, description)
@@ -199,7 +199,7 @@ function checkpoint.read(path)
   self.model_folder = model_file.is_in(path) and path
   require_parts(self)
   if self.run_file and digest_of(self.run_file) ~= self.description.run_file then
-    errors.raise('%s: is not as it was written', self.run_file)
+    errors.raise('%s: is damaged: its contents are not what was written', self.run_file)
   end
   for _, name in ipairs { MOMENTS, model_file.OTHERS } do
     if existing(path .. '/' .. name) then safetensors.open(path .. '/' .. name):close() end

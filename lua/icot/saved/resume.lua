@@ -1,4 +1,4 @@
---- Finds what a run can go on from, and makes sure that it is the same run.
+--- Finds what a run can continue from, and makes sure that it is the same run.
 local checkpoint = require 'icot.saved.checkpoint'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
@@ -48,7 +48,7 @@ function resume.changes(run, from)
     local old, new = before[name], now[name]
     -- of functions a checkpoint can only tell where they stood: they are the same as long as the recipe's text is
     if json.is_function_description(old) and json.is_function_description(new) then
-      if from.source ~= run.source then changes[#changes + 1] = name .. ": a function, and the recipe's text is new" end
+      if from.source ~= run.source then table.insert(changes, name .. ": a function, and the recipe's text changed") end
     elseif old ~= new and not of_no_matter[name] then
       changes[#changes + 1] = ('%s: %s, now %s'):format(name, options.show(old), options.show(new))
     end
@@ -60,17 +60,17 @@ end
 local function require_same_beginning(run, from)
   local before, now = from.description.config.fork_from, run.config.fork_from
   if before == now then return end
-  errors.raise('%s: it began %s, so fork_from cannot be %s; --force starts it anew', run.output,
-               before and 'at ' .. before or 'as no fork', now or 'left out')
+  errors.raise('%s: fork_from cannot change once a run has begun: it is %s now and was %s; --force starts it over',
+               run.output, now or 'not given', before or 'not given')
 end
 
 local function require_same(run, from, changes)
   if #changes == 0 then return end
-  errors.raise('%s: the recipe has changed since its checkpoint of step %d: %s; --allow-changes goes on all the same',
+  errors.raise('%s: the recipe has changed since its checkpoint of step %d: %s; --allow-changes resumes it with them',
                run.output, from.description.state.step, table.concat(changes, '; '))
 end
 
--- ---- What it goes on from -----------------------------------------------------------------------
+-- ---- What it continues from -----------------------------------------------------------------------
 
 -- When the run file was written last.
 local function last_sign_of_life(path)
@@ -78,7 +78,7 @@ local function last_sign_of_life(path)
   return seconds and machine.time(seconds) or ''
 end
 
----@class icot.Resumption what a run goes on from
+---@class icot.Resumption what a run continues from
 ---@field from icot.Checkpoint
 ---@field segment table the row that it adds to /segments
 ---@field is_fork? boolean it is a run of its own that begins there (icot.training.fork)
@@ -95,9 +95,9 @@ local function check_found(run, from, problem, wanted)
     if not wanted.allow_changes then require_same(run, from, changes) end
     return changes
   elseif problem then
-    errors.raise('%s: %s; --force starts it anew', run.output, problem)
+    errors.raise('%s: %s; --force starts it over', run.output, problem)
   elseif files.kind(run.output) then
-    errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it anew', run.output,
+    errors.raise('%s: there is no checkpoint in %s to resume it from; --force starts it over', run.output,
                  run_paths.checkpoint_folder(run.output))
   end
 end
@@ -119,19 +119,19 @@ end
 ---raises an error that names a run of the study that is not among them, or when a run is in the index's place
 function resume.check_index(study, wanted)
   if #checkpoint.list(run_paths.checkpoint_folder(study.output)) > 0 then
-    errors.raise('%s: is a run by itself; give --out for the study', study.output)
+    errors.raise('%s: is the run file of a single run; choose another path for the study with --out', study.output)
   end
   local planned = {}
   for _, run in ipairs(study.runs) do planned[run.output] = true end
   for _, path in ipairs(wanted.allow_changes and {} or saved_run.runs_of(study.output)) do
     if not planned[path] then
-      errors.raise('%s: has the run %s, which is not among those now; give --out for another study, or '
+      errors.raise('%s: its run %s is no longer part of the study; choose another path with --out, or pass '
                    .. '--allow-changes to leave it out of the index', study.output, path)
     end
   end
 end
 
---- What a run can go on from.
+--- What a run can continue from.
 ---@param run icot.Run
 ---@param wanted { allow_changes?: boolean }
 ---@param note fun(text: string)
@@ -175,7 +175,7 @@ end
 function resume.compare_machine(from, note)
   local differences = machine.differences(from.description.machine)
   if #differences == 0 then return end
-  note('resumed where the last bits may come out differently: ' .. table.concat(differences, '; '))
+  note('resumed under other conditions, so results may differ in their last bits: ' .. table.concat(differences, '; '))
 end
 
 return resume

@@ -1,4 +1,4 @@
---- What a run has left on the disk, for whoever looks at it or goes on with it: its newest checkpoint, and the recipe
+--- What a run has left on the disk, for whoever looks at it or continues with it: its newest checkpoint, and the recipe
 --- that it was started with.
 local checkpoint = require 'icot.saved.checkpoint'
 local equal_compute = require 'icot.recipe.equal_compute'
@@ -50,10 +50,13 @@ function saved_run.raise_missing(run_path, where)
   if #members > 0 then
     errors.raise('%s: %s: is a study; name one of its runs, such as %s', where, run_path, members[1])
   elseif run then
-    errors.raise('%s: %s: holds what icot %s has found; name the run, %s', where, run_path, command, run)
+    errors.raise('%s: %s: was written by icot %s; name its run, %s', where, run_path, command, run)
   elseif where == '--resume' and checkpoint.is_at(run_path) then
-    errors.raise('%s: %s: is a checkpoint; name its run, or begin another one with model = { pretrained = … }', where,
+    errors.raise('%s: %s: is a checkpoint; name its run, or start a new one with model = { pretrained = … }', where,
                  run_path)
+  elseif run_path:find('%.lua$') then
+    errors.raise('%s: %s: is a recipe; name the run file that it wrote, such as results/%s.h5', where, run_path,
+                 run_path:match('([^/]*)%.lua$'))
   elseif not files.kind(run_path) and not files.kind(run_paths.checkpoint_folder(run_path)) then
     errors.raise('%s: %s: there is no such run', where, run_path)
   end
@@ -81,7 +84,7 @@ local function single_out(whole, path, from)
       return whole
     end
   end
-  errors.raise('%s: is no run of the recipe %s that its checkpoint has', path, whole.name)
+  errors.raise('%s: is not one of the runs of the recipe %s in its checkpoint', path, whole.name)
 end
 
 --- The recipe that a run, or a study, was started with.
@@ -112,7 +115,7 @@ function saved_run.removal(from)
   for _, run in ipairs(load_from(from, nil, {}).runs) do
     if run.arm == described.arm and run.seed == described.seed then return run.config.removal end
   end
-  errors.raise('%s: its recipe has no arm %s with seed %s any more', from.path, tostring(described.arm),
+  errors.raise('%s: its recipe no longer has an arm %s with seed %s', from.path, tostring(described.arm),
                tostring(described.seed))
 end
 

@@ -36,7 +36,7 @@ local schedule = {}
 
 ---@class icot.ScheduleKind a file of lua/icot/schedule/kinds/
 ---@field options icot.Fields what a recipe may set beside `kind`
----@field looks_at_validations? boolean what it says hangs on accuracy or loss
+---@field looks_at_validations? boolean what it says depends on accuracy or loss
 ---@field check? fun(options: table): string? what is wrong with options that are each right by themselves
 ---@field build fun(options: table, info: icot.ScheduleInfo): icot.Schedule
 
@@ -97,7 +97,7 @@ local function check_direction(removed, wish, state)
   elseif falls and not wish then
     errors.raise('schedule: at step %d it returned %g after %g; it must not fall', state.step, removed, state.removed)
   elseif wish and not falls then
-    errors.raise("schedule: at step %d it returned %g and 'rollback' after %g, expected fewer to go back to",
+    errors.raise("schedule: at step %d it returned %g and 'rollback' after %g; it can only go back to fewer",
                  state.step, removed, state.removed)
   end
 end
@@ -113,7 +113,7 @@ function schedule.call(fn, state)
   if not ok then
     if errors.is_user_error(removed) then error(removed, 0) end
     local message = errors.of_user_code(removed)
-    errors.raise('schedule: at step %d the function raised: %s%s', state.step, message,
+    errors.raise('schedule: at step %d the function raised an error: %s%s', state.step, message,
                  schedule_view.hint(message, state))
   end
   schedule_view.check_own(seen.own, state.step)

@@ -57,7 +57,7 @@ local function problem_of(value, path, inside)
   for key, item in pairs(value) do
     local in_list = type(key) == 'number' and key >= 1 and key <= count and key % 1 == 0
     if not in_list and (type(key) ~= 'string' or count > 0) then
-      return ('%s has the key %s beside others of another kind'):format(path, options.show(key))
+      return ('%s has the key %s among keys of another type'):format(path, options.show(key))
     end
     local problem = problem_of(item, ('%s.%s'):format(path, tostring(key)), inside)
     if problem then return problem end

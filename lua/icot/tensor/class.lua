@@ -3,6 +3,7 @@
 --- Use icot.tensor, which is this module with the operators as methods.
 local ffi = require 'ffi'
 local core = require 'icot.engine.core'
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local random = require 'icot.engine.random'
 local tensor_text = require 'icot.tensor.text'
@@ -130,7 +131,7 @@ local function flatten(data, level, shape, values)
     return
   end
   if #data ~= shape[level] then
-    errors.raise('tensor: a row has %d elements where others have %s', #data, tostring(shape[level]))
+    errors.raise('tensor: a row has %s where others have %s', counted.of(#data, 'element'), tostring(shape[level]))
   end
   for _, item in ipairs(data) do flatten(item, level + 1, shape, values) end
 end
@@ -246,7 +247,7 @@ function Tensor:free()
   check(C.icot_tensor_free(core.engine(), self.handle))
 end
 
---- Says that nobody will use it any more. It goes as soon as backward does not need it, mostly long before its scope
+--- Says that it will not be used any more. It goes as soon as backward does not need it, mostly long before its scope
 --- closes; the output of a layer norm goes at once, and is computed again for backward.
 function Tensor:release()
   check(C.icot_tensor_release(core.engine(), self.handle))

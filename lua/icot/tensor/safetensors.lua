@@ -11,6 +11,7 @@
 local ffi = require 'ffi'
 local cleanup = require 'icot.base.cleanup'
 local core = require 'icot.engine.core'
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local json = require 'icot.base.json'
 local json_text = require 'icot.base.json_text'
@@ -74,11 +75,11 @@ local function problem_of(given, data_bytes)
   if type(given) ~= 'table' then return ('its entry is %s, expected a table'):format(options.show(given)) end
   local dtype, shape, offsets = given.dtype, given.shape, given.data_offsets
   if type(dtype) ~= 'string' or not dtype_bytes[dtype] then return ('unknown dtype %s'):format(options.show(dtype)) end
-  if not is_list_of_counts(shape) then return 'its shape is no list of sizes' end
-  if not is_list_of_counts(offsets) or #offsets ~= 2 then return 'its data_offsets are no pair of byte numbers' end
+  if not is_list_of_counts(shape) then return 'its shape is not a list of sizes' end
+  if not is_list_of_counts(offsets) or #offsets ~= 2 then return 'its data_offsets are not a pair of byte positions' end
   local first, stop = offsets[1], offsets[2]
   if first > stop or stop > data_bytes then
-    return ('its bytes %.0f to %.0f do not lie in the %.0f that are there; is the file complete?'):format(
+    return ('its bytes %.0f to %.0f reach beyond the %.0f of the file; is it complete?'):format(
       first, stop, data_bytes)
   end
   if stop - first ~= bytes_needed(dtype, shape) then
@@ -93,7 +94,7 @@ local function check_metadata(path, metadata)
   for key, value in pairs(fine and metadata or {}) do
     fine = fine and type(key) == 'string' and type(value) == 'string'
   end
-  if not fine then errors.raise('safetensors file %s: %s is no table of strings', path, METADATA) end
+  if not fine then errors.raise('safetensors file %s: %s is not a table of strings', path, METADATA) end
 end
 
 -- The tensors must lie end to end, in whatever order.
@@ -246,7 +247,7 @@ function safetensors.load_into(path, tensors, owner)
       count = count + 1
     end
     if count ~= #file:names() then
-      errors.raise('%s: it has %d tensors, %s %d', path, #file:names(), owner, count)
+      errors.raise('%s: has %s, but %s has %d', path, counted.of(#file:names(), 'tensor'), owner, count)
     end
   end)
 end

@@ -160,7 +160,7 @@ function example_file.parse(line)
   if not bars then return nil, bars_end end
   local mark, mark_end = only_place(line, vocabulary.SEPARATOR)
   if not mark then return nil, mark_end end
-  if mark < bars then return nil, "'####' stands before '||'" end
+  if mark < bars then return nil, "'####' comes before '||'" end
   if sub(line, mark - 1, mark - 1) ~= ' ' or sub(line, mark_end + 1, mark_end + 1) ~= ' ' then
     return nil, "'####' needs a space before and after it"
   end

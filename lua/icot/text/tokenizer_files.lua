@@ -135,7 +135,7 @@ function Reader:bytes_of(id)
   if self.special[id] then return name end
   local bytes, stranger = byte_alphabet.decode(name)
   if not bytes then
-    raise("%s: token '%s' (id %d) has the character '%s', which stands for no byte", self:path(self.source),
+    raise("%s: token '%s' (id %d) has the character '%s', which does not encode a byte", self:path(self.source),
       shown(name), id, shown(stranger))
   end
   return bytes
@@ -145,7 +145,7 @@ function Reader:all_bytes()
   local tokens, ids = {}, {}
   for id = 0, self.count - 1 do
     if not self.names[id] then
-      raise('%s: has %d tokens but none with id %d; ids must be 0 to %d without holes', self:path(self.source),
+      raise('%s: has %d tokens but none with id %d; ids must be 0 to %d without gaps', self:path(self.source),
         self.count, id, self.count - 1)
     end
     local bytes = self:bytes_of(id)
@@ -198,7 +198,7 @@ function Reader:merge_adder(merges, made)
   end
   return function(where, left, right)
     local pair = left .. ' ' .. right
-    if seen[pair] then raise("%s: the merge '%s' stands there twice", where, shown(pair)) end
+    if seen[pair] then raise("%s: the merge '%s' appears twice", where, shown(pair)) end
     seen[pair] = true
     local n, result = #merges, id_of(where, left .. right)
     merges[n + 1], merges[n + 2], merges[n + 3] = id_of(where, left), id_of(where, right), result
@@ -212,7 +212,7 @@ function Reader:check_all_made(tokens, made, merges_name)
   for id = 0, self.count - 1 do
     if #tokens[id + 1] > 1 and not made[id] and not self.special[id] then
       raise("%s: no merge makes the token '%s' (id %d); the file is cut off, or the token is a special one, which "
-        .. 'tokenizer.json or added_tokens.json must say', self:path(merges_name), shown(self.names[id]), id)
+        .. 'tokenizer.json or added_tokens.json must list', self:path(merges_name), shown(self.names[id]), id)
     end
   end
 end

@@ -70,7 +70,7 @@ function vocabulary.new(tokenizer, symbols)
   local self = setmetatable({ tokenizer = tokenizer, symbols = {}, ids = {} }, Vocabulary)
   local function add(symbol)
     if type(symbol) ~= 'string' or self.ids[symbol] then
-      errors.raise('vocabulary: symbol %d is %s, expected a string that is there only once', #self.symbols,
+      errors.raise('vocabulary: symbol %d is %s, expected a string that appears only once', #self.symbols,
         options.show(symbol))
     end
     self.ids[symbol] = #self.symbols
@@ -95,8 +95,8 @@ end
 ---raises an error when it has a symbol that is called so
 function Vocabulary:with_pause()
   if self.ids[vocabulary.PAUSE] then
-    errors.raise("vocabulary: the examples have the symbol '%s', which stands for removed CoT in this method; call it "
-                 .. 'something else there', vocabulary.PAUSE)
+    errors.raise("vocabulary: the examples have the symbol '%s', which this method uses for removed CoT; rename it in "
+                 .. 'the examples', vocabulary.PAUSE)
   end
   local symbols = others_of(self.symbols)
   symbols[#symbols + 1] = vocabulary.PAUSE

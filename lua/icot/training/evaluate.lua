@@ -150,7 +150,7 @@ end
 -- A pretrained model may write what is no symbol of the dataset.
 local function show_answer(answer, vocabulary)
   for _, id in ipairs(answer) do
-    if id >= vocabulary.size then return ('(id %d is no symbol of the dataset)'):format(id) end
+    if id >= vocabulary.size then return ('(id %d is not a symbol of the dataset)'):format(id) end
   end
   return vocabulary:decode_part(answer)
 end

@@ -26,7 +26,7 @@ local training = {}
 local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.activation_checkpointing needs less'
 local LESS_MEMORY_IN_THOUGHT = 'a smaller train.batch, a larger train.accumulate or fewer removal.thoughts need less'
 
----@class icot.Training one run while it goes on
+---@class icot.Training one run under way
 ---@field run icot.Run
 ---@field config table resolved configuration (icot.recipe.fields.run)
 ---@field data icot.Dataset
@@ -73,15 +73,15 @@ end
 local function check_data(data, from, allow_changes)
   local found, expected = data:digest(), from.description.data
   if found == expected or allow_changes then return end
-  errors.raise('dataset: its examples are not those that %s was trained on; give them back, or --allow-changes '
-               .. 'to go on with these', from.path)
+  errors.raise('dataset: its examples are not those that %s was trained on; restore them, or pass '
+               .. '--allow-changes to continue with the new ones', from.path)
 end
 
 -- A schedule that waits for validations would wait for ever.
 local function check_validations(config, data)
   local kind = type(config.schedule) == 'table' and config.schedule.kind
   if not kind or not schedule.kinds[kind].looks_at_validations or data.valid:size() > 0 then return end
-  errors.raise("dataset: the schedule '%s' waits for validations, and there are no validation examples", kind)
+  errors.raise("dataset: the schedule '%s' waits for validations, but there are no validation examples", kind)
 end
 
 -- How many updates it will be, as far as that is known now, and with it how the learning rate decays.
@@ -211,8 +211,8 @@ local function add_gradient(self, part, terms, dropout)
   end)
 end
 
---- Forward and backward in as many parts as the recipe says; hits is NaN where no tokens are predicted. A card has all
---- of it before it when the host begins to wait; a loss that is no number spoils gradients that nobody will use.
+--- Forward and backward in as many parts as the recipe says; hits is NaN where no tokens are predicted. A GPU has all
+--- of it before it when the host begins to wait; a loss that is not finite spoils gradients that are not used then.
 ---@return number loss
 ---@return number hits
 ---@return number norm of the gradient

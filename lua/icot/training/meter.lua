@@ -18,7 +18,7 @@ function meter.new()
   return setmetatable({ tokens = 0, flops = 0, paused = 0, current = empty_interval() }, Meter)
 end
 
---- Starts the clock, which goes on from where `restore` put it.
+--- Starts the clock, which continues from where `restore` put it.
 function Meter:start()
   self.started = C.icot_seconds() - (self.seconds_before or 0)
   self.speed_mark = { tokens = self.tokens, seconds = self:seconds() }

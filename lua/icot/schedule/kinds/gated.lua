@@ -2,7 +2,7 @@
 ---
 --- A stage that has not passed after `patience` validations has collapsed: the training then goes back to the model at
 --- the end of the last stage that did, and from there on removes half as many tokens at a time. When that is one token
---- already, there is nothing smaller to try: the stage goes on until it passes.
+--- already, there is nothing smaller to try: the stage lasts until it passes.
 local timing = require 'icot.schedule.kinds.timing'
 
 local gated = { looks_at_validations = true }
@@ -38,7 +38,7 @@ local function passes(options, state)
   return state.accuracy >= options.threshold
 end
 
--- What is known between two calls lies in state.own, so that a resumed run goes on with it.
+-- What is known between two calls lies in state.own, so that a resumed run continues with it.
 local function judge(options, state, max_cot)
   local own = state.own
   if passes(options, state) then
