@@ -103,7 +103,7 @@ describe('arms that are matched', function()
     assert_refused("match_arm: there is no arm 'icott'; did you mean icot?", '', 'match_arm=icott')
     assert_refused('match and match_arm: give both or neither', '', 'match_arm=nil')
     assert_refused("match: got 'steps', expected 'updates', 'tokens' or 'flops'", '', 'match=steps')
-    assert_refused("match_arm: 'icot' is several arms, none of them as 'a'; name one", [[arms = {
+    assert_refused("match_arm: 'icot' stands for several arms, none of which fits 'a'; name one", [[arms = {
       { name = 'a', method = 'no_cot' }, { name = 'icot', grid = { train = { batch = { 4, 8 } } } } },]])
     local with_own = "arms = { { name = 'a', method = '%s', train = { steps = 9 } }, { name = 'icot' } },"
     assert_refused('arms.a.train.steps: the arm gets as many tokens as icot (match)',

@@ -4,7 +4,7 @@ local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local json_text = require 'icot.base.json_text'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local json = {}
 
@@ -64,7 +64,7 @@ function encode_table(value, indent)
     return '[' .. table.concat(items, ', ') .. ']'
   end
   local lines = {}
-  for i, key in ipairs(names.of(value)) do
+  for i, key in ipairs(names.sorted(value)) do
     lines[i] = ('%s%s: %s'):format(inner, text_of(tostring(key)), encode(value[key], inner))
   end
   if #lines == 0 then return '{}' end
@@ -98,7 +98,7 @@ function json.read_file(path, most)
   local value, message = json.decode(text)
   if value == nil then errors.raise('%s: not valid JSON: %s', path, message) end
   local repeated = json_text.repeated_key(text)
-  if repeated then errors.raise('%s: it has %s twice', path, options.show(repeated)) end
+  if repeated then errors.raise('%s: it has %s twice', path, values.show(repeated)) end
   return value
 end
 

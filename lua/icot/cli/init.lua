@@ -119,7 +119,7 @@ local function dispatch(argv)
   if first == 'help' then return dispatch { argv[2] or '--help', argv[2] and '--help' } end
   local name = commands[first] and first
   if not name and is_unknown_command(first) then
-    local hint = names.hint(first, names.of(commands))
+    local hint = names.hint(first, names.sorted(commands))
     return usage_error(('%s: neither a recipe file nor a command; %s'):format(first, hint))
   end
   local parser = name and command_parser(name) or recipe_parser()

@@ -7,8 +7,8 @@ local core = require 'icot.engine.core'
 local corpus = require 'icot.text.corpus'
 local dataset = require 'icot.data.dataset'
 local errors = require 'icot.base.errors'
-local options = require 'icot.base.options'
 local random = require 'icot.engine.random'
+local values = require 'icot.base.values'
 
 local made_up = {}
 
@@ -62,7 +62,7 @@ local function ids_of(plan, symbols)
   local known, ids = plan.vocabulary.ids, {}
   for i, symbol in ipairs(symbols) do
     ids[i] = known[symbol] or errors.raise('%s: the symbol %s of an example is not in its vocabulary', plan.task,
-                                           options.show(symbol))
+                                           values.show(symbol))
   end
   return ids
 end

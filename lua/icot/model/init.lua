@@ -6,9 +6,9 @@ local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local gpt2 = require 'icot.gpt2'
 local methods = require 'icot.schedule.methods'
-local options = require 'icot.base.options'
 local pretrained = require 'icot.gpt2.pretrained'
 local starting_model = require 'icot.model.starting_model'
+local values = require 'icot.base.values'
 
 local model = {}
 
@@ -39,7 +39,7 @@ local function check_sizes(config, data, from)
   for _, name in ipairs { 'layers', 'heads', 'width' } do check(name, config.model[name]) end
   check('context', math.max(config.model.context or found.context, data.max_length))
   check('vocab_size', math.max(found.vocab_size, data.vocabulary.size))
-  local sized = options.copy(config.model)
+  local sized = values.copy(config.model)
   sized.context = found.context
   return setmetatable({ model = sized }, { __index = config })
 end

@@ -58,7 +58,7 @@ local function classes_of(name, ...)
   end
   if count < 2 then return nil end
   local classes = {}
-  for i, value in ipairs(names.of(seen)) do classes[value] = i - 1 end
+  for i, value in ipairs(names.sorted(seen)) do classes[value] = i - 1 end
   return classes, count
 end
 

@@ -4,10 +4,10 @@ local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local grid = require 'icot.recipe.grid'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
 local overrides = require 'icot.recipe.overrides'
 local resolve = require 'icot.recipe.resolve'
 local run_paths = require 'icot.results.run_paths'
+local values = require 'icot.base.values'
 
 local arms = {}
 
@@ -30,7 +30,7 @@ function arms.check(list, where)
   for i, arm in ipairs(list) do
     local name = arm.name
     if not run_paths.is_name(name) then
-      errors.raise('%s: arms[%d].name: got %s, expected a name of letters, digits, - _ .', where, i, options.show(name))
+      errors.raise('%s: arms[%d].name: got %s, expected a name of letters, digits, - _ .', where, i, values.show(name))
     end
     if by_name[name] then errors.raise('%s: arms[%d].name: there are two arms named %s', where, i, name) end
     for _, refused in ipairs { 'seed', 'output' } do
@@ -42,7 +42,7 @@ function arms.check(list, where)
 end
 
 local function arm_change(arm)
-  local change = options.copy(arm, 'recipe')
+  local change = values.copy(arm, 'recipe')
   change.name, change.grid = nil, nil
   return change
 end
@@ -82,7 +82,7 @@ function arms.check_settings(settings, by_name)
     if not field then
       errors.raise('%s: expected arms.NAME.FIELD=VALUE', setting.text)
     elseif not by_name[arm] then
-      errors.raise('%s: there is no arm %s; %s', setting.text, arm, names.hint(arm, names.of(by_name)))
+      errors.raise('%s: there is no arm %s; %s', setting.text, arm, names.hint(arm, names.sorted(by_name)))
     end
   end
 end
@@ -105,7 +105,7 @@ end
 local function points_of(study, arm, settings, where)
   local own = arm.grid
   if own ~= nil and type(own) ~= 'table' then
-    errors.raise('%s: grid: got %s, expected a table', where, options.show(own))
+    errors.raise('%s: grid: got %s, expected a table', where, values.show(own))
   end
   local axes = grid.axes(own and overrides.merge(study.grid or {}, own) or study.grid, where)
   grid.refuse_changes(axes, arm_change(arm), where)

@@ -4,7 +4,7 @@ local budget = require 'icot.recipe.budget'
 local errors = require 'icot.base.errors'
 local json = require 'icot.base.json'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local equal_compute = {}
 
@@ -58,14 +58,14 @@ function equal_compute.link(runs, study, where, is_kept)
     if not run.is_step then known[run.arm], known[run.base_arm] = true, true end
   end
   if not known[arm] then
-    errors.raise('%s: match_arm: there is no arm %s; %s', where, options.show(arm), names.hint(arm, names.of(known)))
+    errors.raise('%s: match_arm: there is no arm %s; %s', where, values.show(arm), names.hint(arm, names.sorted(known)))
   end
   for _, run in ipairs(runs) do
     if run.arm ~= arm and run.base_arm ~= arm and not run.is_step then
       local reference = reference_of(runs, run, arm)
       if not reference then
         errors.raise('%s: match_arm: %s stands for several arms, none of which fits %s; name one of them', where,
-                     options.show(arm), options.show(run.arm))
+                     values.show(arm), values.show(run.arm))
       end
       if not is_kept then refuse_own_length(study, run, where) end
       run.match = { what = study.match, of = with_steps(runs, reference), less = run.steps }

@@ -3,7 +3,7 @@ local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local json = require 'icot.base.json'
 local json_text = require 'icot.base.json_text'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local overrides = {}
 
@@ -35,7 +35,7 @@ end
 ---@param section? string name of the field that `base` is; nil: a whole recipe
 ---@return table merged
 function overrides.merge(base, change, section)
-  local merged = options.copy(base, WHERE)
+  local merged = values.copy(base, WHERE)
   drop_replaced(section or '', merged, change)
   for key, value in pairs(change) do
     if value == overrides.unset then
@@ -43,7 +43,7 @@ function overrides.merge(base, change, section)
     elseif is_plain_table(value) then
       merged[key] = overrides.merge(is_plain_table(merged[key]) and merged[key] or {}, value, key)
     else
-      merged[key] = options.copy(value, WHERE)
+      merged[key] = values.copy(value, WHERE)
     end
   end
   return merged
@@ -57,7 +57,7 @@ local function parse_value(text)
   if not text:find('^[%[{"]') then return text end
   local value, message = json.decode(text)
   local repeated = value ~= nil and json_text.repeated_key(text)
-  if repeated then return nil, ('it has %s twice'):format(options.show(repeated)) end
+  if repeated then return nil, ('it has %s twice'):format(values.show(repeated)) end
   if value ~= nil then return value end
   if text:find('^{%s*[^%s"}]') then message = 'lists are written [1,2], tables {"key":1}' end -- not as in Lua
   return nil, message

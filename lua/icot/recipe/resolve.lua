@@ -11,13 +11,14 @@ local options = require 'icot.base.options'
 local pretrained = require 'icot.gpt2.pretrained'
 local schedule = require 'icot.schedule'
 local tasks = require 'icot.data.tasks'
+local values = require 'icot.base.values'
 
 local resolve = {}
 
 -- Looks up a name, or raises an error that tells the nearest one.
 local function look_up(map, name, where, path)
   if type(name) == 'string' and map[name] then return map[name] end
-  errors.raise('%s: %s: got %s; %s', where, path, options.show(name), names.hint(name, names.of(map)))
+  errors.raise('%s: %s: got %s; %s', where, path, values.show(name), names.hint(name, names.sorted(map)))
 end
 
 -- `required`: one of the two must be given; never both.
@@ -98,7 +99,7 @@ local function resolve_removal(removal, seed, where)
   if removal.side == 'random' then removal.order_seed = removal.order_seed or seed end
   if removal.unit == 'step' and removal.side ~= 'left' and removal.side ~= 'right' then
     errors.raise("%s: removal.side: got %s, expected 'left' or 'right' with removal.unit = 'step'", where,
-                 options.show(removal.side))
+                 values.show(removal.side))
   end
 end
 
@@ -119,7 +120,7 @@ local function resolve_thoughts(config, where)
     local name, wanted = unpack(field)
     if removal[name] ~= wanted then
       errors.raise("%s: removal.%s: got %s, but thoughts (method '%s') need '%s'", where, name,
-                   options.show(removal[name]), method, wanted)
+                   values.show(removal[name]), method, wanted)
     end
   end
   if methods.has_thoughts(method) and removal.unit == 'token' and not removal.most_thoughts then
@@ -148,11 +149,11 @@ end
 ---@param where string
 function resolve.output(path, where)
   if type(path) ~= 'string' or not path:find('[^/]%.h5$') then
-    errors.raise('%s: output: got %s, expected a path that ends in .h5', where, options.show(path))
+    errors.raise('%s: output: got %s, expected a path that ends in .h5', where, values.show(path))
   elseif path:find('%c') then
-    errors.raise('%s: output: got %s, expected a path without control characters', where, options.show(path))
+    errors.raise('%s: output: got %s, expected a path without control characters', where, values.show(path))
   elseif path:find('^%.+%.h5$') or path:find('/%.+%.h5$') then -- the model's folder would be . or ..
-    errors.raise('%s: output: got %s, expected the name of a file before .h5', where, options.show(path))
+    errors.raise('%s: output: got %s, expected the name of a file before .h5', where, values.show(path))
   end
 end
 

@@ -17,9 +17,9 @@ local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local json = require 'icot.base.json'
 local model_file = require 'icot.model.model_file'
-local options = require 'icot.base.options'
 local pretrained = require 'icot.gpt2.pretrained'
 local safetensors = require 'icot.tensor.safetensors'
+local values = require 'icot.base.values'
 
 local C, check = core.C, core.check
 local checkpoint = {}
@@ -162,9 +162,9 @@ end
 function checkpoint.read_description(folder)
   local path = folder .. '/' .. DESCRIPTION
   local description = json.read_file(path, LONGEST)
-  if type(description) ~= 'table' then errors.raise('%s: got %s, expected a table', path, options.show(description)) end
+  if type(description) ~= 'table' then errors.raise('%s: got %s, expected a table', path, values.show(description)) end
   if description.format ~= FORMAT then
-    errors.raise('%s: format is %s, this version of icot reads %d', path, options.show(description.format), FORMAT)
+    errors.raise('%s: format is %s, this version of icot reads %d', path, values.show(description.format), FORMAT)
   end
   checkpoint_format.check(description, path)
   return description

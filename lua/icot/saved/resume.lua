@@ -5,9 +5,9 @@ local files = require 'icot.base.files'
 local json = require 'icot.base.json'
 local machine = require 'icot.engine.machine'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
 local run_paths = require 'icot.results.run_paths'
 local saved_run = require 'icot.saved.saved_run'
+local values = require 'icot.base.values'
 local lfs = require 'lfs'
 
 local resume = {}
@@ -44,13 +44,13 @@ function resume.changes(run, from)
   for _, side in ipairs { before, now } do
     for name in pairs(side) do all[name] = true end
   end
-  for _, name in ipairs(names.of(all)) do
+  for _, name in ipairs(names.sorted(all)) do
     local old, new = before[name], now[name]
     -- of functions a checkpoint can only tell where they stood: they are the same as long as the recipe's text is
     if json.is_function_description(old) and json.is_function_description(new) then
       if from.source ~= run.source then table.insert(changes, name .. ": a function, and the recipe's text changed") end
     elseif old ~= new and not of_no_matter[name] then
-      changes[#changes + 1] = ('%s: %s, now %s'):format(name, options.show(old), options.show(new))
+      changes[#changes + 1] = ('%s: %s, now %s'):format(name, values.show(old), values.show(new))
     end
   end
   return changes

@@ -9,8 +9,8 @@
 --- stage with as many tokens removed as the first value says.
 local errors = require 'icot.base.errors'
 local methods = require 'icot.schedule.methods'
-local options = require 'icot.base.options'
 local schedule_view = require 'icot.schedule.view'
+local values = require 'icot.base.values'
 
 local schedule = {}
 
@@ -93,7 +93,7 @@ local function check_direction(removed, wish, state)
   local falls = removed < state.removed
   if wish ~= nil and wish ~= 'rollback' then
     errors.raise("schedule: at step %d its second value is %s, expected 'rollback' or none", state.step,
-                 options.show(wish))
+                 values.show(wish))
   elseif falls and not wish then
     errors.raise('schedule: at step %d it returned %g after %g; it must not fall', state.step, removed, state.removed)
   elseif wish and not falls then

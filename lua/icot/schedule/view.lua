@@ -1,7 +1,7 @@
 --- What a schedule sees of the training, and what it may keep there for its next call.
 local errors = require 'icot.base.errors'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local schedule_view = {}
 
@@ -19,7 +19,7 @@ local view = {}
 function view.__index(self, name)
   if known[name] then return nil end
   errors.raise('schedule: at step %d it asked for state.%s, which does not exist; %s', rawget(self, 'step'),
-               tostring(name), names.hint(tostring(name), names.of(known)))
+               tostring(name), names.hint(tostring(name), names.sorted(known)))
 end
 
 --- A copy of the state, so that a schedule can change nothing but `own`.
@@ -57,7 +57,7 @@ local function problem_of(value, path, inside)
   for key, item in pairs(value) do
     local in_list = type(key) == 'number' and key >= 1 and key <= count and key % 1 == 0
     if not in_list and (type(key) ~= 'string' or count > 0) then
-      return ('%s has the key %s among keys of another type'):format(path, options.show(key))
+      return ('%s has the key %s among keys of another type'):format(path, values.show(key))
     end
     local problem = problem_of(item, ('%s.%s'):format(path, tostring(key)), inside)
     if problem then return problem end

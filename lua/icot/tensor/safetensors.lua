@@ -19,6 +19,7 @@ local names = require 'icot.base.names'
 local options = require 'icot.base.options'
 local tensor = require 'icot.tensor'
 local tensor_text = require 'icot.tensor.text'
+local values = require 'icot.base.values'
 
 local C, check = core.C, core.check
 local safetensors = {}
@@ -72,9 +73,9 @@ end
 
 -- What is wrong with an entry of the header; nil if nothing is.
 local function problem_of(given, data_bytes)
-  if type(given) ~= 'table' then return ('its entry is %s, expected a table'):format(options.show(given)) end
+  if type(given) ~= 'table' then return ('its entry is %s, expected a table'):format(values.show(given)) end
   local dtype, shape, offsets = given.dtype, given.shape, given.data_offsets
-  if type(dtype) ~= 'string' or not dtype_bytes[dtype] then return ('unknown dtype %s'):format(options.show(dtype)) end
+  if type(dtype) ~= 'string' or not dtype_bytes[dtype] then return ('unknown dtype %s'):format(values.show(dtype)) end
   if not is_list_of_counts(shape) then return 'its shape is not a list of sizes' end
   if not is_list_of_counts(offsets) or #offsets ~= 2 then return 'its data_offsets are not a pair of byte positions' end
   local first, stop = offsets[1], offsets[2]
@@ -106,11 +107,11 @@ local function check_cover(path, entries, data_bytes)
   local place, before = 0, nil
   for _, entry in ipairs(entries) do
     if entry.first < place then
-      errors.raise('safetensors file %s: the bytes of tensors %s and %s overlap', path, options.show(before.name),
-                   options.show(entry.name))
+      errors.raise('safetensors file %s: the bytes of tensors %s and %s overlap', path, values.show(before.name),
+                   values.show(entry.name))
     elseif entry.first > place then
       errors.raise('safetensors file %s: tensor %s: the %.0f bytes before it belong to no tensor', path,
-                   options.show(entry.name), entry.first - place)
+                   values.show(entry.name), entry.first - place)
     end
     place, before = entry.stop, entry
   end
@@ -123,7 +124,7 @@ local function decode_header(path, text)
   local header, message = json.decode(text)
   if header == nil then errors.raise('safetensors file %s: the header is not valid JSON: %s', path, message) end
   local repeated = json_text.repeated_key(text)
-  if repeated then errors.raise('safetensors file %s: the header has %s twice', path, options.show(repeated)) end
+  if repeated then errors.raise('safetensors file %s: the header has %s twice', path, values.show(repeated)) end
   return header
 end
 
@@ -132,10 +133,10 @@ local function read_entries(path, text, data_bytes)
   local header, list, by_name = decode_header(path, text), {}, {}
   check_metadata(path, header[METADATA])
   header[METADATA] = nil
-  for _, name in ipairs(names.of(header)) do
+  for _, name in ipairs(names.sorted(header)) do
     local given = header[name]
     local problem = problem_of(given, data_bytes)
-    if problem then errors.raise('safetensors file %s: tensor %s: %s', path, options.show(name), problem) end
+    if problem then errors.raise('safetensors file %s: tensor %s: %s', path, values.show(name), problem) end
     local offsets = given.data_offsets
     local entry = { name = name, dtype = given.dtype, shape = given.shape, first = offsets[1], stop = offsets[2] }
     list[#list + 1], by_name[name] = entry, entry
@@ -172,12 +173,12 @@ end
 --- The names of all tensors, sorted.
 ---@return string[]
 function File:names()
-  return names.of(self.entries)
+  return names.sorted(self.entries)
 end
 
 -- Raises an error about a tensor of the file.
 function File:raise(name, format, ...)
-  errors.raise('safetensors file %s: tensor %s: ' .. format, self.path, options.show(name), ...)
+  errors.raise('safetensors file %s: tensor %s: ' .. format, self.path, values.show(name), ...)
 end
 
 local function entry_of(self, name)
@@ -190,7 +191,7 @@ end
 ---raises an error when there is no such tensor
 function File:info(name)
   local entry = entry_of(self, name)
-  return { dtype = entry.dtype, shape = options.copy(entry.shape) }
+  return { dtype = entry.dtype, shape = values.copy(entry.shape) }
 end
 
 --- Reads a tensor into one that is there, of the same shape; float16 and bfloat16 are widened exactly.
@@ -201,7 +202,7 @@ function File:read_into(name, into)
   local entry, wanted = entry_of(self, name), tensor_text.shape(into:shape())
   local found = tensor_text.shape(entry.shape)
   if found ~= wanted then self:raise(name, 'its shape is %s, expected %s', found, wanted) end
-  local shown, dtype = options.show(name), entry.dtype
+  local shown, dtype = values.show(name), entry.dtype
   local stored = ffi.new('icot_stored_tensor', shown, dtype, entry.first, entry.stop)
   check(C.icot_safetensors_read(core.engine(), self.handle, stored, into.handle))
 end
@@ -258,7 +259,7 @@ end
 ---@param tensors table<string, icot.Tensor>
 ---@param path string a file that is there is replaced
 function safetensors.save_file(tensors, path)
-  local list = names.of(tensors)
+  local list = names.sorted(tensors)
   local named = ffi.new('icot_named_tensor[?]', math.max(#list, 1))
   for i, name in ipairs(list) do
     named[i - 1].name, named[i - 1].tensor = name, tensors[name].handle

@@ -4,8 +4,8 @@ local ffi = require 'ffi'
 local core = require 'icot.engine.core'
 local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
-local options = require 'icot.base.options'
 local random = require 'icot.engine.random'
+local values = require 'icot.base.values'
 
 local C = core.C
 local removal = {}
@@ -49,14 +49,14 @@ end
 local function check_order(order, length)
   local seen, problem = {}, nil
   if type(order) ~= 'table' then
-    problem = options.show(order)
+    problem = values.show(order)
   elseif #order ~= length then
     problem = counted.of(#order, 'position')
   end
   for i = 1, problem and 0 or length do
     local at = order[i]
     if type(at) ~= 'number' or at % 1 ~= 0 or at < 1 or at > length or seen[at] then
-      problem = ('%s as position number %d'):format(options.show(at), i)
+      problem = ('%s as position number %d'):format(values.show(at), i)
       break
     end
     seen[at] = true
@@ -134,7 +134,7 @@ local function distribution(smoothing, longest)
     local weight = weight_of(offset)
     if type(weight) ~= 'number' or not (weight >= 0 and weight < math.huge) then
       errors.raise('removal.smoothing: the weight of offset %d is %s, expected a number of at least 0', offset,
-                   options.show(weight))
+                   values.show(weight))
     end
     sum = sum + weight
     at_most[offset] = sum

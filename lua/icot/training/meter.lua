@@ -1,6 +1,6 @@
 --- Counts what training costs and how it goes: over the interval since the last row, and in total.
 local core = require 'icot.engine.core'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local C = core.C
 local meter = {}
@@ -30,7 +30,7 @@ function Meter:state()
   return {
     tokens = self.tokens, flops = self.flops,
     seconds = self.started and self:seconds() or self.seconds_before or 0,
-    current = options.copy(self.current),
+    current = values.copy(self.current),
   }
 end
 
@@ -38,7 +38,7 @@ end
 ---@param saved table
 function Meter:restore(saved)
   self.tokens, self.flops, self.seconds_before = saved.tokens, saved.flops, saved.seconds
-  self.current = options.copy(saved.current)
+  self.current = values.copy(saved.current)
 end
 
 --- Leaves out time that was spent on something else than training.

@@ -1,9 +1,9 @@
 --- What the user should know about a training before it begins.
 local counted = require 'icot.base.counted'
 local model_file = require 'icot.model.model_file'
-local options = require 'icot.base.options'
 local removal = require 'icot.text.removal'
 local schedule = require 'icot.schedule'
+local values = require 'icot.base.values'
 
 local start_notes = {}
 
@@ -19,7 +19,7 @@ end
 -- That CoT will be left may be meant so. What a function says, or one that looks at validations, is not known before,
 -- nor what a budget of tokens or FLOPs comes to.
 local function note_what_is_left(self)
-  local given, state = self.config.schedule, options.copy(self.state)
+  local given, state = self.config.schedule, values.copy(self.state)
   local kind = type(given) == 'table' and schedule.kinds[given.kind]
   if not kind or kind.looks_at_validations or self.budget.kind ~= 'steps' then return end
   state.step = state.total_steps - 1 -- updates before the last

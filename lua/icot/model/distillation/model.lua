@@ -12,12 +12,12 @@ local errors = require 'icot.base.errors'
 local gpt2 = require 'icot.gpt2'
 local model_file = require 'icot.model.model_file'
 local nn = require 'icot.nn'
-local options = require 'icot.base.options'
 local random = require 'icot.engine.random'
 local scope = require 'icot.engine.scope'
 local starting_model = require 'icot.model.starting_model'
 local states = require 'icot.model.distillation.states'
 local Student = require 'icot.model.distillation.student'
+local values = require 'icot.base.values'
 
 local model = {}
 
@@ -144,10 +144,10 @@ end
 
 -- A GPT-2 whose parameters will be read.
 local function blank_like(other)
-  local config = options.copy(other.config)
+  local config = values.copy(other.config)
   config.initializer_range = 0
   local made = gpt2.new(config, 0)
-  made.config = options.copy(other.config)
+  made.config = values.copy(other.config)
   return made
 end
 
