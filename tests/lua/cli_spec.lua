@@ -190,7 +190,7 @@ describe('icot', function()
     local function refused(message, ...)
       assert.matches(message, icot({ 'mine.lua', ... }, folder).err, 1, true)
     end
-    refused("it has 'width' twice", '--set', 'model={"width":8,"width":32}')
+    refused("has 'width' twice", '--set', 'model={"width":8,"width":32}')
     refused('threshold: got 1.5, expected an accuracy', '--set', 'schedule={"kind":"gated","threshold":1.5}')
     temporary.write(folder .. '/mine.lua', "local r = { method = 'icot' }\nr.model = { x = r }\nreturn r")
     refused('tables lie in each other more than 100 deep')

@@ -106,7 +106,7 @@ describe('arms that are matched', function()
     assert_refused("match_arm: 'icot' stands for several arms, none of which fits 'a'; name one", [[arms = {
       { name = 'a', method = 'no_cot' }, { name = 'icot', grid = { train = { batch = { 4, 8 } } } } },]])
     local with_own = "arms = { { name = 'a', method = '%s', train = { steps = 9 } }, { name = 'icot' } },"
-    assert_refused('arms.a.train.steps: the arm gets as many tokens as icot (match)',
+    assert_refused('arms.a.train.steps: match gives the arm as many tokens as icot',
                    with_own:format('no_cot'))
     assert(load(with_own:format('icot_kd'))) -- the length of its teacher, student and emulator
     assert(load([[arms = { { name = 'icot', train = { steps = 9 }, grid = { optimizer = { lr = { 1e-3, 1e-4 } } } },

@@ -169,10 +169,10 @@ describe('from_pretrained refuses', function()
 
   it('a config.json that is broken', function()
     for text, part in pairs {
-      ['{"model_type": "gpt2"'] = 'not valid JSON', ['"gpt2"'] = "got 'gpt2', expected a table",
-      [''] = 'not valid JSON',
-      ['{"model_type": "gpt2", "n_embd": 8, "n_embd": 8}'] = "it has 'n_embd' twice",
-      ['{"model_type": "gpt2", "n_embd": NaN}'] = 'not valid JSON',
+      ['{"model_type": "gpt2"'] = 'is not valid JSON', ['"gpt2"'] = "got 'gpt2', expected a table",
+      [''] = 'is not valid JSON',
+      ['{"model_type": "gpt2", "n_embd": 8, "n_embd": 8}'] = "has 'n_embd' twice",
+      ['{"model_type": "gpt2", "n_embd": NaN}'] = 'is not valid JSON',
     } do
       temporary.write(folder .. '/config.json', text)
       refused('config.json: ' .. part)
@@ -285,8 +285,8 @@ describe('shards', function()
     with('wte.weight', map[wte])
     refused("tensor 'wte.weight'")
     for text, part in pairs {
-      ['{"weight_map": {'] = 'not valid JSON', ['3'] = 'weight_map is missing', ['{}'] = 'weight_map is missing',
-      ['{"weight_map": 3}'] = 'weight_map is missing', ['{"weight_map":{"a":"b","a":"b"}}'] = "it has 'a' twice",
+      ['{"weight_map": {'] = 'is not valid JSON', ['3'] = 'weight_map is missing', ['{}'] = 'weight_map is missing',
+      ['{"weight_map": 3}'] = 'weight_map is missing', ['{"weight_map":{"a":"b","a":"b"}}'] = "has 'a' twice",
       ['{"weight_map":["x.safetensors"]}'] = 'weight_map: tensor 1 lies in',
     } do
       temporary.write(folder .. '/' .. INDEX, text)
@@ -408,7 +408,8 @@ describe('a recipe with a pretrained model', function()
     local own_ids = ("dataset = { task = 'text', train = '%s', tokenizer = 'word' },"):format(examples)
     expect.mentions(expect.user_error(train, own_ids .. fitting, other),
                     "model.pretrained: id 4 is '3' in the dataset, but 'x' in " .. other .. '/vocabulary.json')
-    for text, part in pairs { ['{"symbols": ['] = 'not valid JSON', ['3'] = 'vocabulary: expected a table of',
+    for text, part in pairs { ['{"symbols": ['] = 'is not valid JSON', ['{"a":1,"a":2}'] = "has 'a' twice",
+                              ['3'] = 'vocabulary: expected a table of',
                               ['{"symbols": ["<eos>", "####"]}'] = "vocabulary: got the tokenizer nil" } do
       temporary.write(other .. '/vocabulary.json', text)
       expect.mentions(expect.user_error(train, fitting, other), other .. '/vocabulary.json: ' .. part)

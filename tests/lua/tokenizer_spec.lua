@@ -198,7 +198,7 @@ describe('vocab.json and merges.txt', function()
     end
     assert_mentions(refused_vocabulary('"!": 0', '"!": 1'), 'vocab.json', "'!'", 'same id 1')
     assert_mentions(refused_vocabulary('"!": 0', '"!": 601'), 'vocab.json', 'none with id 0')
-    assert_mentions(refused_vocabulary('"!": 0', '"!": 0, "!": 0'), 'vocab.json', "'!' stands there twice")
+    assert_mentions(refused_vocabulary('"!": 0', '"!": 0, "!": 0'), 'vocab.json', "has '!' twice")
     assert_mentions(refused_vocabulary('"!": 0,', ''), 'vocab.json', 'none with id 0')
   end)
 

@@ -93,8 +93,7 @@ end
 function model_file.vocabulary(folder)
   local path = folder .. '/vocabulary.json'
   if not files.kind(path) then return nil end
-  local saved, message = json.decode(files.read(path, LONGEST_VOCABULARY))
-  if saved == nil then errors.raise('%s: not valid JSON: %s', path, message) end
+  local saved = json.read_file(path, LONGEST_VOCABULARY)
   local ok, result = pcall(vocabulary.from_table, saved)
   if not ok then errors.raise('%s: %s', path, errors.describe(result)) end
   result.source = path

@@ -2,7 +2,6 @@
 local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local json = require 'icot.base.json'
-local json_text = require 'icot.base.json_text'
 local values = require 'icot.base.values'
 
 local overrides = {}
@@ -55,12 +54,9 @@ local function parse_value(text)
   if words[text] ~= nil then return words[text] end
   if tonumber(text) then return tonumber(text) end
   if not text:find('^[%[{"]') then return text end
-  local value, message = json.decode(text)
-  local repeated = value ~= nil and json_text.repeated_key(text)
-  if repeated then return nil, ('it has %s twice'):format(values.show(repeated)) end
-  if value ~= nil then return value end
-  if text:find('^{%s*[^%s"}]') then message = 'lists are written [1,2], tables {"key":1}' end -- not as in Lua
-  return nil, message
+  local value, problem = json.decode_strictly(text)
+  local is_lua = value == nil and text:find('^{%s*[^%s"}]')
+  return value, is_lua and 'lists are written [1,2], tables {"key":1}' or problem
 end
 
 ---@class icot.Setting

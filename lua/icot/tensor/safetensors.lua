@@ -14,7 +14,6 @@ local core = require 'icot.engine.core'
 local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local json = require 'icot.base.json'
-local json_text = require 'icot.base.json_text'
 local names = require 'icot.base.names'
 local options = require 'icot.base.options'
 local tensor = require 'icot.tensor'
@@ -121,10 +120,8 @@ local function check_cover(path, entries, data_bytes)
 end
 
 local function decode_header(path, text)
-  local header, message = json.decode(text)
-  if header == nil then errors.raise('safetensors file %s: the header is not valid JSON: %s', path, message) end
-  local repeated = json_text.repeated_key(text)
-  if repeated then errors.raise('safetensors file %s: the header has %s twice', path, values.show(repeated)) end
+  local header, problem = json.decode_strictly(text)
+  if header == nil then errors.raise('safetensors file %s: the header %s', path, problem) end
   return header
 end
 

@@ -11,9 +11,11 @@ local find, sub = string.find, string.sub
 
 local example_file = {}
 
+--- What some programs put at the beginning of a text file to say that it is UTF-8.
+example_file.BYTE_ORDER_MARK = '\239\187\191'
+
 local CHUNK = 2 ^ 20        -- bytes read at a time
 local LONGEST = 16 * 2 ^ 20 -- bytes of a line; more is no text
-local BYTE_ORDER_MARK = '\239\187\191'
 
 -- ---- Lines --------------------------------------------------------------------------------------
 
@@ -37,7 +39,7 @@ end
 function Reader:take(line)
   self.number = self.number + 1
   if self.number == 1 then
-    if sub(line, 1, 3) == BYTE_ORDER_MARK then line = sub(line, 4) end
+    if sub(line, 1, 3) == example_file.BYTE_ORDER_MARK then line = sub(line, 4) end
     self.has_cr = self:ends_in_crlf(line)
   end
   if self.has_cr and sub(line, -1) == '\r' then line = sub(line, 1, -2) end

@@ -2,9 +2,9 @@
 --- `merges.txt`, with `added_tokens.json` if it is there. Everything in them is checked before anything is made of it.
 local byte_alphabet = require 'icot.text.byte_alphabet'
 local errors = require 'icot.base.errors'
+local example_file = require 'icot.text.example_file'
 local files = require 'icot.base.files'
 local json = require 'icot.base.json'
-local json_text = require 'icot.base.json_text'
 
 local raise = errors.raise
 local MOST_IDS, MOST_BYTES = 2 ^ 31 - 1, 2 ^ 28
@@ -55,7 +55,7 @@ end
 function Reader:read(name)
   local path = self:path(name)
   local text = self.given and self.given[name] or files.read(path, MOST_BYTES)
-  if text:sub(1, 3) == '\239\187\191' then
+  if text:sub(1, 3) == example_file.BYTE_ORDER_MARK then
     raise('%s: begins with a byte order mark; save it as UTF-8 without one', path)
   end
   self.files[name] = text
@@ -64,10 +64,8 @@ end
 
 function Reader:read_json(name)
   local text = self:read(name)
-  local value, message = json.decode(text)
-  if value == nil then raise('%s: not valid JSON, or cut off: %s', self:path(name), message) end
-  local key = json_text.repeated_key(text)
-  if key then raise("%s: '%s' stands there twice", self:path(name), shown(key)) end
+  local value, problem = json.decode_strictly(text)
+  if value == nil then raise('%s: %s', self:path(name), problem) end
   return self:expect_table(value, name, 'the file')
 end
 
