@@ -11,7 +11,6 @@
 --- recipe. A folder appears under its name when all of it is on the disk; its name is its step.
 local ffi = require 'ffi'
 local checkpoint_format = require 'icot.saved.checkpoint_format'
-local cleanup = require 'icot.base.cleanup'
 local core = require 'icot.engine.core'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
@@ -20,8 +19,8 @@ local model_file = require 'icot.model.model_file'
 local pretrained = require 'icot.gpt2.pretrained'
 local safetensors = require 'icot.tensor.safetensors'
 local values = require 'icot.base.values'
+local whole_folder = require 'icot.engine.whole_folder'
 
-local C, check = core.C, core.check
 local checkpoint = {}
 
 local FORMAT = 1 -- raised when older checkpoints can no longer be read
@@ -134,11 +133,9 @@ end
 function checkpoint.write(path, parts)
   local work, replaces = path .. WORK, files.kind(path) ~= nil
   files.remove_tree(work)
-  local function tidy() files.remove_tree(work) end -- what is left of it, or the one that it has replaced
-  cleanup.always(tidy, function()
+  whole_folder.make(path, work, replaces, function()
     files.make_folder(work)
     write_parts(work, parts)
-    check(C.icot_folder_publish(work, path, replaces and 1 or 0))
   end)
 end
 
