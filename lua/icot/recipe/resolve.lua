@@ -170,7 +170,7 @@ function resolve.run(given, where)
   local limit = config.train.steps or config.train.epochs or config.train.tokens or config.train.flops
   if not limit then errors.raise('%s: train: give either steps or epochs (or tokens, or flops)', where) end
   if config.train.accumulate > config.train.batch then
-    errors.raise('%s: train.accumulate: got %d parts for a train.batch of %d; each part needs an example', where,
+    errors.raise('%s: train.accumulate: got %d parts for a train.batch of %d examples, expected no more', where,
                  config.train.accumulate, config.train.batch)
   end
 

@@ -130,9 +130,9 @@ local ways = {
   end,
 
   continue = function(training, message)
-    training.skipped = training.skipped + 1
-    if bit.band(training.skipped, training.skipped - 1) == 0 then -- the 1st, 2nd, 4th, 8th … time
-      training.progress:note(('%s; skipped (%d skipped so far)'):format(message, training.skipped))
+    local skipped = training:skip_update()
+    if bit.band(skipped, skipped - 1) == 0 then -- the 1st, 2nd, 4th, 8th … time
+      training.progress:note(('%s; skipped (%d skipped so far)'):format(message, skipped))
     end
   end,
 }

@@ -17,7 +17,6 @@ local resume = require 'icot.saved.resume'
 local rollback = require 'icot.training.rollback'
 local run_paths = require 'icot.results.run_paths'
 local schedule = require 'icot.schedule'
-local scope = require 'icot.engine.scope'
 local start_notes = require 'icot.training.start_notes'
 local training = require 'icot.training'
 local training_log = require 'icot.training.training_log'
@@ -67,10 +66,10 @@ local function plan(self)
   if not self.planned then
     local removed, goes_back = schedule.call(self.schedule, state)
     if goes_back then rollback.to_stage(self, removed) end
-    self.planned = removed
+    self:plan(removed)
   end
   if self.planned > 0 and state.removed == 0 and state.step > 0 then
-    self.explicit_accuracy = self.explicit_accuracy or validate(self)
+    if not self.explicit_accuracy then self:note_explicit_accuracy(validate(self)) end
   end
 end
 
@@ -94,18 +93,11 @@ local function train(self)
     self.keeper:consider(self)
     interrupt.check()
     self:update(self.planned)
-    self.planned = nil
     report(self)
   end
 end
 
 -- ---- The end ------------------------------------------------------------------------------------
-
-local function save_model(self)
-  if not divergence.has_finite_parameters(self.model) then return end
-  scope.run(model_file.save, self.run.model_output, self.model, self.data.vocabulary)
-  self.model_path = self.run.model_output
-end
 
 ---@class icot.RunResult what a run that was trained came to; `result` of its last checkpoint, too
 ---@field status 'finished'|'collapsed'|'interrupted'|'failed'
@@ -151,7 +143,7 @@ end
 local function wind_up(self, status, accuracy)
   if status == 'interrupted' then self.keeper:save(self, { stopped_by = status }) end
   self:log_interval()
-  save_model(self)
+  self:save_model()
   self.log:set('checkpoint_seconds', self.keeper.seconds)
   self.log:set('total_steps', self.state.total_steps)
   self.log:close(status)
