@@ -140,6 +140,8 @@ end
 ---@param wanted? 'train'|'valid'|'test' the only split that is needed
 ---@param rules? table<string, { max_length?: integer, leave_out?: boolean }> by split; by default no split may have
 ---   a longer example than options.max_length
+---@param step_finder? fun(symbols: icot.Vocabulary|icot.Tokenizer): icot.StepsOf makes, of the vocabulary, what finds
+---   where the steps of a CoT end; default: no steps are marked
 ---@return icot.Dataset
 ---raises an error for a missing, empty or malformed file, with the line's number
 function text_files.load(task, options, wanted, rules, step_finder)

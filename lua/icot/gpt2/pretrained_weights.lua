@@ -78,7 +78,8 @@ end
 
 --- Opens the weights of a folder.
 ---@param folder string
----@return icot.CheckpointWeights
+---@return icot.CheckpointWeights to be closed
+---raises an error when there are none, or a file or the index is broken; nothing stays open then
 function pretrained_weights.open(folder)
   local self = setmetatable({ files = {}, places = {} }, Weights)
   local open
@@ -93,6 +94,7 @@ function pretrained_weights.open(folder)
   return self
 end
 
+--- Closes the files. Tensors that were read from them stay.
 function Weights:close()
   for _, file in ipairs(self.files) do file:close() end
 end
@@ -111,15 +113,18 @@ function Weights:info(name)
   return place and place.file:info(place.name)
 end
 
----@param name string
----@return icot.Tensor
+--- Reads a tensor.
+---@param name string one that is there
+---@return icot.Tensor float32 of its shape; float16 and bfloat16 are widened exactly
 function Weights:read(name)
   local place = self.places[name]
   return place.file:read(place.name)
 end
 
----@param name string
+--- Reads a tensor into one that is there.
+---@param name string one that is there
 ---@param into icot.Tensor of the same shape; may be a view
+---raises an error when the shapes differ
 function Weights:read_into(name, into)
   local place = self.places[name]
   place.file:read_into(place.name, into)

@@ -67,6 +67,7 @@ end
 ---@param shape integer[] sizes of the dimensions; {} is a scalar
 ---@param dtype? 'float32'|'int32' float32 by default
 ---@return icot.Tensor
+---raises an error when a size is negative or no integer, or there is too little memory; so do the others that make one
 function tensor.zeros(shape, dtype)
   return make(C.icot_tensor_create, shape, dtype)
 end
@@ -90,8 +91,9 @@ function tensor.full(shape, value, dtype)
   return made
 end
 
+--- A tensor of ones.
 ---@param shape integer[]
----@param dtype? 'float32'|'int32'
+---@param dtype? 'float32'|'int32' float32 by default
 ---@return icot.Tensor
 function tensor.ones(shape, dtype)
   return tensor.full(shape, 1, dtype)
@@ -166,6 +168,7 @@ end
 
 -- ---- Looking at tensors -------------------------------------------------------------------------
 
+--- What the core knows about it: dtype, sizes, strides (in elements), and whether it wants a gradient.
 ---@return ffi.cdata* info icot_tensor_info
 function Tensor:describe()
   local info = ffi.new('icot_tensor_info')
@@ -184,6 +187,7 @@ end
 --- Size of one dimension.
 ---@param dim integer from 0; -1 is the last
 ---@return integer
+---raises an error when there is no such dimension
 function Tensor:size(dim)
   local info = self:describe()
   local index = dim < 0 and dim + info.ndim or dim
@@ -193,6 +197,7 @@ function Tensor:size(dim)
   return tonumber(info.shape[index])
 end
 
+--- The type of its elements.
 ---@return 'float32'|'int32'
 function Tensor:dtype()
   return self:describe().dtype == C.ICOT_INT32 and 'int32' or 'float32'
@@ -224,6 +229,7 @@ end
 
 --- The value of a tensor with a single element.
 ---@return number
+---raises an error when it has more elements, or none
 function Tensor:item()
   local values, numel = self:read()
   if numel ~= 1 then errors.raise('item: the tensor has %d elements, expected 1', numel) end
@@ -242,7 +248,7 @@ end
 
 -- ---- Lifetime and gradients ---------------------------------------------------------------------
 
---- Frees it at once.
+--- Frees it at once; it cannot be used afterwards.
 function Tensor:free()
   check(C.icot_tensor_free(core.engine(), self.handle))
 end
@@ -275,6 +281,7 @@ function Tensor:requires_grad_(wanted)
   return self
 end
 
+--- Whether backward leaves a gradient here.
 ---@return boolean
 function Tensor:requires_grad()
   return self:describe().requires_grad ~= 0

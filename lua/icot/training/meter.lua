@@ -13,6 +13,7 @@ local function empty_interval()
   return { updates = 0, loss = 0, targets = 0, hits = 0, grad_norm = 0, optimizer_reset = false }
 end
 
+--- A meter at zero, its clock not started.
 ---@return icot.Meter
 function meter.new()
   return setmetatable({ tokens = 0, flops = 0, paused = 0, current = empty_interval() }, Meter)

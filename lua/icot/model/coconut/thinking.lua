@@ -17,6 +17,7 @@ local OF_PASS, OF_THOUGHTS = 2 ^ 36, 2 ^ 35
 local Thinking = {}
 Thinking.__index = Thinking
 
+--- Begins with a batch; nothing is computed yet.
 ---@param gpt2 icot.GPT2
 ---@param packed icot.Batch|icot.BatchPart
 ---@param dropout? { seed: integer, step: integer } while training

@@ -26,6 +26,9 @@ gated.options = timing.with_explicit {
   },
 }
 
+--- What is wrong with options that are each right by themselves.
+---@param options table
+---@return string? problem nil: nothing
 function gated.check(options)
   if options.metric == 'accuracy' and options.threshold > 1 then
     return ('threshold: got %g, expected an accuracy, at most 1'):format(options.threshold)
@@ -53,6 +56,10 @@ local function judge(options, state, max_cot)
   return own.good, 'rollback'
 end
 
+--- The schedule; it keeps what it waits for in `state.own`, and goes back by the second value 'rollback'.
+---@param options table checked values of `gated.options`
+---@param info icot.ScheduleInfo
+---@return icot.Schedule
 function gated.build(options, info)
   local passed = timing.since_start(options, info)
   return function(state)

@@ -31,6 +31,10 @@ local function stages(max_cot, share)
   return list
 end
 
+--- The schedule: removed tokens, a step function of the stage.
+---@param options table checked values of `geometric.options`
+---@param info icot.ScheduleInfo
+---@return icot.Schedule
 function geometric.build(options, info)
   local passed = timing.since_start(options, info)
   local stage_steps = options.steps_per_stage or options.epochs_per_stage * info.steps_per_epoch

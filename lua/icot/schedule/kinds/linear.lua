@@ -11,6 +11,10 @@ linear.options = timing.with_explicit {
   },
 }
 
+--- The schedule: removed tokens, without a bound; whoever asks cuts them to what there is.
+---@param options table checked values of `linear.options`
+---@param info icot.ScheduleInfo
+---@return icot.Schedule
 function linear.build(options, info)
   local passed = timing.since_start(options, info)
   local rate = options.tokens_per_epoch and options.tokens_per_epoch / info.steps_per_epoch

@@ -31,6 +31,9 @@ function points.check(options)
   end
 end
 
+--- The schedule: removed tokens on the lines between the points, rounded down.
+---@param options table checked values of `points.options`
+---@return icot.Schedule
 function points.build(options)
   local list = options.points
   return function(state)

@@ -15,6 +15,10 @@ slow_last.options = timing.with_duration {
   },
 }
 
+--- The schedule: removed tokens, at most all there are.
+---@param options table checked values of `slow_last.options`
+---@param info icot.ScheduleInfo
+---@return icot.Schedule
 function slow_last.build(options, info)
   local passed, duration = timing.since_start(options, info), timing.duration(options, info)
   local fast = math.max(0, info.max_cot - options.slow_tokens)
