@@ -65,19 +65,12 @@ local function in_range(field, value)
     and (not field.above or value > field.above) and (not field.below or value < field.below)
 end
 
-local function is_one_of(list, value)
-  for _, allowed in ipairs(list) do
-    if allowed == value then return true end
-  end
-  return false
-end
-
 local function is_allowed(field, value)
-  if field.also and is_one_of(field.also, value) then return true end
+  if field.also and values.is_one_of(value, field.also) then return true end
   for _, name in ipairs(types_of(field)) do
     if has_type[name](value) then
       if type(value) == 'number' then return in_range(field, value) end
-      if type(value) == 'string' and field.one_of then return is_one_of(field.one_of, value) end
+      if type(value) == 'string' and field.one_of then return values.is_one_of(value, field.one_of) end
       return true
     end
   end

@@ -39,4 +39,15 @@ function values.copy(value, where)
   return copy(value, where, 0)
 end
 
+--- Whether a value is in a list.
+---@param value any
+---@param list any[]
+---@return boolean
+function values.is_one_of(value, list)
+  for _, each in ipairs(list) do
+    if each == value then return true end
+  end
+  return false
+end
+
 return values

@@ -35,13 +35,6 @@ local open = {
   },
 }
 
-local function has(list, name)
-  for _, each in ipairs(list) do
-    if each == name then return true end
-  end
-  return false
-end
-
 local function raise_unknown(prefix, name, known)
   local whole = {}
   for i, each in ipairs(known) do whole[i] = prefix .. each end
@@ -55,7 +48,7 @@ local function look_up(what)
     local choice = not field.fields and open[prefix:sub(1, -2)]
     if not (field.fields or choice) then errors.raise('%s: %s has no fields of its own', WHERE, prefix:sub(1, -2)) end
     local known = choice and choice.names() or names.sorted(field.fields)
-    if not has(known, name) then raise_unknown(prefix, name, known) end
+    if not values.is_one_of(name, known) then raise_unknown(prefix, name, known) end
     if choice then
       field = { doc = ("its fields with %s = '%s'"):format(choice.chooses, name), fields = choice.fields_of(name) }
     else

@@ -32,15 +32,13 @@ function command.configure(parser)
   declare.device(parser)
 end
 
-local function column(name, format, field)
-  return { name, function(point) return (format):format(point[field]) end }
-end
+local column = text_table.column
 
 local columns = {
-  column('step', '%d', 'step'), column('removed', '%d', 'removed'), column('CoT left', '%d', 'cot_left'),
-  column('accuracy', '%.3f', 'accuracy'), column('tokens', '%.1f', 'tokens_per_example'),
-  column('ms, batch ' .. frontier.BATCH, '%.2f', 'milliseconds_batch'),
-  column('ms, batch 1', '%.2f', 'milliseconds_single'),
+  column('step', 'step', '%d'), column('removed', 'removed', '%d'), column('CoT left', 'cot_left', '%d'),
+  column('accuracy', 'accuracy', '%.3f'), column('tokens', 'tokens_per_example', '%.1f'),
+  column('ms, batch ' .. frontier.BATCH, 'milliseconds_batch', '%.2f'),
+  column('ms, batch 1', 'milliseconds_single', '%.2f'),
   { 'best for', function(point)
     local tokens, time = point.on_frontier_tokens, point.on_frontier_time
     return tokens and time and 'tokens, time' or tokens and 'tokens' or time and 'time' or ''

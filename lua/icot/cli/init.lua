@@ -7,6 +7,7 @@ local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local names = require 'icot.base.names'
 local terminal = require 'icot.base.terminal'
+local values = require 'icot.base.values'
 
 local cli = {}
 
@@ -102,17 +103,10 @@ local function argument_of(argv, option)
   end
 end
 
-local function has(argv, flag)
-  for _, argument in ipairs(argv) do
-    if argument == flag then return true end
-  end
-  return false
-end
-
 local function dispatch(argv)
   local first = argv[1]
   if not first then return usage_error('which recipe?') end
-  if has(argv, '--version') then
+  if values.is_one_of('--version', argv) then
     print_versions(argument_of(argv, '--device'))
     return 0
   end
@@ -133,7 +127,7 @@ end
 ---@return integer exit_code
 function cli.main(argv)
   local ok, result = xpcall(dispatch, function(raised)
-    return errors.describe(raised, has(argv, '--traceback'))
+    return errors.describe(raised, values.is_one_of('--traceback', argv))
   end, argv)
   if ok then return result end
   report(result)

@@ -11,7 +11,7 @@ local json = require 'icot.base.json'
 local kept_stages = require 'icot.saved.kept_stages'
 local options = require 'icot.base.options'
 local probe = require 'icot.probe'
-local probe_file = require 'icot.probe.probe_file'
+local probe_file = require 'icot.probe.file'
 local summary = require 'icot.probe.summary'
 local terminal = require 'icot.base.terminal'
 local text_table = require 'icot.base.text_table'
@@ -64,19 +64,18 @@ end
 
 -- ---- What is printed ----------------------------------------------------------------------------
 
-local function share(field)
-  return function(line) return line[field] and ('%.3f'):format(line[field]) or '-' end
+local function share(name)
+  return text_table.column(name, name, '%.3f')
 end
 
+local no_cot = share 'no_cot'
+no_cot.wanted = function(line) return line.no_cot end
+
 local columns = {
-  { 'step', function(line) return ('%d'):format(line.step) end },
-  { 'removed', function(line) return ('%d'):format(line.removed) end },
+  text_table.column('step', 'step', '%d'),
+  text_table.column('removed', 'removed', '%d'),
   { 'quantities', function(line) return ('%s (%d)'):format(line.group, line.quantities) end, text = true },
-  { 'accuracy', share 'accuracy' },
-  { 'untrained', share 'untrained' },
-  { 'no_cot', share 'no_cot', wanted = function(line) return line.no_cot end },
-  { 'shuffled', share 'shuffled' },
-  { 'baseline', share 'baseline' },
+  share 'accuracy', share 'untrained', no_cot, share 'shuffled', share 'baseline',
   { 'clearest', function(line)
     local row = line.clearest
     return ('%.3f %s, layer %d, %s'):format(row.accuracy, row.quantity:match(', (.*)') or row.quantity, row.layer,
