@@ -20,19 +20,22 @@ local text = require 'datasets.graph.text'
 
 local graph = { options = made_up.options(50000) }
 
-graph.options.nodes = { type = 'integer', min = 4, max = 1000, default = 16, doc = 'of both trees together; even' }
-graph.options.steps = { type = 'integer', min = 1, max = 100, default = 3, doc = 'edges of the way to the goal' }
-graph.options.more_edges = { type = 'integer', min = 0, max = 1000, default = 2, doc = 'in a tree, at most' }
+graph.options.nodes = { type = 'integer', min = 4, max = 1000, default = 16,
+  doc = 'number of nodes in both trees together; an even number' }
+graph.options.steps = { type = 'integer', min = 1, max = 100, default = 3,
+  doc = 'number of edges from the start to the goal' }
+graph.options.more_edges = { type = 'integer', min = 0, max = 1000, default = 2,
+  doc = 'at most this many edges in addition to those of each tree' }
 
 local TREES = 2
 
 local function check(options)
   local nodes, steps = options.nodes, options.steps
   if nodes % TREES ~= 0 then
-    errors.raise('graph: nodes=%d cannot be shared by two trees; give an even number', nodes)
+    errors.raise('graph: nodes=%d cannot be divided between two trees; give an even number', nodes)
   end
   if nodes / TREES < steps + 1 then
-    errors.raise('graph: steps=%d need a tree of %d nodes, and nodes=%d are %d for each', steps, steps + 1, nodes,
+    errors.raise('graph: steps=%d needs a tree of %d nodes, but nodes=%d gives each only %d', steps, steps + 1, nodes,
                  nodes / TREES)
   end
 end
@@ -155,7 +158,7 @@ local function symbols_of(options)
   return symbols
 end
 
--- At least so many questions: start and goal have any two names, the edges of the trees stand in any order, and so do
+-- At least this many questions: start and goal have any two names, the edges of the trees stand in any order, and so do
 -- the goals.
 local function questions_of(options)
   local count = 2 * options.nodes * (options.nodes - 1)
@@ -188,7 +191,7 @@ function graph.check(question, cot, answer, options)
   return checker.check(question, cot, answer, options)
 end
 
---- The nodes of the way, and of each node whether so many steps from the start reach it.
+--- The nodes of the way, and of each node whether that many steps from the start reach it.
 ---@param question string
 ---@param cot string
 ---@param _ string answer

@@ -15,9 +15,9 @@ local gsm8k = { options = {}, check = equation.check }
 
 for name, option in pairs(text_files.options) do gsm8k.options[name] = option end
 gsm8k.options.tokenizer = { type = 'string', default = 'character',
-  doc = "'character', or the folder of a model, for its vocabulary; default: that of model.pretrained, if given" }
+  doc = "'character', or the folder of a model whose vocabulary is used; with model.pretrained that of its model" }
 gsm8k.options.max_length = { type = 'integer', min = 1, default = 150,
-  doc = 'longer training examples are left out, in tokens with the four separators; held-out ones never are' }
+  doc = 'training examples with more tokens, four separators included, are left out; valid and test keep theirs' }
 
 local function without_commas(answer)
   return (answer:gsub(',', ''))

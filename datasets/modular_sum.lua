@@ -16,9 +16,11 @@ local checker = require 'datasets.modular_sum.checker'
 
 local modular_sum = { options = made_up.options(50000) }
 
-modular_sum.options.count = { type = 'integer', min = 2, max = 100, default = 4, doc = 'numbers that are added' }
-modular_sum.options.modulus = { type = 'integer', min = 2, max = 10 ^ 9, default = 97, doc = 'p' }
-modular_sum.options.digits = { type = 'integer', min = 1, max = 9, doc = 'of a number; default: below the modulus' }
+modular_sum.options.count = { type = 'integer', min = 2, max = 100, default = 4,
+  doc = 'number of numbers that are added' }
+modular_sum.options.modulus = { type = 'integer', min = 2, max = 10 ^ 9, default = 97, doc = 'modulus of the sums' }
+modular_sum.options.digits = { type = 'integer', min = 1, max = 9,
+  doc = 'digits of each number; default: numbers below the modulus' }
 
 local SYMBOLS = { '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '+', ',' }
 

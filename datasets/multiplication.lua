@@ -49,34 +49,41 @@ local MOST = 20000000 -- examples in a split; the pairs drawn are remembered, 40
 
 local OOD_EXAMPLES = 1000 -- not the option's default: that would be in the configuration of every recipe
 
+local DIGITS_DOC = 'digits of each operand, or a list: of the first and the second'
+local DIGITS_FROM_DOC = 'fewest digits of each operand, for mixed lengths; default: as digits'
+
 local lengths = { type = 'integer', min = 2, max = 20 }
 
 local function digits(doc, default)
   return { type = { 'integer', 'list' }, min = 2, max = 20, each = lengths, default = default, doc = doc }
 end
 
-local ood_examples = { type = 'integer', min = 1, max = MOST, doc = 'default: 1000' }
+local ood_examples = { type = 'integer', min = 1, max = MOST, doc = 'number of examples in the split; default: 1000' }
 local ood = {
-  longer = { type = 'table', doc = 'operands of other lengths', fields = {
-    digits = digits 'of each operand, as above', digits_from = digits 'fewest, as above', examples = ood_examples,
+  longer = { type = 'table', doc = 'a split with operands of other lengths', fields = {
+    digits = digits(DIGITS_DOC), digits_from = digits(DIGITS_FROM_DOC), examples = ood_examples,
   } },
-  carries = { type = 'table', doc = 'long carry chains', fields = {
-    chain = { type = 'integer', min = 1, max = 20, doc = 'least length of the longest chain' }, examples = ood_examples,
+  carries = { type = 'table', doc = 'a split with long carry chains', fields = {
+    chain = { type = 'integer', min = 1, max = 20, doc = 'least length of the longest carry chain' },
+    examples = ood_examples,
   } },
 }
 
 multiplication.options = {
-  digits = digits('digits of each operand, or a list: of the first and the second', 4),
-  digits_from = digits 'fewest digits, the same; lengths are mixed then. Default: as digits',
-  ood = { type = 'table', fields = ood, doc = 'splits that are evaluated at the end of a run' },
-  train = { type = 'integer', min = 0, max = MOST, default = 808000, doc = 'training examples' },
-  valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'validation examples' },
-  test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'test examples' },
-  sparse = { type = 'integer', min = 0, max = MOST, default = 0, doc = 'training examples with many zeros, on top' },
-  zeros = { type = 'number', min = 0, max = 1, default = 0.4, doc = 'of those: share of digits that become zero' },
-  seed = { type = 'integer', min = 0, default = 1, doc = 'of the operands' },
+  digits = digits(DIGITS_DOC, 4),
+  digits_from = digits(DIGITS_FROM_DOC),
+  ood = { type = 'table', fields = ood, doc = 'splits out of distribution, evaluated at the end of a run' },
+  train = { type = 'integer', min = 0, max = MOST, default = 808000, doc = 'number of training examples' },
+  valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'number of validation examples' },
+  test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'number of test examples' },
+  sparse = {
+    type = 'integer', min = 0, max = MOST, default = 0,
+    doc = 'number of additional training examples with many zeros',
+  },
+  zeros = { type = 'number', min = 0, max = 1, default = 0.4, doc = 'share of the digits of those that become zero' },
+  seed = { type = 'integer', min = 0, default = 1, doc = 'seed of the operands' },
   tokenizer = { type = 'string',
-    doc = 'the folder of a model, for its vocabulary; default: that of model.pretrained, or symbols of its own' },
+    doc = 'folder of a model whose vocabulary is used; default: that of model.pretrained, or symbols of its own' },
 }
 
 multiplication.check = checker.check
@@ -110,7 +117,7 @@ local function ood_counts(options, trained)
   add('carries', chains, 'chain')
   local longer_shape = counts.longer and shape.of(longer.digits, longer.digits_from)
   if longer_shape and longer_shape:meets(trained) then
-    errors.raise('multiplication: ood.longer: %s can be pairs that are trained on with %s', longer_shape.text,
+    errors.raise('multiplication: ood.longer: %s has pairs that are trained on, too (%s)', longer_shape.text,
                  trained.text)
   end
   return counts, names, longer_shape

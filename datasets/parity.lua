@@ -21,10 +21,13 @@ local checker = require 'datasets.parity.checker'
 
 local parity = { options = made_up.options(50000) }
 
-parity.options.bits = { type = 'integer', min = 2, max = 1000, default = 16, doc = 'n, of a question' }
-parity.options.parity = { type = 'integer', min = 2, max = 1000, doc = 'k: how many of the bits count; default: all' }
-parity.options.subset = { type = 'string', one_of = { 'secret', 'first' }, default = 'secret', doc = 'which count' }
-parity.options.order = { type = 'string', one_of = { 'chain', 'tree' }, default = 'chain', doc = 'of the CoT' }
+parity.options.bits = { type = 'integer', min = 2, max = 1000, default = 16, doc = 'number of bits in a question' }
+parity.options.parity = { type = 'integer', min = 2, max = 1000,
+  doc = 'number of bits whose parity is asked for; default: all' }
+parity.options.subset = { type = 'string', one_of = { 'secret', 'first' }, default = 'secret',
+  doc = 'which of the bits these are: a secret choice, or the first ones' }
+parity.options.order = { type = 'string', one_of = { 'chain', 'tree' }, default = 'chain',
+  doc = 'order of the CoT: bit by bit, or pairwise, level by level' }
 
 local SUBSET = 5 -- part of the random numbers that choose it; icot.data.made_up has those of the splits
 
@@ -34,7 +37,7 @@ local SUBSET = 5 -- part of the random numbers that choose it; icot.data.made_up
 ---raises an error when more bits count than there are
 function parity.subset(options)
   local n, k = options.bits, options.parity or options.bits
-  if k > n then errors.raise('parity: parity=%d bits count, but a question has only bits=%d', k, n) end
+  if k > n then errors.raise('parity: parity=%d is more than bits=%d', k, n) end
   local order, places = random.permutation(random.key(options.seed, 'data', SUBSET * 2 ^ 32), n), {}
   for i = 1, k do places[i] = options.subset == 'first' and i or order[i - 1] + 1 end
   table.sort(places)
@@ -76,7 +79,7 @@ end
 
 local orders = { chain = chain, tree = tree }
 
--- Where the steps of every CoT end, which hangs on the number of bits that count alone.
+-- Where the steps of every CoT end, which depends on the number of bits that count alone.
 local function ends_of(options, places)
   local zeros = {}
   for i = 1, #places do zeros[i] = '0' end

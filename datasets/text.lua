@@ -8,7 +8,7 @@
 local steps = require 'icot.data.steps'
 local text_files = require 'icot.data.text_files'
 
-local text = { options = { step_end = { type = 'string', doc = 'the token that ends a reasoning step of the CoT' } } }
+local text = { options = { step_end = { type = 'string', doc = 'token that ends each reasoning step of the CoT' } } }
 
 for name, option in pairs(text_files.options) do text.options[name] = option end
 

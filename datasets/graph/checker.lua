@@ -5,7 +5,7 @@ local text = require 'datasets.graph.text'
 
 local checker = {}
 
--- All ways of so many steps from a node, each as its nodes and, the last first, the places of its edges in the list.
+-- All ways of that many steps from a node, each as its nodes and, the last first, the places of its edges in the list.
 local function ways_from(start, edges, steps)
   local ways = { { nodes = {}, places = {}, at = start } }
   for _ = 1, steps do

@@ -15,10 +15,10 @@ end
 
 local function problem_of(word)
   local expression, result = word:match('^<<(.*)=([^=]*)>>$')
-  if not expression then return ("'%s' is no <<calculation=result>>"):format(word) end
+  if not expression then return ("'%s' is not <<calculation=result>>"):format(word) end
   local expected, given = value_of((expression:gsub('^%+', ''))), tonumber(result)
   if not expected then return ("'%s' cannot be calculated"):format(expression) end
-  if not given then return ("'%s' is no number"):format(result) end
+  if not given then return ("'%s' is not a number"):format(result) end
   if math.abs(expected - given) > math.max(ABSOLUTE, RELATIVE * math.abs(expected)) then
     return ('%s is %.10g, not %s'):format(expression, expected, result)
   end
@@ -34,7 +34,7 @@ function equation.check(_, cot, answer)
     local problem = problem_of(word)
     if problem then return 'CoT: ' .. problem end
   end
-  if not tonumber((answer:gsub(',', ''))) then return ("the answer '%s' is no number"):format(answer) end
+  if not tonumber((answer:gsub(',', ''))) then return ("the answer '%s' is not a number"):format(answer) end
 end
 
 return equation

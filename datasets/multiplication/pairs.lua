@@ -212,7 +212,7 @@ function pairs_of.draw(shape, seed, counts, chain)
     return chain_of(...) >= chain and accept_held_out(...)
   end
   local function give_up()
-    errors.raise('multiplication: %s: ood.carries: %d examples with a carry chain of %d or more were not to be found;'
+    errors.raise('multiplication: %s: ood.carries: %d examples with a carry chain of %d or more could not be found;'
       .. ' lower ood.carries.chain or ood.carries.examples', shape.text, counts.carries, chain)
   end
   local function fill(split, accept, on_failure)

@@ -11,7 +11,7 @@ local floor = math.floor
 
 local sparse = {}
 
-local MOST_ATTEMPTS = 1000 -- per pair: if so many are held out, then all are
+local MOST_ATTEMPTS = 1000 -- per pair: if that many are held out, then all are
 local LOW_DIGITS = schoolbook.LOW_DIGITS
 
 -- Sets each digit of a number to zero whose uniform number is below `zeros`, but not that at place `keep`.

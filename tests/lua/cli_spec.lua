@@ -67,7 +67,7 @@ describe('icot', function()
     assert_fails(1, "mine.lua:1: attempt to index global 'icot' (a nil value) (begin the recipe with: local icot = "
                  .. "require 'icot')", icot({ 'mine.lua' }, folder))
     assert_fails(1, 'recipe ./mine: No such file or directory (./mine.lua is there)', icot({ './mine' }, folder))
-    assert_fails(2, "unknown option '--jobs'; it is one of icot study (see icot --help)",
+    assert_fails(2, "unknown option '--jobs'; it is an option of icot study (see icot --help)",
                  icot({ 'mine.lua', '--jobs', '2' }, folder))
     assert.is_nil(temporary.read(folder .. '/results/mine.h5'))
   end)
@@ -93,7 +93,7 @@ describe('icot', function()
     end
 
     local before = temporary.read(folder .. '/results/mine/icot-42.h5')
-    assert_fails(1, 'results/mine.h5: already exists; --resume goes on with it, --force overwrites it, --out chooses '
+    assert_fails(1, 'results/mine.h5: already exists; --resume continues it, --force overwrites it, --out chooses '
                  .. 'another path',
       icot({ 'mine.lua' }, folder))
     assert.equal(before, temporary.read(folder .. '/results/mine/icot-42.h5'))
@@ -110,7 +110,7 @@ describe('icot', function()
     assert.equal(0, icot({ 'mine.lua', '--quiet' }, folder).code)
     local again = icot({ '--resume', 'mine.lua' }, folder)
     assert.equal(0, again.code, again.err)
-    assert.matches('finished already', again.err)
+    assert.matches('already finished', again.err)
   end)
 
   it('evaluates a run by its folder, too, and no tables of other commands', function()
@@ -118,7 +118,7 @@ describe('icot', function()
     assert.equal(0, icot({ 'mine.lua', '--quiet' }, folder).code)
     local shown = icot({ 'eval', 'results/mine/icot-42' }, folder)
     assert.equal(0, shown.code, shown.err)
-    assert_fails(1, 'eval: results/mine/icot-42.frontier.h5: holds what icot frontier has found; name the run, '
+    assert_fails(1, 'eval: results/mine/icot-42.frontier.h5: was written by icot frontier; name its run, '
                  .. 'results/mine/icot-42.h5', icot({ 'eval', 'results/mine/icot-42.frontier.h5' }, folder))
   end)
 
@@ -143,8 +143,8 @@ describe('icot', function()
     assert_fails(1, "own.txt: line 2: vocabulary: 'x' is not among its 16 symbols",
                  eval('1||1 #### 2\n1 x||1 #### 2\n'))
     assert_fails(1, 'eval: give either --file or --split, not both', eval('1||1 #### 2\n', '--split', 'test'))
-    assert_fails(1, 'eval: --file: own.txt has an example of 36 tokens, with its separators; the context of the model '
-                 .. 'is 21', eval(('1 '):rep(30) .. '1|| #### 2\n'))
+    assert_fails(1, 'eval: --file: own.txt has an example of 36 tokens, separators included, but the model has a '
+                 .. 'context of 21', eval(('1 '):rep(30) .. '1|| #### 2\n'))
   end)
 
   it('takes reasoning steps of a file as in training, and says where an answer stands nowhere', function()
@@ -162,8 +162,8 @@ describe('icot', function()
     assert.same({ 0, '' }, { shown.code, shown.err })
     assert.matches('2 of 2 CoT steps removed\nexamples +1 of u.txt\n', shown.out)
     local empty = icot({ 'eval', 'results/mine.h5', '--file', 'v.txt' }, folder)
-    assert.equal("icot: eval: --file: 1 of 1 examples of v.txt have no CoT; with positions = 'kept' its length says "
-                 .. 'where the answer stands\n', empty.err)
+    assert.equal("icot: eval: --file: v.txt: no CoT in 1 of 1 example, but with positions = 'kept' the "
+                 .. "position of the answer depends on the CoT's length\n", empty.err)
   end)
 
   it('leaves alone what is not its own', function()
@@ -190,7 +190,7 @@ describe('icot', function()
     local function refused(message, ...)
       assert.matches(message, icot({ 'mine.lua', ... }, folder).err, 1, true)
     end
-    refused("it has 'width' twice", '--set', 'model={"width":8,"width":32}')
+    refused("has 'width' twice", '--set', 'model={"width":8,"width":32}')
     refused('threshold: got 1.5, expected an accuracy', '--set', 'schedule={"kind":"gated","threshold":1.5}')
     temporary.write(folder .. '/mine.lua', "local r = { method = 'icot' }\nr.model = { x = r }\nreturn r")
     refused('tables lie in each other more than 100 deep')

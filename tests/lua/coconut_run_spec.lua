@@ -70,7 +70,7 @@ describe("a training with the method 'coconut'", function()
                             schedule = schedule }
     local message = expect.user_error(require('icot.training.trainer').run, run, { progress = small.silent })
     expect.mentions(message, 'model.context: the longest example has')
-    expect.mentions(message, 'with its thoughts (removal.thoughts), the context only 32')
+    expect.mentions(message, 'with its thoughts (removal.thoughts), but the context is only 32')
     train { 'removal.thoughts=4', 'model.context=21' }
   end)
 
@@ -133,7 +133,7 @@ describe("a training with the method 'coconut'", function()
     for name, of in pairs(small.silent) do progress[name] = of end
     progress.note = function(_, text) notes[#notes + 1] = text end
     train({ 'removal.thoughts=10' }, nil, { progress = progress })
-    expect.mentions(table.concat(notes, ' '), 'an example comes to have 20, each a pass of its own')
+    expect.mentions(table.concat(notes, ' '), 'an example may have 20 of them, each a pass of its own')
   end)
 
   it('goes on in a fork that has fewer of them, in the context that there was', function()
@@ -178,13 +178,13 @@ describe('a recipe with thoughts', function()
     expect.mentions(message_of "method = 'pause', removal = { thoughts = 1, positions = 'kept' }",
                     "removal.positions: got 'kept', but thoughts (method 'pause') need 'closed_up'")
     expect.mentions(message_of "method = 'pause', removal = { most_thoughts = 2 }",
-                    "removal.most_thoughts: got 2, but without removal.thoughts a pause stands in each token's place")
+                    "removal.most_thoughts: got 2, but without removal.thoughts each removed token becomes a pause")
     expect.mentions(message_of [[method = 'coconut', removal = { most_thoughts = 2 },
                                  train = { steps = 1, activation_checkpointing = true }]],
                     'train.activation_checkpointing')
     expect.mentions(message_of "method = 'coconut', removal = { thoughts = 0 }", 'removal.thoughts: got 0')
     expect.mentions(message_of "method = 'coconut', removal = { thoughts = 2 }", 'removal.most_thoughts is missing',
-                    'each token that is removed brings 2')
+                    'each removed token adds 2 thoughts')
   end)
 
   it('has them in arms that think, and in no others', function()

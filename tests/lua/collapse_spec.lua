@@ -61,7 +61,7 @@ describe('a run that collapses', function()
     local _, again = small.train(doomed, { resume = true })
     doomed.progress, doomed.folder = nil, nil
     assert.same({ 'collapsed', 35 }, { again.status, again.updates })
-    assert.same({ 'collapsed already' }, notes)
+    assert.same({ 'already collapsed' }, notes)
   end)
 
   it('ends at the same update if it was stopped before', function()

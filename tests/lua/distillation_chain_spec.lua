@@ -115,7 +115,7 @@ describe('icot_kd', function()
     end
     assert.is_nil(give(100))
     assert.equal(40, loaded.runs[4].config.train.steps)
-    assert.equal('not started: it has 60 updates to match, but the steps before it took 60', give(60))
+    assert.equal('not started: it has to match 60 updates, but the steps before it used 60', give(60))
     expect.mentions(expect.user_error(load, folder_with [[arms = { { name = 'kd' }, { name = 'b' } },]], 'match=flops',
                                       'match_arm=kd.teacher'), "there is no arm 'kd.teacher'")
   end)
@@ -128,8 +128,8 @@ describe('icot_kd', function()
     assert.equal(0, two.code, two.err)
     assert.is_true(models(together, names) == models(apart, names))
     assert.is_nil(models(together, names):find('nonenone', 1, true))
-    expect.mentions(one.err, "icot_kd.student seed 5  accuracies of this step are those of a student that is given the "
-                    .. "teacher's states", 'icot_kd.emulator seed 5  accuracies of this step are those of the student')
+    expect.mentions(one.err, "icot_kd.student seed 5  the accuracies of this step are those of a student that is given "
+                    .. "the teacher's states", 'icot_kd.emulator seed 5  the accuracies of this step are those of')
 
     local index, tables = small.read(together .. '/results/mine.h5'), {}
     assert.same({ 8, 10, 9, 12 }, small.column(index.tables.summary, 'updates'))
@@ -148,7 +148,7 @@ describe('icot_kd', function()
       assert.near(loss[#loss], tonumber(seen.out:match('\nloss +(%S+)')), 1e-6)
     end
     local seen = icot(together, 'eval', 'results/mine/icot_kd.student-5.h5')
-    expect.mentions(seen.out, "given the teacher's states of the right CoT")
+    expect.mentions(seen.out, "given the teacher's states for the right CoT")
 
     local exported = icot(together, 'export', 'results/mine/icot_kd-5.h5', 'student')
     assert.equal(0, exported.code, exported.err)
@@ -214,10 +214,10 @@ describe('icot_kd', function()
     assert.equal(0, icot(folder, 'mine.lua', '--quiet').code)
     local again = icot(folder, '--resume', 'results/mine.h5')
     assert.equal(0, again.code, again.err)
-    expect.mentions(again.err, 'icot_kd.teacher seed 5  finished already', 'icot_kd seed 5  finished already')
+    expect.mentions(again.err, 'icot_kd.teacher seed 5  already finished', 'icot_kd seed 5  already finished')
     local one = icot(folder, '--resume', 'results/mine/icot_kd.emulator-5.h5')
     assert.equal(0, one.code, one.err)
-    expect.mentions(one.err, 'finished already')
+    expect.mentions(one.err, 'already finished')
     os.rename(folder .. '/results', folder .. '/moved')
     assert.equal(0, icot(folder, '--resume', 'moved/mine.h5', '--quiet').code)
     assert.same({}, resume.changes(load(folder).runs[3], require('icot.saved.checkpoint').read(

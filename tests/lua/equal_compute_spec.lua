@@ -112,16 +112,16 @@ describe('arms that are matched', function()
   it('are refused where the other arm is unknown, or not a single one', function()
     local function assert_refused(message, ...) expect.mentions(expect.user_error(load, ...), message) end
     assert_refused("match_arm: there is no arm 'icott'; did you mean icot?", '', 'match_arm=icott')
-    assert_refused('match and match_arm: give both, or none', '', 'match_arm=nil')
+    assert_refused('match and match_arm: give both or neither', '', 'match_arm=nil')
     assert_refused("match: got 'steps', expected 'updates', 'tokens' or 'flops'", '', 'match=steps')
-    assert_refused("match_arm: 'icot' is several arms, none of them as 'a'; name one", [[arms = {
+    assert_refused("match_arm: 'icot' stands for several arms, none of which fits 'a'; name one", [[arms = {
       { name = 'a', method = 'no_cot' }, { name = 'icot', grid = { train = { batch = { 4, 8 } } } } },]])
     local with_own = "arms = { { name = 'a', method = '%s', train = { steps = 9 } }, { name = 'icot' } },"
-    assert_refused('arms.a.train.steps: the arm gets as many tokens as icot (match)',
+    assert_refused('arms.a.train.steps: match gives the arm as many tokens as icot',
                    with_own:format('no_cot'))
     local plain = "arms = { { name = 'a', method = 'no_cot' }, { name = 'icot' } },"
-    assert_refused('arms.a.train.steps: the arm gets as many tokens as icot (match)', plain, 'arms.a.train.steps=9')
-    assert_refused('arms.a.train.epochs: the arm gets as many tokens as icot (match)',
+    assert_refused('arms.a.train.steps: match gives the arm as many tokens as icot', plain, 'arms.a.train.steps=9')
+    assert_refused('arms.a.train.epochs: match gives the arm as many tokens as icot',
                    [[arms = { { name = 'a', method = 'no_cot', grid = { train = { epochs = { 1, 2 } } } },
                               { name = 'icot' } },]])
     assert(load(with_own:format('icot_kd'))) -- the length of its teacher, student and emulator
@@ -190,10 +190,10 @@ describe('arms that are matched', function()
     local before = small.model_bytes(folder .. '/results/mine/no_cot-2.h5')
     local again = program.run_in(folder, '--resume', 'results/mine.h5')
     assert.equal(0, again.code, again.err)
-    expect.mentions(again.err, 'no_cot seed 2  finished already')
+    expect.mentions(again.err, 'no_cot seed 2  already finished')
     local one = program.run_in(folder, '--resume', 'results/mine/no_cot-2.h5')
     assert.equal(0, one.code, one.err)
-    expect.mentions(one.err, 'finished already')
+    expect.mentions(one.err, 'already finished')
     assert.is_true(before == small.model_bytes(folder .. '/results/mine/no_cot-2.h5'))
   end)
 end)

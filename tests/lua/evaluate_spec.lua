@@ -61,7 +61,7 @@ describe('an evaluation', function()
     for i = 1, n do texts[i] = { EOS, SEPARATOR, 2, beyond, EOS } end
     local removing = { side = 'left', positions = 'closed_up', smoothing = 4 }
     local result = evaluate_texts(data, texts, math.huge, removing, nil, beyond + 1)
-    assert.equal(('(id %d is no symbol of the dataset)'):format(beyond), result.samples[1].prediction)
+    assert.equal(('(id %d is not a symbol of the dataset)'):format(beyond), result.samples[1].prediction)
     assert.equal(0, result.accuracy)
   end)
 

@@ -66,7 +66,7 @@ describe('example file', function()
       { 'q||c ### a', "no '####'" }, { 'q||c||d #### a', "more than one '||'" },
       { 'q|||c #### a', "more than one '||'" },
       { 'q||c #### a #### b', "more than one '####'" }, { 'q||c ##### a', "more than one '####'" },
-      { 'q #### a||c', "stands before" }, { '||c #### a', 'question is empty' }, { 'q||c #### ', 'answer is empty' },
+      { 'q #### a||c', 'comes before' }, { '||c #### a', 'question is empty' }, { 'q||c #### ', 'answer is empty' },
       { 'q||c ####', 'needs a space' }, { 'q||c#### a', 'needs a space' }, { 'q||#### a', 'needs a space' },
       { 'q||c ####a', 'needs a space' }, { 'q||c  #### a', 'CoT ends with a space' },
       { 'q|| c #### a', 'CoT begins with a space' }, { 'q||c ####  a', 'answer begins with a space' },

@@ -77,20 +77,20 @@ describe('icot export', function()
     assert.is_nil(temporary.read(folder .. '/old/merges.txt'))
 
     temporary.write(folder .. '/home/letter.txt', 'mine')
-    refused({ 'results/mult.h5', 'home', '--force' }, 'home: holds letter.txt, which is no part of a model')
+    refused({ 'results/mult.h5', 'home', '--force' }, 'home: holds letter.txt, which is not part of a model')
     assert.equal('mine', temporary.read(folder .. '/home/letter.txt'))
     refused({ 'results/mult.h5', 'home/letter.txt', '--force' }, 'letter.txt: is a file, expected a folder to make')
   end)
 
   it('takes a folder with a model, as a checkpoint is', function()
     assert.equal(0, icot('results/mult', 'out').code)
-    refused({ 'datasets', 'out', '--force' }, 'datasets: there is no such file')
+    refused({ 'datasets', 'out', '--force' }, 'datasets: there is no such run')
   end)
 
   it('refuses what is no run, or has no model', function()
-    refused({ 'none.h5', 'out' }, 'none.h5: there is no such file, expected a run file')
+    refused({ 'none.h5', 'out' }, 'none.h5: there is no such run')
     temporary.write(folder .. '/recipe.lua', 'return {}')
-    refused({ 'recipe.lua', 'out' }, 'recipe.lua: is no run file')
+    refused({ 'recipe.lua', 'out' }, 'recipe.lua: is a recipe')
     temporary.write(folder .. '/results/failed.h5', HDF5)
     refused({ 'results/failed.h5', 'out' }, 'there is no model in results/failed')
     assert.equal(2, icot('results/mult.h5').code)
@@ -101,8 +101,7 @@ describe('icot export', function()
     for _, name in ipairs { 'a-1.h5', 'a-1/model.safetensors', 'a-1.frontier.h5', 'b-1.h5', 'b-1/model.safetensors' } do
       temporary.write(folder .. '/results/both/' .. name, HDF5)
     end
-    refused({ 'results/both.h5', 'out' }, 'is the index of a study; export one of its runs: results/both/a-1.h5, '
-            .. 'results/both/b-1.h5')
+    refused({ 'results/both.h5', 'out' }, 'is a study; name one of its runs, such as results/both/a-1.h5')
   end)
 
   it('makes one whole folder, however many try at once', function()

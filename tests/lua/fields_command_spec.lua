@@ -26,7 +26,9 @@ describe('icot fields', function()
   end)
 
   it('shows those of a table, and a single one', function()
-    expect.mentions(shown 'optimizer', 'optimizer: AdamW\n', 'optimizer.beta1\n', 'optimizer.weight_decay\n')
+    expect.mentions(shown 'optimizer',
+                    'optimizer: AdamW, and what becomes of its moments', 'optimizer.beta1\n',
+                    'optimizer.weight_decay\n')
     assert.equal('optimizer.lr\n    an integer', (shown('optimizer.lr'):gsub('a number.*', 'an integer')))
     expect.mentions(shown 'checkpoint', 'more: icot fields checkpoint.keep\n')
     expect.mentions(shown 'checkpoint.keep', 'checkpoint.keep.last\n')

@@ -151,7 +151,7 @@ describe('a fork', function()
     files.remove_tree(run_paths.checkpoint_folder(path) .. '/step-000000016')
     local again, problem = small.train { schedule = back_once, settings = with_fork(at(20)) }
     assert.is_false(again)
-    expect.mentions(problem.message, 'there is no checkpoint')
+    expect.mentions(problem.message, 'no checkpoint of it was kept')
   end)
 
   it('asks for what is removed anew where the method is another one', function()
@@ -219,7 +219,7 @@ describe('a fork', function()
     end
     local ok, problem = begin('explicit_cot')
     assert.is_false(ok)
-    expect.mentions(problem.message, 'it has reached train.stop_at_accuracy already')
+    expect.mentions(problem.message, 'has already reached train.stop_at_accuracy')
     local trained, result = begin('no_cot')
     assert.is_true(trained, tostring(result))
     assert.equal(60, result.updates)
@@ -294,7 +294,7 @@ describe('a fork', function()
                                'model.context=60')
     local ok, problem = small.train(other, { overwrite = true })
     assert.is_false(ok)
-    expect.mentions(problem.message, 'fork_from: ', "no run file can be begun with its rows")
+    expect.mentions(problem.message, 'fork_from: ', "cannot make a run file with its rows")
     assert(bytes == temporary.read(there) and #checkpoint.list(run_paths.checkpoint_folder(there)) > 0)
   end)
 
@@ -302,11 +302,11 @@ describe('a fork', function()
     local _, at = train_trunk()
     local changes = { folder = temporary.folder(), settings = with_fork(at(20)) }
     assert(small.train(changes))
-    for now, said in pairs { [at(22)] = 'so fork_from cannot be ' .. at(22), ['false'] = 'cannot be left out' } do
+    for now, said in pairs { [at(22)] = 'it is ' .. at(22) .. ' now', ['false'] = 'it is not given now' } do
       changes.settings = { 'fork_from=' .. now, 'train.steps=50' }
       local ok, problem = small.train(changes, { resume = true, allow_changes = true })
       assert.is_false(ok)
-      expect.mentions(problem.message, 'it began at ' .. at(20), said, '--force')
+      expect.mentions(problem.message, 'and was ' .. at(20), said, '--force')
     end
     os.execute(("rm -r '%s'"):format(run_paths.checkpoint_folder(changes.folder .. '/small.h5')))
     changes.settings = with_fork(at(20))
@@ -347,7 +347,7 @@ describe('a fork', function()
     local _, at = train_trunk()
     local ok, problem = small.train { settings = with_fork(at(20), 'model.width=32') }
     assert.is_false(ok)
-    expect.mentions(problem.message, 'model.width: the checkpoint', 'has 16, and 32 are wanted now')
+    expect.mentions(problem.message, 'model.width: is 16 in the checkpoint', 'and would be 32 now')
     local other = { settings = with_fork(at(20), 'dataset={"task":"parity","bits":6}') }
     expect.mentions(select(2, small.train(other)).message, "was trained on the task 'multiplication', and dataset.task")
     local chain = { settings = with_fork(at(20), 'method=icot_kd') }

@@ -123,7 +123,7 @@ describe('icot frontier', function()
     os.execute(('ln -s nowhere %s/step-999999999'):format(folder))
     expect.mentions(expect.user_error(kept_stages.checkpoints, path, 'frontier'), 'step-999999999/checkpoint.json: ')
     local function remove_one() checkpoint.remove(found[1].path) end
-    assert.matches('^/.*/step%-%d+: is gone: its run has gone on', expect.user_error(
+    assert.matches('^/.*/step%-%d+: was removed meanwhile, since its run continues', expect.user_error(
       frontier.measure, found, { single = 1, on_data = remove_one }, function() end))
   end)
 
@@ -132,5 +132,7 @@ describe('icot frontier', function()
     local shown = icot(none)
     assert.equal(1, shown.code)
     assert.equal(('icot: frontier: %s: there is no such run\n'):format(none), shown.err)
+    assert.equal('icot: frontier: mine/a.lua: is a recipe; name the run file that it wrote, such as results/a.h5\n',
+                 icot('mine/a.lua').err)
   end)
 end)

@@ -96,8 +96,8 @@ describe('graph', function()
 
   it('says what is too much', function()
     expect.mentions(expect.user_error(load, { nodes = 9 }), 'nodes=9', 'give an even number')
-    expect.mentions(expect.user_error(load, { nodes = 6, steps = 3 }), 'steps=3 need a tree of 4 nodes',
-                    'nodes=6 are 3 for each')
+    expect.mentions(expect.user_error(load, { nodes = 6, steps = 3 }), 'steps=3 needs a tree of 4 nodes',
+                    'nodes=6 gives each only 3')
     expect.mentions(expect.user_error(load, { nodes = 4, steps = 1, train = 47, valid = 1, test = 1 }), 'nodes=4',
                     'only 48')
   end)

@@ -89,9 +89,9 @@ describe('a grid', function()
         'recipe: grid.1: got 5, expected a list of values, or a table with fields that have lists' },
       ['values are tables'] = { "grid = { schedule = { { kind = 'linear' } } },",
         'recipe: grid.schedule: got a table among the values, expected numbers, strings, true or false; arms can have '
-        .. 'the rest' },
+        .. 'others' },
       ['two values have one name'] = { 'grid = { optimizer = { lr = { 1, 1 } } },',
-        'recipe: grid.optimizer.lr: two values are called 1' },
+        'recipe: grid.optimizer.lr: two values have the name 1' },
       ['it sets seeds'] = { 'grid = { seed = { 1, 2 } },', 'recipe: grid.seed: a grid cannot set this' },
       ['a field is not known'] = { 'grid = { optimizer = { lt = { 1, 2 } } },',
         'recipe, grid lt=1: optimizer.lt is not a known field; did you mean optimizer.lr?' },

@@ -237,9 +237,9 @@ describe('multiplication', function()
     local function of(ood) return message_of(load, { digits = 3, digits_from = 2, train = 0, ood = ood }) end
     assert_mentions(of { longer = { examples = 3 } }, 'ood.longer: digits is missing')
     assert_mentions(of { carries = { examples = 3 } }, 'ood.carries: chain is missing')
-    assert_mentions(of { longer = { digits = 3 } }, 'ood.longer: digits=3 can be pairs that are trained on')
-    assert_mentions(of { longer = { digits = { 4, 4 }, digits_from = 3 } }, 'can be pairs that are trained on')
-    assert_mentions(of { carries = { chain = 4, examples = 3 } }, 'a carry chain of 4 or more were not to be found')
+    assert_mentions(of { longer = { digits = 3 } }, 'ood.longer: digits=3 has pairs that are trained on')
+    assert_mentions(of { longer = { digits = { 4, 4 }, digits_from = 3 } }, 'has pairs that are trained on')
+    assert_mentions(of { carries = { chain = 4, examples = 3 } }, 'a carry chain of 4 or more could not be found')
     assert_mentions(of { longr = { digits = 3 } }, 'ood.longr is not a known field; did you mean ood.longer?')
     assert_mentions(message_of(load, { digits = 3, train = 0, ood = { longer = { digits = 2, examples = 4096 } } }),
       'ood.longer: digits=2: 4096 examples, but only 4095')

@@ -109,14 +109,6 @@ describe('options', function()
   it('refuses what is no table', function()
     assert.equal('x: dataset: got 3, expected a table', expect.user_error(options.check, fields, 3, 'x', 'dataset.'))
   end)
-
-  it('keeps long and strange texts on one line', function()
-    assert.equal("'a?b'", options.show('a\nb'))
-    assert.is_true(#options.show(('x'):rep(1000)) < 70)
-    assert.equal("'" .. ('x'):rep(60) .. "'", options.show(('x'):rep(60)))
-    assert.equal("'x" .. ('é'):rep(28) .. "…'", options.show('x' .. ('é'):rep(100))) -- and no half of one
-    assert.equal("'" .. ('é'):rep(28) .. "…'", options.show(('é'):rep(100)))
-  end)
 end)
 
 describe('names', function()

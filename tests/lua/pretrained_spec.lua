@@ -169,10 +169,10 @@ describe('from_pretrained refuses', function()
 
   it('a config.json that is broken', function()
     for text, part in pairs {
-      ['{"model_type": "gpt2"'] = 'not valid JSON', ['"gpt2"'] = "got 'gpt2', expected a table",
-      [''] = 'not valid JSON',
-      ['{"model_type": "gpt2", "n_embd": 8, "n_embd": 8}'] = "it has 'n_embd' twice",
-      ['{"model_type": "gpt2", "n_embd": NaN}'] = 'not valid JSON',
+      ['{"model_type": "gpt2"'] = 'is not valid JSON', ['"gpt2"'] = "got 'gpt2', expected a table",
+      [''] = 'is not valid JSON',
+      ['{"model_type": "gpt2", "n_embd": 8, "n_embd": 8}'] = "has 'n_embd' twice",
+      ['{"model_type": "gpt2", "n_embd": NaN}'] = 'is not valid JSON',
     } do
       temporary.write(folder .. '/config.json', text)
       refused('config.json: ' .. part)
@@ -235,7 +235,7 @@ describe('from_pretrained refuses', function()
     change_weights(function(tensors) tensors['transformer.h.2.ln_1.bias'] = tensors['transformer.ln_f.bias'] end)
     refused("tensors that GPT-2 doesn't have: 'h.2.ln_1.bias'")
     change_weights(function(tensors) tensors['wte.weight'] = tensors['transformer.wte.weight'] end)
-    refused("tensor 'wte.weight' is there twice, with and without")
+    refused("tensor 'wte.weight' appears twice, with and without")
     change_weights(function(tensors) tensors['transformer.ln_f.bias'] = tensors['transformer.wpe.weight'] end)
     refused('tensor ln_f.bias has shape (6,8), but config.json asks for (8)')
     change_weights(function(tensors) tensors['lm_head.weight'] = tensors['transformer.wte.weight'] * 2 end)
@@ -285,8 +285,8 @@ describe('shards', function()
     with('wte.weight', map[wte])
     refused("tensor 'wte.weight'")
     for text, part in pairs {
-      ['{"weight_map": {'] = 'not valid JSON', ['3'] = 'weight_map is missing', ['{}'] = 'weight_map is missing',
-      ['{"weight_map": 3}'] = 'weight_map is missing', ['{"weight_map":{"a":"b","a":"b"}}'] = "it has 'a' twice",
+      ['{"weight_map": {'] = 'is not valid JSON', ['3'] = 'weight_map is missing', ['{}'] = 'weight_map is missing',
+      ['{"weight_map": 3}'] = 'weight_map is missing', ['{"weight_map":{"a":"b","a":"b"}}'] = "has 'a' twice",
       ['{"weight_map":["x.safetensors"]}'] = 'weight_map: tensor 1 lies in',
     } do
       temporary.write(folder .. '/' .. INDEX, text)
@@ -369,7 +369,7 @@ describe('a recipe with a pretrained model', function()
     local start, warnings = fitting_folder(), {}
     train("model = { pretrained = 'FOLDER' },", start, warnings)
     assert.equal(1, #warnings)
-    expect.mentions(warnings[1], start .. ' has no tokenizer: the 16 symbols of the dataset take the first ids')
+    expect.mentions(warnings[1], start .. ' has no tokenizer: the 16 symbols of the dataset take its first ids')
     temporary.write(start .. '/merges.txt', '#version: 0.2\n')
     local problem = expect.user_error(train, "model = { pretrained = 'FOLDER' },", start)
     expect.mentions(problem, 'there is no tokenizer.json, nor vocab.json and merges.txt')
@@ -399,7 +399,7 @@ describe('a recipe with a pretrained model', function()
     local small = fitting_folder { vocab_size = 5 }
     local fitting = "model = { pretrained = 'FOLDER' },"
     expect.mentions(expect.user_error(train, fitting, small), 'model.pretrained: the dataset has ',
-                    "the checkpoint 5; give dataset.tokenizer = '" .. small .. "'")
+                    "the checkpoint has 5; give dataset.tokenizer = '" .. small .. "'")
     local other = fitting_folder()
     temporary.write(other .. '/vocabulary.json', json.encode(words:to_table()))
     expect.mentions(expect.user_error(train, fitting, other),
@@ -408,12 +408,13 @@ describe('a recipe with a pretrained model', function()
     local own_ids = ("dataset = { task = 'text', train = '%s', tokenizer = 'word' },"):format(examples)
     expect.mentions(expect.user_error(train, own_ids .. fitting, other),
                     "model.pretrained: id 4 is '3' in the dataset, but 'x' in " .. other .. '/vocabulary.json')
-    for text, part in pairs { ['{"symbols": ['] = 'not valid JSON', ['3'] = 'vocabulary: expected a table of',
+    for text, part in pairs { ['{"symbols": ['] = 'is not valid JSON', ['{"a":1,"a":2}'] = "has 'a' twice",
+                              ['3'] = 'vocabulary: expected a table of',
                               ['{"symbols": ["<eos>", "####"]}'] = "vocabulary: got the tokenizer nil" } do
       temporary.write(other .. '/vocabulary.json', text)
       expect.mentions(expect.user_error(train, fitting, other), other .. '/vocabulary.json: ' .. part)
     end
     local short = fitting_folder { context = 6 }
-    expect.mentions(expect.user_error(train, fitting, short), 'the context only 6; raise model.context')
+    expect.mentions(expect.user_error(train, fitting, short), 'but the context is only 6; raise model.context')
   end)
 end)

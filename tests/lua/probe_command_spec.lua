@@ -161,7 +161,7 @@ return {
     expect.mentions(wrong.err, "icot-1.h5: its method is 'icot', expected 'no_cot'")
     local other = icot(trained { settings = { 'dataset.seed=5' } }, '--no-cot', folder .. '/two/direct-1.h5')
     assert.equal(1, other.code)
-    expect.mentions(other.err, 'its test examples are not those of the run that is probed')
+    expect.mentions(other.err, 'its test examples differ from those of the run to probe')
     assert.equal(1, icot(path, '--no-cot', folder .. '/none.h5', '--force').code)
     expect.mentions(icot(folder .. '/two.h5').err,
                     '/two.h5: is a study; name one of its runs, such as ' .. folder .. '/two/direct-1')
@@ -178,7 +178,7 @@ return {
     expect.mentions(message('--show', '91'), 'probe: --show 91: there are only 90 test examples')
     expect.mentions(message('--show', '0'), "--show: got '0', expected numbers of examples from 1 on")
     expect.mentions(message('--quantities', 'remainder'),
-                    "between the examples is called 'remainder'; there are: partial ", 'product')
+                    "no quantity that varies has 'remainder' in its name; known are: partial ", 'product')
     expect.mentions(message('--fit', 'test'), '--fit')
     expect.mentions(message('--places', 'middle'), "no place has 'middle' in its name")
     assert.is_nil(lfs.attributes((path:gsub('%.h5$', '.probes.h5')), 'mode'))

@@ -147,8 +147,8 @@ describe('labels', function()
     assert.same({ 'partial product 2, digit 2', 'partial product 2, digit 3', 'partial product 2, digit 4' },
                 quantities(found))
     data:free()
-    expect.mentions(expect.user_error(read, given, 'sum'), "nothing that differs between the examples is called 'sum'",
-                    'there are: partial product 1, partial product 2, product')
+    expect.mentions(expect.user_error(read, given, 'sum'), "no quantity that varies has 'sum' in its name",
+                    'known are: partial product 1, partial product 2, product')
   end)
 
   it('are the tokens of the CoT where a task names nothing', function()

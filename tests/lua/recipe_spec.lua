@@ -209,7 +209,7 @@ describe('recipe', function()
       { 'a name that is a path', "name = '../mine',",
         "recipe: name: got '../mine', expected a name of letters, digits, - _ ." },
       { 'a name that is no text', 'name = 3,', 'recipe: name: got 3, expected a name of letters, digits, - _ .' },
-      { 'a seed twice', 'seeds = { 1, 1 },', 'recipe: seeds: 1 is there twice' },
+      { 'a seed twice', 'seeds = { 1, 1 },', 'recipe: seeds: 1 appears twice' },
       { 'seed and seeds', 'seed = 1, seeds = { 1 },', 'recipe: give either seed or seeds, not both' },
       { 'no arms', 'arms = {},', 'recipe: arms and seeds must not be empty' },
       { 'an arm without a name', 'arms = { {} },',

@@ -50,7 +50,7 @@ describe('the order of removal', function()
 
   it('must name every position once', function()
     local cases = {
-      { nil, 'gave nil for a CoT of 1 tokens' }, { { 1, 2 }, '2 of them for a CoT of 1 tokens' },
+      { nil, 'returned nil for a CoT of 1 token' }, { { 1, 2 }, '2 positions for a CoT of 1 token' },
     }
     for _, case in ipairs(cases) do
       expect.mentions(expect.user_error(order_of, function() return case[1] end, 2), 'removal.side', case[2])
@@ -59,10 +59,10 @@ describe('the order of removal', function()
       return function(length) return length == 1 and { 1 } or { 1, bad } end
     end
     for _, bad in ipairs { 1, 3, 0, 1.5, 'x' } do
-      expect.mentions(expect.user_error(order_of, second_only(bad), 2), 'at place 2 for a CoT of 2 tokens')
+      expect.mentions(expect.user_error(order_of, second_only(bad), 2), 'as position number 2 for a CoT of 2 tokens')
     end
     expect.mentions(expect.user_error(order_of, function() error('no\nidea') end, 2), 'raised', 'no idea')
-    expect.mentions(expect.user_error(order_of, function() return {} end, 20001), 'with a CoT of 20001 tokens only')
+    expect.mentions(expect.user_error(order_of, function() return {} end, 20001), 'a CoT of 20001 tokens can only go')
   end)
 end)
 
@@ -93,8 +93,8 @@ describe('the offsets', function()
     for _, bad in ipairs { { 0, 0 }, { -1, 2 }, { 1, 0 / 0 }, { math.huge }, {}, { 1e308, 1e308 } } do
       expect.mentions(expect.user_error(distribution, bad), 'removal.smoothing')
     end
-    expect.mentions(expect.user_error(distribution, function() error('no\nidea') end), 'raised for the offset 0',
-                    'no idea')
+    expect.mentions(expect.user_error(distribution, function() error('no\nidea') end),
+                    'raised an error for the offset 0', 'no idea')
     expect.mentions(expect.user_error(distribution, function() return nil end), 'offset 0 is nil')
   end)
 end)

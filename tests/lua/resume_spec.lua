@@ -271,11 +271,11 @@ describe('a run that is resumed', function()
     local wider, refusal = small.train({ folder = folder, settings = { 'model.context=64', 'train.steps=50' } },
                                        { resume = true, allow_changes = true })
     assert.is_false(wider)
-    expect.mentions(refusal.message, 'model.context: the checkpoint', 'and 64 are wanted now')
+    expect.mentions(refusal.message, 'in the checkpoint', 'and would be 64 now')
     local ok, problem = small.train({ folder = folder, settings = { 'model.width=32', 'train.steps=50' } },
                                     { resume = true, allow_changes = true })
     assert.is_false(ok)
-    expect.mentions(problem.message, 'model.width: the checkpoint', 'has 16, and 32 are wanted now')
+    expect.mentions(problem.message, 'model.width: is 16 in the checkpoint', 'and would be 32 now')
   end)
 
   it('refuses rows without a checkpoint', function()
@@ -342,7 +342,7 @@ describe('a run that is resumed', function()
     end
     local result = program.run { folder .. '/small.lua', '--out', path }
     assert.equal(1, result.code)
-    expect.mentions(result.err, 'there are checkpoints already', '--resume')
+    expect.mentions(result.err, 'has checkpoints already', '--resume')
   end)
 
   it('can be named by the folder beside it, but not by a checkpoint', function()
@@ -352,7 +352,7 @@ describe('a run that is resumed', function()
     local steps = steps_of(path)
     local refused = program.run { '--resume', checkpoint.path(run_paths.checkpoint_folder(path), steps[#steps]) }
     assert.equal(1, refused.code)
-    expect.mentions(refused.err, 'is a checkpoint; name its run, or begin another one with model = ')
+    expect.mentions(refused.err, 'is a checkpoint; name its run, or start a new one with model = ')
     local resumed = program.run { '--resume', beside .. '/', '--quiet' }
     assert.equal(0, resumed.code, resumed.err)
     assert.equal('finished', small.read(path).attributes.end_state)
@@ -421,7 +421,7 @@ describe('checkpoints', function()
     }, { __index = small.silent })
     local ok, result = small.train { folder = folder, progress = blocked, settings = { 'checkpoint.every_steps=5' } }
     assert.is_true(ok, tostring(result))
-    expect.mentions(table.concat(notes, '\n'), 'no checkpoint at step 5', 'training goes on')
+    expect.mentions(table.concat(notes, '\n'), 'no checkpoint at step 5', 'training continues')
   end)
 
   it('are not tried at each update when the best cannot be written', function()

@@ -96,7 +96,7 @@ describe('a rollback', function()
     end]] })
     assert.is_false(ok)
     assert(errors.is_user_error(problem))
-    expect.mentions(errors.describe(problem), 'schedule: at step 20', 'stage with 1 tokens removed', 'keep.stages')
+    expect.mentions(errors.describe(problem), 'schedule: at step 20', 'stage with 1 token removed', 'keep.stages')
   end)
 
 end)

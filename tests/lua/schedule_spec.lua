@@ -275,7 +275,7 @@ describe('a schedule of one\'s own', function()
       { {}, 'schedule: at step 7 it returned a table, expected a number of tokens' },
       { true, 'schedule: at step 7 it returned a boolean, expected a number of tokens' },
       { 2, 'schedule: at step 7 it returned 2 after 5; it must not fall', 5 },
-      { 5, "schedule: at step 7 it returned 5 and 'rollback' after 5, expected fewer to go back to", 5, 'rollback' },
+      { 5, "schedule: at step 7 it returned 5 and 'rollback' after 5; it can only go back to fewer", 5, 'rollback' },
       { 5, "schedule: at step 7 its second value is 'back', expected 'rollback' or none", 5, 'back' },
     }
     for _, case in ipairs(cases) do assert.equal(case[2], expect.user_error(call, case[1], case[3], case[4])) end
@@ -284,7 +284,7 @@ describe('a schedule of one\'s own', function()
   it('that raises is named, with its reason on one line', function()
     local function raising() error('no such\nthing') end
     local message = expect.user_error(schedule.call, raising, { step = 7, removed = 0, own = {} })
-    expect.mentions(message, 'schedule: at step 7 the function raised: ', 'no such')
+    expect.mentions(message, 'schedule: at step 7 the function raised an error: ', 'no such')
     local function index_nil(state) return state.own.nothing.at_all end
     message = expect.user_error(schedule.call, index_nil, { step = 0, removed = 0, accuracy = 1, own = {} })
     expect.mentions(message, 'nothing', 'schedule_spec')

@@ -81,12 +81,12 @@ describe('icot study', function()
     local folder = folder_with()
     temporary.write(folder .. '/single.lua', (recipes.tiny():gsub('arms = .*', '}')))
     local single = icot(folder, 'study', 'single.lua')
-    assert.same({ code = 1, out = '', err = 'icot: recipe single.lua: it has no arms, seeds or grid, so it is no '
+    assert.same({ code = 1, out = '', err = 'icot: recipe single.lua: it has no arms, seeds or grid, so it is not a '
                   .. 'study; run it with icot single.lua\n' }, single)
     local fickle = icot(folder_with [[optimizer = { lr = 1e-4 + 1e-9 * io.open('/proc/self/stat'):read('*n') },]],
                         'study', 'mine.lua', '--quiet') -- a number of the process
     assert.equal(1, fickle.code)
-    expect.mentions(fickle.err, 'it gave another configuration when it was read once more')
+    expect.mentions(fickle.err, 'gave another configuration when it was read again')
   end)
 
   it('refuses a wrong command line', function()
@@ -128,7 +128,7 @@ describe('icot study', function()
     local result = while_it_trains(folder, 'kill -INT $study')
     assert.equal(130, result.code, result.err)
     expect.mentions(result.err, 'icot: stopping after this step', ' interrupted after ')
-    expect.mentions(result.out, '\ngo on     icot study --resume results/mine.h5 --jobs 2 --threads 2\n')
+    expect.mentions(result.out, '\nresume    icot study --resume results/mine.h5 --jobs 2 --threads 2\n')
     local index = index_of(folder)
     assert.equal('interrupted', index.attributes.end_state)
     local seen = states(index)
@@ -146,7 +146,7 @@ describe('icot study', function()
 
     local other = resume(folder, '--seed 9') -- its index would lose the runs with the other seed
     assert.equal(1, other.code)
-    expect.mentions(other.err, 'results/mine.h5: has the run results/mine/icot-1.h5, which is not among those now')
+    expect.mentions(other.err, 'results/mine.h5: its run results/mine/icot-1.h5 is no longer part of the study')
     assert.same(all_finished, states(index_of(folder)))
     assert.is_true(table.concat(expected_models()) == table.concat(models(folder)))
   end)
@@ -158,7 +158,8 @@ describe('icot study', function()
     local folder = folder_with(longer)
     local result = while_it_trains(folder, ('kill -KILL $(%s)'):format(owner))
     assert.equal(1, result.code, result.err)
-    assert.matches('icot: no_cot seed 2: its process ended with signal 9, after the line "no_cot seed 2  [^\n]*"\n',
+    assert.matches(
+      'no_cot seed 2: its process ended with signal 9; the last line of its log: "no_cot seed 2  [^\n]*"\n',
                    result.err)
     local seen = states(index_of(folder))
     assert.same({ 'failed', 'finished' }, { seen['no_cot-2'], seen['icot-2'] })
@@ -177,14 +178,14 @@ describe('icot study', function()
     local resumed = program.shell(([[cd %s
       %s study --resume results/mine.h5 --jobs 2 --threads 2 2> said &
       study=$!
-      for wait in $(seq 2000); do grep -q 'no_cot seed 2  waits up to' said && break; sleep 0.05; done
+      for wait in $(seq 2000); do grep -q 'no_cot seed 2  waiting up to' said && break; sleep 0.05; done
       kill -CONT %d
       wait $study
       code=$?
       cat said >&2
       exit $code]]):format(folder, program.icot, tonumber(left)))
     assert.equal(0, resumed.code, resumed.err)
-    expect.mentions(resumed.err, 'no_cot seed 2  waits up to 60 s: results/mine/no_cot-2.h5.lock: is held by process ')
+    expect.mentions(resumed.err, 'no_cot seed 2  waiting up to 60 s: results/mine/no_cot-2.h5.lock: is held by process')
     assert.same(all_finished, states(index_of(folder)))
   end)
 

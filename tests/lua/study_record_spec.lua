@@ -50,7 +50,7 @@ describe('a study that is resumed', function()
     assert.same({ 0, '' }, { done.code, done.err })
     assert.same({ 4 }, seeds_in(done.out))
     local lost = icot('s.lua', '--resume', '--quiet', '--set', 'seeds=[5]')
-    expect.mentions(lost.err, 'has the run r/s/icot-4.h5, which is not among those now')
+    expect.mentions(lost.err, 'its run r/s/icot-4.h5 is no longer part of the study')
   end)
 
   it('goes on with the others if one has no checkpoint any more', function()

@@ -56,7 +56,7 @@ describe('a study', function()
       local ok, results, out = run(recipe_in(temporary.folder(), is_study), function() error('not called') end)
       assert.is_false(ok)
       assert.same({}, results)
-      assert.is_nil(out:find('go on', 1, true)) -- there is nothing to go on from
+      assert.is_nil(out:find('resume', 1, true)) -- there is nothing to go on from
     end
   end)
 
@@ -145,7 +145,7 @@ describe('before the first run', function()
       temporary.write(folder .. '/' .. taken, 'precious')
       local message = refusal(recipe_in(folder, true))
       local path = folder .. '/' .. taken
-      local going_on = taken:find('%.h5$') and '--resume goes on with it, ' or ''
+      local going_on = taken:find('%.h5$') and '--resume continues it, ' or ''
       local expected = path .. ': already exists; ' .. going_on .. '--force overwrites it, --out chooses another path'
       assert.equal(expected, message)
       assert.equal('precious', temporary.read(folder .. '/' .. taken))

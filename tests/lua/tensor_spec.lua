@@ -183,7 +183,7 @@ end)
 describe('tensor errors', function()
   check('say what does not fit', function()
     local a, b = tensor.zeros { 3, 5 }, tensor.zeros { 4, 2 }
-    local ids = tensor.new({ 0, 7 }, 'int32')
+    local ids, many = tensor.new({ 0, 7 }, 'int32'), tensor.ones({ 17 }):totable()
     local cases = {
       { 'matmul: got (3,5) x (4,2), inner sizes differ', function() return a:matmul(b) end },
       { 'add: shapes (3,5) and (4,2) cannot be broadcast together', function() return a + b end },
@@ -221,11 +221,15 @@ describe('tensor errors', function()
       { 'sum: got a string, expected a whole number', function() return a:sum('one') end },
       { 'pow: got a table, expected a number', function() return a ^ a end },
       { "there is no operator 'cosine'", function() return tensor.apply('cosine', { a }) end },
+      { 'affine: got 7 numbers, at most 5 can be given', function()
+        return tensor.apply('affine', { a }, nil, { 1, 2, 3, 4, 5, 6, 7 })
+      end },
+      { 'reshape: got 17 indices, at most 16 can be given', function() return a:reshape(unpack(many)) end },
       { 'tensor: got 1.5, expected a whole number', function() return tensor.zeros { 1.5 } end },
       { 'tensor: the shape is a number, expected a table', function() return tensor.zeros(3, 4) end },
       { 'tensor: dimension 0 has size -1', function() return tensor.zeros { -1 } end },
       { 'tensor: got 7 dimensions', function() return tensor.zeros { 1, 1, 1, 1, 1, 1, 1 } end },
-      { 'tensor: a row has 1 elements where others have 2', function() return tensor.new { { 1, 2 }, { 3 } } end },
+      { 'tensor: a row has 1 element where others have 2', function() return tensor.new { { 1, 2 }, { 3 } } end },
       { 'tensor: expected nested tables of numbers', function() return tensor.new { { 1, 2 }, 3 } end },
       { 'tensor: expected nested tables of numbers', function() return tensor.new { 'one' } end },
       { 'fill: 3e+09 is out of the range of int32', function() return tensor.full({ 1 }, 3e9, 'int32') end },

@@ -163,7 +163,7 @@ describe('a training', function()
       return table.concat(told, '\n')
     end
     local less = { settings = { 'schedule.steps_per_token=5' } } -- of 8 tokens; the last update is made after 39
-    expect.mentions(notes(less), 'schedule: at the end, after 40 updates, 5 of 8 CoT tokens are removed')
+    expect.mentions(notes(less), 'schedule: at the end, after 40 updates, 5 of 8 CoT tokens will be removed')
     for _, quiet in ipairs {
       {}, { schedule = 'function() return 0 end' }, { schedule = "{ kind = 'gated', threshold = 1 }" },
     } do

@@ -55,7 +55,7 @@ describe('vocabulary', function()
     assert.same({ '<eos>', '####', 'a', 'b', '<pause>' }, with_pause.symbols)
     assert.equal('a <pause>', with_pause:decode { 2, 4 })
     assert.same({ 4, nil }, { symbols.size, symbols.pause })
-    assert_mentions(message_of(with_pause.with_pause, with_pause), "the symbol '<pause>'", 'stands for removed CoT')
+    assert_mentions(message_of(with_pause.with_pause, with_pause), "the symbol '<pause>'", 'uses for removed CoT')
   end)
 
   it('refuses what it does not know', function()

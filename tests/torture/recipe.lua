@@ -8,7 +8,7 @@ return {
     local own = state.own
     own.calls = (own.calls or 0) + 1
     own.losses = own.losses or {}
-    own.losses[own.calls % 5 + 1] = state.loss or 3
+    own.losses[(own.calls - 1) % 5 + 1] = state.loss or 3
     local sum = 0
     for _, loss in ipairs(own.losses) do sum = sum + loss end
     own.removed = (own.removed or 0) + (own.calls > 40 and sum > 1 and 0.05 or 0)

@@ -1,4 +1,4 @@
---- Tidying up after work that may raise an error: what it took is given back, and the error goes on its way.
+--- Tidying up after work that may raise an error: what it took is given back, and the error is raised on.
 ---
 ---     return cleanup.always(function() file:close() end, function() return file:read('weight') end)
 local cleanup = {}

@@ -16,7 +16,7 @@ local installation = {
 }
 
 --- Columns of the terminal that a file descriptor, 1 or 2, stands for.
----@return integer? columns nil: it goes to a file or pipe; or nobody can tell, as here
+---@return integer? columns nil: it goes to a file or pipe; or it is not known, as here
 function installation.terminal_columns()
   return nil
 end

@@ -4,7 +4,7 @@ local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local json_text = require 'icot.base.json_text'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local json = {}
 
@@ -64,7 +64,7 @@ function encode_table(value, indent)
     return '[' .. table.concat(items, ', ') .. ']'
   end
   local lines = {}
-  for i, key in ipairs(names.of(value)) do
+  for i, key in ipairs(names.sorted(value)) do
     lines[i] = ('%s%s: %s'):format(inner, text_of(tostring(key)), encode(value[key], inner))
   end
   if #lines == 0 then return '{}' end
@@ -88,17 +88,26 @@ function json.decode(text)
   return value, message and message:gsub('T_END', 'the end') or nil
 end
 
---- The contents of a JSON file in which no key stands twice.
+--- Decodes a text from outside, in which no object may have a key twice: a decoder takes the last one and says nothing.
+---@param text string
+---@return any? value nil: it is refused
+---@return string? problem what is wrong with it, to follow its name: "has 'a' twice"
+function json.decode_strictly(text)
+  local value, message = json.decode(text)
+  if value == nil then return nil, 'is not valid JSON: ' .. message end
+  local repeated = json_text.repeated_key(text)
+  if repeated then return nil, ('has %s twice'):format(values.show(repeated)) end
+  return value
+end
+
+--- The contents of a JSON file in which no object has a key twice.
 ---@param path string
 ---@param most integer bytes that it may have
 ---@return any
 ---raises an error when it cannot be read or is no such file
 function json.read_file(path, most)
-  local text = files.read(path, most)
-  local value, message = json.decode(text)
-  if value == nil then errors.raise('%s: not valid JSON: %s', path, message) end
-  local repeated = json_text.repeated_key(text)
-  if repeated then errors.raise('%s: it has %s twice', path, options.show(repeated)) end
+  local value, problem = json.decode_strictly(files.read(path, most))
+  if value == nil then errors.raise('%s: %s', path, problem) end
   return value
 end
 

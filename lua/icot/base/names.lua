@@ -57,7 +57,7 @@ end
 --- The keys of a table, sorted as text: what a user gave may mix names and numbers.
 ---@param map table
 ---@return any[]
-function names.of(map)
+function names.sorted(map)
   return sorted_keys(map, function(a, b) return tostring(a) < tostring(b) end)
 end
 

@@ -12,10 +12,9 @@
 --- Numbers must be finite; an integer lies within ±(2^53 - 1).
 local errors = require 'icot.base.errors'
 local names = require 'icot.base.names'
+local values = require 'icot.base.values'
 
 local options = {}
-
-local DEEPEST = 100 -- tables in each other
 
 ---@class icot.Field
 ---@field type string|string[]
@@ -35,19 +34,6 @@ local DEEPEST = 100 -- tables in each other
 
 --- The largest integer that a field takes. The next double, 2^53, is also what 2^53 + 1 is read as.
 options.largest_integer = 2 ^ 53 - 1
-
---- A value as it is shown in a message: short, and on one line.
----@param value any
----@return string
-function options.show(value)
-  if type(value) == 'string' then return ("'%s'"):format(errors.shortened(value, 60)) end
-  if type(value) == 'number' then
-    return (value % 1 == 0 and math.abs(value) <= 2 ^ 53 and '%.0f' or '%.14g'):format(value)
-  end
-  if type(value) == 'table' or type(value) == 'function' then return 'a ' .. type(value) end
-  if type(value) == 'userdata' then return 'null' end -- the only one that comes from a file
-  return tostring(value)
-end
 
 local function types_of(field)
   return type(field.type) == 'table' and field.type or { field.type }
@@ -79,19 +65,12 @@ local function in_range(field, value)
     and (not field.above or value > field.above) and (not field.below or value < field.below)
 end
 
-local function is_one_of(list, value)
-  for _, allowed in ipairs(list) do
-    if allowed == value then return true end
-  end
-  return false
-end
-
 local function is_allowed(field, value)
-  if field.also and is_one_of(field.also, value) then return true end
+  if field.also and values.is_one_of(value, field.also) then return true end
   for _, name in ipairs(types_of(field)) do
     if has_type[name](value) then
       if type(value) == 'number' then return in_range(field, value) end
-      if type(value) == 'string' and field.one_of then return is_one_of(field.one_of, value) end
+      if type(value) == 'string' and field.one_of then return values.is_one_of(value, field.one_of) end
       return true
     end
   end
@@ -107,7 +86,7 @@ local article = {
 local generous = 1e6
 
 local function describe_range(field, value, type_max)
-  local show = options.show
+  local show = values.show
   local max = field.max or type_max
   local over = type(value) == 'number' and max and value > max
   max = max and (max < generous or over) and max
@@ -126,7 +105,7 @@ function options.describe(field, value)
   local parts = {}
   for _, name in ipairs(types_of(field)) do
     if name == 'string' and field.one_of then
-      for _, allowed in ipairs(field.one_of) do parts[#parts + 1] = options.show(allowed) end
+      for _, allowed in ipairs(field.one_of) do parts[#parts + 1] = values.show(allowed) end
     elseif name == 'integer' then
       parts[#parts + 1] = article.integer .. describe_range(field, value, options.largest_integer)
     elseif name == 'number' then
@@ -136,30 +115,9 @@ function options.describe(field, value)
       parts[#parts + 1] = article[name]
     end
   end
-  for _, allowed in ipairs(field.also or {}) do parts[#parts + 1] = options.show(allowed) end
+  for _, allowed in ipairs(field.also or {}) do parts[#parts + 1] = values.show(allowed) end
   if #parts == 1 then return parts[1] end
   return table.concat(parts, ', ', 1, #parts - 1) .. ' or ' .. parts[#parts]
-end
-
-local function copy(value, where, depth)
-  if type(value) ~= 'table' then return value end
-  if depth > DEEPEST then
-    local start = where and where .. ': ' or ''
-    errors.raise('%stables lie in each other more than %d deep; does one contain itself?', start, DEEPEST)
-  end
-  local copied = {}
-  for key, item in pairs(value) do copied[key] = copy(item, where, depth + 1) end
-  return copied
-end
-
---- A copy of a value, tables in depth.
----@generic T
----@param value T
----@param where? string what is copied, named at the start of an error: 'recipe'
----@return T
----raises an error when a table contains itself
-function options.copy(value, where)
-  return copy(value, where, 0)
 end
 
 --- Raises the error for a field that is not known, naming the nearest one that is.
@@ -168,8 +126,8 @@ end
 ---@param where string what is being read, such as 'recipe mult.lua'
 ---@param path string '' or the tables it lies in, such as 'optimizer.'
 function options.raise_unknown(fields, name, where, path)
-  local known = names.of(fields)
-  local given = type(name) == 'string' and path .. name or ('%s[%s]'):format(path:gsub('%.$', ''), options.show(name))
+  local known = names.sorted(fields)
+  local given = type(name) == 'string' and path .. name or ('%s[%s]'):format(path:gsub('%.$', ''), values.show(name))
   local nearest = names.nearest(tostring(name), known)
   if nearest then
     errors.raise('%s: %s is not a known field; did you mean %s?', where, given, path .. nearest)
@@ -187,12 +145,12 @@ local check_table
 
 local function check_value(field, value, where, path)
   if not is_allowed(field, value) then
-    errors.raise('%s: %s: got %s, expected %s', where, path, options.show(value),
+    errors.raise('%s: %s: got %s, expected %s', where, path, values.show(value),
       options.describe(field, value))
   end
   if type(value) ~= 'table' then return value end
   if field.fields then return check_table(field.fields, value, where, path .. '.') end
-  if not field.each then return options.copy(value, where .. ': ' .. path) end
+  if not field.each then return values.copy(value, where .. ': ' .. path) end
   local items = {}
   for i, item in ipairs(value) do
     items[i] = check_value(field.each, item, where, ('%s[%d]'):format(path, i))
@@ -205,9 +163,9 @@ function check_table(fields, given, where, path)
     if not fields[name] then options.raise_unknown(fields, name, where, path) end
   end
   local checked = {}
-  for _, name in ipairs(names.of(fields)) do
+  for _, name in ipairs(names.sorted(fields)) do
     local field, value = fields[name], given[name]
-    if value == nil then value = options.copy(field.default) end
+    if value == nil then value = values.copy(field.default) end
     if value == nil and field.fields then value = {} end
     if value ~= nil then
       checked[name] = check_value(field, value, where, path .. name)
@@ -230,7 +188,7 @@ function options.check(fields, given, where, path)
   path = path or ''
   if type(given) ~= 'table' then
     local place = path == '' and where or where .. ': ' .. path:sub(1, -2)
-    errors.raise('%s: got %s, expected a table', place, options.show(given))
+    errors.raise('%s: got %s, expected a table', place, values.show(given))
   end
   return check_table(fields, given, where, path)
 end

@@ -7,7 +7,7 @@ local STDOUT, STDERR = 1, 2
 
 --- Columns of the terminal that a stream goes to.
 ---@param stream file* io.stdout or io.stderr
----@return integer? columns nil: it goes to a file or pipe (or nobody can tell)
+---@return integer? columns nil: it goes to a file or pipe (or it is not known)
 function terminal.columns(stream)
   if os.getenv('TERM') == 'dumb' then return nil end
   return installation.terminal_columns(stream == io.stdout and STDOUT or STDERR)

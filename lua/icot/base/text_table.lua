@@ -29,6 +29,24 @@ local function pad(text, width, left)
   return left and text .. spaces or spaces .. text
 end
 
+--- What a cell shows of a value.
+---@param value any
+---@param format string|fun(value: any): string of string.format, or a function
+---@return string text `-` if the value is nil or NaN
+function text_table.cell(value, format)
+  if value == nil or value ~= value then return '-' end
+  return type(format) == 'string' and format:format(value) or format(value)
+end
+
+--- A column that shows a field of its rows.
+---@param name string its heading
+---@param field string
+---@param format string|fun(value: any): string as in `cell`
+---@return table column for `lay_out`; `text` and `wanted` can be set
+function text_table.column(name, field, format)
+  return { name, function(row) return text_table.cell(row[field], format) end }
+end
+
 --- Lays out a table.
 ---@param columns { [1]: string, [2]: fun(row: any): string, text?: boolean, wanted?: fun(row: any): any }[] name; the
 ---   cell of a row; whether it is text, aligned left; whether a row wants the column at all (default: always)

@@ -2,6 +2,7 @@
 ---
 ---   icot data check FILE [--task parity --set bits=8]
 ---   icot data multiplication --set digits=4 --split test --count 5
+local counted = require 'icot.base.counted'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.base.errors'
 local example_check = require 'icot.data.example_check'
@@ -18,14 +19,15 @@ local WHERE = 'data' -- begins a message, after the program's name
 ---@param command table a command of lua-argparse
 function data.configure(command)
   command:argument('what', "'check', or the name of a task: multiplication, text, …")
-  command:argument('file', 'with check: the file to look through'):args('?')
-  command:option('--task', 'with check: recompute every CoT and answer of this task')
-  command:option('--tokenizer', "with check: what lengths are counted in: 'word' (default), 'character', or the folder "
-    .. 'of a model, for its vocabulary')
+  command:argument('file', 'with check: the file to check'):args('?')
+  command:option('--task', 'with check: recompute every CoT and answer as this task does')
+  command:option('--tokenizer', "with check: what to count lengths in: 'word' (default), 'character', or the folder of "
+    .. 'a model, whose vocabulary is used')
   declare.settings(command, 'option of the task, KEY=VALUE')
-  command:option('--split', 'which split to print: test (default), valid, train, or one that the options add')
-  declare.integer(command, '--count', 'how many examples to print (default 10)', 1, options.largest_integer)
-  declare.integer(command, '--seed', "of the task's examples; the same as --set seed=N", 0, options.largest_integer)
+  command:option('--split', 'split to print: test (default), valid, train, or one that the options add')
+  declare.integer(command, '--count', 'number of examples to print; default: 10', 1, options.largest_integer)
+  declare.integer(command, '--seed', "seed of the task's examples; the same as --set seed=N", 0,
+                  options.largest_integer)
 end
 
 local function put(...)
@@ -50,10 +52,6 @@ local function refuse(args, form, ...)
 end
 
 -- ---- icot data check ----------------------------------------------------------------------------
-
-local function count_of(number, singular, plural)
-  return ('%d %s'):format(number, number == 1 and singular or plural)
-end
 
 local function print_lengths(report)
   put(('%-10s %7s %7s %7s\n'):format('tokens', 'min', 'median', 'max'))
@@ -82,8 +80,8 @@ end
 
 local function verdict(report)
   if report.malformed + report.wrong > 0 then
-    return count_of(report.malformed, 'malformed line', 'malformed lines') .. ', '
-      .. count_of(report.wrong, 'wrong example', 'wrong examples')
+    return counted.of(report.malformed, 'malformed line') .. ', '
+      .. counted.of(report.wrong, 'wrong example')
   end
   return report.examples > 0 and 'nothing wrong' or 'the file is empty'
 end
@@ -94,15 +92,15 @@ local function check_file(args)
   local path = args.file or errors.raise('%s: no file given: icot data check FILE', WHERE)
   local tokenizer = args.tokenizer or 'word'
   local count = text_files.counter(tokenizer)
-  local report = example_check.file(path, count, check_of_task(args), function(number, problem)
+  local report = example_check.file(path, WHERE, count, check_of_task(args), function(number, problem)
     put(('%s: line %d: %s\n'):format(path, number, problem))
   end)
 
-  put(('%s: %s\n'):format(path, count_of(report.examples, 'example', 'examples')))
+  put(('%s: %s\n'):format(path, counted.of(report.examples, 'example')))
   if report.examples > 0 then print_lengths(report) end
   if tokenizer == 'word' and report.doubled > 0 then
-    put(("%s two spaces in a row, which the tokenizer 'word' takes for an empty token\n"):format(
-      count_of(report.doubled, 'example has', 'examples have')))
+    put(("%s two spaces in a row, which the tokenizer 'word' reads as an empty token\n"):format(
+      counted.of(report.doubled, 'example has', 'examples have')))
   end
   put(verdict(report), '\n')
   return report.examples > 0 and report.malformed + report.wrong == 0 and 0 or 1

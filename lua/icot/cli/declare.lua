@@ -46,12 +46,12 @@ end
 
 --- A file of tables that is written beside the run that they are about.
 ---@param parser table
----@param what string that is in it
+---@param what string what --out is, for --help
 ---@param word string that their file is told by: 'frontier'
 function declare.tables(parser, what, word)
   local default = run_paths.of_findings('RUN', word)
-  parser:option('--out', ('where %s, as HDF5; default: %s'):format(what, default)):argname('PATH')
-  parser:flag('--force', 'overwrite a file that is there')
+  parser:option('--out', ('%s, an HDF5 file; default: %s'):format(what, default)):argname('PATH')
+  parser:flag('--force', 'overwrite the file if it exists')
 end
 
 return declare

@@ -5,6 +5,7 @@
 ---   icot eval results/mult.h5 --file mine.txt --show 10
 local checkpoint = require 'icot.saved.checkpoint'
 local common = require 'icot.cli.common'
+local counted = require 'icot.base.counted'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.base.errors'
 local evaluate = require 'icot.training.evaluate'
@@ -25,14 +26,14 @@ local eval = {}
 ---@param command table a command of lua-argparse
 function eval.configure(command)
   command:argument('run', 'a run file, whose newest checkpoint is taken, or a checkpoint'):argname('RUN')
-  command:option('--split', 'of the data: test (default), valid, train, or one that the dataset adds')
-  command:option('--file', 'of examples to take in place of a split, one `question||cot #### answer` per line')
+  command:option('--split', 'split to evaluate: test (default), valid, train, or one that the dataset adds')
+  command:option('--file', 'file of examples to evaluate instead of a split, one `question||cot #### answer` per line')
     :argname('FILE')
-  declare.integer(command, '--show', 'that many examples, with the CoT and the answer that the model writes', 0,
+  declare.integer(command, '--show', 'number of examples to show, with the CoT and the answer that the model writes', 0,
                   options.largest_integer)
-  declare.integer(command, '--examples', 'at most; default: as in the recipe, of a file all', 1,
+  declare.integer(command, '--examples', 'at most this many examples; default: as in the recipe, or all of a --file', 1,
                   options.largest_integer)
-  declare.integer(command, '--removed', 'CoT tokens, or steps, that are removed; default: as many as in training', 0,
+  declare.integer(command, '--removed', 'number of CoT tokens, or steps, to remove; default: as many as in training', 0,
                   options.largest_integer)
   declare.threads(command)
   declare.device(command)
@@ -53,17 +54,17 @@ local function knows_groups(data, corpus)
   return true
 end
 
--- Where the answer stands may hang on the length of the CoT, even if all of it is removed.
+-- The position of the answer may depend on the length of the CoT, even if all of it is removed.
 local function tell_of_empty(path, corpus, config)
   local needs = config.removal.positions == 'kept' and "with positions = 'kept'"
-    or config.method == 'pause' and not config.removal.thoughts and 'of a run with pauses'
+    or config.method == 'pause' and not config.removal.thoughts and 'with pauses'
   local empty = 0
   for id = 0, needs and corpus:size() - 1 or -1 do
     if select(2, corpus:lengths(id)) == 0 then empty = empty + 1 end
   end
   if empty == 0 then return end
-  terminal.tell(('eval: --file: %d of %d examples of %s have no CoT; %s its length says where the answer stands')
-    :format(empty, corpus:size(), path, needs))
+  terminal.tell(("eval: --file: %s: no CoT in %s, but %s the position of the answer depends on the CoT's length")
+    :format(path, counted.part_of(empty, corpus:size(), 'example'), needs))
 end
 
 -- Of a tokenizer no example has the id of a pause anyway.
@@ -75,8 +76,8 @@ end
 local function add_file(path, data, found)
   local removing = found.description.config.removal
   if removing.unit == 'step' and not data.steps_of then
-    errors.raise('eval: --file: removal.unit is step, but the dataset %s does not say where the steps of a CoT from a '
-                 .. 'file end (steps_of)', data.task)
+    errors.raise('eval: --file: removal.unit is step, but the dataset %s cannot find the steps in a CoT from a file '
+                 .. '(steps_of)', data.task)
   end
   local read = text_files.read(path, 'eval: --file', without_pause(data.vocabulary), data.steps_of)
   tell_of_empty(path, read, found.description.config)
@@ -85,8 +86,8 @@ local function add_file(path, data, found)
   if data.groups and not knows_groups(data, read) then data.groups = nil end
   local context = pretrained.inspect(found.model_folder, 'eval').context
   if data.max_length > context then
-    errors.raise('eval: --file: %s has an example of %d tokens, with its separators%s; the context of the model is %d',
-                 path, data.max_length, data.room_for and ' and thoughts' or '', context)
+    errors.raise('eval: --file: %s has an example of %d tokens, separators%s included, but the model has a '
+                 .. 'context of %d', path, data.max_length, data.room_for and ' and thoughts' or '', context)
   end
   return split
 end
@@ -103,8 +104,8 @@ end
 
 local function print_result(found, split, removed, data, result, has_thoughts)
   local removing, step = found.description.config.removal, found.description.state.step
-  print(('%s: step %d, %d of %d CoT %ss removed'):format(
-    found.path, step, removal.of_longest(removing, removed, data.max_cot), data.max_cot, removing.unit or 'token'))
+  local gone, unit = removal.of_longest(removing, removed, data.max_cot), 'CoT ' .. (removing.unit or 'token')
+  print(('%s: step %d, %s removed'):format(found.path, step, counted.part_of(gone, data.max_cot, unit)))
   print(('%-16s %d of %s'):format('examples', result.examples, split))
   print(('%-16s %.4f'):format('accuracy', result.accuracy))
   print(('%-16s %.4f'):format('token accuracy', result.token_accuracy))

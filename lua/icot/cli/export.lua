@@ -3,7 +3,6 @@
 ---   icot export results/mult.h5 mult-model
 ---   icot export results/mult/checkpoints/step-000004000 stage-3
 ---   GPT2LMHeadModel.from_pretrained('mult-model')
-local cleanup = require 'icot.base.cleanup'
 local core = require 'icot.engine.core'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
@@ -11,20 +10,15 @@ local lfs = require 'lfs'
 local model_file = require 'icot.model.model_file'
 local pretrained = require 'icot.gpt2.pretrained'
 local run_paths = require 'icot.results.run_paths'
+local saved_run = require 'icot.saved.saved_run'
 local terminal = require 'icot.base.terminal'
+local whole_folder = require 'icot.engine.whole_folder'
 
 local C, check = core.C, core.check
 local export = {}
 
 local WHERE = 'export' -- begins a message, after the program's name
 local MOST_TRIES = 1000
-local HDF5_SIGNATURE = '\137HDF\r\n\26\n'
-
---- What a model's folder may hold, and what of it is copied: the model, and whichever form of vocabulary it has.
-local parts = {
-  'config.json', 'generation_config.json', 'model.safetensors', 'vocabulary.json', 'vocab.json', 'merges.txt',
-  'tokenizer.json', 'added_tokens.json', 'tokenizer_config.json', 'special_tokens_map.json',
-}
 
 --- Describes the command to the argument parser.
 ---@param command table a command of lua-argparse
@@ -36,30 +30,13 @@ end
 
 -- ---- The run ------------------------------------------------------------------------------------
 
-local function require_run_file(path)
-  local kind = files.kind(path)
-  if kind ~= 'file' then
-    errors.raise('%s: %s: %s, expected a run file such as results/mult_4x4/icot-1.h5', WHERE, path,
-                 kind and 'is a ' .. kind or 'there is no such file')
-  end
-  local file, message = io.open(path, 'rb')
-  if not file then errors.raise('%s: %s', WHERE, message) end
-  local start = file:read(#HDF5_SIGNATURE)
-  file:close()
-  if start ~= HDF5_SIGNATURE then errors.raise('%s: %s: is no run file (HDF5)', WHERE, path) end
-end
-
 -- The folder with the model of a run; a checkpoint is such a folder itself.
 local function model_of(run)
   if model_file.is_in(run) then return run end
-  require_run_file(run)
   local folder = run_paths.model_folder(run)
   if model_file.is_in(folder) then return folder end
-  local runs = run_paths.runs_of(run, function(path) return model_file.is_in(run_paths.model_folder(path)) end)
-  if #runs > 0 then
-    errors.raise('%s: %s: is the index of a study; export one of its runs: %s', WHERE, run, table.concat(runs, ', '))
-  end
-  errors.raise("%s: %s: there is no model in %s; a run saves it when it ends, unless its numbers became NaN", WHERE,
+  saved_run.require_run(run, WHERE)
+  errors.raise("%s: %s: there is no model in %s; a run saves it when it ends, unless its parameters became NaN", WHERE,
                run, folder)
 end
 
@@ -68,10 +45,10 @@ end
 -- Only a folder that holds nothing but a model is replaced.
 local function require_replaceable(folder)
   local expected = {}
-  for _, name in ipairs(parts) do expected[name] = true end
+  for _, name in ipairs(model_file.EXPORTED) do expected[name] = true end
   for _, name in ipairs(files.names_in(folder)) do
     if not expected[name] then
-      errors.raise('%s: %s: holds %s, which is no part of a model; choose another folder', WHERE, folder, name)
+      errors.raise('%s: %s: holds %s, which is not part of a model; choose another folder', WHERE, folder, name)
     end
   end
 end
@@ -88,7 +65,7 @@ end
 -- Copies the parts that are there; gives their names.
 local function copy_parts(from, to)
   local copied = {}
-  for _, name in ipairs(parts) do
+  for _, name in ipairs(model_file.EXPORTED) do
     if files.kind(from .. '/' .. name) then
       check(C.icot_file_copy(from .. '/' .. name, to .. '/' .. name))
       copied[#copied + 1] = name
@@ -97,12 +74,13 @@ local function copy_parts(from, to)
   return copied
 end
 
+-- Not the whole tree: of a folder of the user's only what icot would put there may go.
 local function remove_parts(folder)
-  for _, name in ipairs(parts) do os.remove(folder .. '/' .. name) end
+  for _, name in ipairs(model_file.EXPORTED) do os.remove(folder .. '/' .. name) end
   lfs.rmdir(folder)
 end
 
--- An empty folder of a name that nobody has: of several processes that try to make it one succeeds.
+-- An empty folder with a name that is not taken: of several processes that try to make it one succeeds.
 local function new_folder_beside(target)
   files.make_folder(files.folder_of(target))
   for number = 1, MOST_TRIES do
@@ -111,28 +89,17 @@ local function new_folder_beside(target)
     if made then return path end
     if not files.kind(path) then errors.raise('%s: cannot make this folder: %s', target, message) end
   end
-  errors.raise('%s: there are %s.partial-1 to %d, left by what was killed; remove them', WHERE, target, MOST_TRIES)
-end
-
--- Makes the folder under another name first, so that it appears whole or not at all.
-local function make_folder(from, target, replaces)
-  local partial = new_folder_beside(target)
-  local function tidy() remove_parts(partial) end -- what is left of it, or the folder that it has replaced
-  return cleanup.always(tidy, function()
-    local copied = copy_parts(from, partial)
-    check(C.icot_folder_publish(partial, target, replaces and 1 or 0))
-    return copied
-  end)
+  errors.raise('%s: %s.partial-1 to %d are left over from killed processes; remove them', WHERE, target, MOST_TRIES)
 end
 
 -- What the model was trained with that Hugging Face has no place for.
 local function tell_what_it_lacks(from)
   if files.kind(from .. '/' .. model_file.OTHERS) then
-    terminal.tell(('this is the student alone: it answers well only with states that %s/%s puts at its first <eos>, '
-                   .. 'for which Hugging Face has no place'):format(from, model_file.OTHERS))
+    terminal.tell(('this is the student alone: it answers well only with the states that %s/%s puts at its first '
+                   .. '<eos>, which Hugging Face cannot use'):format(from, model_file.OTHERS))
   elseif model_file.has_thoughts(from) then
-    terminal.tell("this is the GPT-2 alone: it was trained with continuous thoughts after the first <eos>, and Hugging "
-                  .. "Face's generate has it write without any")
+    terminal.tell("this is the GPT-2 alone: it was trained with continuous thoughts after the first <eos>, but Hugging "
+                  .. "Face's generate runs it without any")
   end
 end
 
@@ -145,7 +112,9 @@ function export.run(args)
   if target == '' then errors.raise('%s: DIR is empty', WHERE) end
   local replaces = check_target(target, args.force)
   pretrained.inspect(from, WHERE)
-  local copied = make_folder(from, target, replaces)
+  local copied = whole_folder.make(target, new_folder_beside(target), replaces, function(work)
+    return copy_parts(from, work)
+  end, remove_parts)
   if not io.stdout:write(('%s: %s\n'):format(target, table.concat(copied, ', '))) or not io.stdout:flush() then
     errors.raise('%s: cannot write to the terminal', WHERE)
   end

@@ -11,6 +11,7 @@ local options = require 'icot.base.options'
 local recipe_fields = require 'icot.recipe.fields'
 local schedule = require 'icot.schedule'
 local tasks = require 'icot.data.tasks'
+local values = require 'icot.base.values'
 
 local fields_command = {}
 
@@ -29,17 +30,10 @@ end
 local open = {
   dataset = { chooses = 'task', names = tasks.names, fields_of = function(name) return tasks.find(name).options end },
   schedule = {
-    chooses = 'kind', names = function() return names.of(schedule.kinds) end,
+    chooses = 'kind', names = function() return names.sorted(schedule.kinds) end,
     fields_of = function(name) return schedule.kinds[name].options end,
   },
 }
-
-local function has(list, name)
-  for _, each in ipairs(list) do
-    if each == name then return true end
-  end
-  return false
-end
 
 local function raise_unknown(prefix, name, known)
   local whole = {}
@@ -53,10 +47,10 @@ local function look_up(what)
   for name in what:gmatch('[^.]+') do
     local choice = not field.fields and open[prefix:sub(1, -2)]
     if not (field.fields or choice) then errors.raise('%s: %s has no fields of its own', WHERE, prefix:sub(1, -2)) end
-    local known = choice and choice.names() or names.of(field.fields)
-    if not has(known, name) then raise_unknown(prefix, name, known) end
+    local known = choice and choice.names() or names.sorted(field.fields)
+    if not values.is_one_of(name, known) then raise_unknown(prefix, name, known) end
     if choice then
-      field = { doc = ("with %s = '%s'"):format(choice.chooses, name), fields = choice.fields_of(name) }
+      field = { doc = ("its fields with %s = '%s'"):format(choice.chooses, name), fields = choice.fields_of(name) }
     else
       field, prefix = field.fields[name], prefix .. name .. '.'
     end
@@ -73,7 +67,7 @@ end
 local function describe(path, field)
   local takes = options.describe(field)
   if field.required then takes = takes .. '; required' end
-  if field.default ~= nil then takes = takes .. '; default ' .. options.show(field.default) end
+  if field.default ~= nil then takes = takes .. '; default ' .. values.show(field.default) end
   say(path)
   say('    ' .. takes)
   if field.doc then say('    ' .. field.doc) end
@@ -91,7 +85,7 @@ local function tell_more(what, field)
 end
 
 local function list(what, prefix, fields)
-  for _, name in ipairs(names.of(fields)) do
+  for _, name in ipairs(names.sorted(fields)) do
     describe(prefix .. name, fields[name])
     tell_more(what .. name, fields[name])
   end

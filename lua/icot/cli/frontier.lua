@@ -3,6 +3,7 @@
 ---   icot frontier results/mult.h5
 ---   icot frontier results/mult.h5 --examples 5000 --out results/mult.frontier.h5
 local common = require 'icot.cli.common'
+local counted = require 'icot.base.counted'
 local declare = require 'icot.cli.declare'
 local frontier = require 'icot.frontier'
 local frontier_file = require 'icot.frontier.file'
@@ -20,44 +21,43 @@ local SINGLE_EXAMPLES, FINDINGS = 100, 'frontier'
 --- Describes the command to the argument parser.
 ---@param parser table a command of lua-argparse
 function command.configure(parser)
-  parser:argument('run', "a run file; its recipe had best keep all stages (checkpoint.keep.stages = 'all')")
+  parser:argument('run', "a run file, best of a run that keeps all its stages (checkpoint.keep.stages = 'all')")
     :argname('RUN')
-  declare.integer(parser, '--examples', 'at most; default: as in the recipe', 1, options.largest_integer)
-  declare.integer(parser, '--single', 'at most this many one at a time, for the time; default: 100', 1,
+  declare.integer(parser, '--examples', 'at most this many test examples; default: as in the recipe', 1,
                   options.largest_integer)
-  declare.tables(parser, 'the table goes', FINDINGS)
+  declare.integer(parser, '--single', 'at most this many decoded one at a time, to measure time; default: 100', 1,
+                  options.largest_integer)
+  declare.tables(parser, 'path of the table', FINDINGS)
   declare.threads(parser)
   declare.device(parser)
 end
 
-local function column(name, format, field)
-  return { name, function(point) return (format):format(point[field]) end }
-end
+local column = text_table.column
 
 local columns = {
-  column('step', '%d', 'step'), column('removed', '%d', 'removed'), column('CoT left', '%d', 'cot_left'),
-  column('accuracy', '%.3f', 'accuracy'), column('tokens', '%.1f', 'tokens_per_example'),
-  column('ms, batch ' .. frontier.BATCH, '%.2f', 'milliseconds_batch'),
-  column('ms, batch 1', '%.2f', 'milliseconds_single'),
+  column('step', 'step', '%d'), column('removed', 'removed', '%d'), column('CoT left', 'cot_left', '%d'),
+  column('accuracy', 'accuracy', '%.3f'), column('tokens', 'tokens_per_example', '%.1f'),
+  column('ms, batch ' .. frontier.BATCH, 'milliseconds_batch', '%.2f'),
+  column('ms, batch 1', 'milliseconds_single', '%.2f'),
   { 'best for', function(point)
     local tokens, time = point.on_frontier_tokens, point.on_frontier_time
     return tokens and time and 'tokens, time' or tokens and 'tokens' or time and 'time' or ''
   end, text = true },
 }
 
--- 'token' or 'step': what removed and cot_left count
-local function unit_of(found)
-  return found[1].description.config.removal.unit or 'token'
+-- What is left of the CoT: '3 CoT tokens'.
+local function left_of(point, found)
+  return counted.of(point.cot_left, 'CoT ' .. (found[1].description.config.removal.unit or 'token'))
 end
 
 local function print_choice(points, found)
   local explicit = frontier.explicit_accuracy(points)
   local chosen = frontier.choose(points, explicit)
   if not explicit then
-    print('\nNo checkpoint with all CoT was kept, so none can be compared with it.')
+    print('\nNo checkpoint with all CoT was kept, so there is nothing to compare with.')
   elseif chosen then
-    print(('\nMost internalized within %g of the accuracy with all CoT (%.3f): step %d, %d CoT %ss left\n%s')
-      :format(frontier.TOLERANCE, explicit, chosen.step, chosen.cot_left, unit_of(found), chosen.checkpoint))
+    print(('\nMost internalized within %g of the accuracy with all CoT (%.3f): step %d, %s left\n%s')
+      :format(frontier.TOLERANCE, explicit, chosen.step, left_of(chosen, found), chosen.checkpoint))
   end
   local keep = found[#found].description.config.checkpoint
   if keep and keep.keep.stages ~= 'all' then
@@ -86,8 +86,7 @@ local function run_with(args, path, found)
     examples = args.examples, single = args.single or SINGLE_EXAMPLES,
     on_data = function(data) common.tell_other_data(found[1], data) end,
   }, function(point)
-    terminal.tell(('step %d, %d CoT %ss left: accuracy %.3f'):format(point.step, point.cot_left, unit_of(found),
-                                                                    point.accuracy))
+    terminal.tell(('step %d, %s left: accuracy %.3f'):format(point.step, left_of(point, found), point.accuracy))
   end)
   frontier.mark(points)
   text_table.print(io.stdout, text_table.lay_out(columns, points))

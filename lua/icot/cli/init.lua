@@ -7,6 +7,7 @@ local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local names = require 'icot.base.names'
 local terminal = require 'icot.base.terminal'
+local values = require 'icot.base.values'
 
 local cli = {}
 
@@ -23,15 +24,15 @@ Trains what a recipe describes and writes what happened to an HDF5 run file.]]
 
 local recipe_epilog = [[
 commands:
-   icot data check FILE        look through a file of examples
+   icot data check FILE        check a file of examples
    icot data TASK              print examples of a dataset
    icot data --help            more about these
    icot eval RUN               evaluate the model of a run or checkpoint once more
    icot study RECIPE --jobs N  run a study, N runs at a time
    icot frontier RUN           accuracy against tokens and time, over the stages of a run
-   icot probe RUN              what hidden states tell of partial results, over the stages of a run
+   icot probe RUN              what hidden states reveal of partial results, over the stages of a run
    icot export RUN DIR         save a run's model for Hugging Face
-   icot schedule RECIPE        draw how many tokens are removed when
+   icot schedule RECIPE        draw when how many tokens are removed
    icot fields                 what a recipe may say: fields, their ranges and defaults
 
 examples:
@@ -67,7 +68,7 @@ end
 
 local function recipe_parser()
   local parser = argparse('icot', recipe_help, recipe_epilog)
-  parser:flag('--version', 'versions of icot and of what it stands on')
+  parser:flag('--version', 'versions of icot and of what it is built on')
   require('icot.cli.run').configure(parser)
   add_common(parser)
   return parser
@@ -88,7 +89,7 @@ end
 local function usage_error(message, name)
   message = message:gsub('\n(%u)', function(letter) return '; ' .. letter:lower() end)
   if not name and (message:find('--jobs', 1, true) or message:find('--memory', 1, true)) then
-    message = message .. '; it is one of icot study'
+    message = message .. '; it is an option of icot study'
   end
   report(('%s (see %s --help)'):format(message, name and 'icot ' .. name or 'icot'))
   return WRONG_USAGE
@@ -102,24 +103,17 @@ local function argument_of(argv, option)
   end
 end
 
-local function has(argv, flag)
-  for _, argument in ipairs(argv) do
-    if argument == flag then return true end
-  end
-  return false
-end
-
 local function dispatch(argv)
   local first = argv[1]
   if not first then return usage_error('which recipe?') end
-  if has(argv, '--version') then
+  if values.is_one_of('--version', argv) then
     print_versions(argument_of(argv, '--device'))
     return 0
   end
   if first == 'help' then return dispatch { argv[2] or '--help', argv[2] and '--help' } end
   local name = commands[first] and first
   if not name and is_unknown_command(first) then
-    local hint = names.hint(first, names.of(commands))
+    local hint = names.hint(first, names.sorted(commands))
     return usage_error(('%s: neither a recipe file nor a command; %s'):format(first, hint))
   end
   local parser = name and command_parser(name) or recipe_parser()
@@ -133,7 +127,7 @@ end
 ---@return integer exit_code
 function cli.main(argv)
   local ok, result = xpcall(dispatch, function(raised)
-    return errors.describe(raised, has(argv, '--traceback'))
+    return errors.describe(raised, values.is_one_of('--traceback', argv))
   end, argv)
   if ok then return result end
   report(result)

@@ -11,7 +11,7 @@ local json = require 'icot.base.json'
 local kept_stages = require 'icot.saved.kept_stages'
 local options = require 'icot.base.options'
 local probe = require 'icot.probe'
-local probe_file = require 'icot.probe.probe_file'
+local probe_file = require 'icot.probe.file'
 local summary = require 'icot.probe.summary'
 local terminal = require 'icot.base.terminal'
 local text_table = require 'icot.base.text_table'
@@ -43,40 +43,39 @@ end
 --- Describes the command to the argument parser.
 ---@param parser table a command of lua-argparse
 function command.configure(parser)
-  parser:argument('run', "a run file; its recipe had best keep all stages (checkpoint.keep.stages = 'all')")
+  parser:argument('run', "a run file, best of a run that keeps all its stages (checkpoint.keep.stages = 'all')")
     :argname('RUN')
-  parser:option('--no-cot', 'a run without CoT to compare with; default: that of the same study and seed')
+  parser:option('--no-cot', 'run without CoT to compare with; default: that of the same study and seed')
     :argname('RUN')
-  declare.integer(parser, '--stages', ('at most, evenly spread over those there are; default: %d'):format(STAGES), 1,
+  declare.integer(parser, '--stages', ('at most this many stages, evenly spread; default: %d'):format(STAGES), 1,
                   options.largest_integer)
-  declare.integer(parser, '--examples', ('at most, to fit probes to and to test them on; default: %d'):format(EXAMPLES),
+  declare.integer(parser, '--examples', ('at most this many, to fit and to test probes; default: %d'):format(EXAMPLES),
                   1, options.largest_integer)
-  parser:option('--fit', 'the split that probes are fitted to; the run has seen train')
+  parser:option('--fit', 'split that probes are fitted to: valid (default), or train, which the run has seen')
     :convert(split_of):default('valid')
-  parser:option('--quantities', "only those with this in their name: 'running sum'"):argname('TEXT')
-  parser:option('--places', "only those with this in their name: 'answer', '####'"):argname('TEXT')
-  parser:option('--show', 'test examples whose attention maps are kept, or none'):argname('N,N')
-    :convert(numbers_of):default('1')
-  declare.tables(parser, 'tables and maps go', FINDINGS)
+  parser:option('--quantities', "only quantities with this in their name: 'running sum'"):argname('TEXT')
+  parser:option('--places', "only places with this in their name: 'answer', '####'"):argname('TEXT')
+  parser:option('--show', 'numbers of the test examples whose attention maps are kept, or none; default: 1')
+    :argname('N,N'):convert(numbers_of):default('1')
+  declare.tables(parser, 'path of tables and maps', FINDINGS)
   declare.threads(parser)
   declare.device(parser)
 end
 
 -- ---- What is printed ----------------------------------------------------------------------------
 
-local function share(field)
-  return function(line) return line[field] and ('%.3f'):format(line[field]) or '-' end
+local function share(name)
+  return text_table.column(name, name, '%.3f')
 end
 
+local no_cot = share 'no_cot'
+no_cot.wanted = function(line) return line.no_cot end
+
 local columns = {
-  { 'step', function(line) return ('%d'):format(line.step) end },
-  { 'removed', function(line) return ('%d'):format(line.removed) end },
+  text_table.column('step', 'step', '%d'),
+  text_table.column('removed', 'removed', '%d'),
   { 'quantities', function(line) return ('%s (%d)'):format(line.group, line.quantities) end, text = true },
-  { 'accuracy', share 'accuracy' },
-  { 'untrained', share 'untrained' },
-  { 'no_cot', share 'no_cot', wanted = function(line) return line.no_cot end },
-  { 'shuffled', share 'shuffled' },
-  { 'baseline', share 'baseline' },
+  share 'accuracy', share 'untrained', no_cot, share 'shuffled', share 'baseline',
   { 'clearest', function(line)
     local row = line.clearest
     return ('%.3f %s, layer %d, %s'):format(row.accuracy, row.quantity:match(', (.*)') or row.quantity, row.layer,
@@ -86,7 +85,8 @@ local columns = {
 
 local function print_summary(rows)
   text_table.print(io.stdout, text_table.lay_out(columns, summary.of(rows)))
-  print('\nEach quantity at the layer and place where it is the most above the untrained model; controls at the same.')
+  print('\nEach quantity is shown at the layer and place where it exceeds the untrained model the most; so are its '
+        .. 'controls.')
 end
 
 -- ---- Running it ---------------------------------------------------------------------------------

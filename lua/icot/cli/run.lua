@@ -14,15 +14,15 @@ local run = {}
 function run.configure(parser)
   parser:argument('recipe', 'the recipe, a Lua file'):args('?')
   declare.settings(parser, 'changes a field of the recipe: --set optimizer.lr=1e-4')
-  declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
-  parser:option('--out', 'where the run file goes; of a study, its index'):argname('PATH')
+  declare.integer(parser, '--seed', "used instead of the recipe's seed or seeds", 0, options.largest_integer)
+  parser:option('--out', 'path of the run file, or of the index of a study'):argname('PATH')
   declare.threads(parser)
-  declare.device(parser, "takes the place of the recipe's")
-  parser:flag('--force', 'overwrite results that are there')
-  parser:option('--resume', 'go on from the newest checkpoint, where there is one; RUN: of this run file or index')
+  declare.device(parser, "used instead of the recipe's")
+  parser:flag('--force', 'overwrite existing results')
+  parser:option('--resume', 'continue from the newest checkpoint, if there is one; RUN: run file or index to resume')
     :argname('RUN'):args('?')
-  parser:flag('--allow-changes', 'resume although the recipe or the data has changed')
-  parser:flag('--quiet', 'no progress, only results and errors')
+  parser:flag('--allow-changes', 'resume even if the recipe or the data has changed')
+  parser:flag('--quiet', 'show no progress, only results and errors')
 end
 
 -- From here on signals end the run in order, and the first one says so.
@@ -49,7 +49,7 @@ local function load_recipe(arguments)
     arguments.recipe, resumed = resumed, nil
   end
   if arguments.resume and arguments.force then errors.raise('give either --resume or --force, not both') end
-  if resumed and arguments.out then errors.raise('--resume %s: leave out --out, this names the results', resumed) end
+  if resumed and arguments.out then errors.raise('--resume %s: names the results already; leave out --out', resumed) end
   if arguments.recipe then
     return require('icot.recipe').load(arguments.recipe, {
       settings = settings, seed = arguments.seed, output = resumed or arguments.out,
@@ -67,7 +67,7 @@ end
 function run.start(arguments, processes)
   local core, recipe = require 'icot.engine.core', load_recipe(arguments)
   if processes and not recipe.is_study then
-    errors.raise('recipe %s: it has no arms, seeds or grid, so it is no study; run it with icot %s', recipe.path,
+    errors.raise('recipe %s: it has no arms, seeds or grid, so it is not a study; run it with icot %s', recipe.path,
                  recipe.path)
   end
   common.use_threads(arguments)

@@ -2,6 +2,7 @@
 ---
 ---   icot schedule recipes/mult_9x9.lua --set schedule.tokens_per_epoch=4
 local budget = require 'icot.recipe.budget'
+local counted = require 'icot.base.counted'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.base.errors'
 local fork = require 'icot.training.fork'
@@ -35,10 +36,11 @@ end
 function command.configure(parser)
   parser:argument('recipe', 'the recipe, a Lua file')
   declare.settings(parser, 'changes a field of the recipe: --set schedule.tokens_per_epoch=4')
-  declare.integer(parser, '--seed', "takes the place of the recipe's seed or seeds", 0, options.largest_integer)
-  parser:option('--accuracy', 'what every validation is assumed to give; default: 1'):convert(share):default(1)
+  declare.integer(parser, '--seed', "used instead of the recipe's seed or seeds", 0, options.largest_integer)
+  parser:option('--accuracy', 'accuracy that every validation is assumed to give; default: 1'):convert(share):default(1)
     :argname('A')
-  parser:option('--loss', 'likewise; default: 0'):convert(number):default(0):argname('L')
+  parser:option('--loss', 'loss that every validation is assumed to give; default: 0')
+    :convert(number):default(0):argname('L')
 end
 
 -- One run of each arm that has a schedule.
@@ -50,7 +52,7 @@ local function runs_to_show(loaded)
       shown[#shown + 1] = run
     end
   end
-  if #shown == 0 then errors.raise('schedule: %s: no arm has one; their methods remove all or nothing', loaded.name) end
+  if #shown == 0 then errors.raise('schedule: %s: no arm has a schedule; they remove all CoT or none', loaded.name) end
   return shown
 end
 
@@ -66,7 +68,7 @@ local function info_of(config, known)
   local steps_per_epoch = sampler.new(found.size, config.train.batch, config.seed).steps_per_epoch
   local limit = budget.new(config.train, steps_per_epoch)
   if limit.kind ~= 'steps' then
-    errors.raise('schedule: how many updates it will be is only known with train.steps or train.epochs')
+    errors.raise('schedule: the number of updates is only known with train.steps or train.epochs')
   end
   return { steps_per_epoch = steps_per_epoch, total_steps = limit.amount, max_cot = found.max_cot }
 end
@@ -87,9 +89,9 @@ local function show(run, info, args)
     accuracy = args.accuracy, loss = args.loss, start = fork.place(run, info),
   })
   local columns = math.min(MOST_COLUMNS, terminal.columns(io.stdout) or USUAL_COLUMNS) - #tostring(info.max_cot) - 3
-  print(('arm %s: %d of %d CoT %ss removed after %d updates (%.4g epochs)'):format(
-    run.arm, stages[#stages].removed, info.max_cot, config.removal.unit, info.total_steps,
-    info.total_steps / info.steps_per_epoch))
+  print(('arm %s: %s removed after %s (%.4g epochs)'):format(
+    run.arm, counted.part_of(stages[#stages].removed, info.max_cot, 'CoT ' .. config.removal.unit),
+    counted.of(info.total_steps, 'update'), info.total_steps / info.steps_per_epoch))
   tell_assumption(config, args)
   print('\n' .. table.concat(preview.draw(stages, info, math.max(20, columns), ROWS), '\n') .. '\n')
   print(table.concat(preview.table_of(stages), '\n'))

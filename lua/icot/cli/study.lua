@@ -11,13 +11,13 @@ function study.configure(command)
   run.configure(command)
   declare.integer(command, '--jobs', 'runs at a time, each a process with its share of the threads; default: 1', 1,
                   1024)
-  command:option('--memory', 'what all processes together may take; default: what the machine has left')
+  command:option('--memory', 'memory in GiB that all processes together may use; default: what the machine has left')
     :argname('GIB'):convert(function(text)
       local number = tonumber(text)
       if number and number > 0 and number < math.huge then return number end
       return nil, ("--memory: got '%s', expected a number above 0"):format(text)
     end)
-  command:flag('--worker', 'for icot itself: does one run, which the standard input tells'):hidden(true)
+  command:flag('--worker', 'for icot itself: runs the one run described on standard input'):hidden(true)
 end
 
 --- Runs the command.

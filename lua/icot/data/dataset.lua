@@ -2,8 +2,8 @@
 --- icot.data.tasks finds and loads them.
 local errors = require 'icot.base.errors'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
 local sequence = require 'icot.text.sequence'
+local values = require 'icot.base.values'
 
 local dataset = {}
 
@@ -138,7 +138,7 @@ function Dataset:corpus(split, where)
   for _, name in ipairs(all) do
     if name == split then return self[split] end
   end
-  errors.raise('%s: %s has no split %s; %s', where, self.task, options.show(split), names.hint(split, all))
+  errors.raise('%s: %s has no split %s; %s', where, self.task, values.show(split), names.hint(split, all))
 end
 
 --- Tells datasets apart: equal for equal examples.

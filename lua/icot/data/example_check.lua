@@ -62,16 +62,17 @@ end
 
 --- Checks every line of a file.
 ---@param path string
+---@param where string who asks, at the start of an error
 ---@param count fun(text: string): integer tokens of a part
 ---@param check? fun(question: string, cot: string, answer: string): string? of a task: what is wrong, or nil
 ---@param found fun(number: integer, problem: string) called for each line that something is wrong with
 ---@return icot.ExampleReport
 ---raises an error when the file can't be read
-function example_check.file(path, count, check, found)
+function example_check.file(path, where, count, check, found)
   local report = { examples = 0, malformed = 0, wrong = 0, doubled = 0, lengths = {} }
   for _, part in ipairs(example_check.parts) do report.lengths[part] = new_counts() end
 
-  for number, line in example_file.lines(path) do
+  for number, line in example_file.lines(path, where) do
     local question, cot, answer = example_file.parse(line)
     if question then
       report.examples = report.examples + 1

@@ -10,11 +10,12 @@ local errors = require 'icot.base.errors'
 local interrupt = require 'icot.engine.interrupt'
 local options = require 'icot.base.options'
 local random = require 'icot.engine.random'
+local values = require 'icot.base.values'
 
 local made_up = {}
 
 local BLOCK = 1024 -- questions drawn per call into the core
-local PATIENCE = 64 -- draws for each question known: so many miss the only new one with a probability of e^-64
+local PATIENCE = 64 -- draws for each question known: that many miss the only new one with a probability of e^-64
 local MOST = 2000000 -- examples in a split; the questions drawn are remembered
 
 --- Options that every such dataset has.
@@ -22,10 +23,10 @@ local MOST = 2000000 -- examples in a split; the questions drawn are remembered
 ---@return icot.Fields
 function made_up.options(train)
   return {
-    train = { type = 'integer', min = 0, max = MOST, default = train, doc = 'training examples' },
-    valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'validation examples' },
-    test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'test examples' },
-    seed = { type = 'integer', min = 0, default = 1, doc = 'of the examples' },
+    train = { type = 'integer', min = 0, max = MOST, default = train, doc = 'number of training examples' },
+    valid = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'number of validation examples' },
+    test = { type = 'integer', min = 0, max = MOST, default = 1000, doc = 'number of test examples' },
+    seed = { type = 'integer', min = 0, default = 1, doc = 'seed of the examples' },
   }
 end
 
@@ -94,14 +95,14 @@ end
 local function id_of(plan, symbol)
   local id = plan.vocabulary.ids[symbol]
   if id then return id end
-  errors.raise('the symbol %s is not in the vocabulary%s', options.show(symbol),
+  errors.raise('the symbol %s is not in the vocabulary%s', values.show(symbol),
                type(symbol) ~= 'string' and '; symbols are strings' or '')
 end
 
 -- part: 'question', 'CoT' or 'answer'
 local function ids_of(plan, part, symbols)
   if type(symbols) ~= 'table' then
-    errors.raise('the %s is %s, expected a list of symbols', part, options.show(symbols))
+    errors.raise('the %s is %s, expected a list of symbols', part, values.show(symbols))
   end
   local ids = {}
   for i, symbol in ipairs(symbols) do ids[i] = id_of(plan, symbol) end

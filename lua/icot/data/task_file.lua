@@ -11,11 +11,11 @@ local types = {
 local function check_type(given, place)
   local list = type(given) == 'table' and given or { given }
   if #list == 0 then
-    errors.raise('%s.type is missing, expected one of: %s', place, table.concat(names.of(types), ', '))
+    errors.raise('%s.type is missing, expected one of: %s', place, table.concat(names.sorted(types), ', '))
   end
   for _, name in ipairs(list) do
     if not types[name] then
-      errors.raise("%s.type: '%s' is no type; %s", place, tostring(name), names.hint(name, names.of(types)))
+      errors.raise("%s.type: '%s' is no type; %s", place, tostring(name), names.hint(name, names.sorted(types)))
     end
   end
 end

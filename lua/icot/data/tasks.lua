@@ -14,6 +14,7 @@ local names = require 'icot.base.names'
 local options = require 'icot.base.options'
 local removal = require 'icot.text.removal'
 local task_file = require 'icot.data.task_file'
+local values = require 'icot.base.values'
 
 local tasks = {}
 
@@ -41,7 +42,7 @@ function tasks.names()
       end
     end
   end
-  return names.of(found)
+  return names.sorted(found)
 end
 
 --- The file of a task.
@@ -53,7 +54,7 @@ end
 function tasks.find(name, where, path)
   local place = (where or 'dataset') .. ': ' .. (path or '') .. 'task'
   if type(name) ~= 'string' or not name:find('^[%w_]+$') then
-    errors.raise('%s: got %s, expected the name of a file in datasets/', place, options.show(name))
+    errors.raise('%s: got %s, expected the name of a file in datasets/', place, values.show(name))
   end
   local module = 'datasets.' .. name
   if not package.loaded[module] and not package.searchpath(module, package.path) then

@@ -6,6 +6,7 @@
 --- icot's, or with a byte-level BPE (icot.text.tokenizer) such as that of a pretrained GPT-2.
 local ffi = require 'ffi'
 local corpus = require 'icot.text.corpus'
+local counted = require 'icot.base.counted'
 local dataset = require 'icot.data.dataset'
 local errors = require 'icot.base.errors'
 local example_file = require 'icot.text.example_file'
@@ -17,13 +18,13 @@ local text_files = {}
 
 --- Options that every such dataset has.
 text_files.options = {
-  train = { type = 'string', doc = 'file of training examples' },
-  valid = { type = 'string', doc = 'file of validation examples' },
-  test = { type = 'string', doc = 'file of test examples' },
+  train = { type = 'string', doc = 'path of the training examples' },
+  valid = { type = 'string', doc = 'path of the validation examples' },
+  test = { type = 'string', doc = 'path of the test examples' },
   tokenizer = { type = 'string', default = 'word',
-    doc = "'word': symbols between single spaces; 'character'; or the folder of a model, for its vocabulary" },
+    doc = "'word': symbols between single spaces; 'character'; or the folder of a model whose vocabulary is used" },
   max_length = { type = 'integer', min = 1,
-    doc = 'longest sequence allowed, in tokens with the four separators; any length by default' },
+    doc = 'most tokens of an example, four separators included; default: any length' },
 }
 
 -- ---- The vocabulary -----------------------------------------------------------------------------
@@ -111,7 +112,7 @@ local function read_corpus(path, where, symbols, rule, steps_of)
     elseif rule.leave_out then
       left_out = left_out + 1
     else
-      errors.raise('%s: line %d: %d tokens with separators, but max_length is %d', path, number, length,
+      errors.raise('%s: line %d: has %d tokens, separators included, but max_length is %d', path, number, length,
         rule.max_length)
     end
   end
@@ -139,6 +140,8 @@ end
 ---@param wanted? 'train'|'valid'|'test' the only split that is needed
 ---@param rules? table<string, { max_length?: integer, leave_out?: boolean }> by split; by default no split may have
 ---   a longer example than options.max_length
+---@param step_finder? fun(symbols: icot.Vocabulary|icot.Tokenizer): icot.StepsOf makes, of the vocabulary, what finds
+---   where the steps of a CoT end; default: no steps are marked
 ---@return icot.Dataset
 ---raises an error for a missing, empty or malformed file, with the line's number
 function text_files.load(task, options, wanted, rules, step_finder)
@@ -154,8 +157,9 @@ function text_files.load(task, options, wanted, rules, step_finder)
       local left_out
       parts[split], left_out = read_corpus(path, 'dataset.' .. split, symbols, rule, steps_of)
       if left_out > 0 then
-        table.insert(parts.notes, ('%s: %d of %d examples are longer than %d tokens and left out'):format(
-          split, left_out, left_out + parts[split]:size(), rule.max_length))
+        table.insert(parts.notes, ('%s: left out: %s with more than %s'):format(
+          split, counted.part_of(left_out, left_out + parts[split]:size(), 'example'),
+          counted.of(rule.max_length, 'token')))
       end
     else
       parts[split] = corpus.new(symbols)

@@ -1,5 +1,5 @@
 --- Numbers that are asked for now and read later, all at once: a device works them out when their turn comes, while the
---- host goes on, and waits for it no more than once.
+--- host continues, and waits for it no more than once.
 ---
 ---     local answers = asked.collect(function()
 ---       asked.item(loss)

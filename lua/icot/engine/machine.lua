@@ -12,7 +12,7 @@ function machine.host_name()
   return name or os.getenv('HOSTNAME') or 'unknown'
 end
 
----@class icot.Machine what the bits of a run hang on beside its recipe
+---@class icot.Machine what the bits of a run depend on beside its recipe
 ---@field host string
 ---@field device string
 ---@field threads integer

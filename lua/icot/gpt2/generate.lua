@@ -13,7 +13,7 @@ local generate = {}
 ---@field index integer of the prompt
 ---@field slot integer
 ---@field length integer tokens in the cache
----@field count integer of the tokens, so many are what the next pass reads
+---@field count integer of the tokens; this many are what the next pass reads
 ---@field tokens integer[]
 ---@field positions integer[]
 ---@field place? fun(written: integer[], position: integer): integer see icot.Prompt
@@ -41,7 +41,7 @@ end
 ---@param model icot.GPT2
 ---@param cache icot.KVCache
 ---@param active icot.Sequence[]
----@param states? icot.Tensor (sequences of the pass before, width) what those in thought go on from
+---@param states? icot.Tensor (sequences of the pass before, width) what those in thought continue from
 ---@param enter? fun(layer: integer, x: icot.Tensor): icot.Tensor see icot.Context
 ---@return ffi.cdata* next int32_t[#active]
 ---@return icot.Tensor? states (#active, width), to be freed, where a sequence has thoughts to come
@@ -82,7 +82,7 @@ end
 ---@field place? fun(written: integer[], position: integer): integer position of the token written last; `position` is
 ---   the one after the token before it, which it gets if there is no such function
 ---@field given? icot.GivenTokens
----@field thoughts? integer continuous thoughts after the prompt: so often it goes on from its own last hidden state
+---@field thoughts? integer continuous thoughts after the prompt: so often it continues from its own last hidden state
 
 ---@class icot.GivenTokens what is read in between, without being written by the model
 ---@field most integer tokens, all together
@@ -131,7 +131,7 @@ end
 ---@field active icot.Sequence[] those that are not complete
 ---@field states? icot.Tensor see `advance`
 
--- Takes in what the last pass gave for a sequence, in row `row`; whether it goes on.
+-- Takes in what the last pass gave for a sequence, in row `row`; whether it continues.
 local function take(self, sequence, token, row)
   local options = self.options
   if sequence.thoughts > 0 then

@@ -18,7 +18,8 @@ KVCache.__index = KVCache
 ---@param config icot.GPT2Config
 ---@param slots integer
 ---@param capacity integer
----@return icot.KVCache
+---@return icot.KVCache `slots` and `lengths` are set before each pass
+---raises an error when there is too little memory
 function kv_cache.new(config, slots, capacity)
   local self = { keys = {}, values = {} }
   local made = scope.all_or_none(function()
@@ -45,6 +46,7 @@ function KVCache:attend(attention, qkv, context)
   return tensor.wrap(handle_out[0])
 end
 
+--- Frees keys and values.
 function KVCache:free()
   for layer = 1, #self.keys do
     self.keys[layer]:free()

@@ -12,6 +12,7 @@ local options = require 'icot.base.options'
 local pretrained_weights = require 'icot.gpt2.pretrained_weights'
 local scope = require 'icot.engine.scope'
 local tensor_text = require 'icot.tensor.text'
+local values = require 'icot.base.values'
 
 local pretrained = {}
 
@@ -22,8 +23,11 @@ local HEAD, TOKENS, POSITIONS = 'lm_head.weight', 'wte.weight', 'wpe.weight'
 ---@field context? integer most positions; by default as many as the checkpoint has
 ---@field dropout? number 0 by default
 local load_options = {
-  context = { type = 'integer', min = 1, max = 1000000, doc = 'most positions' },
-  dropout = { type = 'number', min = 0, below = 1, default = 0, doc = 'of embeddings, attention and residuals' },
+  context = { type = 'integer', min = 1, max = 1000000, doc = 'number of positions' },
+  dropout = {
+    type = 'number', min = 0, below = 1, default = 0,
+    doc = 'dropout of embeddings, attention and residuals',
+  },
 }
 
 -- ---- config.json --------------------------------------------------------------------------------
@@ -31,11 +35,11 @@ local load_options = {
 -- The config.json of a folder, and whether the head is the token embedding. `who` asks for it, for messages.
 local function read_config(folder, who)
   if type(folder) ~= 'string' or files.kind(folder) ~= 'directory' then
-    errors.raise('%s: got %s, expected a folder with config.json and model.safetensors', who, options.show(folder))
+    errors.raise('%s: got %s, expected a folder with config.json and model.safetensors', who, values.show(folder))
   end
   local path = folder .. '/config.json'
   local given = json.read_file(path, LONGEST_CONFIG)
-  if type(given) ~= 'table' then errors.raise('%s: got %s, expected a table', path, options.show(given)) end
+  if type(given) ~= 'table' then errors.raise('%s: got %s, expected a table', path, values.show(given)) end
   return gpt2_config.from_hugging_face(given, path)
 end
 
@@ -100,7 +104,7 @@ local function check_weights(weights, config, tied)
     if info then check_tensor(weights, name, info, shape) else missing[#missing + 1] = name end
   end
   for _, name in ipairs(weights:names()) do
-    if not expected[name] and not is_unused_buffer(name) then unknown[#unknown + 1] = options.show(name) end
+    if not expected[name] and not is_unused_buffer(name) then unknown[#unknown + 1] = values.show(name) end
   end
   raise_names(weights, 'missing tensors', missing)
   raise_names(weights, "tensors that GPT-2 doesn't have", unknown)
@@ -161,7 +165,7 @@ local function with_weights(folder, who, body)
 end
 
 local function make_model(weights, config)
-  local blank = options.copy(config)
+  local blank = values.copy(config)
   blank.initializer_range = 0 -- all parameters will be read
   local model = gpt2_model.new(blank, 0)
   model.config = config

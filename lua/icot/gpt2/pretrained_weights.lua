@@ -6,8 +6,8 @@ local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local json = require 'icot.base.json'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
 local safetensors = require 'icot.tensor.safetensors'
+local values = require 'icot.base.values'
 
 local pretrained_weights = {}
 
@@ -24,7 +24,7 @@ Weights.__index = Weights
 local function add(self, file, name)
   local short = name:gsub('^transformer%.', '')
   if self.places[short] then
-    errors.raise('%s: tensor %s is there twice, with and without "transformer."', self.path, options.show(short))
+    errors.raise('%s: tensor %s appears twice, with and without "transformer."', self.path, values.show(short))
   end
   self.places[short] = { file = file, name = name }
 end
@@ -52,7 +52,7 @@ local function read_weight_map(path)
   for name, shard in pairs(map) do
     if type(name) ~= 'string' or not is_shard_name(shard) then
       errors.raise('%s: weight_map: tensor %s lies in %s, expected the name of a .safetensors file beside the index',
-                   path, options.show(name), options.show(shard))
+                   path, values.show(name), values.show(shard))
     end
   end
   return map
@@ -60,7 +60,7 @@ end
 
 local function open_shards(self, folder)
   local map, opened = read_weight_map(self.path), {}
-  for _, name in ipairs(names.of(map)) do
+  for _, name in ipairs(names.sorted(map)) do
     local shard = map[name]
     opened[shard] = opened[shard] or open_file(self, folder .. '/' .. shard)
     opened[shard]:info(name) -- raises an error if it isn't there
@@ -78,7 +78,8 @@ end
 
 --- Opens the weights of a folder.
 ---@param folder string
----@return icot.CheckpointWeights
+---@return icot.CheckpointWeights to be closed
+---raises an error when there are none, or a file or the index is broken; nothing stays open then
 function pretrained_weights.open(folder)
   local self = setmetatable({ files = {}, places = {} }, Weights)
   local open
@@ -93,6 +94,7 @@ function pretrained_weights.open(folder)
   return self
 end
 
+--- Closes the files. Tensors that were read from them stay.
 function Weights:close()
   for _, file in ipairs(self.files) do file:close() end
 end
@@ -100,7 +102,7 @@ end
 --- The names of all tensors, sorted.
 ---@return string[]
 function Weights:names()
-  return names.of(self.places)
+  return names.sorted(self.places)
 end
 
 --- Dtype and shape of a tensor; nil if there is none of this name.
@@ -111,15 +113,18 @@ function Weights:info(name)
   return place and place.file:info(place.name)
 end
 
----@param name string
----@return icot.Tensor
+--- Reads a tensor.
+---@param name string one that is there
+---@return icot.Tensor float32 of its shape; float16 and bfloat16 are widened exactly
 function Weights:read(name)
   local place = self.places[name]
   return place.file:read(place.name)
 end
 
----@param name string
+--- Reads a tensor into one that is there.
+---@param name string one that is there
 ---@param into icot.Tensor of the same shape; may be a view
+---raises an error when the shapes differ
 function Weights:read_into(name, into)
   local place = self.places[name]
   place.file:read_into(place.name, into)

@@ -6,9 +6,9 @@ local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local gpt2 = require 'icot.gpt2'
 local methods = require 'icot.schedule.methods'
-local options = require 'icot.base.options'
 local pretrained = require 'icot.gpt2.pretrained'
 local starting_model = require 'icot.model.starting_model'
+local values = require 'icot.base.values'
 
 local model = {}
 
@@ -33,13 +33,13 @@ local function check_sizes(config, data, from)
   local found = pretrained.inspect(from.model_folder, 'checkpoint')
   local function check(name, wanted)
     if found[name] == wanted then return end
-    errors.raise('model.%s: the checkpoint %s has %d, and %d are wanted now; a new run can start from what is there '
-                 .. '(model.pretrained)', name, from.path, found[name], wanted)
+    errors.raise('model.%s: is %d in the checkpoint %s and would be %d now; start a new run from it with '
+                 .. 'model.pretrained', name, found[name], from.path, wanted)
   end
   for _, name in ipairs { 'layers', 'heads', 'width' } do check(name, config.model[name]) end
   check('context', math.max(config.model.context or found.context, data.max_length))
   check('vocab_size', math.max(found.vocab_size, data.vocabulary.size))
-  local sized = options.copy(config.model)
+  local sized = values.copy(config.model)
   sized.context = found.context
   return setmetatable({ model = sized }, { __index = config })
 end
@@ -74,7 +74,7 @@ local function load(found, data)
   return in_thought(config, gpt2.from_pretrained(found.model_folder))
 end
 
---- The model of a checkpoint, for whoever looks at a run, which may go on meanwhile.
+--- The model of a checkpoint, for whoever looks at a run, which may continue meanwhile.
 ---@param found icot.Checkpoint of a step above 0
 ---@param data icot.Dataset
 ---@return icot.Model
@@ -83,7 +83,7 @@ function model.of_checkpoint(found, data)
   local ok, result = pcall(load, found, data)
   if ok then return result end
   if files.kind(found.path) then error(result, 0) end
-  errors.raise('%s: is gone: its run has gone on, and keeps others (checkpoint.keep); try again', found.path)
+  errors.raise('%s: was removed meanwhile, since its run continues (checkpoint.keep); try again', found.path)
 end
 
 return model

@@ -27,6 +27,12 @@ model_file.NAMES = {
   WEIGHTS, 'config.json', 'vocabulary.json', model_file.OTHERS, unpack(tokenizer_files.NAMES),
 }
 
+--- Those of them that Hugging Face opens, or that say how texts become ids, and what it puts beside them itself.
+model_file.EXPORTED = {
+  'config.json', 'generation_config.json', WEIGHTS, 'tokenizer_config.json', 'special_tokens_map.json',
+  'vocabulary.json', unpack(tokenizer_files.NAMES),
+}
+
 local function write_tensors(path, model)
   local tensors = {}
   for _, each in ipairs(model:hugging_face_tensors()) do tensors[each.name] = each.tensor end
@@ -93,8 +99,7 @@ end
 function model_file.vocabulary(folder)
   local path = folder .. '/vocabulary.json'
   if not files.kind(path) then return nil end
-  local saved, message = json.decode(files.read(path, LONGEST_VOCABULARY))
-  if saved == nil then errors.raise('%s: not valid JSON: %s', path, message) end
+  local saved = json.read_file(path, LONGEST_VOCABULARY)
   local ok, result = pcall(vocabulary.from_table, saved)
   if not ok then errors.raise('%s: %s', path, errors.describe(result)) end
   result.source = path

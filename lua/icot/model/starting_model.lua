@@ -15,7 +15,7 @@ local starting_model = {}
 function starting_model.context_for(config, data)
   local context = config.model.context or data.max_length
   if data.max_length > context then
-    errors.raise('model.context: the longest example has %d tokens%s, the context only %d; raise model.context',
+    errors.raise('model.context: the longest example has %d tokens%s, but the context is only %d; raise model.context',
                  data.max_length, data.room_for and ' with its thoughts (removal.thoughts)' or '', context)
   end
   return context
@@ -30,8 +30,8 @@ function starting_model.check_vocabulary(words, folder, who)
   local known = pretrained.inspect(folder, who).vocab_size
   local own = words.pause == words.size - 1 and words.pause or words.size
   if own > known then
-    errors.raise("%s: the dataset has %d symbols, the checkpoint %d; give dataset.tokenizer = '%s'", who, own, known,
-                 folder)
+    errors.raise("%s: the dataset has %d symbols, but the checkpoint has %d; give dataset.tokenizer = '%s'", who,
+                 own, known, folder)
   end
   local saved = model_file.vocabulary(folder)
   for i, symbol in ipairs(saved and words.symbols or {}) do

@@ -39,6 +39,12 @@ end
 ---@class icot.nn.Attention: icot.Module
 block.Attention = class.new('Attention')
 
+---@param width integer of the residual stream
+---@param heads integer
+---@param options? { layer?: integer, std?: number, projection_std?: number, dropout?: number,
+---   generator?: icot.Generator } layer: number of its block, from 1 (default), on which its place in a cache and its
+---   dropout depend; std: of the initial weights, projection_std: of those of the output
+---raises an error when the heads cannot share the width
 function block.Attention:init(width, heads, options)
   options = options or {}
   if width % heads ~= 0 then errors.raise('attention: a width of %d cannot be shared by %d heads', width, heads) end
@@ -50,7 +56,7 @@ function block.Attention:init(width, heads, options)
   self.resid_dropout = layers.Dropout(options.dropout or 0, block.dropout_stream(self.layer, 'attn'))
 end
 
--- The second, which was made from the first: of that nobody but backward will have use.
+-- The second, which was made from the first: that one is only needed for backward from now on.
 local function instead(before, made)
   before:release()
   return made
@@ -71,7 +77,12 @@ local function attend(self, x, context, rows)
   return rows and instead(mixed, mixed:embedding(rows)) or mixed
 end
 
---- The result is added to `residual`, if there is one.
+--- Attends, and adds the result to `residual`, if there is one.
+---@param x icot.Tensor (T, C)
+---@param context icot.Context
+---@param rows? icot.Tensor int32 (R): only these rows of the result are wanted
+---@param residual? icot.Tensor (T, C), or (R, C) with `rows`
+---@return icot.Tensor (T, C) or (R, C)
 function block.Attention:forward(x, context, rows, residual)
   return onto(residual, self.resid_dropout, context, rows, function(sum)
     if not context.cache and (sum or not rows) then
@@ -90,6 +101,9 @@ end
 ---@class icot.nn.MLP: icot.Module
 block.MLP = class.new('MLP')
 
+---@param width integer
+---@param options? { hidden?: integer, layer?: integer, std?: number, projection_std?: number, dropout?: number,
+---   generator?: icot.Generator } hidden: 4·width by default; the others as of Attention
 function block.MLP:init(width, options)
   options = options or {}
   local hidden, generator = options.hidden or 4 * width, options.generator
@@ -98,7 +112,12 @@ function block.MLP:init(width, options)
   self.dropout = layers.Dropout(options.dropout or 0, block.dropout_stream(options.layer or 1, 'mlp'))
 end
 
---- The result is added to `residual`, if there is one.
+--- Computes it, and adds the result to `residual`, if there is one.
+---@param x icot.Tensor (T, C)
+---@param context icot.Context
+---@param rows? icot.Tensor int32 (R): given if x has only these rows, (R, C), which dropout has to know
+---@param residual? icot.Tensor of the shape of x
+---@return icot.Tensor of the shape of x
 function block.MLP:forward(x, context, rows, residual)
   local fc, proj = self.c_fc, self.c_proj
   return onto(residual, self.dropout, context, rows, function(sum)
@@ -108,10 +127,13 @@ end
 
 --- One block of GPT-2, norms first: nn.Block(width, heads, options of Attention and MLP, eps).
 --- x (T, C) -> (T, C). With `rows`, int32 (R), only these rows of the result are worked out, (R, C): all rows are
---- attended to, but what nobody reads takes no part in the projections and the MLP.
+--- attended to, but what is not asked for takes no part in the projections and the MLP.
 ---@class icot.nn.Block: icot.Module
 block.Block = class.new('Block')
 
+---@param width integer
+---@param heads integer
+---@param options? table those of Attention and MLP, and `eps` of the layer norms (1e-5)
 function block.Block:init(width, heads, options)
   options = options or {}
   self.ln_1 = layers.LayerNorm(width, options)
@@ -136,6 +158,10 @@ local function all_at_once(self, x, context, rows)
   }, rows)
 end
 
+---@param x icot.Tensor (T, C)
+---@param context icot.Context
+---@param rows? icot.Tensor int32 (R)
+---@return icot.Tensor (T, C), or (R, C) with `rows`
 function block.Block:forward(x, context, rows)
   local fused = tensor.fuses_layers() and not context.cache
   return (fused and all_at_once or step_by_step)(self, x, context, rows)

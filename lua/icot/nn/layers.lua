@@ -12,6 +12,9 @@ local layers = {}
 ---@field bias icot.Tensor? (out)
 layers.Linear = class.new('Linear')
 
+---@param in_features integer
+---@param out_features integer
+---@param options? { bias?: boolean, std?: number, generator?: icot.Generator }
 function layers.Linear:init(in_features, out_features, options)
   options = options or {}
   local std = options.std or 1 / math.sqrt(in_features)
@@ -32,12 +35,16 @@ end
 ---@field bias icot.Tensor (width)
 layers.LayerNorm = class.new('LayerNorm')
 
+---@param width integer
+---@param options? { eps?: number } eps: added to the variance, 1e-5 by default
 function layers.LayerNorm:init(width, options)
   self.eps = options and options.eps or 1e-5
   self.weight = tensor.ones({ width }):requires_grad_()
   self.bias = tensor.zeros({ width }):requires_grad_()
 end
 
+---@param x icot.Tensor (…, width)
+---@return icot.Tensor (…, width)
 function layers.LayerNorm:forward(x)
   return x:layer_norm(self.weight, self.bias, self.eps)
 end
@@ -47,21 +54,28 @@ end
 ---@field weight icot.Tensor (count, width)
 layers.Embedding = class.new('Embedding')
 
+---@param count integer
+---@param width integer
+---@param options? { std?: number, generator?: icot.Generator }
 function layers.Embedding:init(count, width, options)
   self.weight = class.parameter({ count, width }, options)
 end
 
+---@param ids icot.Tensor int32 (…), from 0 to count - 1
+---@return icot.Tensor (…, width)
 function layers.Embedding:forward(ids)
   return self.weight:embedding(ids)
 end
 
 --- Dropout: nn.Dropout(p, stream). Active only where the context says so, with `context.dropout = { seed, step }`;
---- each layer draws from a stream of its own, so the same step gives the same mask. What is drawn for a row hangs on
+--- each layer draws from a stream of its own, so the same step gives the same mask. What is drawn for a row depends on
 --- its place in the batch of the update (context.first_token, first_target), so that the parts of a batch get what the
 --- whole would have got.
 ---@class icot.nn.Dropout: icot.Module
 layers.Dropout = class.new('Dropout')
 
+---@param p number share of elements that become zero, from 0 to below 1
+---@param stream? integer of random numbers; 0 by default
 function layers.Dropout:init(p, stream)
   self.p, self.stream = p, random.streams.dropout + (stream or 0)
 end
@@ -76,7 +90,12 @@ function layers.Dropout:draw(context, at_targets)
   return { p = self.p, key = random.key(context.dropout.seed, self.stream, context.dropout.step), first = first or 0 }
 end
 
---- The result is added to `residual`, if there is one.
+--- Drops elements of x and adds the result to `residual`, if there is one.
+---@param x icot.Tensor (R, C)
+---@param context? icot.Context
+---@param at_targets? any as in `draw`
+---@param residual? icot.Tensor (R, C)
+---@return icot.Tensor (R, C)
 function layers.Dropout:forward(x, context, at_targets, residual)
   local drawn = self:draw(context, at_targets)
   if drawn then return x:dropout(drawn.p, drawn.key, drawn.first * x:size(-1), residual) end

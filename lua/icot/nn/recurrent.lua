@@ -1,4 +1,4 @@
---- Layers that go on from what they gave before.
+--- Layers that continue from what they gave before.
 local class = require 'icot.nn.class'
 local layers = require 'icot.nn.layers'
 local tensor = require 'icot.tensor'
@@ -10,6 +10,9 @@ local recurrent = {}
 ---@class icot.nn.LSTMCell: icot.Module
 recurrent.LSTMCell = class.new('LSTMCell')
 
+---@param input integer width of what is read
+---@param hidden integer H, width of the state
+---@param options? { std?: number, generator?: icot.Generator } std of the initial weights: 1/√(3·H) by default
 function recurrent.LSTMCell:init(input, hidden, options)
   options = options or {}
   local drawn = { std = options.std or 1 / math.sqrt(3 * hidden), generator = options.generator } -- PyTorch's variance
@@ -20,6 +23,7 @@ function recurrent.LSTMCell:init(input, hidden, options)
   self.bias_hh = tensor.zeros({ 4 * hidden }):requires_grad_()
 end
 
+--- One step.
 ---@param x icot.Tensor (B, in)
 ---@param before? { hidden: icot.Tensor, cell: icot.Tensor } each (B, H); zeros by default
 ---@return { hidden: icot.Tensor, cell: icot.Tensor } after
@@ -39,6 +43,8 @@ end
 ---@class icot.nn.AttentiveLSTM: icot.Module
 recurrent.AttentiveLSTM = class.new('AttentiveLSTM')
 
+---@param width integer C, of input, state and output
+---@param options? { std?: number, generator?: icot.Generator }
 function recurrent.AttentiveLSTM:init(width, options)
   self.cell = recurrent.LSTMCell(width, width, options)
   self.query_proj, self.key_proj = layers.Linear(width, width, options), layers.Linear(width, width, options)
@@ -57,6 +63,7 @@ local function appended(list, entry)
   return list and tensor.concat({ list, entry }, 1) or entry
 end
 
+--- One step.
 ---@param x icot.Tensor (B, C)
 ---@param before? table what the step before gave as its second value; nil at the first step
 ---@return icot.Tensor output (B, C)

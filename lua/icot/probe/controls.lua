@@ -51,7 +51,7 @@ end
 function controls.check_same_test(found, data)
   local test = found.description.data:match('^%S+ %S+ (%S+)') -- train, valid, test
   if test == data.test:digest() then return end
-  errors.raise('probe: %s: its test examples are not those of the run that is probed', found.path)
+  errors.raise('probe: %s: its test examples differ from those of the run to probe', found.path)
 end
 
 return controls

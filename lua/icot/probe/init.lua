@@ -11,6 +11,7 @@ local attention = require 'icot.probe.attention'
 local cleanup = require 'icot.base.cleanup'
 local controls = require 'icot.probe.controls'
 local core = require 'icot.engine.core'
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local interrupt = require 'icot.engine.interrupt'
 local labels = require 'icot.probe.labels'
@@ -64,7 +65,7 @@ local function longest_shown(data, show)
   local longest = 0
   for _, number in ipairs(show) do
     if number > data[HELD_OUT]:size() then
-      errors.raise('probe: --show %d: there are only %d test examples', number, data[HELD_OUT]:size())
+      errors.raise('probe: --show %d: there are only %s', number, counted.of(data[HELD_OUT]:size(), 'test example'))
     end
     local corpus = data[HELD_OUT]
     local question, cot, answer = corpus:lengths(number - 1)
@@ -97,8 +98,8 @@ end
 function probe.new(plan)
   local config = plan.stages[1].description.config
   if methods.is_distillation(config.method) then
-    errors.raise('probe: %s: icot_kd trains several networks together, and only single GPT-2s are probed; its teacher '
-                 .. 'is one', plan.stages[1].path)
+    errors.raise('probe: %s: icot_kd trains several networks together, but only a single GPT-2 can be probed, such as '
+                 .. 'its teacher', plan.stages[1].path)
   end
   local self = setmetatable({ plan = plan, data = tasks.load_for_run(config), rows = {} }, Probe)
   cleanup.or_free(self, read_data, config)

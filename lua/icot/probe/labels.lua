@@ -58,7 +58,7 @@ local function classes_of(name, ...)
   end
   if count < 2 then return nil end
   local classes = {}
-  for i, value in ipairs(names.of(seen)) do classes[value] = i - 1 end
+  for i, value in ipairs(names.sorted(seen)) do classes[value] = i - 1 end
   return classes, count
 end
 
@@ -96,7 +96,7 @@ end
 ---@class icot.probe.Splits
 ---@field fit string the split whose examples probes are fitted to
 ---@field held_out string the one they are tested on
----@field n_fit integer its first so many examples
+---@field n_fit integer this many of its examples, the first ones
 ---@field n_held_out integer
 
 -- Names up to their first comma, which are those of groups.
@@ -108,10 +108,10 @@ local function raise_none(task, part, all_names)
     seen[group] = true
   end
   if part and #groups > 0 then
-    errors.raise("probe: %s: nothing that differs between the examples is called '%s'; there are: %s", task, part,
+    errors.raise("probe: %s: no quantity that varies has '%s' in its name; known are: %s", task, part,
                  table.concat(groups, ', '))
   end
-  errors.raise('probe: %s: there is nothing in all examples that differs between them', task)
+  errors.raise('probe: %s: no quantity varies between the examples, so there is nothing to probe', task)
 end
 
 --- Reads the labels of a dataset's examples: the quantities that all of them have, and that are not always the same.

@@ -84,7 +84,7 @@ function places.check(part, ...)
       if place:find(' 1$') or not place:find('%d$') then kinds[place] = true end
     end
   end
-  errors.raise("probe: no place has '%s' in its name; places are called %s", part, table.concat(names.of(kinds), ', '))
+  errors.raise("probe: no place has '%s' in its name; known are: %s", part, table.concat(names.sorted(kinds), ', '))
 end
 
 return places

@@ -31,7 +31,7 @@ end
 
 ---@class icot.probe.Sample examples as a model is shown them
 ---@field corpus icot.Corpus
----@field n integer the first so many
+---@field n integer this many, the first ones
 ---@field cut ffi.cdata* icot_removal
 ---@field shapes icot.probe.Shape[] (n)
 

@@ -5,10 +5,10 @@ local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local grid = require 'icot.recipe.grid'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
 local overrides = require 'icot.recipe.overrides'
 local resolve = require 'icot.recipe.resolve'
 local run_paths = require 'icot.results.run_paths'
+local values = require 'icot.base.values'
 
 local arms = {}
 
@@ -17,7 +17,7 @@ local arms = {}
 local function check_seeds(seeds, where)
   local taken = {}
   for _, seed in ipairs(seeds) do
-    if taken[seed] then errors.raise('%s: seeds: %d is there twice', where, seed) end
+    if taken[seed] then errors.raise('%s: seeds: %d appears twice', where, seed) end
     taken[seed] = true
   end
 end
@@ -33,7 +33,7 @@ function arms.check(list, where)
   for i, arm in ipairs(list) do
     local name = arm.name
     if not run_paths.is_name(name) then
-      errors.raise('%s: arms[%d].name: got %s, expected a name of letters, digits, - _ .', where, i, options.show(name))
+      errors.raise('%s: arms[%d].name: got %s, expected a name of letters, digits, - _ .', where, i, values.show(name))
     end
     if by_name[name] then errors.raise('%s: arms[%d].name: there are two arms named %s', where, i, name) end
     for refused in pairs(not_of_an_arm) do
@@ -45,7 +45,7 @@ function arms.check(list, where)
 end
 
 local function arm_change(arm)
-  local change = options.copy(arm, 'recipe')
+  local change = values.copy(arm, 'recipe')
   change.name, change.grid = nil, nil
   return change
 end
@@ -85,7 +85,7 @@ function arms.check_settings(settings, by_name)
     if not field then
       errors.raise('%s: expected arms.NAME.FIELD=VALUE', setting.text)
     elseif not by_name[arm] then
-      errors.raise('%s: there is no arm %s; %s', setting.text, arm, names.hint(arm, names.of(by_name)))
+      errors.raise('%s: there is no arm %s; %s', setting.text, arm, names.hint(arm, names.sorted(by_name)))
     elseif not_of_an_arm[field] or field == 'name' then
       errors.raise('%s: an arm cannot set this', setting.text)
     end
@@ -120,7 +120,7 @@ local function own_grid(arm, settings, where)
   local own = { grid = arm.grid }
   for _, setting in ipairs(settings_of(arm, settings, true)) do own = overrides.merge(own, setting.changes) end
   if own.grid ~= nil and type(own.grid) ~= 'table' then
-    errors.raise('%s: grid: got %s, expected a table', where, options.show(own.grid))
+    errors.raise('%s: grid: got %s, expected a table', where, values.show(own.grid))
   end
   return own.grid
 end

@@ -1,4 +1,4 @@
---- How long a training goes on: a number of updates, of passes over the examples, of tokens, or of FLOPs.
+--- How long a training lasts: a number of updates, of passes over the examples, of tokens, or of FLOPs.
 ---
 --- With tokens or FLOPs the number of updates is not known before: batches grow shorter as CoT is removed. The training
 --- ends with the update that reaches the budget; until then the total is what the updates so far let expect, and the
@@ -29,7 +29,7 @@ function budget.new(train, steps_per_epoch)
   return setmetatable({ kind = kind, amount = amount }, Budget)
 end
 
---- Sets how long a training goes on, whatever its recipe says.
+--- Sets how long a training lasts, whatever its recipe says.
 ---@param train table `train` of a recipe
 ---@param kind 'steps'|'epochs'|'tokens'|'flops'
 ---@param amount number

@@ -4,7 +4,7 @@
 --- `kd.teacher`, `kd.student` and `kd.emulator`.
 local budget = require 'icot.recipe.budget'
 local methods = require 'icot.schedule.methods'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local chain = {}
 
@@ -42,7 +42,7 @@ end
 ---@return table config a teacher's is that of explicit_cot; of the others `distillation` says no more than they need,
 ---   and where that is (`from`)
 function chain.config(config, step, folders)
-  local own, given = options.copy(config), config.distillation
+  local own, given = values.copy(config), config.distillation
   set_pace(own, given, step)
   own.distillation = nil
   if step == 'teacher' then

@@ -4,7 +4,7 @@ local budget = require 'icot.recipe.budget'
 local errors = require 'icot.base.errors'
 local json = require 'icot.base.json'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local equal_compute = {}
 
@@ -32,8 +32,8 @@ end
 -- steps those before the last may be as long as that; and one point of the arm's own grid may be what is matched.
 local function refuse_own_length(study, run, where)
   if not run.own_length or run.steps or run.base_arm == study.match_arm:match('^[^,]*') then return end
-  errors.raise('%s: arms.%s.train.%s: the arm gets as many %s as %s (match); put it into the train of all arms, or '
-               .. 'leave it out', where, run.base_arm, run.own_length, study.match, study.match_arm)
+  errors.raise('%s: arms.%s.train.%s: match gives the arm as many %s as %s; set it for all arms, in the train of the '
+               .. 'recipe, or leave it out', where, run.base_arm, run.own_length, study.match, study.match_arm)
 end
 
 --- Notes for each run which one it has to match, and so to wait for.
@@ -45,20 +45,20 @@ end
 function equal_compute.link(runs, study, where, is_kept)
   local arm = study.match_arm
   if not study.match and not arm then return end
-  if not study.match or not arm then errors.raise('%s: match and match_arm: give both, or none', where) end
+  if not study.match or not arm then errors.raise('%s: match and match_arm: give both or neither', where) end
   local known = {}
   for _, run in ipairs(runs) do
     if not run.is_step then known[run.arm], known[run.base_arm] = true, true end
   end
   if not known[arm] then
-    errors.raise('%s: match_arm: there is no arm %s; %s', where, options.show(arm), names.hint(arm, names.of(known)))
+    errors.raise('%s: match_arm: there is no arm %s; %s', where, values.show(arm), names.hint(arm, names.sorted(known)))
   end
   for _, run in ipairs(runs) do
     if run.arm ~= arm and run.base_arm ~= arm and not run.is_step then
       local reference = reference_of(runs, run, arm)
       if not reference then
-        errors.raise('%s: match_arm: %s is several arms, none of them as %s; name one', where, options.show(arm),
-                     options.show(run.arm))
+        errors.raise('%s: match_arm: %s stands for several arms, none of which fits %s; name one of them', where,
+                     values.show(arm), values.show(run.arm))
       end
       if not is_kept then refuse_own_length(study, run, where) end
       run.match = { what = study.match, of = with_steps(runs, reference), less = run.steps }
@@ -92,7 +92,7 @@ function equal_compute.give(run, results)
   local match = run.match
   local wanted, used = sum_of(match.of, results, match.what), sum_of(match.less, results, match.what)
   if used >= wanted then
-    return ('not started: it has %.4g %s to match, but the steps before it took %.4g'):format(wanted, match.what, used)
+    return ('not started: it has to match %.4g %s, but the steps before it used %.4g'):format(wanted, match.what, used)
   end
   equal_compute.set(run, limits[match.what], wanted - used)
 end

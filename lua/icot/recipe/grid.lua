@@ -3,8 +3,8 @@
 ---     grid = { optimizer = { lr = { 1e-4, 3e-4 } }, removal = { smoothing = { 4, false } } }    -- four points
 local errors = require 'icot.base.errors'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
 local overrides = require 'icot.recipe.overrides'
+local values = require 'icot.base.values'
 
 local grid = {}
 
@@ -25,29 +25,29 @@ local function name_of_value(value)
   return (('%.14g'):format(value):gsub('e([+-])0+', 'e%1'):gsub('e%+', 'e'))
 end
 
-local function check_values(values, shown, where)
+local function check_values(list, shown, where)
   local taken = {}
-  for _, value in ipairs(values) do
+  for _, value in ipairs(list) do
     if type(value) == 'table' or type(value) == 'function' then
-      errors.raise('%s: %s: got %s among the values, expected numbers, strings, true or false; arms can have the rest',
-                   where, shown, options.show(value))
+      errors.raise('%s: %s: got %s among the values, expected numbers, strings, true or false; arms can have others',
+                   where, shown, values.show(value))
     end
     local name = name_of_value(value)
-    if taken[name] then errors.raise('%s: %s: two values are called %s', where, shown, name) end
+    if taken[name] then errors.raise('%s: %s: two values have the name %s', where, shown, name) end
     taken[name] = true
   end
 end
 
 -- Adds the axes below a table to `axes`, by the names of their fields.
 local function collect(given, path, where, axes)
-  for _, name in ipairs(names.of(given)) do
+  for _, name in ipairs(names.sorted(given)) do
     local value, inner = given[name], { unpack(path) }
     inner[#inner + 1] = tostring(name)
     local shown = 'grid.' .. table.concat(inner, '.')
     if refused[inner[1]] then errors.raise('%s: %s: a grid cannot set this', where, shown) end
     if type(value) ~= 'table' or next(value) == nil or type(name) ~= 'string' then
       errors.raise('%s: %s: got %s, expected a list of values, or a table with fields that have lists', where, shown,
-                   options.show(value))
+                   values.show(value))
     elseif #value > 0 then
       check_values(value, shown, where)
       axes[#axes + 1] = { path = inner, values = value, place = shown }

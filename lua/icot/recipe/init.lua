@@ -10,6 +10,7 @@ local overrides = require 'icot.recipe.overrides'
 local recipe_source = require 'icot.recipe.source'
 local resolve = require 'icot.recipe.resolve'
 local run_paths = require 'icot.results.run_paths'
+local values = require 'icot.base.values'
 
 local recipe = {}
 
@@ -68,8 +69,8 @@ end
 local function full_name(arm, point, where)
   local name = point == '' and arm or arm .. ',' .. point
   if #name > LONGEST_NAME then
-    errors.raise("%s: the grid's arm %s has a name of more than %d characters; write it as an arm with a shorter one",
-                 where, options.show(name), LONGEST_NAME)
+    errors.raise("%s: the grid's arm %s has a name of more than %d characters; write it as an arm with a shorter name",
+                 where, values.show(name), LONGEST_NAME)
   end
   return name
 end
@@ -95,7 +96,7 @@ local function add_runs(self, planned, by_name)
   for i, step in ipairs(steps) do
     local name = chain.arm_of(arm, step)
     if name ~= arm and by_name[name] then
-      errors.raise('%s: %s is the name of one of its steps; give the arm of that name another one', where, name)
+      errors.raise('%s: %s is the name of one of its steps; rename the arm of that name', where, name)
     end
     local run = add_run(self, chain.config(config, step, folders), name, point, where)
     folders[step], run.is_step = run.model_output, step ~= chain.LAST
@@ -110,7 +111,7 @@ local function name_base(base, path, where)
   if base.name == nil then
     base.name = path:match('[^/]*$'):gsub('%.lua$', '')
   elseif not run_paths.is_name(base.name) then -- a path is made of it
-    errors.raise('%s: name: got %s, expected a name of letters, digits, - _ .', where, options.show(base.name))
+    errors.raise('%s: name: got %s, expected a name of letters, digits, - _ .', where, values.show(base.name))
   end
   if base.output == nil then base.output = ('results/%s.h5'):format(base.name) end
   resolve.output(base.output, where)

@@ -2,8 +2,7 @@
 local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local json = require 'icot.base.json'
-local json_text = require 'icot.base.json_text'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local overrides = {}
 
@@ -35,7 +34,7 @@ end
 ---@param section? string name of the field that `base` is; nil: a whole recipe
 ---@return table merged
 function overrides.merge(base, change, section)
-  local merged = options.copy(base, WHERE)
+  local merged = values.copy(base, WHERE)
   drop_replaced(section or '', merged, change)
   for key, value in pairs(change) do
     if value == overrides.unset then
@@ -43,7 +42,7 @@ function overrides.merge(base, change, section)
     elseif is_plain_table(value) then
       merged[key] = overrides.merge(is_plain_table(merged[key]) and merged[key] or {}, value, key)
     else
-      merged[key] = options.copy(value, WHERE)
+      merged[key] = values.copy(value, WHERE)
     end
   end
   return merged
@@ -55,12 +54,9 @@ local function parse_value(text)
   if words[text] ~= nil then return words[text] end
   if tonumber(text) then return tonumber(text) end
   if not text:find('^[%[{"]') then return text end
-  local value, message = json.decode(text)
-  local repeated = value ~= nil and json_text.repeated_key(text)
-  if repeated then return nil, ('it has %s twice'):format(options.show(repeated)) end
-  if value ~= nil then return value end
-  if text:find('^{%s*[^%s"}]') then message = 'lists are written [1,2], tables {"key":1}' end -- not as in Lua
-  return nil, message
+  local value, problem = json.decode_strictly(text)
+  local is_lua = value == nil and text:find('^{%s*[^%s"}]')
+  return value, is_lua and 'lists are written [1,2], tables {"key":1}' or problem
 end
 
 ---@class icot.Setting

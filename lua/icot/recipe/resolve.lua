@@ -1,5 +1,6 @@
 --- Works out one run's configuration: defaults, options of its dataset and schedule, and what depends
 --- on several fields at once.
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local gpt2 = require 'icot.gpt2'
@@ -10,13 +11,14 @@ local options = require 'icot.base.options'
 local pretrained = require 'icot.gpt2.pretrained'
 local schedule = require 'icot.schedule'
 local tasks = require 'icot.data.tasks'
+local values = require 'icot.base.values'
 
 local resolve = {}
 
 -- Looks up a name, or raises an error that tells the nearest one.
 local function look_up(map, name, where, path)
   if type(name) == 'string' and map[name] then return map[name] end
-  errors.raise('%s: %s: got %s; %s', where, path, options.show(name), names.hint(name, names.of(map)))
+  errors.raise('%s: %s: got %s; %s', where, path, values.show(name), names.hint(name, names.sorted(map)))
 end
 
 -- `required`: one of the two must be given; never both.
@@ -96,8 +98,8 @@ end
 local function resolve_removal(removal, seed, where)
   if removal.side == 'random' then removal.order_seed = removal.order_seed or seed end
   if removal.unit == 'step' and removal.side ~= 'left' and removal.side ~= 'right' then
-    errors.raise("%s: removal.side: got %s, but steps (removal.unit) are removed from the 'left' or the 'right'", where,
-                 options.show(removal.side))
+    errors.raise("%s: removal.side: got %s, expected 'left' or 'right' with removal.unit = 'step'", where,
+                 values.show(removal.side))
   end
 end
 
@@ -110,7 +112,7 @@ local function resolve_thoughts(config, where)
     removal.thoughts = removal.thoughts or 1
   end
   if removal.most_thoughts and not removal.thoughts then
-    errors.raise("%s: removal.most_thoughts: got %d, but without removal.thoughts a pause stands in each token's place",
+    errors.raise("%s: removal.most_thoughts: got %d, but without removal.thoughts each removed token becomes a pause",
                  where, removal.most_thoughts)
   end
   if not removal.thoughts then return end
@@ -118,17 +120,17 @@ local function resolve_thoughts(config, where)
     local name, wanted = unpack(field)
     if removal[name] ~= wanted then
       errors.raise("%s: removal.%s: got %s, but thoughts (method '%s') need '%s'", where, name,
-                   options.show(removal[name]), method, wanted)
+                   values.show(removal[name]), method, wanted)
     end
   end
   if methods.has_thoughts(method) and removal.unit == 'token' and not removal.most_thoughts then
-    errors.raise("%s: removal.most_thoughts is missing: with removal.unit = 'token' each token that is removed brings "
-                 .. "%d, and each is a pass of its own; say how many there may be, or remove by 'step'", where,
-                 removal.thoughts)
+    errors.raise("%s: removal.most_thoughts is missing: with removal.unit = 'token' each removed token adds %s, "
+                 .. "each a pass of its own; give the most an example may have, or use removal.unit = 'step'", where,
+                 counted.of(removal.thoughts, 'thought'))
   end
   if methods.has_thoughts(method) and config.train.activation_checkpointing then
-    errors.raise("%s: train.activation_checkpointing: the passes of the method '%s' are not computed again; "
-                 .. 'train.accumulate needs less memory, too', where, method)
+    errors.raise("%s: train.activation_checkpointing: does not work with the method '%s'; "
+                 .. 'use train.accumulate to need less memory', where, method)
   end
 end
 
@@ -156,11 +158,11 @@ end
 ---@param where string
 function resolve.output(path, where)
   if type(path) ~= 'string' or not path:find('[^/]%.h5$') then
-    errors.raise('%s: output: got %s, expected a path that ends in .h5', where, options.show(path))
+    errors.raise('%s: output: got %s, expected a path that ends in .h5', where, values.show(path))
   elseif path:find('%c') then
-    errors.raise('%s: output: got %s, expected a path without control characters', where, options.show(path))
+    errors.raise('%s: output: got %s, expected a path without control characters', where, values.show(path))
   elseif path:find('^%.+%.h5$') or path:find('/%.+%.h5$') then -- the model's folder would be . or ..
-    errors.raise('%s: output: got %s, expected the name of a file before .h5', where, options.show(path))
+    errors.raise('%s: output: got %s, expected the name of a file before .h5', where, values.show(path))
   end
 end
 
@@ -177,7 +179,7 @@ function resolve.run(given, where)
   local limit = config.train.steps or config.train.epochs or config.train.tokens or config.train.flops
   if not limit then errors.raise('%s: train: give either steps or epochs (or tokens, or flops)', where) end
   if config.train.accumulate > config.train.batch then
-    errors.raise('%s: train.accumulate: got %d parts for a train.batch of %d examples; each part needs one', where,
+    errors.raise('%s: train.accumulate: got %d parts for a train.batch of %d examples, expected no more', where,
                  config.train.accumulate, config.train.batch)
   end
 

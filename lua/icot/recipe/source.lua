@@ -2,7 +2,7 @@
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local gpt2 = require 'icot.gpt2'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local recipe_source = {}
 
@@ -22,7 +22,7 @@ function recipe_source.read(path)
   return text
 end
 
--- LuaJIT's messages go on with all the places where a module was looked for, or quote text of several lines.
+-- LuaJIT's messages continue with all the places where a module was looked for, or quote text of several lines.
 local function first_line(message)
   return (message:match('^[^\n]*'):gsub(':$', ''))
 end
@@ -43,12 +43,12 @@ function recipe_source.evaluate(path, source)
   local ok, result = pcall(chunk)
   if not ok then
     if errors.is_user_error(result) then error(result, 0) end
-    local message = type(result) == 'string' and first_line(result) or 'raised ' .. options.show(result)
+    local message = type(result) == 'string' and first_line(result) or 'raised ' .. values.show(result)
     message = message .. hint_at_require(message)
     errors.raise('%s', message:find(path, 1, true) and message or ('recipe %s: %s'):format(path, message))
   end
   if type(result) ~= 'table' then
-    errors.raise('recipe %s: returns %s, expected a table (does it end in `return { … }`?)', path, options.show(result))
+    errors.raise('recipe %s: returns %s, expected a table (does it end in `return { … }`?)', path, values.show(result))
   end
   return result
 end
@@ -67,7 +67,7 @@ function recipe_source.replace_models(given, where)
       errors.raise('%s: model: got a model made in the recipe; give its sizes, or one that gpt2.from_pretrained loaded',
                    where)
     end
-    section.model, replaced[model] = options.copy(model.pretrained), true
+    section.model, replaced[model] = values.copy(model.pretrained), true
   end
   replace(given)
   for _, arm in ipairs(type(given.arms) == 'table' and given.arms or {}) do replace(arm) end

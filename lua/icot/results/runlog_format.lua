@@ -66,7 +66,7 @@ format.events = {
 
 --- One row per stretch in which the run went on without a stop.
 format.segments = {
-  { 'step', 'integer' }, -- updates when it began: the step of the checkpoint that it goes on from
+  { 'step', 'integer' }, -- updates when it began: the step of the checkpoint that it continues from
   { 'start_time', 'text', 20 },
   { 'stopped_by', 'text', 16 }, -- the one before: its end_state, 'diverged', 'broken off' (killed, failed), or 'forked'
   { 'stopped_time', 'text', 20 }, -- when

@@ -1,5 +1,5 @@
 --- HDF5 files of tables that are written row by row, and can be read meanwhile: run files (icot.results.runlog), the
---- index of a study (icot.study.index_file), and what commands find out (icot.frontier.file, icot.probe.probe_file).
+--- index of a study (icot.study.index_file), and what commands find out (icot.frontier.file, icot.probe.file).
 ---
 ---     local File = table_file.class()
 ---     function File:note(row) self:append('notes', row) end
@@ -60,7 +60,7 @@ local function set_attributes(self, kind, options)
   }
   for name, version in pairs(core.versions()) do attributes[name .. '_version'] = version end
   for name, value in pairs(options.attributes or {}) do attributes[name] = value end
-  for _, name in ipairs(names.of(attributes)) do set_attribute(self, name, attributes[name]) end
+  for _, name in ipairs(names.sorted(attributes)) do set_attribute(self, name, attributes[name]) end
 end
 
 -- Of what may find a file at the path of this one.

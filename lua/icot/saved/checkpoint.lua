@@ -11,17 +11,16 @@
 --- recipe. A folder appears under its name when all of it is on the disk; its name is its step.
 local ffi = require 'ffi'
 local checkpoint_format = require 'icot.saved.checkpoint_format'
-local cleanup = require 'icot.base.cleanup'
 local core = require 'icot.engine.core'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local json = require 'icot.base.json'
 local model_file = require 'icot.model.model_file'
-local options = require 'icot.base.options'
 local pretrained = require 'icot.gpt2.pretrained'
 local safetensors = require 'icot.tensor.safetensors'
+local values = require 'icot.base.values'
+local whole_folder = require 'icot.engine.whole_folder'
 
-local C, check = core.C, core.check
 local checkpoint = {}
 
 local FORMAT = 1 -- raised when older checkpoints can no longer be read
@@ -116,7 +115,7 @@ local function write_parts(folder, parts)
   parts.description.format, parts.description.moments = FORMAT, parts.optimizer ~= nil
   local description = json.encode(parts.description) .. '\n'
   if #description > LONGEST then
-    errors.raise('%s would have %d bytes, %d at most; does the schedule keep so much in state.own?', DESCRIPTION,
+    errors.raise('%s would have %d bytes, %d at most; does the schedule keep that much in state.own?', DESCRIPTION,
                  #description, LONGEST)
   end
   core.write_file(folder .. '/' .. DESCRIPTION, description)
@@ -134,11 +133,9 @@ end
 function checkpoint.write(path, parts)
   local work, replaces = path .. WORK, files.kind(path) ~= nil
   files.remove_tree(work)
-  local function tidy() files.remove_tree(work) end -- what is left of it, or the one that it has replaced
-  cleanup.always(tidy, function()
+  whole_folder.make(path, work, replaces, function()
     files.make_folder(work)
     write_parts(work, parts)
-    check(C.icot_folder_publish(work, path, replaces and 1 or 0))
   end)
 end
 
@@ -162,9 +159,9 @@ end
 function checkpoint.read_description(folder)
   local path = folder .. '/' .. DESCRIPTION
   local description = json.read_file(path, LONGEST)
-  if type(description) ~= 'table' then errors.raise('%s: got %s, expected a table', path, options.show(description)) end
+  if type(description) ~= 'table' then errors.raise('%s: got %s, expected a table', path, values.show(description)) end
   if description.format ~= FORMAT then
-    errors.raise('%s: format is %s, this version of icot reads %d', path, options.show(description.format), FORMAT)
+    errors.raise('%s: format is %s, this version of icot reads %d', path, values.show(description.format), FORMAT)
   end
   checkpoint_format.check(description, path)
   return description
@@ -199,7 +196,7 @@ function checkpoint.read(path)
   self.model_folder = model_file.is_in(path) and path
   require_parts(self)
   if self.run_file and digest_of(self.run_file) ~= self.description.run_file then
-    errors.raise('%s: is not as it was written', self.run_file)
+    errors.raise('%s: is damaged: its contents are not what was written', self.run_file)
   end
   for _, name in ipairs { MOMENTS, model_file.OTHERS } do
     if existing(path .. '/' .. name) then safetensors.open(path .. '/' .. name):close() end

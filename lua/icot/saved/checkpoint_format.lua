@@ -1,4 +1,4 @@
---- What checkpoint.json says, so that one that is damaged is told from one that a run can go on from.
+--- What checkpoint.json says, so that one that is damaged is told from one that a run can continue from.
 local fields = require 'icot.recipe.fields'
 local json = require 'icot.base.json'
 local options = require 'icot.base.options'

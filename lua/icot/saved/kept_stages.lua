@@ -13,7 +13,7 @@ local function is_wanted(description, is_last)
   return checkpoint.ends_stage(description) or is_last
 end
 
--- A checkpoint that is wanted, or nil; and whether it is gone since it was listed, as it may be while its run goes on.
+-- A checkpoint that is wanted, or nil; and whether it is gone since it was listed, as it may be while its run lasts.
 local function read(folder, listed, is_last)
   local ok, result = pcall(function()
     return is_wanted(checkpoint.read_description(listed.path), is_last) and checkpoint.read(listed.path) or nil
@@ -46,7 +46,7 @@ function kept_stages.checkpoints(run_path, where)
     if found and #found == 0 then saved_run.raise_missing(run_path, where) end
     if found then return found end
   end
-  errors.raise('%s: %s: its newest checkpoint was gone each time before it was read; try again', where, run_path)
+  errors.raise('%s: %s: its newest checkpoint was replaced each time before it was read; try again', where, run_path)
 end
 
 --- Some of them, evenly spread, the first and the last among them.

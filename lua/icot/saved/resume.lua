@@ -1,14 +1,14 @@
---- Finds what a run can go on from, and makes sure that it is the same run.
+--- Finds what a run can continue from, and makes sure that it is the same run.
 local checkpoint = require 'icot.saved.checkpoint'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local json = require 'icot.base.json'
 local machine = require 'icot.engine.machine'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
 local run_paths = require 'icot.results.run_paths'
 local saved_run = require 'icot.saved.saved_run'
 local study_record = require 'icot.saved.study_record'
+local values = require 'icot.base.values'
 local lfs = require 'lfs'
 
 local resume = {}
@@ -45,13 +45,13 @@ function resume.changes(run, from)
   for _, side in ipairs { before, now } do
     for name in pairs(side) do all[name] = true end
   end
-  for _, name in ipairs(names.of(all)) do
+  for _, name in ipairs(names.sorted(all)) do
     local old, new = before[name], now[name]
     -- of functions a checkpoint can only tell where they stood: they are the same as long as the recipe's text is
     if json.is_function_description(old) and json.is_function_description(new) then
-      if from.source ~= run.source then changes[#changes + 1] = name .. ": a function, and the recipe's text is new" end
+      if from.source ~= run.source then table.insert(changes, name .. ": a function, and the recipe's text changed") end
     elseif old ~= new and not of_no_matter[name] then
-      changes[#changes + 1] = ('%s: %s, now %s'):format(name, options.show(old), options.show(new))
+      changes[#changes + 1] = ('%s: %s, now %s'):format(name, values.show(old), values.show(new))
     end
   end
   return changes
@@ -61,17 +61,17 @@ end
 local function require_same_beginning(run, from)
   local before, now = from.description.config.fork_from, run.config.fork_from
   if before == now then return end
-  errors.raise('%s: it began %s, so fork_from cannot be %s; --force starts it anew', run.output,
-               before and 'at ' .. before or 'as no fork', now or 'left out')
+  errors.raise('%s: fork_from cannot change once a run has begun: it is %s now and was %s; --force starts it over',
+               run.output, now or 'not given', before or 'not given')
 end
 
 local function require_same(run, from, changes)
   if #changes == 0 then return end
-  errors.raise('%s: the recipe has changed since its checkpoint of step %d: %s; --allow-changes goes on all the same',
+  errors.raise('%s: the recipe has changed since its checkpoint of step %d: %s; --allow-changes resumes it with them',
                run.output, from.description.state.step, table.concat(changes, '; '))
 end
 
--- ---- What it goes on from -----------------------------------------------------------------------
+-- ---- What it continues from -----------------------------------------------------------------------
 
 -- When the run file was written last.
 local function last_sign_of_life(path)
@@ -79,7 +79,7 @@ local function last_sign_of_life(path)
   return seconds and machine.time(seconds) or ''
 end
 
----@class icot.Resumption what a run goes on from
+---@class icot.Resumption what a run continues from
 ---@field from icot.Checkpoint
 ---@field segment table the row that it adds to /segments
 ---@field is_fork? boolean it is a run of its own that begins there (icot.training.fork)
@@ -122,7 +122,7 @@ end
 ---raises an error that names a run of the study that is not among them, or when a run is in the index's place
 function resume.check_index(study, wanted)
   if #checkpoint.list(run_paths.checkpoint_folder(study.output)) > 0 then
-    errors.raise('%s: is a run by itself; give --out for the study', study.output)
+    errors.raise('%s: is the run file of a single run; choose another path for the study with --out', study.output)
   end
   local planned = {}
   for _, run in ipairs(study.runs) do planned[run.output] = true end
@@ -130,13 +130,13 @@ function resume.check_index(study, wanted)
   for _, path in ipairs(wanted.allow_changes and {} or saved_run.runs_of(study.output)) do
     local is_of_study = not record or study_record.has(record, path) -- else it was left out before, or begun anew
     if is_of_study and not planned[path] then
-      errors.raise('%s: has the run %s, which is not among those now; give --out for another study, or '
+      errors.raise('%s: its run %s is no longer part of the study; choose another path with --out, or pass '
                    .. '--allow-changes to leave it out of the index', study.output, path)
     end
   end
 end
 
---- What a run can go on from.
+--- What a run can continue from.
 ---@param run icot.Run
 ---@param wanted { allow_changes?: boolean }
 ---@param note fun(text: string)
@@ -180,7 +180,7 @@ end
 function resume.compare_machine(from, note)
   local differences = machine.differences(from.description.machine)
   if #differences == 0 then return end
-  note('resumed where the last bits may come out differently: ' .. table.concat(differences, '; '))
+  note('resumed under other conditions, so results may differ in their last bits: ' .. table.concat(differences, '; '))
 end
 
 return resume

@@ -1,10 +1,11 @@
---- What a run has left on the disk, for whoever looks at it or goes on with it: its newest checkpoint, and the recipe
+--- What a run has left on the disk, for whoever looks at it or continues with it: its newest checkpoint, and the recipe
 --- that it was started with.
 local checkpoint = require 'icot.saved.checkpoint'
 local equal_compute = require 'icot.recipe.equal_compute'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local json = require 'icot.base.json'
+local model_file = require 'icot.model.model_file'
 local overrides = require 'icot.recipe.overrides'
 local recipe = require 'icot.recipe'
 local run_paths = require 'icot.results.run_paths'
@@ -43,21 +44,40 @@ function saved_run.runs_of(index_path)
   end)
 end
 
+-- The runs of a study that have left a checkpoint or a model.
+local function members_of(index_path)
+  return run_paths.runs_of(index_path, function(run)
+    return #checkpoint.list(run_paths.checkpoint_folder(run)) > 0 or model_file.is_in(run_paths.model_folder(run))
+  end)
+end
+
+--- Makes sure that a path is not that of something else than a run.
+---@param run_path string of the run file
+---@param where string who asks, named at the start of the error
+---raises an error that says what it is instead: a study, what a command has found, a recipe; or nothing at all
+function saved_run.require_run(run_path, where)
+  local members, run, command = members_of(run_path), run_paths.of_which_findings(run_path)
+  if #members > 0 then
+    errors.raise('%s: %s: is a study; name one of its runs, such as %s', where, run_path, members[1])
+  elseif run then
+    errors.raise('%s: %s: was written by icot %s; name its run, %s', where, run_path, command, run)
+  elseif run_path:find('%.lua$') then
+    errors.raise('%s: %s: is a recipe; name the run file that it wrote, such as results/%s.h5', where, run_path,
+                 run_path:match('([^/]*)%.lua$'))
+  elseif not files.kind(run_path) and not files.kind(run_paths.checkpoint_folder(run_path)) then
+    errors.raise('%s: %s: there is no such run', where, run_path)
+  end
+end
+
 --- Raises the error for a run without a checkpoint that could be used.
 ---@param run_path string of the run file
 ---@param where string who asks, named at the start of the error
 function saved_run.raise_missing(run_path, where)
-  local members, run, command = saved_run.runs_of(run_path), run_paths.of_which_findings(run_path)
-  if #members > 0 then
-    errors.raise('%s: %s: is a study; name one of its runs, such as %s', where, run_path, members[1])
-  elseif run then
-    errors.raise('%s: %s: holds what icot %s has found; name the run, %s', where, run_path, command, run)
-  elseif where == '--resume' and checkpoint.is_at(run_path) then
-    errors.raise('%s: %s: is a checkpoint; name its run, or begin another one with model = { pretrained = … }', where,
+  if where == '--resume' and checkpoint.is_at(run_path) then
+    errors.raise('%s: %s: is a checkpoint; name its run, or start a new one with model = { pretrained = … }', where,
                  run_path)
-  elseif not files.kind(run_path) and not files.kind(run_paths.checkpoint_folder(run_path)) then
-    errors.raise('%s: %s: there is no such run', where, run_path)
   end
+  saved_run.require_run(run_path, where)
   errors.raise('%s: %s: there is no checkpoint of a trained model in %s', where, run_path,
                run_paths.checkpoint_folder(run_path))
 end
@@ -104,7 +124,7 @@ local function single_out(whole, path, from, wanted)
       return whole
     end
   end
-  errors.raise('%s: is no run of the recipe %s that its checkpoint has', path, whole.name)
+  errors.raise('%s: is not one of the runs of the recipe %s in its checkpoint', path, whole.name)
 end
 
 --- The recipe that a run, or a study, was started with.
@@ -133,7 +153,7 @@ function saved_run.removal(from)
   for _, run in ipairs(load_from(from, nil, {}).runs) do
     if run.arm == described.arm and run.seed == described.seed then return run.config.removal end
   end
-  errors.raise('%s: its recipe has no arm %s with seed %s any more', from.path, tostring(described.arm),
+  errors.raise('%s: its recipe no longer has an arm %s with seed %s', from.path, tostring(described.arm),
                tostring(described.seed))
 end
 

@@ -1,7 +1,7 @@
 --- All that a training is beside its tensors, as a table that JSON holds without loss, and back.
 ---
 --- Order and position of the data and all random numbers follow from seed and step, so they need no place here.
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local training_state = {}
 
@@ -37,7 +37,7 @@ function training_state.capture(training)
     optimizer_updates = forgets and 0 or training.optimizer.updates,
     optimizer_updates_sq = forgets and 0 or training.optimizer.updates_sq,
     lr_scale = training.lr_scale, skipped = training.skipped,
-    collapse = options.copy(training.collapse), meter = training.meter:state(),
+    collapse = values.copy(training.collapse), meter = training.meter:state(),
   }
 end
 
@@ -48,7 +48,7 @@ function training_state.restore_schedule(state, saved)
   state.step, state.epoch = saved.step, saved.step / state.steps_per_epoch
   state.removed, state.accuracy, state.loss = unpack_removed(saved.removed), saved.accuracy, saved.loss
   state.valid_loss, state.evaluated_step = saved.valid_loss, saved.evaluated.valid
-  state.own = options.copy(saved.own)
+  state.own = values.copy(saved.own)
 end
 
 --- Puts a training where another one was.
@@ -59,11 +59,11 @@ function training_state.restore(training, saved)
   training.planned = saved.planned and unpack_removed(saved.planned)
   training.cot_was_left, training.last_reset = saved.cot_was_left, saved.last_reset
   training.explicit_accuracy, training.test_accuracy = saved.explicit_accuracy, saved.test_accuracy
-  training.evaluated = options.copy(saved.evaluated)
+  training.evaluated = values.copy(saved.evaluated)
   training.optimizer.updates = saved.optimizer_updates
   training.optimizer.updates_sq = saved.optimizer_updates_sq or saved.optimizer_updates
   training.lr_scale, training.skipped = saved.lr_scale, saved.skipped
-  training.collapse = options.copy(saved.collapse or training.collapse)
+  training.collapse = values.copy(saved.collapse or training.collapse)
   training.meter:restore(saved.meter)
 end
 

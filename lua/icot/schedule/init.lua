@@ -9,8 +9,8 @@
 --- stage with as many tokens removed as the first value says.
 local errors = require 'icot.base.errors'
 local methods = require 'icot.schedule.methods'
-local options = require 'icot.base.options'
 local schedule_view = require 'icot.schedule.view'
+local values = require 'icot.base.values'
 
 local schedule = {}
 
@@ -36,7 +36,7 @@ local schedule = {}
 
 ---@class icot.ScheduleKind a file of lua/icot/schedule/kinds/
 ---@field options icot.Fields what a recipe may set beside `kind`
----@field looks_at_validations? boolean what it says hangs on accuracy or loss
+---@field looks_at_validations? boolean what it says depends on accuracy or loss
 ---@field goes_back? fun(options: table): boolean whether it may ask for the end of an earlier stage
 ---@field check? fun(options: table): string? what is wrong with options that are each right by themselves
 ---@field build fun(options: table, info: icot.ScheduleInfo): icot.Schedule
@@ -94,12 +94,12 @@ local function check_direction(removed, wish, state)
   local falls = removed < state.removed
   if wish ~= nil and wish ~= 'rollback' then
     errors.raise("schedule: at step %d its second value is %s, expected 'rollback' or none", state.step,
-                 options.show(wish))
+                 values.show(wish))
   elseif falls and not wish then
     errors.raise_as('schedule_falls', 'schedule: at step %d it returned %g after %g; it must not fall', state.step,
                     removed, state.removed)
   elseif wish and not falls then
-    errors.raise("schedule: at step %d it returned %g and 'rollback' after %g, expected fewer to go back to",
+    errors.raise("schedule: at step %d it returned %g and 'rollback' after %g; it can only go back to fewer",
                  state.step, removed, state.removed)
   end
 end
@@ -115,7 +115,7 @@ function schedule.call(fn, state)
   if not ok then
     if errors.is_user_error(removed) then error(removed, 0) end
     local message = errors.of_user_code(removed)
-    errors.raise('schedule: at step %d the function raised: %s%s', state.step, message,
+    errors.raise('schedule: at step %d the function raised an error: %s%s', state.step, message,
                  schedule_view.hint(message, state))
   end
   schedule_view.check_own(seen.own, state.step)

@@ -1,7 +1,7 @@
 --- What a schedule sees of the training, and what it may keep there for its next call.
 local errors = require 'icot.base.errors'
 local names = require 'icot.base.names'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local schedule_view = {}
 
@@ -19,7 +19,7 @@ local view = {}
 function view.__index(self, name)
   if known[name] then return nil end
   errors.raise('schedule: at step %d it asked for state.%s, which does not exist; %s', rawget(self, 'step'),
-               tostring(name), names.hint(tostring(name), names.of(known)))
+               tostring(name), names.hint(tostring(name), names.sorted(known)))
 end
 
 --- A copy of the state, so that a schedule can change nothing but `own`.
@@ -52,7 +52,7 @@ local function problem_of_keys(value, path)
     count = count + 1
     local in_list = type(key) == 'number' and key >= 1 and key <= length and key % 1 == 0
     if not in_list and (type(key) ~= 'string' or length > 0) then
-      return ('%s has the key %s beside others of another kind'):format(path, options.show(key))
+      return ('%s has the key %s beside others of another kind'):format(path, values.show(key))
     end
   end
   if length > 0 and count < length then return path .. ' is a list with holes' end
@@ -77,7 +77,7 @@ function problem_of_table(value, path, seen, depth)
   seen[value] = path
   local problem = problem_of_keys(value, path)
   if problem then return problem end
-  for _, key in ipairs(names.of(value)) do
+  for _, key in ipairs(names.sorted(value)) do
     problem = problem_of(value[key], ('%s.%s'):format(path, tostring(key)), seen, depth + 1)
     if problem then return problem end
   end

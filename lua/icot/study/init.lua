@@ -25,11 +25,11 @@ local study = {}
 
 ---@class icot.StudyOptions
 ---@field overwrite? boolean replace results that are there
----@field resume? boolean go on with results that are there
----@field allow_changes? boolean go on although the recipe has changed
+---@field resume? boolean continue results that are there
+---@field allow_changes? boolean resume even if the recipe has changed
 ---@field quiet? boolean no progress
 ---@field traceback? boolean show where in the code a run failed
----@field threads? integer that the user asked for, which the command to go on with repeats
+---@field threads? integer that the user asked for, which the command to resume with repeats
 ---@field jobs? integer runs at a time, in processes of their own; nil: one after another in this process
 ---@field memory? number bytes that these processes may take in all
 ---@field train? fun(run: icot.Run, options: table): icot.Result default: icot.training.trainer.run
@@ -39,14 +39,14 @@ local study = {}
 ---@class icot.Result: icot.RunResult of a run that failed or could not start the status is all there is, and
 ---@field message string? why
 
-local RESULT_ADVICE = '; --resume goes on with it, --force overwrites it, --out chooses another path'
+local RESULT_ADVICE = '; --resume continues it, --force overwrites it, --out chooses another path'
 
 local function check_run(run, overwrite)
   files.require_free(run.output, overwrite, RESULT_ADVICE)
   files.require_writable(files.folder_of(run.output))
   local checkpoints = run_paths.checkpoint_folder(run.output)
   if not overwrite and files.kind(checkpoints) then
-    errors.raise('%s: there are checkpoints already; --resume goes on from them, --force overwrites them', checkpoints)
+    errors.raise('%s: has checkpoints already; --resume continues from them, --force overwrites them', checkpoints)
   end
   local kind = files.kind(run.model_output)
   if not kind and not files.is_dangling(run.model_output) then return end
@@ -156,8 +156,8 @@ local function add_to_index(index, run, result, collapse_below)
   }
 end
 
--- The command that goes on with what was interrupted, computed as it was.
-local function command_to_go_on(recipe, options)
+-- The command that resumes what was interrupted, computed as it was.
+local function command_to_resume(recipe, options)
   local words = { options.jobs and 'icot study --resume' or 'icot --resume', recipe.output }
   local function add(format, value)
     if value then words[#words + 1] = format:format(value) end
@@ -181,7 +181,7 @@ local function print_paths(recipe, results, end_state, options)
   local only = not recipe.is_study and results[1]
   if only and only.model_path then stream:write(('model     %s\n'):format(only.model_path)) end
   if end_state == 'interrupted' and any_has_begun(recipe) then
-    stream:write(('go on     %s\n'):format(command_to_go_on(recipe, options)))
+    stream:write(('resume    %s\n'):format(command_to_resume(recipe, options)))
   end
 end
 
@@ -260,7 +260,7 @@ end
 ---@return table<integer, icot.Result> results of the runs that were started, by their numbers
 ---raises an error: results that are there already, folders that cannot be written to, another process that is at work
 --- on them.
---- A run that fails is reported, and the others go on.
+--- A run that fails is reported, and the others continue.
 function study.run(recipe, options)
   options.out, options.err = options.out or io.stdout, options.err or io.stderr
   local check = options.resume and check_resumed or check_new

@@ -3,6 +3,7 @@
 --- Each child is `icot study --worker` (icot.study.worker). What it prints goes to a log beside its run file; what it
 --- tells comes here, and a line of it to the user.
 local core = require 'icot.engine.core'
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local installation = require 'icot.base.installation'
 local json = require 'icot.base.json'
@@ -29,7 +30,7 @@ local UPDATES_TO_PEAK = 10 -- after this many a child's memory tells what others
 
 local function program()
   return installation.prefix and installation.prefix .. '/bin/icot'
-    or errors.raise('several processes: only the program icot can start them, not a script')
+    or errors.raise('study: --jobs needs the program icot; a script can only run one run after another')
 end
 
 local function job_of(self, run)
@@ -64,7 +65,7 @@ local function start(self, number)
   job.process = process.start({ self.program, 'study', '--worker' }, {
     log = log, append = self.options.resume, input = json.encode(job_of(self, run)),
   })
-  job.shown:note(('started with %d thread%s, log %s'):format(self.threads, self.threads > 1 and 's' or '', log))
+  job.shown:note(('started with %s, log %s'):format(counted.of(self.threads, 'thread'), log))
   table.insert(self.jobs, job)
 end
 
@@ -110,7 +111,7 @@ local function result_of_dead(job, how, number, was_stopped)
     status = 'failed',
     message = ('its process ended with %s %d%s'):format(
       how == 'killed' and 'signal' or 'exit code', number,
-      last and (', after the line "%s"'):format(last) or ''),
+      last and ('; the last line of its log: "%s"'):format(last) or ''),
   }
 end
 
@@ -118,7 +119,7 @@ local function tell_end(result, shown)
   if result.status == 'failed' then return end -- is told as an error
   local accuracy = result.accuracy == result.accuracy and (', accuracy %.3f'):format(result.accuracy) or ''
   shown:note(('%s%s%s'):format(result.status, accuracy,
-                               result.updates and (' after %d updates'):format(result.updates) or ''))
+                               result.updates and ' after ' .. counted.of(result.updates, 'update') or ''))
 end
 
 -- ---- All of them --------------------------------------------------------------------------------

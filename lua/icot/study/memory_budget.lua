@@ -15,6 +15,7 @@ memory_budget.GIB = 2 ^ 30
 local Budget = {}
 Budget.__index = Budget
 
+--- A budget in which nothing is known yet of what a process needs.
 ---@param limit? number bytes; nil: whatever is available
 ---@param available fun(): number bytes that are free now
 ---@return icot.MemoryBudget

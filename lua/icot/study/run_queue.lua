@@ -16,7 +16,8 @@ Queue.__index = Queue
 ---@field number integer of the run that has to be over
 ---@field reason string why: 'it needs the model of', 'it was to match the tokens of'
 
----@param runs icot.Run[]
+--- A queue of runs, none of which has started.
+---@param runs icot.Run[] each with what it waits for, by its number in this list
 ---@return icot.RunQueue
 function run_queue.new(runs)
   return setmetatable({ runs = runs, results = {}, taken = {} }, Queue)

@@ -84,7 +84,7 @@ local function find_run(job)
       break
     end
   end
-  errors.raise('recipe %s: it gave another configuration when it was read once more; does it hang on the time, on '
+  errors.raise('recipe %s: gave another configuration when it was read again; does it depend on the time, on '
                .. 'random numbers or on the environment?', job.recipe_path)
 end
 
@@ -97,7 +97,7 @@ local function wait_for_orphan(path, shown)
     return ok, held
   end
   local free, problem = is_free()
-  if not free then shown:note(('waits up to %d s: %s'):format(PATIENCE, tostring(problem))) end
+  if not free then shown:note(('waiting up to %d s: %s'):format(PATIENCE, tostring(problem))) end
   for _ = 1, PATIENCE / SECONDS_BETWEEN do
     if free then return end
     process.wait_for_any({}, SECONDS_BETWEEN)
@@ -128,7 +128,7 @@ end
 function study_worker.run()
   core.check(core.C.icot_interrupts_catch())
   local job = json.decode(io.stdin:read('*a'))
-  if type(job) ~= 'table' or not job.run then errors.raise('study: --worker is for icot itself') end
+  if type(job) ~= 'table' or not job.run then errors.raise('study: --worker is for icot itself only; use --jobs') end
   local result = train(job)
   tell { event = 'result', result = result }
   if result.status == 'interrupted' then return interrupt.exit_code() end

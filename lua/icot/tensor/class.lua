@@ -3,6 +3,7 @@
 --- Use icot.tensor, which is this module with the operators as methods.
 local ffi = require 'ffi'
 local core = require 'icot.engine.core'
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local random = require 'icot.engine.random'
 local tensor_text = require 'icot.tensor.text'
@@ -38,8 +39,9 @@ function tensor.is_tensor(value)
   return getmetatable(value) == Tensor
 end
 
---- Copies numbers that the user gave into a C array.
-local function fill_in(array, values, who, whole)
+-- Copies numbers that the user gave into a C array with room for `most` of them. `noun` names them in the errors.
+local function fill_in(array, most, values, who, noun, whole)
+  if #values > most then errors.raise('%s: got %d %s, at most %d can be given', who, #values, noun, most) end
   for i = 1, #values do
     local value = values[i]
     if type(value) ~= 'number' or (whole and value % 1 ~= 0) then
@@ -56,7 +58,7 @@ local function make(create, shape, dtype)
   if type(shape) ~= 'table' then errors.raise('tensor: the shape is a %s, expected a table of sizes', type(shape)) end
   local code = dtypes[dtype or 'float32'] or errors.raise("tensor: '%s' is not a dtype", tostring(dtype))
   local sizes = ffi.new('int64_t[?]', #shape + 1)
-  fill_in(sizes, shape, 'tensor', true)
+  fill_in(sizes, #shape, shape, 'tensor', 'sizes', true)
   check(create(core.engine(), code, #shape, sizes, handle_out))
   return tensor.wrap(handle_out[0])
 end
@@ -65,6 +67,7 @@ end
 ---@param shape integer[] sizes of the dimensions; {} is a scalar
 ---@param dtype? 'float32'|'int32' float32 by default
 ---@return icot.Tensor
+---raises an error when a size is negative or no integer, or there is too little memory; so do the others that make one
 function tensor.zeros(shape, dtype)
   return make(C.icot_tensor_create, shape, dtype)
 end
@@ -88,8 +91,9 @@ function tensor.full(shape, value, dtype)
   return made
 end
 
+--- A tensor of ones.
 ---@param shape integer[]
----@param dtype? 'float32'|'int32'
+---@param dtype? 'float32'|'int32' float32 by default
 ---@return icot.Tensor
 function tensor.ones(shape, dtype)
   return tensor.full(shape, 1, dtype)
@@ -129,7 +133,7 @@ local function flatten(data, level, shape, values)
     return
   end
   if #data ~= shape[level] then
-    errors.raise('tensor: a row has %d elements where others have %s', #data, tostring(shape[level]))
+    errors.raise('tensor: a row has %s where others have %s', counted.of(#data, 'element'), tostring(shape[level]))
   end
   for _, item in ipairs(data) do flatten(item, level + 1, shape, values) end
 end
@@ -164,6 +168,7 @@ end
 
 -- ---- Looking at tensors -------------------------------------------------------------------------
 
+--- What the core knows about it: dtype, sizes, strides (in elements), and whether it wants a gradient.
 ---@return ffi.cdata* info icot_tensor_info
 function Tensor:describe()
   local info = ffi.new('icot_tensor_info')
@@ -182,6 +187,7 @@ end
 --- Size of one dimension.
 ---@param dim integer from 0; -1 is the last
 ---@return integer
+---raises an error when there is no such dimension
 function Tensor:size(dim)
   local info = self:describe()
   local index = dim < 0 and dim + info.ndim or dim
@@ -191,6 +197,7 @@ function Tensor:size(dim)
   return tonumber(info.shape[index])
 end
 
+--- The type of its elements.
 ---@return 'float32'|'int32'
 function Tensor:dtype()
   return self:describe().dtype == C.ICOT_INT32 and 'int32' or 'float32'
@@ -222,6 +229,7 @@ end
 
 --- The value of a tensor with a single element.
 ---@return number
+---raises an error when it has more elements, or none
 function Tensor:item()
   local values, numel = self:read()
   if numel ~= 1 then errors.raise('item: the tensor has %d elements, expected 1', numel) end
@@ -240,12 +248,12 @@ end
 
 -- ---- Lifetime and gradients ---------------------------------------------------------------------
 
---- Frees it at once.
+--- Frees it at once; it cannot be used afterwards.
 function Tensor:free()
   check(C.icot_tensor_free(core.engine(), self.handle))
 end
 
---- Says that nobody will use it any more. It goes as soon as backward does not need it, mostly long before its scope
+--- Says that it will not be used any more. It goes as soon as backward does not need it, mostly long before its scope
 --- closes; the output of a layer norm goes at once, and is computed again for backward.
 function Tensor:release()
   check(C.icot_tensor_release(core.engine(), self.handle))
@@ -273,6 +281,7 @@ function Tensor:requires_grad_(wanted)
   return self
 end
 
+--- Whether backward leaves a gradient here.
 ---@return boolean
 function Tensor:requires_grad()
   return self:describe().requires_grad ~= 0
@@ -323,7 +332,8 @@ end
 
 local params, no_params = ffi.new('icot_op_params'), ffi.new('icot_op_params')
 local params_bytes = ffi.sizeof(params)
-local most_inputs, most_indices = tonumber(C.ICOT_MAX_INPUTS), tonumber(C.ICOT_MAX_INDICES)
+local most_inputs, most_indices, most_numbers =
+  tonumber(C.ICOT_MAX_INPUTS), tonumber(C.ICOT_MAX_INDICES), tonumber(C.ICOT_MAX_NUMBERS)
 local inputs = ffi.new('icot_tensor[?]', most_inputs)
 local operators = {} -- name -> index in the core's table
 for index = 0, C.icot_operator_count() - 1 do operators[ffi.string(C.icot_operator_name(index))] = index end
@@ -340,13 +350,10 @@ local function params_of(name, index, number, key)
   if not (index or number or key) then return no_params end
   ffi.fill(params, params_bytes)
   if index then
-    if #index > most_indices then
-      errors.raise('%s: got %d indices, at most %d can be given', name, #index, most_indices)
-    end
+    fill_in(params.index, most_indices, index, name, 'indices', true)
     params.n_index = #index
-    fill_in(params.index, index, name, true)
   end
-  if number then fill_in(params.number, number, name) end
+  if number then fill_in(params.number, most_numbers, number, name, 'numbers') end
   if key then params.key = key end
   return params
 end
@@ -354,10 +361,11 @@ end
 --- Applies an operator of the core's table; the methods below give each a readable form.
 ---@param name string
 ---@param tensors icot.Tensor[]
----@param index? integer[] whole-number parameters
----@param number? number[] other parameters
+---@param index? integer[] whole-number parameters, at most ICOT_MAX_INDICES
+---@param number? number[] other parameters, at most ICOT_MAX_NUMBERS
 ---@param key? ffi.cdata* of random numbers
 ---@return icot.Tensor
+---raises an error: an unknown operator, too many tensors or parameters, one of the wrong type, shapes that don't fit
 function tensor.apply(name, tensors, index, number, key)
   local operator, count = operators[name] or errors.raise("there is no operator '%s'", tostring(name)), #tensors
   if count > most_inputs then

@@ -187,7 +187,7 @@ function Tensor:self_attention(c_attn, c_proj, cu_seqlens, heads, dropout, resid
   return apply('self_attention', inputs, { heads, dropout.first or 0 }, { dropout.p }, dropout.key)
 end
 
---- Whether the operators of whole layers are quicker than those that layers consist of: on a card they are.
+--- Whether the operators of whole layers are quicker than those that layers consist of: on a GPU they are.
 ---@return boolean
 function tensor.fuses_layers()
   return core.C.icot_fuses_layers(core.engine()) ~= 0

@@ -11,13 +11,14 @@
 local ffi = require 'ffi'
 local cleanup = require 'icot.base.cleanup'
 local core = require 'icot.engine.core'
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local json = require 'icot.base.json'
-local json_text = require 'icot.base.json_text'
 local names = require 'icot.base.names'
 local options = require 'icot.base.options'
 local tensor = require 'icot.tensor'
 local tensor_text = require 'icot.tensor.text'
+local values = require 'icot.base.values'
 
 local C, check = core.C, core.check
 local safetensors = {}
@@ -71,14 +72,14 @@ end
 
 -- What is wrong with an entry of the header; nil if nothing is.
 local function problem_of(given, data_bytes)
-  if type(given) ~= 'table' then return ('its entry is %s, expected a table'):format(options.show(given)) end
+  if type(given) ~= 'table' then return ('its entry is %s, expected a table'):format(values.show(given)) end
   local dtype, shape, offsets = given.dtype, given.shape, given.data_offsets
-  if type(dtype) ~= 'string' or not dtype_bytes[dtype] then return ('unknown dtype %s'):format(options.show(dtype)) end
-  if not is_list_of_counts(shape) then return 'its shape is no list of sizes' end
-  if not is_list_of_counts(offsets) or #offsets ~= 2 then return 'its data_offsets are no pair of byte numbers' end
+  if type(dtype) ~= 'string' or not dtype_bytes[dtype] then return ('unknown dtype %s'):format(values.show(dtype)) end
+  if not is_list_of_counts(shape) then return 'its shape is not a list of sizes' end
+  if not is_list_of_counts(offsets) or #offsets ~= 2 then return 'its data_offsets are not a pair of byte positions' end
   local first, stop = offsets[1], offsets[2]
   if first > stop or stop > data_bytes then
-    return ('its bytes %.0f to %.0f do not lie in the %.0f that are there; is the file complete?'):format(
+    return ('its bytes %.0f to %.0f reach beyond the %.0f of the file; is it complete?'):format(
       first, stop, data_bytes)
   end
   if stop - first ~= bytes_needed(dtype, shape) then
@@ -93,7 +94,7 @@ local function check_metadata(path, metadata)
   for key, value in pairs(fine and metadata or {}) do
     fine = fine and type(key) == 'string' and type(value) == 'string'
   end
-  if not fine then errors.raise('safetensors file %s: %s is no table of strings', path, METADATA) end
+  if not fine then errors.raise('safetensors file %s: %s is not a table of strings', path, METADATA) end
 end
 
 -- The tensors must lie end to end, in whatever order.
@@ -105,11 +106,11 @@ local function check_cover(path, entries, data_bytes)
   local place, before = 0, nil
   for _, entry in ipairs(entries) do
     if entry.first < place then
-      errors.raise('safetensors file %s: the bytes of tensors %s and %s overlap', path, options.show(before.name),
-                   options.show(entry.name))
+      errors.raise('safetensors file %s: the bytes of tensors %s and %s overlap', path, values.show(before.name),
+                   values.show(entry.name))
     elseif entry.first > place then
       errors.raise('safetensors file %s: tensor %s: the %.0f bytes before it belong to no tensor', path,
-                   options.show(entry.name), entry.first - place)
+                   values.show(entry.name), entry.first - place)
     end
     place, before = entry.stop, entry
   end
@@ -119,10 +120,8 @@ local function check_cover(path, entries, data_bytes)
 end
 
 local function decode_header(path, text)
-  local header, message = json.decode(text)
-  if header == nil then errors.raise('safetensors file %s: the header is not valid JSON: %s', path, message) end
-  local repeated = json_text.repeated_key(text)
-  if repeated then errors.raise('safetensors file %s: the header has %s twice', path, options.show(repeated)) end
+  local header, problem = json.decode_strictly(text)
+  if header == nil then errors.raise('safetensors file %s: the header %s', path, problem) end
   return header
 end
 
@@ -131,10 +130,10 @@ local function read_entries(path, text, data_bytes)
   local header, list, by_name = decode_header(path, text), {}, {}
   check_metadata(path, header[METADATA])
   header[METADATA] = nil
-  for _, name in ipairs(names.of(header)) do
+  for _, name in ipairs(names.sorted(header)) do
     local given = header[name]
     local problem = problem_of(given, data_bytes)
-    if problem then errors.raise('safetensors file %s: tensor %s: %s', path, options.show(name), problem) end
+    if problem then errors.raise('safetensors file %s: tensor %s: %s', path, values.show(name), problem) end
     local offsets = given.data_offsets
     local entry = { name = name, dtype = given.dtype, shape = given.shape, first = offsets[1], stop = offsets[2] }
     list[#list + 1], by_name[name] = entry, entry
@@ -171,12 +170,12 @@ end
 --- The names of all tensors, sorted.
 ---@return string[]
 function File:names()
-  return names.of(self.entries)
+  return names.sorted(self.entries)
 end
 
 -- Raises an error about a tensor of the file.
 function File:raise(name, format, ...)
-  errors.raise('safetensors file %s: tensor %s: ' .. format, self.path, options.show(name), ...)
+  errors.raise('safetensors file %s: tensor %s: ' .. format, self.path, values.show(name), ...)
 end
 
 local function entry_of(self, name)
@@ -189,7 +188,7 @@ end
 ---raises an error when there is no such tensor
 function File:info(name)
   local entry = entry_of(self, name)
-  return { dtype = entry.dtype, shape = options.copy(entry.shape) }
+  return { dtype = entry.dtype, shape = values.copy(entry.shape) }
 end
 
 --- Reads a tensor into one that is there, of the same shape; float16 and bfloat16 are widened exactly.
@@ -200,7 +199,7 @@ function File:read_into(name, into)
   local entry, wanted = entry_of(self, name), tensor_text.shape(into:shape())
   local found = tensor_text.shape(entry.shape)
   if found ~= wanted then self:raise(name, 'its shape is %s, expected %s', found, wanted) end
-  local shown, dtype = options.show(name), entry.dtype
+  local shown, dtype = values.show(name), entry.dtype
   local stored = ffi.new('icot_stored_tensor', shown, dtype, entry.first, entry.stop)
   check(C.icot_safetensors_read(core.engine(), self.handle, stored, into.handle))
 end
@@ -246,7 +245,7 @@ function safetensors.load_into(path, tensors, owner)
       count = count + 1
     end
     if count ~= #file:names() then
-      errors.raise('%s: it has %d tensors, %s %d', path, #file:names(), owner, count)
+      errors.raise('%s: has %s, but %s has %d', path, counted.of(#file:names(), 'tensor'), owner, count)
     end
   end)
 end
@@ -257,7 +256,7 @@ end
 ---@param tensors table<string, icot.Tensor>
 ---@param path string a file that is there is replaced
 function safetensors.save_file(tensors, path)
-  local list = names.of(tensors)
+  local list = names.sorted(tensors)
   local named = ffi.new('icot_named_tensor[?]', math.max(#list, 1))
   for i, name in ipairs(list) do
     named[i - 1].name, named[i - 1].tensor = name, tensors[name].handle

@@ -94,7 +94,7 @@ function Batch:cot_left() return tonumber(self.raw.cot_left) end
 ---@return integer
 function Batch:examples() return tonumber(self.raw.n_examples) end
 
----@class icot.BatchShape what the cost of a forward pass hangs on
+---@class icot.BatchShape what the cost of a forward pass depends on
 ---@field examples integer
 ---@field tokens integer
 ---@field targets integer
@@ -201,7 +201,7 @@ local function part_of(raw, first, last, first_target)
 end
 
 --- Its sequences in parts that differ by one sequence at most. They read the arrays of the batch, so that nothing that
---- was drawn when it was packed hangs on their number.
+--- was drawn when it was packed depends on their number.
 ---@param count integer at least 1; with fewer sequences than that each is a part
 ---@return (icot.Batch|icot.BatchPart)[] parts the batch itself, if it is one
 function Batch:parts(count)

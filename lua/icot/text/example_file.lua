@@ -11,9 +11,11 @@ local find, sub = string.find, string.sub
 
 local example_file = {}
 
+--- What some programs put at the beginning of a text file to say that it is UTF-8.
+example_file.BYTE_ORDER_MARK = '\239\187\191'
+
 local CHUNK = 2 ^ 20        -- bytes read at a time
 local LONGEST = 16 * 2 ^ 20 -- bytes of a line; more is no text
-local BYTE_ORDER_MARK = '\239\187\191'
 
 -- ---- Lines --------------------------------------------------------------------------------------
 
@@ -25,61 +27,58 @@ local BYTE_ORDER_MARK = '\239\187\191'
 ---@field position integer
 ---@field number integer of the line that was given last
 ---@field has_cr boolean its lines end in CRLF
-local Reader = {}
-Reader.__index = Reader
 
 -- Whether the file's lines end in CRLF: the first one does, and so does the second if it is there.
-function Reader:ends_in_crlf(first_line)
+local function ends_in_crlf(self, first_line)
   local second = find(self.buffer, '\n', self.position, true)
   return sub(first_line, -1) == '\r' and (not second or sub(self.buffer, second - 1, second - 1) == '\r')
 end
 
-function Reader:take(line)
+local function take(self, line)
   self.number = self.number + 1
   if self.number == 1 then
-    if sub(line, 1, 3) == BYTE_ORDER_MARK then line = sub(line, 4) end
-    self.has_cr = self:ends_in_crlf(line)
+    if sub(line, 1, 3) == example_file.BYTE_ORDER_MARK then line = sub(line, 4) end
+    self.has_cr = ends_in_crlf(self, line)
   end
   if self.has_cr and sub(line, -1) == '\r' then line = sub(line, 1, -2) end
   return self.number, line
 end
 
-function Reader:close()
+local function close(self)
   if self.file then self.file:close() end
   self.file = nil
 end
 
 -- Reads on, at least to the end of the next line if there is one.
-function Reader:read_more()
+local function read_more(self)
   local chunk, problem = self.file:read(CHUNK)
   if problem then errors.raise("%scannot read '%s': %s", self.prefix, self.path, problem) end
   self.buffer, self.position = sub(self.buffer, self.position) .. (chunk or ''), 1
   if #self.buffer > LONGEST then
-    self:close()
+    close(self)
     errors.raise('%s: line %d is longer than %d MiB; is this a text file?', self.path, self.number + 1,
                  LONGEST / 2 ^ 20)
   end
-  if not chunk then self:close() end
+  if not chunk then close(self) end
 end
 
-function Reader:next()
+local function next_line(self)
   local stop = find(self.buffer, '\n', self.position, true)
   while not stop and self.file do
-    self:read_more()
+    read_more(self)
     stop = find(self.buffer, '\n', 1, true)
   end
   if not stop and self.position > #self.buffer then return nil end
   local first = self.position
   self.position = (stop or #self.buffer) + 1
-  return self:take(sub(self.buffer, first, self.position - (stop and 2 or 1)))
+  return take(self, sub(self.buffer, first, self.position - (stop and 2 or 1)))
 end
 
 local function open(path, where)
   local prefix = where and where .. ': ' or ''
   local file, problem = io.open(path, 'rb')
   if not file then errors.raise("%scannot open '%s': %s", prefix, path, errors.reason(problem)) end
-  return setmetatable({ file = file, path = path, prefix = prefix, buffer = '', position = 1, number = 0,
-                        has_cr = false }, Reader)
+  return { file = file, path = path, prefix = prefix, buffer = '', position = 1, number = 0, has_cr = false }
 end
 
 --- Goes over the lines of a file, without their ends: `for number, line in example_file.lines(path)`.
@@ -90,7 +89,7 @@ end
 ---raises an error when the file can't be read or has a line of more than 16 MiB
 function example_file.lines(path, where)
   local reader = open(path, where)
-  return function() return reader:next() end
+  return function() return next_line(reader) end
 end
 
 -- ---- One line -----------------------------------------------------------------------------------
@@ -160,7 +159,7 @@ function example_file.parse(line)
   if not bars then return nil, bars_end end
   local mark, mark_end = only_place(line, vocabulary.SEPARATOR)
   if not mark then return nil, mark_end end
-  if mark < bars then return nil, "'####' stands before '||'" end
+  if mark < bars then return nil, "'####' comes before '||'" end
   if sub(line, mark - 1, mark - 1) ~= ' ' or sub(line, mark_end + 1, mark_end + 1) ~= ' ' then
     return nil, "'####' needs a space before and after it"
   end
@@ -189,11 +188,11 @@ end
 function example_file.examples(path, where)
   local reader = open(path, where)
   return function()
-    local number, line = reader:next()
+    local number, line = next_line(reader)
     if not number then return nil end
     local question, cot, answer = example_file.parse(line)
     if not question then
-      reader:close()
+      close(reader)
       errors.raise("%s: line %d: %s (`icot data check` lists all such lines)", path, number, cot)
     end
     return number, question, cot, answer

@@ -2,9 +2,10 @@
 --- it writes.
 local ffi = require 'ffi'
 local core = require 'icot.engine.core'
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
-local options = require 'icot.base.options'
 local random = require 'icot.engine.random'
+local values = require 'icot.base.values'
 
 local C = core.C
 local removal = {}
@@ -48,27 +49,28 @@ end
 local function check_order(order, length)
   local seen, problem = {}, nil
   if type(order) ~= 'table' then
-    problem = options.show(order)
+    problem = values.show(order)
   elseif #order ~= length then
-    problem = ('%d of them'):format(#order)
+    problem = counted.of(#order, 'position')
   end
   for i = 1, problem and 0 or length do
     local at = order[i]
     if type(at) ~= 'number' or at % 1 ~= 0 or at < 1 or at > length or seen[at] then
-      problem = ('%s at place %d'):format(options.show(at), i)
+      problem = ('%s as position number %d'):format(values.show(at), i)
       break
     end
     seen[at] = true
   end
   if not problem then return order end
-  errors.raise('removal.side: the function gave %s for a CoT of %d tokens, expected a list of all positions from 1 '
-               .. 'to %d', problem, length, length)
+  errors.raise('removal.side: the function returned %s for a CoT of %s, expected a list of all positions from 1 to %d',
+               problem, counted.of(length, 'token'), length)
 end
 
 local function call_order(order_of, length)
   local ok, order = pcall(order_of, length)
   if ok then return check_order(order, length) end
-  errors.raise('removal.side: the function raised for a CoT of %d tokens: %s', length, errors.of_user_code(order))
+  errors.raise('removal.side: the function raised an error for a CoT of %s: %s', counted.of(length, 'token'),
+               errors.of_user_code(order))
 end
 
 local LONGEST_ORDERED = 20000 -- tokens of a CoT; the table takes 4 bytes for half of that, squared
@@ -76,7 +78,7 @@ local LONGEST_ORDERED = 20000 -- tokens of a CoT; the table takes 4 bytes for ha
 -- ranks[starts[m] + i]: how many tokens of a CoT of m go before its token i, for all m up to `longest`.
 local function tabulate(order_of, longest)
   if longest > LONGEST_ORDERED then
-    errors.raise("removal.side: with a CoT of %d tokens only 'left' and 'right' are possible, all else up to %d",
+    errors.raise("removal.side: a CoT of %d tokens can only go from the 'left' or 'right'; other sides take at most %d",
                  longest, LONGEST_ORDERED)
   end
   local ranks = ffi.new('int32_t[?]', longest * (longest + 1) / 2 + 1)
@@ -113,7 +115,8 @@ local function guarded(weight_of)
   return function(offset)
     local ok, weight = pcall(weight_of, offset)
     if ok then return weight end
-    errors.raise('removal.smoothing: the function raised for the offset %d: %s', offset, errors.of_user_code(weight))
+    errors.raise('removal.smoothing: the function raised an error for the offset %d: %s', offset,
+                 errors.of_user_code(weight))
   end
 end
 
@@ -131,12 +134,12 @@ local function distribution(smoothing, longest)
     local weight = weight_of(offset)
     if type(weight) ~= 'number' or not (weight >= 0 and weight < math.huge) then
       errors.raise('removal.smoothing: the weight of offset %d is %s, expected a number of at least 0', offset,
-                   options.show(weight))
+                   values.show(weight))
     end
     sum = sum + weight
     at_most[offset] = sum
   end
-  if sum <= 0 then errors.raise('removal.smoothing: all weights are 0, expected one that is more') end
+  if sum <= 0 then errors.raise('removal.smoothing: all weights are 0, expected one above 0 at least') end
   if sum == math.huge then errors.raise('removal.smoothing: the weights are too large to be added up') end
   for offset = 0, count - 1 do at_most[offset] = at_most[offset] / sum end
   return { at_most = at_most, count = count }
@@ -190,7 +193,7 @@ end
 --- How many tokens a CoT takes at most, thoughts included: when that much of it is removed for which that is most.
 ---@param given icot.Removal with `thoughts`
 ---@param data { max_cot: integer }
----@param ends integer[] tokens of the CoT that are gone when so many tokens, or steps, are removed
+---@param ends integer[] tokens of the CoT that are gone when that many tokens, or steps, are removed
 ---@return integer
 function removal.longest_with_thoughts(given, data, ends)
   local length, most = ends[#ends] or 0, removal.thoughts_at_most(given, data)

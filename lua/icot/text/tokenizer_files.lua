@@ -2,9 +2,9 @@
 --- `merges.txt`, with `added_tokens.json` if it is there. Everything in them is checked before anything is made of it.
 local byte_alphabet = require 'icot.text.byte_alphabet'
 local errors = require 'icot.base.errors'
+local example_file = require 'icot.text.example_file'
 local files = require 'icot.base.files'
 local json = require 'icot.base.json'
-local json_text = require 'icot.base.json_text'
 
 local raise = errors.raise
 local MOST_IDS, MOST_BYTES = 2 ^ 31 - 1, 2 ^ 28
@@ -55,7 +55,7 @@ end
 function Reader:read(name)
   local path = self:path(name)
   local text = self.given and self.given[name] or files.read(path, MOST_BYTES)
-  if text:sub(1, 3) == '\239\187\191' then
+  if text:sub(1, 3) == example_file.BYTE_ORDER_MARK then
     raise('%s: begins with a byte order mark; save it as UTF-8 without one', path)
   end
   self.files[name] = text
@@ -64,10 +64,8 @@ end
 
 function Reader:read_json(name)
   local text = self:read(name)
-  local value, message = json.decode(text)
-  if value == nil then raise('%s: not valid JSON, or cut off: %s', self:path(name), message) end
-  local key = json_text.repeated_key(text)
-  if key then raise("%s: '%s' stands there twice", self:path(name), shown(key)) end
+  local value, problem = json.decode_strictly(text)
+  if value == nil then raise('%s: %s', self:path(name), problem) end
   return self:expect_table(value, name, 'the file')
 end
 
@@ -135,7 +133,7 @@ function Reader:bytes_of(id)
   if self.special[id] then return name end
   local bytes, stranger = byte_alphabet.decode(name)
   if not bytes then
-    raise("%s: token '%s' (id %d) has the character '%s', which stands for no byte", self:path(self.source),
+    raise("%s: token '%s' (id %d) has the character '%s', which does not encode a byte", self:path(self.source),
       shown(name), id, shown(stranger))
   end
   return bytes
@@ -145,7 +143,7 @@ function Reader:all_bytes()
   local tokens, ids = {}, {}
   for id = 0, self.count - 1 do
     if not self.names[id] then
-      raise('%s: has %d tokens but none with id %d; ids must be 0 to %d without holes', self:path(self.source),
+      raise('%s: has %d tokens but none with id %d; ids must be 0 to %d without gaps', self:path(self.source),
         self.count, id, self.count - 1)
     end
     local bytes = self:bytes_of(id)
@@ -198,7 +196,7 @@ function Reader:merge_adder(merges, made)
   end
   return function(where, left, right)
     local pair = left .. ' ' .. right
-    if seen[pair] then raise("%s: the merge '%s' stands there twice", where, shown(pair)) end
+    if seen[pair] then raise("%s: the merge '%s' appears twice", where, shown(pair)) end
     seen[pair] = true
     local n, result = #merges, id_of(where, left .. right)
     merges[n + 1], merges[n + 2], merges[n + 3] = id_of(where, left), id_of(where, right), result
@@ -212,7 +210,7 @@ function Reader:check_all_made(tokens, made, merges_name)
   for id = 0, self.count - 1 do
     if #tokens[id + 1] > 1 and not made[id] and not self.special[id] then
       raise("%s: no merge makes the token '%s' (id %d); the file is cut off, or the token is a special one, which "
-        .. 'tokenizer.json or added_tokens.json must say', self:path(merges_name), shown(self.names[id]), id)
+        .. 'tokenizer.json or added_tokens.json must list', self:path(merges_name), shown(self.names[id]), id)
     end
   end
 end

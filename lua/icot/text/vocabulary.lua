@@ -7,7 +7,7 @@
 ---
 --- Id 0 is `<eos>` and id 1 is `####`, the two separators of a sequence; the others follow.
 local errors = require 'icot.base.errors'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local find, sub, byte = string.find, string.sub, string.byte
 
@@ -55,7 +55,7 @@ local glue = { word = ' ', character = '' }
 
 local function check_tokenizer(tokenizer)
   if not splitters[tokenizer] then
-    errors.raise("vocabulary: got the tokenizer %s, expected 'word' or 'character'", options.show(tokenizer))
+    errors.raise("vocabulary: got the tokenizer %s, expected 'word' or 'character'", values.show(tokenizer))
   end
 end
 
@@ -70,8 +70,8 @@ function vocabulary.new(tokenizer, symbols)
   local self = setmetatable({ tokenizer = tokenizer, symbols = {}, ids = {} }, Vocabulary)
   local function add(symbol)
     if type(symbol) ~= 'string' or self.ids[symbol] then
-      errors.raise('vocabulary: symbol %d is %s, expected a string that is there only once', #self.symbols,
-        options.show(symbol))
+      errors.raise('vocabulary: symbol %d is %s, expected a string that appears only once', #self.symbols,
+        values.show(symbol))
     end
     self.ids[symbol] = #self.symbols
     self.symbols[#self.symbols + 1] = symbol
@@ -95,8 +95,8 @@ end
 ---raises an error when it has a symbol that is called so
 function Vocabulary:with_pause()
   if self.ids[vocabulary.PAUSE] then
-    errors.raise("vocabulary: the examples have the symbol '%s', which stands for removed CoT in this method; call it "
-                 .. 'something else there', vocabulary.PAUSE)
+    errors.raise("vocabulary: the examples have the symbol '%s', which this method uses for removed CoT; rename it in "
+                 .. 'the examples', vocabulary.PAUSE)
   end
   local symbols = others_of(self.symbols)
   symbols[#symbols + 1] = vocabulary.PAUSE
@@ -163,7 +163,7 @@ function Vocabulary:encode_into(text, out)
   for _, symbol in splitters[self.tokenizer], text, 0 do
     local id = ids[symbol]
     if not id then
-      errors.raise('%s: %s is not among its %d symbols', self.source or 'vocabulary', options.show(symbol), self.size)
+      errors.raise('%s: %s is not among its %d symbols', self.source or 'vocabulary', values.show(symbol), self.size)
     end
     out[count] = id
     count = count + 1

@@ -32,7 +32,7 @@ end
 --- The keeper of a run's checkpoints.
 ---@param folder string
 ---@param options table `checkpoint` of a recipe
----@param from? icot.Checkpoint the one that the run goes on from; newer ones are left alone until they are replaced
+---@param from? icot.Checkpoint the one that the run continues from; newer ones are left alone until they are replaced
 ---@return icot.CheckpointKeeper
 function checkpoint_keeper.new(folder, options, from)
   local self = setmetatable({ folder = folder, options = options, entries = {}, seconds = 0 }, Keeper)
@@ -139,7 +139,7 @@ local function prepare(self, training, why)
 end
 
 local function write(model, path, parts)
-  if not divergence.has_finite_parameters(model) then errors.raise('the parameters are no numbers any more') end
+  if not divergence.has_finite_parameters(model) then errors.raise('the parameters are no longer finite numbers') end
   checkpoint.write(path, parts)
 end
 
@@ -159,8 +159,8 @@ function Keeper:save(training, why)
     self.last_time = C.icot_seconds() -- the next attempt is as far away as ever
     self.best, self.is_best = self.best_saved, nil -- and what was the best is lost, for one that comes later
     local notes = { ('no checkpoint at step %d: %s'):format(entry.step, errors.describe(problem)) }
-    if self:last_good() then notes[2] = 'the one before stands' end
-    if not why.stopped_by and not why.result then notes[#notes + 1] = 'training goes on' end
+    if self:last_good() then notes[2] = 'the previous one is kept' end
+    if not why.stopped_by and not why.result then notes[#notes + 1] = 'training continues' end
     training.progress:warn(table.concat(notes, '; '))
   else
     error(problem, 0)

@@ -9,6 +9,7 @@ local collapse = {}
 ---@field below number
 ---@field evaluations integer
 
+--- A watch that has seen nothing.
 ---@return icot.CollapseWatch
 function collapse.new()
   return { was_above = false, count = 0 }

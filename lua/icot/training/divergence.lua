@@ -1,8 +1,8 @@
 --- Training that goes wrong: notices it, finds where it began, and does what the recipe says about it.
 ---
----     divergence = { policy = 'stop' }                     the run ends, its last checkpoint stands
----     divergence = { policy = 'rollback', lr_scale = 0.5 } goes on from there with half the learning rate
----     divergence = { policy = 'continue' }                 leaves the update out
+---     divergence = { policy = 'stop' }                     ends the run; its last checkpoint is kept
+---     divergence = { policy = 'rollback', lr_scale = 0.5 } continues from there with half the learning rate
+---     divergence = { policy = 'continue' }                 skips the update
 local errors = require 'icot.base.errors'
 local scope = require 'icot.engine.scope'
 
@@ -120,8 +120,8 @@ end
 local ways = {
   stop = function(training, message)
     local last = training.keeper and training.keeper:last_good()
-    errors.raise('%s; %slower optimizer.lr, or see divergence.policy', message,
-                 last and ('the checkpoint of step %d stands: --resume --allow-changes goes on from it; '):format(last)
+    errors.raise('%s; lower optimizer.lr%s, or see divergence.policy', message,
+                 last and (' and continue from the checkpoint of step %d with --resume --allow-changes'):format(last)
                    or '')
   end,
 
@@ -130,9 +130,9 @@ local ways = {
   end,
 
   continue = function(training, message)
-    training.skipped = training.skipped + 1
-    if bit.band(training.skipped, training.skipped - 1) == 0 then -- the 1st, 2nd, 4th, 8th … time
-      training.progress:note(('%s; left out, the %d. update so far'):format(message, training.skipped))
+    local skipped = training:skip_update()
+    if bit.band(skipped, skipped - 1) == 0 then -- the 1st, 2nd, 4th, 8th … time
+      training.progress:note(('%s; skipped (%d skipped so far)'):format(message, skipped))
     end
   end,
 }

@@ -160,7 +160,7 @@ end
 -- A pretrained model may write what is no symbol of the dataset.
 local function show_part(ids, vocabulary)
   for _, id in ipairs(ids) do
-    if id >= vocabulary.size then return ('(id %d is no symbol of the dataset)'):format(id) end
+    if id >= vocabulary.size then return ('(id %d is not a symbol of the dataset)'):format(id) end
   end
   return vocabulary:decode_part(ids)
 end

@@ -11,6 +11,7 @@ local errors = require 'icot.base.errors'
 local evaluate = require 'icot.training.evaluate'
 local meter = require 'icot.training.meter'
 local methods = require 'icot.schedule.methods'
+local model_file = require 'icot.model.model_file'
 local models = require 'icot.model'
 local optim = require 'icot.training.optim'
 local removal = require 'icot.text.removal'
@@ -26,7 +27,7 @@ local training = {}
 local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.activation_checkpointing needs less'
 local LESS_MEMORY_IN_THOUGHT = 'a smaller train.batch, a larger train.accumulate or fewer removal.thoughts need less'
 
----@class icot.Training one run while it goes on
+---@class icot.Training one run under way
 ---@field run icot.Run
 ---@field config table resolved configuration (icot.recipe.fields.run)
 ---@field data icot.Dataset
@@ -39,7 +40,7 @@ local LESS_MEMORY_IN_THOUGHT = 'a smaller train.batch, a larger train.accumulate
 ---@field meter icot.Meter
 ---@field schedule icot.Schedule
 ---@field state icot.ScheduleState
----@field planned number? removed tokens of the next update, once the schedule was asked
+---@field planned number? removed tokens of the next update, from `plan` until it is done
 ---@field cot_was_left boolean? the batch of the last update still had CoT
 ---@field evaluated table<string, integer> step of the last evaluation of each split
 ---@field explicit_accuracy number? accuracy with all CoT, measured just before the first removal
@@ -47,7 +48,7 @@ local LESS_MEMORY_IN_THOUGHT = 'a smaller train.batch, a larger train.accumulate
 ---@field precision 'float32'|'bf16'|'tf32' of matrix products, as far as the machine has it
 ---@field precision_problem string? why it is not what the recipe wants
 ---@field lr_scale number factor on the learning rate, after rollbacks
----@field skipped integer updates that were left out, because they would have spoilt the model
+---@field skipped integer updates that were left out (skip_update)
 ---@field collapse icot.CollapseWatch
 ---@field budget icot.Budget
 ---@field progress icot.Progress this and what follows is set by the trainer
@@ -73,15 +74,15 @@ end
 local function check_data(data, from, allow_changes)
   local found, expected = data:digest(), from.description.data
   if found == expected or allow_changes then return end
-  errors.raise('dataset: its examples are not those that %s was trained on; give them back, or --allow-changes '
-               .. 'to go on with these', from.path)
+  errors.raise('dataset: its examples are not those that %s was trained on; restore them, or pass '
+               .. '--allow-changes to continue with the new ones', from.path)
 end
 
 -- A schedule that waits for validations would wait for ever.
 local function check_validations(config, data)
   local kind = type(config.schedule) == 'table' and config.schedule.kind
   if not kind or not schedule.kinds[kind].looks_at_validations or data.valid:size() > 0 then return end
-  errors.raise("dataset: the schedule '%s' waits for validations, and there are no validation examples", kind)
+  errors.raise("dataset: the schedule '%s' waits for validations, but there are no validation examples", kind)
 end
 
 -- How many updates it will be, as far as that is known now, and with it how the learning rate decays.
@@ -178,6 +179,32 @@ function Training:note_reset()
   self.meter:note_reset()
 end
 
+--- Takes in what the next update removes. The plan lasts until that update is done, also in a checkpoint, so that a
+--- schedule is not asked twice.
+---@param removed number as the schedule says
+function Training:plan(removed)
+  self.planned = removed
+end
+
+--- Takes in that an update was left out because it would have spoilt the model; it counts as a step all the same.
+---@return integer skipped how many were left out so far
+function Training:skip_update()
+  self.skipped = self.skipped + 1
+  return self.skipped
+end
+
+--- Puts the training back to the end of an earlier stage, once the parameters are those of then. Updates are still
+--- counted and the data continue; the moments begin at zero, as they do at the beginning of a stage, and what was lost
+--- is there again.
+---@param saved table the state of that stage's end (icot.saved.training_state)
+---@param removed number of that stage
+function Training:return_to(saved, removed)
+  self.optimizer:reset()
+  self:note_reset()
+  collapse.start_over(self.collapse)
+  self.cot_was_left, self.state.removed = saved.cot_was_left, removed
+end
+
 -- Does what the recipe wants done to the moments at a new stage, and logs it.
 local function reset_if_needed(self, removed)
   if not self:begins_stage(removed) then return end
@@ -211,8 +238,8 @@ local function add_gradient(self, part, terms, dropout)
   end)
 end
 
---- Forward and backward in as many parts as the recipe says; hits is NaN where no tokens are predicted. A card has all
---- of it before it when the host begins to wait; a loss that is no number spoils gradients that nobody will use.
+--- Forward and backward in as many parts as the recipe says; hits is NaN where no tokens are predicted. A GPU has all
+--- of it before it when the host begins to wait; a loss that is not finite spoils gradients that are not used then.
 ---@return number loss
 ---@return number hits
 ---@return number norm of the gradient
@@ -253,7 +280,7 @@ local function learning_rate_now(self)
   return self.lr_scale * self.learning_rate(step, self.last_reset and step - self.last_reset)
 end
 
---- One update with `removed` tokens removed.
+--- One update with `removed` tokens removed, which uses up the plan.
 ---@param removed number
 ---raises an error when there is too little memory, or the loss or the gradients are no numbers; nothing is updated then
 function Training:update(removed)
@@ -272,6 +299,7 @@ function Training:update(removed)
   end
   state.step = state.step + 1
   state.epoch = state.step / state.steps_per_epoch
+  self.planned = nil
   follow_budget(self)
 end
 
@@ -300,6 +328,19 @@ end
 ---@return icot.Evaluation? result nil: it was done; the last accuracy still holds
 function Training:evaluate_once(split)
   if self.evaluated[split] ~= self.state.step then return self:evaluate(split) end
+end
+
+--- Takes in the accuracy with all CoT, measured just before the first removal.
+---@param accuracy number
+function Training:note_explicit_accuracy(accuracy)
+  self.explicit_accuracy = accuracy
+end
+
+--- Saves the model where its run wants it, unless its parameters are no longer numbers.
+function Training:save_model()
+  if not divergence.has_finite_parameters(self.model) then return end
+  scope.run(model_file.save, self.run.model_output, self.model, self.data.vocabulary)
+  self.model_path = self.run.model_output
 end
 
 --- Writes the row of the interval that ends now, if anything happened in it.

@@ -1,6 +1,6 @@
 --- Counts what training costs and how it goes: over the interval since the last row, and in total.
 local core = require 'icot.engine.core'
-local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local C = core.C
 local meter = {}
@@ -13,12 +13,13 @@ local function empty_interval()
   return { updates = 0, loss = 0, targets = 0, hits = 0, grad_norm = 0, optimizer_reset = false }
 end
 
+--- A meter at zero, its clock not started.
 ---@return icot.Meter
 function meter.new()
   return setmetatable({ tokens = 0, flops = 0, paused = 0, current = empty_interval() }, Meter)
 end
 
---- Starts the clock, which goes on from where `restore` put it.
+--- Starts the clock, which continues from where `restore` put it.
 function Meter:start()
   self.started = C.icot_seconds() - (self.seconds_before or 0)
   self.speed_mark = { tokens = self.tokens, seconds = self:seconds() }
@@ -30,7 +31,7 @@ function Meter:state()
   return {
     tokens = self.tokens, flops = self.flops,
     seconds = self.started and self:seconds() or self.seconds_before or 0,
-    current = options.copy(self.current),
+    current = values.copy(self.current),
   }
 end
 
@@ -38,7 +39,7 @@ end
 ---@param saved table
 function Meter:restore(saved)
   self.tokens, self.flops, self.seconds_before = saved.tokens, saved.flops, saved.seconds
-  self.current = options.copy(saved.current)
+  self.current = values.copy(saved.current)
 end
 
 --- Leaves out time that was spent on something else than training.

@@ -62,17 +62,17 @@ function progress.new(options)
 end
 
 -- Time left, from the pace so far; nil as long as there is none.
-function Progress:time_left()
+local function time_left(self)
   local done = self.state.step - self.first_step
   if done < 1 or self.state.step >= self.total_steps then return nil end
   return (self.clock() - self.started) / done * (self.total_steps - self.state.step)
 end
 
 -- The parts of the line in their order, each with its rank: on a narrow terminal the highest ranks go first.
-function Progress:parts()
-  local state, parts = self.state, {}
+local function parts(self)
+  local state, list = self.state, {}
   local function add(rank, format, value)
-    if value then parts[#parts + 1] = { rank = rank, text = format:format(value) } end
+    if value then list[#list + 1] = { rank = rank, text = format:format(value) } end
   end
   add(1, '%s', self.label)
   add(2, 'step %d/' .. self.total_steps, state.step)
@@ -80,31 +80,31 @@ function Progress:parts()
   add(6, 'loss %.4f', state.loss)
   add(3, 'accuracy %.3f', state.accuracy)
   add(7, '%s tokens/s', state.tokens_per_second and progress.count(state.tokens_per_second))
-  local left = self:time_left()
+  local left = time_left(self)
   add(5, '%s left', left and progress.duration(left))
-  return parts
+  return list
 end
 
-local function join(parts, highest_rank)
+local function join(list, highest_rank)
   local texts = {}
-  for _, part in ipairs(parts) do
+  for _, part in ipairs(list) do
     if part.rank <= highest_rank then texts[#texts + 1] = part.text end
   end
   return table.concat(texts, '  ')
 end
 
 -- The line, of at most `columns` characters.
-function Progress:line(columns)
-  local parts = self:parts()
+local function line(self, columns)
+  local all = parts(self)
   for rank = 7, 1, -1 do
-    local text = join(parts, rank)
+    local text = join(all, rank)
     if not columns or #text <= columns then return text end
   end
   return self.label:sub(1, columns)
 end
 
-function Progress:draw(columns)
-  local text = self:line(columns - 1) -- the last column would wrap on some terminals
+local function draw(self, columns)
+  local text = line(self, columns - 1) -- the last column would wrap on some terminals
   if self.color and text:sub(1, #self.label) == self.label then
     text = terminal.bold(self.label, true) .. text:sub(#self.label + 1)
   end
@@ -113,23 +113,23 @@ function Progress:draw(columns)
   self.drawn = true
 end
 
-function Progress:erase()
+local function erase(self)
   if self.drawn then self.stream:write('\r\27[K') end
   self.drawn = false
 end
 
-function Progress:is_due(on_terminal)
+local function is_due(self, on_terminal)
   local now = self.clock()
   if on_terminal then return not self.last_shown or now - self.last_shown >= REDRAW end
   local gap = math.min(math.max((now - self.started) * GAP_SHARE, FIRST_GAP), LARGEST_GAP)
   return now - (self.last_shown or self.started) >= gap
 end
 
-function Progress:show()
+local function show(self)
   local columns = self.columns(self.stream)
   self.last_shown = self.clock()
-  if columns then return self:draw(columns) end
-  self.stream:write(self:line(), '\n')
+  if columns then return draw(self, columns) end
+  self.stream:write(line(self), '\n')
   self.stream:flush()
 end
 
@@ -139,7 +139,7 @@ function Progress:update(state)
   for name, value in pairs(state) do self.state[name] = value end
   self.first_step = self.first_step or self.state.step
   self.is_open = true
-  if not self.quiet and self:is_due(self.columns(self.stream) ~= nil) then self:show() end
+  if not self.quiet and is_due(self, self.columns(self.stream) ~= nil) then show(self) end
 end
 
 --- Writes a line that stays, such as the result of an evaluation.
@@ -154,17 +154,17 @@ end
 ---@param text string
 function Progress:warn(text)
   local was_drawn = self.drawn
-  self:erase()
+  erase(self)
   self.stream:write(self.label, '  ', errors.one_line(text), '\n')
   self.stream:flush()
-  if was_drawn then self:show() end
+  if was_drawn then show(self) end
 end
 
 --- Ends the display; the last state stays to be read. May be called again.
 function Progress:finish()
   if self.quiet or not self.is_open then return end
   self.is_open = false
-  self:show()
+  show(self)
   if self.drawn then
     self.stream:write('\n')
     self.stream:flush()

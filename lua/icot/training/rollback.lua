@@ -1,9 +1,9 @@
 --- Back to the end of an earlier stage: what a schedule may ask for when a stage has collapsed.
 ---
---- The training goes on counting updates, and goes on in the data; only parameters and removed tokens are as they were.
---- The moments start from zero, as they do at the beginning of a stage.
+--- Updates are still counted, and the data continue; only parameters and removed tokens are as they were
+--- (Training:return_to).
 local checkpoint = require 'icot.saved.checkpoint'
-local collapse = require 'icot.training.collapse'
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local fork = require 'icot.training.fork'
 local pretrained = require 'icot.gpt2.pretrained'
@@ -32,21 +32,18 @@ end
 function rollback.to_stage(training, removed)
   local state, found = training.state, find(training, removed)
   if not found then
-    errors.raise('schedule: at step %d it wants to go back to the end of the stage with %d tokens removed, of which '
-                 .. 'there is no checkpoint (see checkpoint.keep.stages)', state.step, removed)
+    errors.raise('schedule: at step %d it asks to go back to the end of the stage with %s removed, but no checkpoint '
+                 .. 'of it was kept (see checkpoint.keep.stages)', state.step,
+                 counted.of(removed, training.config.removal.unit))
   end
   local from = found.description.state
   pretrained.read_into(training.model:decoding(), found.model_folder) -- all that a method with a schedule trains
-  training.optimizer:reset()
-  training:note_reset()
   training.keeper:go_back(found)
-  collapse.start_over(training.collapse)
-  training.cot_was_left = from.cot_was_left
   training.log:event(training, 'rollback', ('from %d removed to the end of that stage, step %d'):format(
     training:removed(), from.step), removed)
-  training.progress:note(('rolled back at step %d: from %d removed tokens to the %d of step %d'):format(
-    state.step, training:removed(), removed, from.step))
-  state.removed = removed
+  training.progress:note(('rolled back at step %d: from %d to %s removed, as at step %d'):format(
+    state.step, training:removed(), counted.of(removed, training.config.removal.unit), from.step))
+  training:return_to(from, removed)
 end
 
 return rollback

@@ -4,6 +4,7 @@ local checkpoint_keeper = require 'icot.training.checkpoint_keeper'
 local cleanup = require 'icot.base.cleanup'
 local collapse = require 'icot.training.collapse'
 local core = require 'icot.engine.core'
+local counted = require 'icot.base.counted'
 local divergence = require 'icot.training.divergence'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
@@ -16,7 +17,6 @@ local resume = require 'icot.saved.resume'
 local rollback = require 'icot.training.rollback'
 local run_paths = require 'icot.results.run_paths'
 local schedule = require 'icot.schedule'
-local scope = require 'icot.engine.scope'
 local settle = require 'icot.training.settle'
 local start_notes = require 'icot.training.start_notes'
 local training = require 'icot.training'
@@ -67,10 +67,10 @@ local function plan(self)
   if not self.planned then
     local removed, goes_back = schedule.call(self.schedule, state)
     if goes_back then rollback.to_stage(self, removed) end
-    self.planned = removed
+    self:plan(removed)
   end
   if self.planned > 0 and state.removed == 0 and state.step > 0 then
-    self.explicit_accuracy = self.explicit_accuracy or validate(self)
+    if not self.explicit_accuracy then self:note_explicit_accuracy(validate(self)) end
   end
 end
 
@@ -94,18 +94,11 @@ local function train(self)
     self.keeper:consider(self)
     interrupt.check()
     self:update(self.planned)
-    self.planned = nil
     report(self)
   end
 end
 
 -- ---- The end ------------------------------------------------------------------------------------
-
-local function save_model(self)
-  if not divergence.has_finite_parameters(self.model) then return end
-  scope.run(model_file.save, self.run.model_output, self.model, self.data.vocabulary)
-  self.model_path = self.run.model_output
-end
 
 ---@class icot.RunResult what a run that was trained came to; `result` of its last checkpoint, too
 ---@field status 'finished'|'collapsed'|'interrupted'|'failed'
@@ -145,13 +138,13 @@ local function run_whole(self)
   return self.test_accuracy
 end
 
---- Keeps what there is: a checkpoint to go on from, the last rows, the model, and how the run ended. A run that failed
+--- Keeps what there is: a checkpoint to continue from, the last rows, the model, and how the run ended. A failed run
 --- gets no checkpoint: its last one is known to be good. Rows that are only there because the run stops come after it.
 --- The checkpoint that says that a run is over comes last: all else is as it shall be then.
 local function wind_up(self, status, accuracy)
   if status == 'interrupted' then self.keeper:save(self, { stopped_by = status }) end
   self:log_interval()
-  save_model(self)
+  self:save_model()
   self.log:set('checkpoint_seconds', self.keeper.seconds)
   self.log:set('total_steps', self.state.total_steps)
   self.log:close(status)
@@ -176,10 +169,10 @@ end
 local function begin_fork(self, wanted, resumption)
   local from = resumption.from
   fork.settle(self, resumption)
-  if good_enough(self) then errors.raise('fork_from: %s: it has reached train.stop_at_accuracy already', from.path) end
+  if good_enough(self) then errors.raise('fork_from: %s: has already reached train.stop_at_accuracy', from.path) end
   local ok, log = pcall(training_log.create, self, wanted.overwrite, resumption)
   if not ok and errors.is_user_error(log) then
-    errors.raise('fork_from: %s: no run file can be begun with its rows: %s', from.path, errors.describe(log))
+    errors.raise('fork_from: %s: cannot make a run file with its rows: %s', from.path, errors.describe(log))
   end
   self.log = ok and log or error(log, 0)
   start_anew(self)
@@ -222,7 +215,7 @@ local function run_locked(run, wanted, resumption)
   return result
 end
 
--- What a run goes on from, or begins with as a fork; nil: neither.
+-- What a run continues from, or begins with as a fork; nil: neither.
 local function starting_point(run, wanted, note)
   return wanted.resume and resume.find(run, wanted, note) or fork.find(run)
 end
@@ -236,12 +229,12 @@ local function run_with_rollbacks(run, wanted, resumption, note)
     if ok then return result end
     if not divergence.is_divergence(result) then error(result, 0) end
     if attempt == given.rollbacks then
-      errors.raise('%s; %d rollbacks did not help (divergence.rollbacks)', result.message, attempt)
+      errors.raise('%s; %s did not help (divergence.rollbacks)', result.message, counted.of(attempt, 'rollback'))
     end
     local found, back = pcall(resume.after_divergence, run, wanted, note, result.lr_scale * given.lr_scale)
-    if not found then errors.raise('%s; it cannot be rolled back: %s', result.message, errors.describe(back)) end
+    if not found then errors.raise('%s; cannot roll back: %s', result.message, errors.describe(back)) end
     resumption = back
-    note(('%s; rolled back, learning rate times %g'):format(result.message, resumption.lr_scale))
+    note(('%s; rolled back, with the learning rate scaled by %g'):format(result.message, resumption.lr_scale))
   end
 end
 
@@ -261,7 +254,7 @@ end
 ---@class icot.TrainerOptions
 ---@field progress icot.Progress
 ---@field overwrite? boolean replace results that are there
----@field resume? boolean go on from the newest checkpoint; where there is nothing yet, begin
+---@field resume? boolean continue from the newest checkpoint; where there is nothing yet, begin
 ---@field allow_changes? boolean resume although the recipe or the data has changed
 
 --- Runs one training to its end and writes its run file, its checkpoints and its model.
@@ -280,7 +273,7 @@ function trainer.run(run, wanted)
     for _, name in ipairs(model_file.NAMES) do files.remove_partials(run.model_output .. '/' .. name) end
     local resumption = starting_point(run, wanted, warn)
     if resumption and has_ended(run, resumption) then
-      note(resumption.from.description.result.status .. ' already')
+      note('already ' .. resumption.from.description.result.status)
       checkpoint_keeper.new(run_paths.checkpoint_folder(run.output), run.config.checkpoint, resumption.from):prune(true)
       local result = resumption.from.description.result
       if result.model_path then result.model_path = run.model_output end -- the run may have been moved

@@ -12,7 +12,7 @@ TrainingLog.__index = TrainingLog
 --- Creates the run file of a training.
 ---@param training icot.Training
 ---@param overwrite? boolean
----@param resumption? icot.Resumption go on with the rows of that checkpoint
+---@param resumption? icot.Resumption continue with the rows of that checkpoint
 ---@return icot.TrainingLog
 function training_log.create(training, overwrite, resumption)
   local run, data, model = training.run, training.data, training.model

@@ -9,7 +9,7 @@ local tokenizers = { 'word', 'character' }
 
 -- The lines that are examples, after `icot data check` has seen them all.
 local function check_file(path, tokenizer)
-  local report = example_check.file(path, text_files.counter(tokenizer), nil, function(number, problem)
+  local report = example_check.file(path, 'data', text_files.counter(tokenizer), nil, function(number, problem)
     assert(number > 0)
     harness.check_message(problem)
   end)

@@ -1,6 +1,6 @@
 --- A file of probes with made-up numbers, as of a run with one layer that is probed at two stages.
 local ffi = require 'ffi'
-local probe_file = require 'icot.probe.probe_file'
+local probe_file = require 'icot.probe.file'
 
 local sample_probes = {}
 

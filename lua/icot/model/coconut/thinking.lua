@@ -3,7 +3,7 @@ local EarlierRows = require 'icot.model.coconut.earlier_rows'
 local rows = require 'icot.tensor.rows'
 local tensor = require 'icot.tensor'
 
--- What dropout draws hangs on a row's number, and each pass counts its rows from 0. So each draws as if the run had
+-- What dropout draws depends on a row's number, and each pass counts its rows from 0. So each draws as if the run had
 -- another seed: the pass p that of the seed + p · 2^36, and thoughts, before they enter, that with 2^35 more.
 local OF_PASS, OF_THOUGHTS = 2 ^ 36, 2 ^ 35
 
@@ -17,6 +17,7 @@ local OF_PASS, OF_THOUGHTS = 2 ^ 36, 2 ^ 35
 local Thinking = {}
 Thinking.__index = Thinking
 
+--- Begins with a batch; nothing is computed yet.
 ---@param gpt2 icot.GPT2
 ---@param packed icot.Batch|icot.BatchPart
 ---@param dropout? { seed: integer, step: integer } while training

@@ -12,12 +12,12 @@ local errors = require 'icot.base.errors'
 local gpt2 = require 'icot.gpt2'
 local model_file = require 'icot.model.model_file'
 local nn = require 'icot.nn'
-local options = require 'icot.base.options'
 local random = require 'icot.engine.random'
 local scope = require 'icot.engine.scope'
 local starting_model = require 'icot.model.starting_model'
 local states = require 'icot.model.distillation.states'
 local Student = require 'icot.model.distillation.student'
+local values = require 'icot.base.values'
 
 local model = {}
 
@@ -144,17 +144,17 @@ end
 
 -- A GPT-2 whose parameters will be read.
 local function blank_like(other)
-  local config = options.copy(other.config)
+  local config = values.copy(other.config)
   config.initializer_range = 0
   local made = gpt2.new(config, 0)
-  made.config = options.copy(other.config)
+  made.config = values.copy(other.config)
   return made
 end
 
 local function check_teacher(self, folder)
   local teacher, student = self.teacher.config, self.student.gpt2.config
   if teacher.layers == student.layers and teacher.width == student.width then return end
-  errors.raise('distillation.teacher: %s has %d layers of width %d, the student %d of width %d; they must be the same',
+  errors.raise('distillation.teacher: %s has %d layers of width %d, but the student has %d of width %d',
                folder, teacher.layers, teacher.width, student.layers, student.width)
 end
 
@@ -182,9 +182,9 @@ local function fill(self, config, source, folder, is_whole)
 end
 
 local notes = {
-  student = "accuracies of this step are those of a student that is given the teacher's states of the right CoT, not "
-    .. 'of one that has the question alone',
-  emulator = 'accuracies of this step are those of the student before it, given what the emulator predicts',
+  student = "the accuracies of this step are those of a student that is given the teacher's states for the right "
+    .. 'CoT, not of one that sees the question alone',
+  emulator = 'the accuracies of this step are those of the student before it, given what the emulator predicts',
 }
 
 local function new(config, source, folder, is_whole)

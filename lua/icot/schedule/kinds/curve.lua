@@ -2,6 +2,7 @@
 --- part of the CoT that is removed, both from 0 to 1.
 local timing = require 'icot.schedule.kinds.timing'
 
+--- Makes a kind of schedule of a curve.
 ---@param share fun(time: number, options: table): number
 ---@param fields icot.Fields of the curve itself
 ---@return icot.ScheduleKind

@@ -2,5 +2,5 @@
 local curve = require 'icot.schedule.kinds.curve'
 
 return curve(function(time, options) return 1 - (1 - time) ^ options.power end, {
-  power = { type = 'number', min = 1, max = 100, default = 2, doc = '1 is linear; more bends the curve more' },
+  power = { type = 'number', min = 1, max = 100, default = 2, doc = 'exponent of the curve; 1 is a straight line' },
 })

@@ -2,18 +2,27 @@
 ---
 --- A stage that has not passed after `patience` validations has collapsed: the training then goes back to the model at
 --- the end of the last stage that did, and from there on removes half as many tokens at a time. When that is one token
---- already, there is nothing smaller to try: the stage goes on until it passes.
+--- already, there is nothing smaller to try: the stage lasts until it passes.
 local timing = require 'icot.schedule.kinds.timing'
 
 local gated = { looks_at_validations = true }
 
 gated.options = timing.with_explicit {
-  tokens = { type = 'integer', min = 1, max = timing.most, default = 1, doc = 'Δ: tokens removed at a time' },
-  metric = { type = 'string', one_of = { 'accuracy', 'loss' }, default = 'accuracy', doc = 'of the validation' },
-  threshold = { type = 'number', min = 0, required = true, doc = 'least accuracy, or greatest loss' },
+  tokens = {
+    type = 'integer', min = 1, max = timing.most, default = 1,
+    doc = 'number of tokens (Δ) removed at a time',
+  },
+  metric = {
+    type = 'string', one_of = { 'accuracy', 'loss' }, default = 'accuracy',
+    doc = 'result of a validation that is compared with the threshold',
+  },
+  threshold = {
+    type = 'number', min = 0, required = true,
+    doc = 'lowest accuracy, or highest loss, with which a stage passes',
+  },
   patience = {
     type = 'integer', min = 1, max = timing.most, also = { false }, default = 5,
-    doc = 'validations that a stage is given; false: any number, it never goes back',
+    doc = 'number of validations in which a stage has to pass, or it goes back; false: no limit',
   },
 }
 
@@ -24,6 +33,9 @@ function gated.goes_back(options)
   return options.patience ~= false
 end
 
+--- What is wrong with options that are each right by themselves.
+---@param options table
+---@return string? problem nil: nothing
 function gated.check(options)
   if options.metric == 'accuracy' and options.threshold > 1 then
     return ('threshold: got %g, expected an accuracy, at most 1'):format(options.threshold)
@@ -36,7 +48,7 @@ local function passes(options, state)
   return state.accuracy >= options.threshold
 end
 
--- What is known between two calls lies in state.own, so that a resumed run goes on with it.
+-- What is known between two calls lies in state.own, so that a resumed run continues with it.
 local function judge(options, state, max_cot)
   local own = state.own
   if passes(options, state) then
@@ -51,6 +63,10 @@ local function judge(options, state, max_cot)
   return own.good, 'rollback'
 end
 
+--- The schedule; it keeps what it waits for in `state.own`, and goes back by the second value 'rollback'.
+---@param options table checked values of `gated.options`
+---@param info icot.ScheduleInfo
+---@return icot.Schedule
 function gated.build(options, info)
   local passed = timing.since_start(options, info)
   return function(state)

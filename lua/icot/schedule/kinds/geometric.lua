@@ -7,9 +7,18 @@ local timing = require 'icot.schedule.kinds.timing'
 local geometric = {}
 
 geometric.options = timing.with_explicit {
-  share = { type = 'number', above = 0, below = 1, default = 0.5, doc = 'of the CoT that is left, removed at a time' },
-  steps_per_stage = { type = 'integer', min = 1, max = timing.most, doc = 'updates from one removal to the next' },
-  epochs_per_stage = { type = 'number', above = 0, max = timing.most, doc = 'the same in epochs' },
+  share = {
+    type = 'number', above = 0, below = 1, default = 0.5,
+    doc = 'share of the remaining CoT that each stage removes',
+  },
+  steps_per_stage = {
+    type = 'integer', min = 1, max = timing.most,
+    doc = 'number of updates from one removal to the next',
+  },
+  epochs_per_stage = {
+    type = 'number', above = 0, max = timing.most,
+    doc = 'number of epochs from one removal to the next',
+  },
 }
 
 -- How much is removed in stage 1, 2, …
@@ -22,6 +31,10 @@ local function stages(max_cot, share)
   return list
 end
 
+--- The schedule: removed tokens, a step function of the stage.
+---@param options table checked values of `geometric.options`
+---@param info icot.ScheduleInfo
+---@return icot.Schedule
 function geometric.build(options, info)
   local passed = timing.since_start(options, info)
   local stage_steps = options.steps_per_stage or options.epochs_per_stage * info.steps_per_epoch

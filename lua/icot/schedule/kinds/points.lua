@@ -9,7 +9,7 @@ local amount = { type = 'integer', min = 0, max = timing.most }
 points.options = {
   points = {
     type = 'list', each = { type = 'list', each = amount }, required = true,
-    doc = '{ { update, removed }, … }, updates ascending, removed tokens not falling',
+    doc = 'list of { update, removed }, with ascending updates and removed tokens that never fall',
   },
 }
 
@@ -31,6 +31,9 @@ function points.check(options)
   end
 end
 
+--- The schedule: removed tokens on the lines between the points, rounded down.
+---@param options table checked values of `points.options`
+---@return icot.Schedule
 function points.build(options)
   local list = options.points
   return function(state)

@@ -5,13 +5,16 @@ local timing = {}
 timing.most = 2 ^ 31 - 1
 
 local explicit = {
-  explicit_steps = { type = 'integer', min = 0, max = timing.most, doc = 'updates with all CoT before removal begins' },
-  explicit_epochs = { type = 'number', min = 0, max = timing.most, doc = 'the same in epochs' },
+  explicit_steps = {
+    type = 'integer', min = 0, max = timing.most,
+    doc = 'number of updates with all CoT before removal begins',
+  },
+  explicit_epochs = { type = 'number', min = 0, max = timing.most, doc = 'epochs with all CoT before removal begins' },
 }
 
 local duration = {
-  duration_steps = { type = 'integer', min = 1, max = timing.most, doc = 'updates from the first removal to the last' },
-  duration_epochs = { type = 'number', above = 0, max = timing.most, doc = 'the same in epochs' },
+  duration_steps = { type = 'integer', min = 1, max = timing.most, doc = 'number of updates that removal takes' },
+  duration_epochs = { type = 'number', above = 0, max = timing.most, doc = 'number of epochs that removal takes' },
 }
 
 local function with(more, fields)
