@@ -82,6 +82,11 @@ describe('a run that is resumed with another recipe', function()
     assert.same({ 7, 7 }, { examples[#examples - 1], examples[#examples] })
   end)
 
+  it('says how long an epoch is now, if that has changed', function()
+    local _, warned = resume_with(killed_at(40), 'train.batch=10', 'train.steps=50')
+    expect.mentions(warned, 'an epoch has 50 updates now')
+  end)
+
   it('takes a new learning rate as it is, and starts a new schedule with an empty `own`', function()
     local self, resumption = restored_with(killed_at(40), 'optimizer.lr=1e-4', 'schedule.steps_per_token=1')
     cleanup.always(function() self:free() end, function()

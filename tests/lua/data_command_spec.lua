@@ -237,6 +237,11 @@ describe('icot data TASK', function()
     assert.is_truthy(report:find('\nquestion +9 +9 +9\n'))
   end)
 
+  it('sees a `check` that is misspelt', function()
+    assert.equal("data: there is no task 'chek'; did you mean `icot data check`?", message_of('chek', path))
+    expect.mentions(message_of('graphh'), 'did you mean graph?')
+  end)
+
   it('prints the split that a recipe would get', function()
     local loaded = tasks.load { task = 'multiplication', digits = 3, train = 20, valid = 10, test = 10, seed = 9 }
     for _, split in ipairs(dataset.splits) do

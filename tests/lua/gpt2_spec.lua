@@ -122,8 +122,10 @@ end)
 
 describe('a model', function()
   it('has the parameters of Hugging Face\'s GPT-2', function()
-    local model = gpt2.new({ vocab_size = 9, layers = 3, heads = 2, width = 8, context = 16, dropout = 0 }, 1)
+    local sizes = { vocab_size = 9, layers = 3, heads = 2, width = 8, context = 16, dropout = 0 }
+    local model = gpt2.new(sizes, 1)
     assert.equal(9 * 8 + 16 * 8 + 3 * (12 * 8 * 8 + 13 * 8) + 2 * 8, model:count_parameters())
+    assert.equal(model:count_parameters(), require('icot.gpt2').count_parameters(sizes))
     local found = {}
     for _, each in ipairs(model:named_parameters()) do found[each.name] = each.tensor:shape() end
     assert.same({ 9, 8 }, found['transformer.wte.weight'])

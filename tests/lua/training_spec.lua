@@ -74,6 +74,14 @@ describe('a training', function()
     assert(tokens[6] - tokens[5] < whole)
   end)
 
+  it('refuses at once a model that the machine can never hold', function()
+    local started = os.clock()
+    local ok, problem = train { settings = { 'model.layers=900', 'model.width=65536', 'model.heads=1' } }
+    assert.is_false(ok)
+    expect.mentions(problem.message, 'model: 4.64e+13 parameters take', 'and this machine has', 'a smaller model.width')
+    assert(os.clock() - started < 20)
+  end)
+
   it('replays also before the first offset', function()
     local ok, result, path = train { schedule = 'function() return math.huge end',
       settings = { 'removal.replay=0.5', 'removal.smoothing_after=100', 'train.log_every=10' } }

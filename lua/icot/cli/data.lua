@@ -6,6 +6,7 @@ local counted = require 'icot.base.counted'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.base.errors'
 local example_check = require 'icot.data.example_check'
+local names = require 'icot.base.names'
 local options = require 'icot.base.options'
 local overrides = require 'icot.recipe.overrides'
 local tasks = require 'icot.data.tasks'
@@ -108,7 +109,14 @@ end
 
 -- ---- icot data TASK -----------------------------------------------------------------------------
 
+-- A word that is nearer to `check` than to the name of any task was to be that.
+local function refuse_misspelt_check(given)
+  if names.nearest(given, { 'check', unpack(tasks.names()) }) ~= 'check' then return end
+  errors.raise("%s: there is no task '%s'; did you mean `icot data check`?", WHERE, given)
+end
+
 local function print_examples(args)
+  refuse_misspelt_check(args.what)
   refuse(args, 'icot data ' .. args.what, 'file', 'task', 'tokenizer')
   tasks.find(args.what, WHERE)
   local split = args.split or 'test'

@@ -12,6 +12,19 @@ function machine.host_name()
   return name or os.getenv('HOSTNAME') or 'unknown'
 end
 
+--- Memory and swap space, in bytes.
+---@return number math.huge: the system does not tell
+function machine.memory()
+  local file, kibibytes = io.open('/proc/meminfo'), 0
+  if not file then return math.huge end
+  for line in file:lines() do
+    local size = line:match('^MemTotal: *(%d+) kB') or line:match('^SwapTotal: *(%d+) kB')
+    kibibytes = kibibytes + (tonumber(size) or 0)
+  end
+  file:close()
+  return kibibytes > 0 and kibibytes * 1024 or math.huge
+end
+
 ---@class icot.Machine what the bits of a run depend on beside its recipe
 ---@field host string
 ---@field device string

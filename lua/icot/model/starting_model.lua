@@ -1,7 +1,9 @@
 --- The GPT-2 that a run starts from, checked against its data: a new one, a pretrained one, or what a run has left.
 local cleanup = require 'icot.base.cleanup'
+local core = require 'icot.engine.core'
 local errors = require 'icot.base.errors'
 local gpt2 = require 'icot.gpt2'
+local machine = require 'icot.engine.machine'
 local model_file = require 'icot.model.model_file'
 local pretrained = require 'icot.gpt2.pretrained'
 
@@ -63,6 +65,18 @@ function starting_model.load(config, data, folder, who)
   return model
 end
 
+local GIB = 2 ^ 30
+local BYTES_EACH = 16 -- of a parameter in training: itself, its gradient and two moments, in float32
+
+-- A model that cannot fit is refused at once, where filling the memory with it would take minutes.
+local function check_size(config)
+  local parameters, memory = gpt2.count_parameters(config), machine.memory()
+  if core.device() ~= 'cpu' or parameters * BYTES_EACH <= memory then return end
+  errors.raise('model: %.3g parameters take %.0f GiB with their gradients and moments, and this machine has %.0f GiB; '
+               .. 'a smaller model.width or model.layers needs less', parameters, parameters * BYTES_EACH / GIB,
+               memory / GIB)
+end
+
 --- The model as the recipe has it.
 ---@param config table resolved configuration (icot.recipe.fields.run)
 ---@param data icot.Dataset
@@ -71,10 +85,12 @@ end
 function starting_model.make(config, data, seed)
   local given, context = config.model, starting_model.context_for(config, data)
   if given.pretrained then return starting_model.load(config, data, given.pretrained) end
-  return gpt2.new({
+  local sizes = {
     vocab_size = data.vocabulary.size, layers = given.layers, heads = given.heads, width = given.width,
     context = context, dropout = given.dropout, initializer_range = given.initializer_range,
-  }, seed)
+  }
+  check_size(sizes)
+  return gpt2.new(sizes, seed)
 end
 
 return starting_model

@@ -95,6 +95,13 @@ local function settle_moments(training, resumption)
     :format(place_of(resumption)))
 end
 
+-- Epochs are updates divided by what an epoch has now.
+local function tell_of_epochs(training, resumption)
+  if not touches(resumption.changes, { 'train%.batch', 'dataset%.train' }) then return end
+  training.progress:warn(('%s: an epoch has %d updates now; schedules and rows count epochs by that, also those before')
+    :format(place_of(resumption), training.state.steps_per_epoch))
+end
+
 --- Brings a training that was restored from a checkpoint in line with its own recipe.
 ---@param training icot.Training
 ---@param resumption icot.Resumption with `changes`
@@ -103,6 +110,7 @@ function settle.changes(training, resumption)
   settle_schedule(training, resumption)
   settle_the_past(training, resumption)
   settle_moments(training, resumption)
+  tell_of_epochs(training, resumption)
 end
 
 return settle
