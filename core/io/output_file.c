@@ -1,6 +1,5 @@
 #include "io/output_file.h"
 
-#include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "icot.h"

@@ -187,6 +187,21 @@ static int open_dataset(icot_runlog *log, runlog_table *table)
     return ICOT_OK;
 }
 
+/*
+ * How many of `n` columns a table has that is there already. One that an older version began may
+ * lack the last ones, and is continued without them; open_dataset compares the others.
+ */
+static int columns_there(const icot_runlog *log, const char *path, int n)
+{
+    hid_t dataset = H5Dopen2(log->file, path, H5P_DEFAULT);
+    hid_t type = dataset < 0 ? -1 : H5Dget_type(dataset);
+    const int is_table = type >= 0 && H5Tget_class(type) == H5T_COMPOUND;
+    const int members = is_table ? H5Tget_nmembers(type) : n;
+    if (type >= 0) H5Tclose(type);
+    if (dataset >= 0) H5Dclose(dataset);
+    return members > 0 && members < n ? members : n;
+}
+
 static void close_table(runlog_table *table)
 {
     if (table->dataset >= 0) H5Dclose(table->dataset);
@@ -208,6 +223,7 @@ static int add_table(icot_runlog *log, const char *path, const icot_column *colu
     }
     log->tables = grown;
 
+    if (is_there && columns) n = columns_there(log, path, n);
     runlog_table table = {.n_columns = n, .dataset = -1, .row_type = -1, .row_space = -1};
     if (memory_copy_string(path, &table.path)) goto failed;
     if (columns && copy_columns(&table, columns)) goto failed;

@@ -138,6 +138,27 @@ static void test_other_columns_are_refused(void **state)
     assert_rows(path, 0, 0, "first");
 }
 
+/* As an older version has left it: rows go on without the column that has come since. */
+static void test_last_columns_may_be_missing(void **state)
+{
+    (void)state;
+    const icot_column more[] = {columns[0], columns[1], {"note", ICOT_COLUMN_TEXT, 8}};
+    const double numbers[] = {0.0, 0.0, 0.0};
+    const char *const texts[] = {NULL, NULL, "new"};
+    icot_runlog *log;
+    int table;
+    assert_int_equal(begin(NULL, &log, &table), 0);
+    assert_ok(icot_runlog_snapshot(log, copy));
+    assert_ok(icot_runlog_close(log, "finished"));
+
+    assert_ok(icot_runlog_continue(path, copy, &log));
+    assert_ok(icot_runlog_table(log, "group/train", more, 3, &table));
+    assert_ok(icot_runlog_live(log));
+    assert_ok(icot_runlog_append(log, table, numbers, texts));
+    assert_ok(icot_runlog_close(log, "finished"));
+    assert_rows(path, 0, 1, "first");
+}
+
 /* Without memory it is not known whether a table is there: nothing is made in its place. */
 static void test_failures_to_find_what_is_there(void **state)
 {
@@ -310,6 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rows_after_a_snapshot_are_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_other_columns_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_last_columns_may_be_missing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failures_to_find_what_is_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damaged_files_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_removed_file_is_noticed, set_up, tear_down),

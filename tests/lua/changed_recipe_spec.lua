@@ -65,6 +65,42 @@ describe('a run that is resumed with another recipe', function()
                     'it counts from the first update of the run')
   end)
 
+  -- The rows of a run of 60 updates, and of one of 40 that was killed after an update and then trained as long.
+  local function trained_longer(schedule, killed_after)
+    local function train(folder, steps, options)
+      local settings = { 'checkpoint.keep.stages=all', 'train.evaluate_every=5', 'train.steps=' .. steps }
+      local ok, result, path = small.train({ folder = folder, schedule = schedule, settings = settings }, options)
+      assert(ok, tostring(result))
+      return path
+    end
+    local whole, folder = train(temporary.folder(), 60), temporary.folder()
+    local path = train(folder, 40)
+    for _, each in ipairs(checkpoint.list(run_paths.checkpoint_folder(path))) do
+      if each.step > killed_after then files.remove_tree(each.path) end
+    end
+    return small.rows(whole), small.rows(train(folder, 60, ALLOWED))
+  end
+
+  it('has the bits of one that was to be as long from the first, killed at the end of a stage', function()
+    assert.same(trained_longer("{ kind = 'gated', tokens = 2, metric = 'loss', threshold = 9, patience = 3 }", 20))
+    assert.same(trained_longer([[function(state)
+      state.own.calls = (state.own.calls or 0) + 1
+      return math.floor(state.own.calls / 7)
+    end]], 27))
+  end)
+
+  it('goes back if its schedule wants to at once', function()
+    local whole, longer = trained_longer([[function(state)
+      if state.step == 40 and not state.own.went_back then
+        state.own.went_back = true
+        return 2, 'rollback'
+      end
+      return state.own.went_back and 2 or math.min(4, math.floor(state.step / 6))
+    end]], 40)
+    assert.same(whole.events, longer.events) -- of evaluations the shorter one has those of its end, too
+    assert.same(whole.train, longer.train)
+  end)
+
   it('says that there are no moments to keep', function()
     local tables, warned = resume_with(killed_at(20), 'optimizer.reset=keep')
     expect.mentions(warned, 'has no moments', 'whatever optimizer.reset says')

@@ -50,6 +50,9 @@ describe('icot fields', function()
   it('says what may have been meant', function()
     assert.equal('icot: fields: there is no field removl; did you mean removal?\n', refusal 'removl')
     assert.equal('icot: fields: there is no field dataset.grap; did you mean dataset.graph?\n', refusal 'dataset.grap')
+    for _, what in ipairs { '.', '', 'optimizer.', 'optimizer..lr' } do
+      expect.mentions(refusal(what), 'expected a name such as')
+    end
     assert.equal('icot: fields: removal.side has no fields of its own\n', refusal 'removal.side.x')
   end)
 end)

@@ -119,7 +119,7 @@ describe('a grid', function()
     end)
 
     it('a setting is of an arm, and no arm can have it', function()
-      for _, field in ipairs { 'seed=9', 'output=x.h5', 'name=b' } do
+      for _, field in ipairs { 'seed=9', 'output=x.h5', 'name=b', 'seeds=[1]', 'match=tokens' } do
         assert.equal(('--set arms.a.%s: an arm cannot set this'):format(field),
                      message("arms = { { name = 'a' } },", 'arms.a.' .. field))
       end

@@ -43,6 +43,9 @@ end
 
 -- The field that a path leads to, and what the names of its own fields begin with.
 local function look_up(what)
+  if not what:find('^[%w_]+') or what:find('[^%w_.]') or what:find('%.%.') or what:find('%.$') then
+    errors.raise('%s: got %s, expected a name such as removal or optimizer.lr', WHERE, values.show(what))
+  end
   local field, prefix = { fields = recipe_fields.recipe }, ''
   for name in what:gmatch('[^.]+') do
     local choice = not field.fields and open[prefix:sub(1, -2)]

@@ -66,14 +66,14 @@ function starting_model.load(config, data, folder, who)
 end
 
 local GIB = 2 ^ 30
-local BYTES_EACH = 16 -- of a parameter in training: itself, its gradient and two moments, in float32
+local BYTES_EACH = 4 -- of a parameter; in training four times as many, with its gradient and two moments
 
 -- A model that cannot fit is refused at once, where filling the memory with it would take minutes.
 local function check_size(config)
   local parameters, memory = gpt2.count_parameters(config), machine.memory()
   if core.device() ~= 'cpu' or parameters * BYTES_EACH <= memory then return end
-  errors.raise('model: %.3g parameters take %.0f GiB with their gradients and moments, and this machine has %.0f GiB; '
-               .. 'a smaller model.width or model.layers needs less', parameters, parameters * BYTES_EACH / GIB,
+  errors.raise('model: %.3g parameters alone take %.0f GiB, and this machine has %.0f GiB; a smaller model.width or '
+               .. 'model.layers needs less', parameters, parameters * BYTES_EACH / GIB,
                memory / GIB)
 end
 

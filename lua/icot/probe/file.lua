@@ -22,8 +22,10 @@ function probe_file.create(options)
   end)
 end
 
+---@class icot.ProbeRow the columns of icot.results.runlog_format's `probes`, by name
+
 --- Adds a row to /probes.
----@param row icot.ProbeRow all columns of icot.results.runlog_format's `probes`, by name
+---@param row icot.ProbeRow all of them
 function ProbeFile:probe(row)
   self:append('probes', row)
 end

@@ -86,7 +86,7 @@ function arms.check_settings(settings, by_name)
       errors.raise('%s: expected arms.NAME.FIELD=VALUE', setting.text)
     elseif not by_name[arm] then
       errors.raise('%s: there is no arm %s; %s', setting.text, arm, names.hint(arm, names.sorted(by_name)))
-    elseif not_of_an_arm[field] or field == 'name' then
+    elseif not_of_an_arm[field] or of_whole_recipe[field] and field ~= 'grid' then
       errors.raise('%s: an arm cannot set this', setting.text)
     end
   end

@@ -4,6 +4,7 @@ local budget = require 'icot.recipe.budget'
 local errors = require 'icot.base.errors'
 local json = require 'icot.base.json'
 local names = require 'icot.base.names'
+local overrides = require 'icot.recipe.overrides'
 local values = require 'icot.base.values'
 
 local equal_compute = {}
@@ -97,13 +98,16 @@ function equal_compute.give(run, results)
   equal_compute.set(run, limits[match.what], wanted - used)
 end
 
---- Whether settings say how long a run trains.
+--- Whether settings say how long a run trains: `train.steps`, or `arms.NAME.train.steps` of its arm.
 ---@param settings icot.Setting[]?
+---@param run icot.Run
 ---@return boolean
-function equal_compute.is_set_by(settings)
+function equal_compute.is_set_by(settings, run)
   for _, setting in ipairs(settings or {}) do
-    for _, limit in ipairs(budget.LIMITS) do
-      if setting.keys[1] == 'train' and setting.keys[2] == limit then return true end
+    local of_arm = setting.keys[1] == 'arms' and setting.keys[2] == run.base_arm
+    local train = overrides.changes(setting, of_arm and 3 or 1).train
+    for _, limit in ipairs(type(train) == 'table' and budget.LIMITS or {}) do
+      if train[limit] ~= nil then return true end
     end
   end
   return false

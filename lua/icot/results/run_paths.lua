@@ -3,6 +3,7 @@
 ---     results/mult.h5              the run file             results/arms.h5            the index
 ---     results/mult/                the model at its end     results/arms/icot-1.h5     a run of the study
 ---     results/mult/checkpoints/    its checkpoints          results/arms/icot-1.log    what that one has printed
+---                                                           results/arms/study.json    what it was started with
 ---     results/mult.frontier.h5     what icot frontier has found
 local files = require 'icot.base.files'
 
@@ -10,6 +11,13 @@ local run_paths = {}
 
 local function stem_of(path)
   return (path:gsub('%.h5$', ''))
+end
+
+--- The name of a run file or index, without folder and ending.
+---@param path string
+---@return string
+function run_paths.name_of(path)
+  return path:match('([^/]*)%.h5$')
 end
 
 -- ---- Of a run -----------------------------------------------------------------------------------
@@ -98,6 +106,13 @@ function run_paths.runs_of(index, has_left)
     if has_left(run) then found[#found + 1] = run end
   end
   return found
+end
+
+--- The file that says what a study was started with last.
+---@param index string
+---@return string
+function run_paths.study_record(index)
+  return stem_of(index) .. '/study.json'
 end
 
 --- Whether a path can be made of a name: letters, digits, - _ .

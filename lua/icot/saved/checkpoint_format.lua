@@ -22,6 +22,7 @@ local state = { -- icot.saved.training_state
   step = count, removed = { type = 'number', min = 0, also = { 'all' }, required = true },
   planned = { type = 'number', min = 0, also = { 'all' } }, accuracy = accuracy, loss = some_number,
   valid_loss = some_number, optimizer_updates_sq = some_count, -- not there in older ones
+  own_before = { type = 'table' }, -- not there in older ones
   explicit_accuracy = accuracy, test_accuracy = accuracy,
   own = { type = 'table', required = true }, cot_was_left = { type = 'boolean' },
   last_reset = some_count, evaluated = { type = 'table', fields = { valid = some_count, test = some_count } },

@@ -115,7 +115,7 @@ end
 local function single_out(whole, path, from, wanted)
   for _, run in ipairs(whole.runs) do
     if run.output == path then
-      if run.match and not equal_compute.is_set_by(wanted.settings) then
+      if run.match and not equal_compute.is_set_by(wanted.settings, run) then
         equal_compute.restore(run, from.description.config.train)
       end
       run.match = nil

@@ -25,21 +25,13 @@ local known = {
   } },
 }
 
-local function path_of(index_path)
-  return run_paths.model_folder(index_path) .. '/study.json'
-end
-
-local function name_of(run_path)
-  return run_path:match('([^/]*)%.h5$')
-end
-
 --- Notes what a study is started with now, in place of what it was started with before.
 ---@param recipe icot.Recipe
 ---raises an error when the file cannot be written
 function study_record.write(recipe)
   local first, runs = recipe.runs[1], {}
-  for i, run in ipairs(recipe.runs) do runs[i] = name_of(run.output) end
-  local path = path_of(recipe.output)
+  for i, run in ipairs(recipe.runs) do runs[i] = run_paths.name_of(run.output) end
+  local path = run_paths.study_record(recipe.output)
   files.make_folder(files.folder_of(path))
   core.write_file(path, json.encode {
     recipe_path = recipe.path, source = recipe.source, invocation = first.invocation, runs = runs,
@@ -51,11 +43,17 @@ end
 ---@return icot.StudyRecord? record nil: there is none, as of a study that an older version began
 ---raises an error when it is damaged
 function study_record.read(index_path)
-  local path = path_of(index_path)
+  local path = run_paths.study_record(index_path)
   if files.kind(path) ~= 'file' then return nil end
-  local given = json.read_file(path, MOST_BYTES)
-  if type(given) ~= 'table' then errors.raise('%s: is no record of a study', path) end
-  return options.check(known, given, path)
+  local ok, result = pcall(function()
+    local given, part = json.read_file(path, MOST_BYTES), {}
+    if type(given) ~= 'table' then errors.raise('%s: is no record of a study', path) end
+    for name in pairs(known) do part[name] = given[name] end -- what a later version adds is of no concern
+    return options.check(known, part, path)
+  end)
+  if ok then return result end
+  if not errors.is_user_error(result) then error(result, 0) end
+  errors.raise('%s; remove it to resume with what the runs were started with', result.message)
 end
 
 --- Whether a run is one of those that it was started with.
@@ -64,7 +62,7 @@ end
 ---@return boolean
 function study_record.has(record, run_path)
   for _, name in ipairs(record.runs) do
-    if name == name_of(run_path) then return true end
+    if name == run_paths.name_of(run_path) then return true end
   end
   return false
 end

@@ -31,6 +31,7 @@ function training_state.capture(training)
     step = state.step, removed = pack_removed(state.removed), accuracy = state.accuracy, loss = state.loss,
     valid_loss = state.valid_loss,
     own = state.own, planned = training.planned and pack_removed(training.planned),
+    own_before = training.planned and training.own_before,
     cot_was_left = training.cot_was_left, last_reset = training.last_reset,
     explicit_accuracy = training.explicit_accuracy, test_accuracy = training.test_accuracy,
     evaluated = training.evaluated,
@@ -57,6 +58,7 @@ end
 function training_state.restore(training, saved)
   training_state.restore_schedule(training.state, saved)
   training.planned = saved.planned and unpack_removed(saved.planned)
+  training.own_before = values.copy(saved.own_before)
   training.cot_was_left, training.last_reset = saved.cot_was_left, saved.last_reset
   training.explicit_accuracy, training.test_accuracy = saved.explicit_accuracy, saved.test_accuracy
   training.evaluated = values.copy(saved.evaluated)

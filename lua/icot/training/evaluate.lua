@@ -24,7 +24,8 @@ local evaluate = {}
 ---@field examples integer
 ---@field examples_per_second number of decoding
 ---@field tokens_generated integer written by the model; a thought counts as one, a pause that it was given does not
----@field samples { question: string, target: string, prediction: string, is_right: boolean }[]
+---@field samples { question: string, target: string, prediction: string, cot: string,
+---   is_right: boolean }[]
 
 --- Puts CoT tokens where they are left, and the first <eos> that is written, which ends the CoT, where it belongs (or
 --- further on, if more CoT was written than there should be).

@@ -11,6 +11,7 @@ local run_paths = require 'icot.results.run_paths'
 local schedule = require 'icot.schedule'
 local settle = require 'icot.training.settle'
 local training_state = require 'icot.saved.training_state'
+local values = require 'icot.base.values'
 
 local fork = {}
 
@@ -121,6 +122,7 @@ function fork.place(run, info)
   if not path then return nil end
   local from, state = read_for(run, path), schedule.state_at_start(info)
   training_state.restore_schedule(state, from.description.state)
+  state.own = values.copy(from.description.state.own_before) or state.own
   settle.own(state, run, from)
   return state
 end

@@ -20,6 +20,7 @@ local schedule = require 'icot.schedule'
 local scope = require 'icot.engine.scope'
 local tasks = require 'icot.data.tasks'
 local training_state = require 'icot.saved.training_state'
+local values = require 'icot.base.values'
 
 local C = core.C
 local training = {}
@@ -41,6 +42,7 @@ local LESS_MEMORY_IN_THOUGHT = 'a smaller train.batch, a larger train.accumulate
 ---@field schedule icot.Schedule
 ---@field state icot.ScheduleState
 ---@field planned number? removed tokens of the next update, from `plan` until it is done
+---@field own_before table? what the schedule had kept before it was asked for that
 ---@field cot_was_left boolean? the batch of the last update still had CoT
 ---@field evaluated table<string, integer> step of the last evaluation of each split
 ---@field explicit_accuracy number? accuracy with all CoT, measured just before the first removal
@@ -179,11 +181,34 @@ function Training:note_reset()
   self.meter:note_reset()
 end
 
+--- Asks the schedule what the next update removes. What it had kept before is remembered until that update is done, for
+--- one that has to be asked anew.
+---@return number removed
+---@return boolean goes_back
+---raises what `schedule.call` does
+function Training:ask_schedule()
+  self.own_before = values.copy(self.state.own)
+  return schedule.call(self.schedule, self.state)
+end
+
 --- Takes in what the next update removes. The plan lasts until that update is done, also in a checkpoint, so that a
 --- schedule is not asked twice.
 ---@param removed number as the schedule says
 function Training:plan(removed)
   self.planned = removed
+end
+
+--- Forgets the plan: the schedule is asked anew, as if it had not been asked for the next update yet.
+function Training:forget_plan()
+  if self.own_before then self.state.own = self.own_before end
+  self.planned, self.own_before = nil, nil
+end
+
+--- Forgets what was evaluated: the data are others now, or evaluated in another way.
+function Training:forget_evaluations()
+  local state = self.state
+  self.evaluated, self.test_accuracy = {}, nil
+  state.accuracy, state.valid_loss, state.evaluated_step = nil, nil, nil
 end
 
 --- Takes in that an update was left out because it would have spoilt the model; it counts as a step all the same.
@@ -299,7 +324,7 @@ function Training:update(removed)
   end
   state.step = state.step + 1
   state.epoch = state.step / state.steps_per_epoch
-  self.planned = nil
+  self.planned, self.own_before = nil, nil
   follow_budget(self)
 end
 

@@ -3,7 +3,6 @@
 local collapse = require 'icot.training.collapse'
 local errors = require 'icot.base.errors'
 local json = require 'icot.base.json'
-local schedule = require 'icot.schedule'
 
 local settle = {}
 
@@ -16,8 +15,9 @@ local function has_same_schedule(run, from)
   return json.encode(before) == json.encode(now), false
 end
 
--- What the next update removes may depend on any of these.
-local of_the_plan = { 'method', 'schedule', 'train', 'dataset', 'removal%.unit' }
+-- What the next update removes may depend on any of these; where the schedule is a function, on its length as well.
+local of_the_plan = { 'method', 'schedule', 'train%.batch', 'dataset', 'removal%.unit' }
+local of_the_length = { 'train%.steps', 'train%.epochs', 'train%.tokens', 'train%.flops', 'train%.evaluate_every' }
 
 -- And on these, what an evaluation finds.
 local of_evaluations = { 'method', 'dataset', 'evaluate', 'removal' }
@@ -36,35 +36,35 @@ local function place_of(resumption)
   return (resumption.is_fork and 'fork_from: ' or '--resume: ') .. resumption.from.path
 end
 
--- Asks what the next update removes; it may want to go back at once, and is asked once more then.
+-- Asks what the next update removes. If that is to go back, it is asked once more when the training begins.
 local function ask_schedule(training, resumption)
   local state = training.state
-  local ok, removed, goes_back = pcall(schedule.call, training.schedule, state)
-  if ok then
-    training.planned = not goes_back and removed or nil
-    return
-  end
+  local ok, removed, goes_back = pcall(training.ask_schedule, training)
+  if ok and goes_back then return training:forget_plan() end
+  if ok then return training:plan(removed) end
   if not errors.is(removed, 'schedule_falls') then error(removed, 0) end
   errors.raise('%s has %d removed at step %d; %s; it counts from the first update of %s', place_of(resumption),
-               training:removed(), state.step, removed.message,
-               resumption.is_fork and 'the run before' or 'the run')
+               training:removed(), state.step, removed.message, resumption.is_fork and 'the run before' or 'the run')
 end
 
 --- A schedule that is new finds nothing in `own`, unless one function follows another.
 ---@param state icot.ScheduleState
 ---@param run icot.Run
 ---@param from icot.Checkpoint
----@return boolean is_same whether it is the schedule of before
 function settle.own(state, run, from)
   local is_same, are_functions = has_same_schedule(run, from)
   if not is_same and not are_functions then state.own = {} end
-  return is_same
 end
 
 -- One that may say something else now is asked anew.
 local function settle_schedule(training, resumption)
-  local is_same = settle.own(training.state, training.run, resumption.from)
-  if not is_same or touches(resumption.changes, of_the_plan) then ask_schedule(training, resumption) end
+  local changes, is_function = resumption.changes, type(training.config.schedule) == 'function'
+  local is_same = has_same_schedule(training.run, resumption.from)
+  local is_open = touches(changes, of_the_plan) or is_function and touches(changes, of_the_length)
+  if is_same and not is_open then return end
+  training:forget_plan()
+  settle.own(training.state, training.run, resumption.from)
+  ask_schedule(training, resumption)
 end
 
 -- ---- All else -----------------------------------------------------------------------------------
@@ -76,9 +76,7 @@ local function settle_the_past(training, resumption)
   if collapse.has_happened(watch, config.train.stop_on_collapse) then collapse.start_over(watch) end
   local has_new_rate = from.description.config.optimizer.lr ~= config.optimizer.lr
   if has_new_rate and not resumption.lr_scale then training.lr_scale = 1 end
-  if touches(resumption.changes, of_evaluations) then
-    training.evaluated, training.test_accuracy = {}, nil
-  end
+  if touches(resumption.changes, of_evaluations) then training:forget_evaluations() end
 end
 
 -- A checkpoint of a stage end may have no moments, which nobody misses if they are reset now.
@@ -107,8 +105,8 @@ end
 ---@param resumption icot.Resumption with `changes`
 ---raises an error when the schedule falls behind what is removed already
 function settle.changes(training, resumption)
-  settle_schedule(training, resumption)
   settle_the_past(training, resumption)
+  settle_schedule(training, resumption)
   settle_moments(training, resumption)
   tell_of_epochs(training, resumption)
 end

@@ -16,7 +16,6 @@ local model_file = require 'icot.model.model_file'
 local resume = require 'icot.saved.resume'
 local rollback = require 'icot.training.rollback'
 local run_paths = require 'icot.results.run_paths'
-local schedule = require 'icot.schedule'
 local settle = require 'icot.training.settle'
 local start_notes = require 'icot.training.start_notes'
 local training = require 'icot.training'
@@ -65,7 +64,7 @@ end
 local function plan(self)
   local state = self.state
   if not self.planned then
-    local removed, goes_back = schedule.call(self.schedule, state)
+    local removed, goes_back = self:ask_schedule()
     if goes_back then rollback.to_stage(self, removed) end
     self:plan(removed)
   end
