@@ -47,7 +47,7 @@ local removal = {
   },
   replay = {
     type = 'number', min = 0, max = 1, default = 0,
-    doc = 'share of the examples in a batch that are cut as in an earlier stage',
+    doc = 'share of the examples in a batch that lose fewer than s, any smaller number alike',
   },
   smoothing_after = {
     type = 'integer', min = 0, max = MOST, default = 0,
