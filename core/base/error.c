@@ -21,22 +21,26 @@ int icot_last_error_kind(void)
     return message_kind;
 }
 
+static void set(int kind, const char *format, va_list arguments)
+{
+    vsnprintf(message, sizeof message, format, arguments);
+    message_kind = kind;
+}
+
 void error_set(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
+    set(ICOT_ERROR_OTHER, format, arguments);
     va_end(arguments);
-    message_kind = ICOT_ERROR_OTHER;
 }
 
 void error_set_as(int kind, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
+    set(kind, format, arguments);
     va_end(arguments);
-    message_kind = kind;
 }
 
 void error_prefix(const char *format, ...)

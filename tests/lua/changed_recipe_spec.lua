@@ -109,6 +109,21 @@ describe('a run that is resumed with another recipe', function()
     assert.equal('', nothing) -- they are reset now, as they were to be
   end)
 
+  it('has moments that are as old as they are, if it is resumed at a stage end that left them out', function()
+    local folder = temporary.folder()
+    local stopping = { folder = folder, schedule = [[function(state)
+      if STOP and state.step == STOP then error('stopped') end
+      return state.step < 20 and 0 or 2
+    end]], settings = { 'checkpoint.keep.best=false' } }
+    rawset(_G, 'STOP', 21)
+    small.train(stopping)
+    rawset(_G, 'STOP', nil)
+    stopping.settings[2] = 'optimizer.reset=keep'
+    assert(small.train(stopping, { resume = true, allow_changes = true }))
+    local state = checkpoint.read_description(checkpoint.path(folder .. '/small/checkpoints', 40)).state
+    assert.same({ 20, 20 }, { state.optimizer_updates, state.optimizer_updates_sq })
+  end)
+
   it('evaluates once more what it now evaluates otherwise', function()
     local changes = killed_at(40)
     local before = small.read(changes.folder .. '/small.h5').tables.eval

@@ -123,21 +123,6 @@ describe('a run that is resumed', function()
     end
   end)
 
-  it('has moments that are as old as they are, if it is resumed at a stage end that left them out', function()
-    local folder = temporary.folder()
-    local stopping = { folder = folder, schedule = [[function(state)
-      if STOP and state.step == STOP then error('stopped') end
-      return state.step < 20 and 0 or 2
-    end]], settings = { 'checkpoint.keep.best=false' } }
-    rawset(_G, 'STOP', 21)
-    small.train(stopping)
-    rawset(_G, 'STOP', nil)
-    stopping.settings[2] = 'optimizer.reset=keep'
-    assert(small.train(stopping, { resume = true, allow_changes = true }))
-    local state = checkpoint.read_description(checkpoint.path(folder .. '/small/checkpoints', 40)).state
-    assert.same({ 20, 20 }, { state.optimizer_updates, state.optimizer_updates_sq })
-  end)
-
   it('begins where there is nothing yet, and has nothing to do where all is done', function()
     local folder = temporary.folder()
     local ok, first = small.train({ folder = folder }, { resume = true })

@@ -60,6 +60,10 @@ local has_type = {
   ['function'] = function(value) return type(value) == 'function' end,
 }
 
+--- The types that a field may have.
+---@type string[]
+options.types = names.sorted(has_type)
+
 local function in_range(field, value)
   return (not field.min or value >= field.min) and (not field.max or value <= field.max)
     and (not field.above or value > field.above) and (not field.below or value < field.below)

@@ -1,21 +1,19 @@
 --- What a task's file returns, checked before it is used: whoever wrote it may have done so for the first time.
 local errors = require 'icot.base.errors'
 local names = require 'icot.base.names'
+local options = require 'icot.base.options'
+local values = require 'icot.base.values'
 
 local task_file = {}
-
-local types = {
-  integer = true, number = true, string = true, boolean = true, table = true, list = true, ['function'] = true,
-}
 
 local function check_type(given, place)
   local list = type(given) == 'table' and given or { given }
   if #list == 0 then
-    errors.raise('%s.type is missing, expected one of: %s', place, table.concat(names.sorted(types), ', '))
+    errors.raise('%s.type is missing, expected one of: %s', place, table.concat(options.types, ', '))
   end
   for _, name in ipairs(list) do
-    if not types[name] then
-      errors.raise("%s.type: '%s' is no type; %s", place, tostring(name), names.hint(name, names.sorted(types)))
+    if not values.is_one_of(name, options.types) then
+      errors.raise("%s.type: '%s' is no type; %s", place, tostring(name), names.hint(name, options.types))
     end
   end
 end

@@ -141,9 +141,8 @@ local function own_length(arm, own, settings)
   local sources = { arm, own or {} }
   for _, setting in ipairs(settings_of(arm, settings, false)) do sources[#sources + 1] = setting.changes end
   for _, source in ipairs(sources) do
-    for _, limit in ipairs(budget.LIMITS) do
-      if type(source.train) == 'table' and source.train[limit] ~= nil then return limit end
-    end
+    local limit = budget.limit_of(source.train)
+    if limit then return limit end
   end
 end
 

@@ -13,6 +13,15 @@ local EXAMPLES_LOOKED_AT = 1000 -- for the first guess
 --- What `train` of a recipe can limit, by the names of its fields.
 budget.LIMITS = { 'steps', 'epochs', 'tokens', 'flops' }
 
+--- The field by which a table of `train` limits a training.
+---@param train any
+---@return string? limit one of LIMITS; nil: none, or it is no table
+function budget.limit_of(train)
+  for _, limit in ipairs(type(train) == 'table' and budget.LIMITS or {}) do
+    if train[limit] ~= nil then return limit end
+  end
+end
+
 ---@class icot.Budget
 ---@field kind 'steps'|'tokens'|'flops'
 ---@field amount number

@@ -105,10 +105,7 @@ end
 function equal_compute.is_set_by(settings, run)
   for _, setting in ipairs(settings or {}) do
     local of_arm = setting.keys[1] == 'arms' and setting.keys[2] == run.base_arm
-    local train = overrides.changes(setting, of_arm and 3 or 1).train
-    for _, limit in ipairs(type(train) == 'table' and budget.LIMITS or {}) do
-      if train[limit] ~= nil then return true end
-    end
+    if budget.limit_of(overrides.changes(setting, of_arm and 3 or 1).train) then return true end
   end
   return false
 end

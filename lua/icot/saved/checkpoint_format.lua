@@ -50,13 +50,17 @@ local config = {
   evaluate = fields.run.evaluate, distillation = { type = 'table', fields = distillation },
 }
 
+--- What a recipe was started with, beside its text.
+---@type icot.Field
+checkpoint_format.invocation = { type = 'table', fields = {
+  settings = { type = 'list', each = { type = 'string' }, required = true }, seed = some_count,
+} }
+
 local always = {
   state = { type = 'table', fields = state }, config = { type = 'table', fields = config },
   data = text, recipe_path = text, time = text, stopped_by = { type = 'string' },
   moments = { type = 'boolean' }, -- whether it has some; not there in older ones
-  invocation = { type = 'table', fields = {
-    settings = { type = 'list', each = { type = 'string' }, required = true }, seed = some_count,
-  } },
+  invocation = checkpoint_format.invocation,
   kept_for = { type = 'table', fields = { stage = { type = 'boolean' }, best = { type = 'boolean' } } },
   machine = { type = 'table', fields = {
     host = text, threads = count, device = { type = 'string' },

@@ -1,11 +1,13 @@
 --- What a study was started with last: results/NAME/study.json. The checkpoints of its runs only tell what each of them
 --- was started with, and a run that has not begun has none.
+local checkpoint_format = require 'icot.saved.checkpoint_format'
 local core = require 'icot.engine.core'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local json = require 'icot.base.json'
 local options = require 'icot.base.options'
 local run_paths = require 'icot.results.run_paths'
+local values = require 'icot.base.values'
 
 local study_record = {}
 
@@ -20,9 +22,7 @@ local MOST_BYTES = 64 * 2 ^ 20
 local text = { type = 'string', required = true }
 local known = {
   recipe_path = text, source = text, runs = { type = 'list', each = text, required = true },
-  invocation = { type = 'table', fields = {
-    settings = { type = 'list', each = text, required = true }, seed = { type = 'integer', min = 0 },
-  } },
+  invocation = checkpoint_format.invocation,
 }
 
 --- Notes what a study is started with now, in place of what it was started with before.
@@ -61,10 +61,7 @@ end
 ---@param run_path string of its run file
 ---@return boolean
 function study_record.has(record, run_path)
-  for _, name in ipairs(record.runs) do
-    if name == run_paths.name_of(run_path) then return true end
-  end
-  return false
+  return values.is_one_of(run_paths.name_of(run_path), record.runs)
 end
 
 return study_record

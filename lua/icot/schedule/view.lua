@@ -77,7 +77,9 @@ function problem_of_table(value, path, seen, depth)
   seen[value] = path
   local problem = problem_of_keys(value, path)
   if problem then return problem end
-  for _, key in ipairs(names.sorted(value)) do
+  local keys = #value == 0 and names.sorted(value) -- those of a list, which may be long, need none
+  for i = 1, keys and #keys or #value do
+    local key = keys and keys[i] or i
     problem = problem_of(value[key], ('%s.%s'):format(path, tostring(key)), seen, depth + 1)
     if problem then return problem end
   end
