@@ -8,11 +8,12 @@ local removal = require 'icot.text.removal'
 local scripted = require 'tests.lua.support.scripted'
 local tasks = require 'icot.data.tasks'
 local tiny = require 'tests.lua.support.tiny'
+local writing = require 'icot.training.writing'
 
 local EOS, SEPARATOR = 0, 1
 
 describe('the answer in a text', function()
-  local function answer_in(...) return evaluate.answer_in({ ... }, { eos = EOS, separator = SEPARATOR }) end
+  local function answer_in(...) return writing.answer_in({ ... }, { eos = EOS, separator = SEPARATOR }) end
 
   it('stands between #### and <eos>', function()
     assert.same({ 5, 6 }, answer_in(7, 8, EOS, SEPARATOR, 5, 6, EOS))

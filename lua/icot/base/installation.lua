@@ -15,7 +15,7 @@ local installation = {
   header = os.getenv('ICOT_HEADER') or share .. '/icot.ffi.h',
 }
 
---- Columns of the terminal that a file descriptor, 1 or 2, stands for.
+--- Columns of the terminal that a file descriptor, 0 to 2, stands for.
 ---@return integer? columns nil: it goes to a file or pipe; or it is not known, as here
 function installation.terminal_columns()
   return nil

@@ -3,7 +3,7 @@ local installation = require 'icot.base.installation'
 
 local terminal = {}
 
-local STDOUT, STDERR = 1, 2
+local STDIN, STDOUT, STDERR = 0, 1, 2
 
 --- Columns of the terminal that a stream goes to.
 ---@param stream file* io.stdout or io.stderr
@@ -11,6 +11,12 @@ local STDOUT, STDERR = 1, 2
 function terminal.columns(stream)
   if os.getenv('TERM') == 'dumb' then return nil end
   return installation.terminal_columns(stream == io.stdout and STDOUT or STDERR)
+end
+
+--- Whether the standard input is a terminal, where somebody types.
+---@return boolean
+function terminal.is_typed_at()
+  return installation.terminal_columns(STDIN) ~= nil
 end
 
 --- Whether a stream may be coloured: a terminal, and NO_COLOR (no-color.org) is not set.

@@ -1,7 +1,10 @@
 --- What several commands do: with the options that icot.cli.declare gives them, and for the run that they look at.
+local checkpoint = require 'icot.saved.checkpoint'
 local core = require 'icot.engine.core'
+local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local run_paths = require 'icot.results.run_paths'
+local saved_run = require 'icot.saved.saved_run'
 local terminal = require 'icot.base.terminal'
 
 local common = {}
@@ -37,6 +40,34 @@ function common.use_precision(found)
 end
 
 -- ---- The run that is looked at ------------------------------------------------------------------
+
+--- The checkpoint that a path stands for, with a trained model.
+---@param path string of a checkpoint, or of a run file, of whose checkpoints it is the newest
+---@param where string who asks, named at the start of an error
+---@return icot.Checkpoint
+---raises an error: there is none, it is damaged, or nothing has been trained yet.
+function common.find_trained(path, where)
+  local found = checkpoint.is_at(path) and checkpoint.read(path) or saved_run.newest(path, terminal.tell)
+    or saved_run.raise_missing(path, where)
+  if not found.model_folder then errors.raise('%s: %s: nothing has been trained yet', where, found.path) end
+  return found
+end
+
+--- Whether the position of an answer depends on the length of its CoT even if all of that is removed.
+---@param config table of a run
+---@return string? why nil: it does not
+function common.needs_length_of_cot(config)
+  return config.removal.positions == 'kept' and "with positions = 'kept'"
+    or config.method == 'pause' and not config.removal.thoughts and 'with pauses' or nil
+end
+
+--- What the text of examples may have: not the symbol for pauses. (Of a tokenizer none has its id anyway.)
+---@param data icot.Dataset
+---@return icot.Vocabulary|icot.Tokenizer
+function common.words_of_examples(data)
+  local words = data.vocabulary
+  return words.without_pause and words:without_pause() or words
+end
 
 --- Tells the user if the examples are not those of the training.
 ---@param found icot.Checkpoint

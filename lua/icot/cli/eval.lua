@@ -3,7 +3,6 @@
 ---   icot eval results/mult.h5
 ---   icot eval results/mult/checkpoints/step-000004000 --split valid --examples 5000
 ---   icot eval results/mult.h5 --file mine.txt --show 10
-local checkpoint = require 'icot.saved.checkpoint'
 local common = require 'icot.cli.common'
 local counted = require 'icot.base.counted'
 local declare = require 'icot.cli.declare'
@@ -39,11 +38,6 @@ function eval.configure(command)
   declare.device(command)
 end
 
-local function find(path)
-  if checkpoint.is_at(path) then return checkpoint.read(path) end
-  return saved_run.newest(path, terminal.tell) or saved_run.raise_missing(path, 'eval')
-end
-
 -- Whether the dataset knows the groups of these examples: they need not be of its task.
 local function knows_groups(data, corpus)
   for id = 0, corpus:size() - 1 do
@@ -56,20 +50,13 @@ end
 
 -- The position of the answer may depend on the length of the CoT, even if all of it is removed.
 local function tell_of_empty(path, corpus, config)
-  local needs = config.removal.positions == 'kept' and "with positions = 'kept'"
-    or config.method == 'pause' and not config.removal.thoughts and 'with pauses'
-  local empty = 0
+  local needs, empty = common.needs_length_of_cot(config), 0
   for id = 0, needs and corpus:size() - 1 or -1 do
     if select(2, corpus:lengths(id)) == 0 then empty = empty + 1 end
   end
   if empty == 0 then return end
   terminal.tell(("eval: --file: %s: no CoT in %s, but %s the position of the answer depends on the CoT's length")
     :format(path, counted.part_of(empty, corpus:size(), 'example'), needs))
-end
-
--- Of a tokenizer no example has the id of a pause anyway.
-local function without_pause(words)
-  return words.without_pause and words:without_pause() or words
 end
 
 -- Adds the examples of a file to the data, as a split that has the name of the file; gives that name.
@@ -79,7 +66,7 @@ local function add_file(path, data, found)
     errors.raise('eval: --file: removal.unit is step, but the dataset %s cannot find the steps in a CoT from a file '
                  .. '(steps_of)', data.task)
   end
-  local read = text_files.read(path, 'eval: --file', without_pause(data.vocabulary), data.steps_of)
+  local read = text_files.read(path, 'eval: --file', common.words_of_examples(data), data.steps_of)
   tell_of_empty(path, read, found.description.config)
   local split = data[path] == nil and path or './' .. path -- a file may be called test
   data:add(split, read, removing.unit or 'token')
@@ -151,8 +138,7 @@ function eval.run(args)
   if args.file and args.split then errors.raise('eval: give either --file or --split, not both') end
   common.use_threads(args)
   common.use_device(args)
-  local found = find(args.run)
-  if not found.model_folder then errors.raise('eval: %s: nothing has been trained yet', found.path) end
+  local found = common.find_trained(args.run, 'eval')
   return interrupt.run(run_with, args, found)
 end
 

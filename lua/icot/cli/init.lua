@@ -17,6 +17,7 @@ local FAILED, WRONG_USAGE = 1, 2
 local commands = {
   data = 'icot.cli.data', eval = 'icot.cli.eval', export = 'icot.cli.export', schedule = 'icot.cli.schedule',
   study = 'icot.cli.study', frontier = 'icot.cli.frontier', probe = 'icot.cli.probe', fields = 'icot.cli.fields',
+  ask = 'icot.cli.ask', checkpoints = 'icot.cli.checkpoints',
 }
 
 local recipe_help = [[
@@ -28,6 +29,8 @@ commands:
    icot data TASK              print examples of a dataset
    icot data --help            more about these
    icot eval RUN               evaluate the model of a run or checkpoint once more
+   icot ask RUN QUESTION       what the model answers to a question of one's own
+   icot checkpoints RUN        the checkpoints of a run, and how much is removed at each
    icot study RECIPE --jobs N  run a study, N runs at a time
    icot frontier RUN           accuracy against tokens and time, over the stages of a run
    icot probe RUN              what hidden states reveal of partial results, over the stages of a run

@@ -36,6 +36,13 @@ function run_paths.checkpoint_folder(run)
   return stem_of(run) .. '/checkpoints'
 end
 
+--- The run that a checkpoint is of, by where it lies.
+---@param checkpoint string
+---@return string run
+function run_paths.of_checkpoint(checkpoint)
+  return (checkpoint:match('^(.*)/checkpoints/[^/]*/*$') or 'RUN') .. '.h5'
+end
+
 --- The file for what a run prints, if it is a process of its own.
 ---@param run string
 ---@return string

@@ -64,6 +64,9 @@ function saved_run.require_run(run_path, where)
   elseif run_path:find('%.lua$') then
     errors.raise('%s: %s: is a recipe; name the run file that it wrote, such as results/%s.h5', where, run_path,
                  run_path:match('([^/]*)%.lua$'))
+  elseif checkpoint.is_at(run_path) then
+    errors.raise('%s: %s: is a checkpoint; name its run, %s', where, run_path,
+                 run_paths.of_checkpoint(run_path))
   elseif not files.kind(run_path) and not files.kind(run_paths.checkpoint_folder(run_path)) then
     errors.raise('%s: %s: there is no such run', where, run_path)
   end

@@ -23,13 +23,17 @@ end
 
 --- Runs icot.
 ---@param arguments string[]
----@param options? { folder?: string, environment?: string } where, and with which variables (`NAME=value …`)
+---@param options? { folder?: string, environment?: string, input?: string } where; with which variables
+---   (`NAME=value …`); what the standard input has
 ---@return { code: integer, out: string, err: string }
 function program.run(arguments, options)
   options = options or {}
   local words = { quote(program.icot) }
   for i, argument in ipairs(arguments) do words[i + 1] = quote(argument) end
   local folder = options.folder and ('cd %s && '):format(quote(options.folder)) or ''
+  if options.input then
+    words[#words + 1] = '< ' .. quote(temporary.write(temporary.folder() .. '/input', options.input))
+  end
   return program.shell(('%s%s %s'):format(folder, options.environment or '', table.concat(words, ' ')))
 end
 

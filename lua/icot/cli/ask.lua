@@ -1,0 +1,164 @@
+--- `icot ask`: what the model of a run, or of one of its checkpoints, answers to questions whose answer need not be
+--- known.
+---
+---   icot ask results/mult.h5 '1 2 * 3 4'
+---   icot ask results/mult/checkpoints/step-000004000 < questions.txt
+local common = require 'icot.cli.common'
+local corpus = require 'icot.text.corpus'
+local declare = require 'icot.cli.declare'
+local errors = require 'icot.base.errors'
+local example_file = require 'icot.text.example_file'
+local ffi = require 'ffi'
+local models = require 'icot.model'
+local options = require 'icot.base.options'
+local pretrained = require 'icot.gpt2.pretrained'
+local removal = require 'icot.text.removal'
+local saved_run = require 'icot.saved.saved_run'
+local tasks = require 'icot.data.tasks'
+local terminal = require 'icot.base.terminal'
+local training_state = require 'icot.saved.training_state'
+local writing = require 'icot.training.writing'
+
+local ask = {}
+
+--- Describes the command to the argument parser.
+---@param command table a command of lua-argparse
+function ask.configure(command)
+  command:argument('run', 'a run file, whose newest checkpoint is taken, or a checkpoint'):argname('RUN')
+  command:argument('question', 'written as in the dataset; without any, each line of the standard input is one')
+    :args('*'):argname('QUESTION')
+  declare.integer(command, '--removed', 'number of CoT tokens, or steps, to remove; default: as many as in training', 0,
+                  options.largest_integer)
+  declare.threads(command)
+  declare.device(command)
+end
+
+-- ---- The length of their CoT ---------------------------------------------------------------------
+
+-- The length that all CoTs of the training examples have, or nil.
+local function only_length(data)
+  local first
+  for id = 0, data.train:size() - 1 do
+    local _, cot = data.train:lengths(id)
+    if first and cot ~= first then return nil end
+    first = cot
+  end
+  return first
+end
+
+-- Tokens of the CoT that a question is taken to have: 0 where they do not matter.
+local function length_of_cot(data, config)
+  local why = common.needs_length_of_cot(config)
+  if not why then return 0 end
+  local length = config.removal.unit ~= 'step' and only_length(data)
+  if length then return length end
+  errors.raise("ask: %s the position of the answer depends on the CoT's length, which a question alone does not tell; "
+               .. 'give whole examples: icot eval RUN --file FILE --show N', why)
+end
+
+-- ---- Questions ----------------------------------------------------------------------------------
+
+-- The questions in turn: those of the command line, or, without any, the lines of the standard input.
+local function questions_of(args)
+  local number = 0
+  return function()
+    if #args.question == 0 then return io.read('*l') end
+    number = number + 1
+    return args.question[number]
+  end
+end
+
+-- Adds a question to a corpus. Of its CoT no more than the length matters, of its answer nothing.
+local function add(asked, asking, question)
+  local words, cot = asked.words, {}
+  local ids = ffi.new('int32_t[?]', #question + 1)
+  local count = words:encode_part_into(question, ids)
+  if count == 0 then errors.raise('it is empty') end
+  if count + 1 + asked.leading + asked.cot >= asked.context then
+    errors.raise('it has %d tokens, but the model has a context of %d', count, asked.context)
+  end
+  for i = 1, asked.cot do cot[i] = words.eos end
+  asking:append_arrays(ids, count, ffi.new('int32_t[?]', #cot, cot), #cot, ffi.new('int32_t[1]', words.eos), 1)
+  if asked.removing.unit == 'step' then asking:mark_steps({}) end
+end
+
+-- The next questions, at most that many; those that somebody types are asked one by one, and one that cannot be asked
+-- is told. Otherwise it ends the command.
+local function next_questions(asked, next_question, most)
+  local asking, chunk = corpus.new(asked.data.vocabulary), {}
+  while #chunk < most do
+    local question = next_question()
+    if not question then break end
+    question, asked.number = question:gsub('\r$', ''), asked.number + 1
+    local ok, problem = pcall(add, asked, asking, question)
+    if ok then
+      chunk[#chunk + 1] = question
+    else
+      if not errors.is_user_error(problem) then error(problem, 0) end
+      if not asked.typed then errors.raise('ask: question %d: %s', asked.number, errors.describe(problem)) end
+      terminal.tell(errors.describe(problem))
+    end
+  end
+  return asking, chunk
+end
+
+-- ---- Answers ------------------------------------------------------------------------------------
+
+-- The line of a file of examples that the model makes of a question.
+local function line_of(asked, question, written)
+  local words = asked.data.vocabulary
+  local answer, cot = writing.answer_in(written, words), writing.show(writing.cot_in(written, words), words)
+  return example_file.format(question, cot, answer and writing.show(answer, words) or '(nothing)')
+end
+
+local function answer_all(asked, args)
+  local next_question, most = questions_of(args), asked.typed and 1 or asked.batch
+  repeat
+    local asking, chunk = next_questions(asked, next_question, most)
+    local texts = #chunk == 0 and {} or writing.for_examples(asked.model, asked.data, asking, {
+      start = 0, count = #chunk, removed = asked.removed, removing = asked.removing,
+      longest_cot = asked.data.longest_cot,
+    })
+    for i, question in ipairs(chunk) do print(errors.one_line(line_of(asked, question, texts[i]))) end
+    io.stdout:flush()
+    asking:free()
+  until #chunk == 0
+end
+
+-- All that answering needs to know.
+local function prepare(found, args)
+  local config = found.description.config
+  local data, removing = tasks.load_for_run(config), saved_run.removal(found)
+  common.tell_other_data(found, data)
+  local model = models.of_checkpoint(found, data)
+  if model.reads_cot then
+    errors.raise('ask: %s: answers with the states of a teacher that reads the CoT, which a question alone does not '
+                 .. 'have; give whole examples: icot eval RUN --file FILE --show N', found.path)
+  end
+  local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
+  return {
+    data = data, words = common.words_of_examples(data), removing = removing, model = model, removed = removed,
+    cot = length_of_cot(data, config), leading = removal.leading(removal.cut(removing, data, removed)),
+    context = pretrained.inspect(found.model_folder, 'ask').context, batch = config.evaluate.batch,
+    typed = #args.question == 0 and terminal.is_typed_at(), number = 0,
+  }
+end
+
+--- Runs the command. A signal ends it as it ends any program: it has nothing to save.
+---@param args table what the argument parser gave
+---@return integer exit_code
+---raises an error when there is no model, or a question has symbols that it does not know
+function ask.run(args)
+  common.use_threads(args)
+  common.use_device(args)
+  local found = common.find_trained(args.run, 'ask')
+  common.use_precision(found)
+  local asked = prepare(found, args)
+  if asked.typed then terminal.tell('a question per line; Ctrl-D ends') end
+  answer_all(asked, args)
+  asked.model:free()
+  asked.data:free()
+  return 0
+end
+
+return ask
