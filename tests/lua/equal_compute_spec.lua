@@ -2,12 +2,12 @@
 local budget = require 'icot.recipe.budget'
 local json = require 'icot.base.json'
 local expect = require 'tests.lua.support.expect'
+local matching = require 'icot.study.matching'
 local program = require 'tests.lua.support.program'
 local recipes = require 'tests.lua.support.recipes'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local tiny = require 'tests.lua.support.tiny'
-local equal_compute = require 'icot.recipe.equal_compute'
 
 describe('a budget', function()
   after_each(temporary.clean)
@@ -201,6 +201,6 @@ end)
 describe('a budget that is used up', function()
   it('nothing is left to match where the steps took as much', function()
     local run = { match = { what = 'tokens', of = { 1 }, less = { 2 } } }
-    assert.matches('not started', equal_compute.give(run, { { tokens = 50 }, { tokens = 50 } }))
+    assert.matches('not started', matching.give(run, { { tokens = 50 }, { tokens = 50 } }))
   end)
 end)

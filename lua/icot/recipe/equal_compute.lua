@@ -1,16 +1,12 @@
 --- Arms of a study that train for as long as another arm did: as many updates, tokens or FLOPs with the same seed. Of
 --- an arm that is a chain of steps all of them count, and it is the last that trains for as long as is left.
-local budget = require 'icot.recipe.budget'
+---
+--- Here it is settled which run has to match which; icot.study.matching gives each its share when the other has ended.
 local errors = require 'icot.base.errors'
-local json = require 'icot.base.json'
 local names = require 'icot.base.names'
-local overrides = require 'icot.recipe.overrides'
 local values = require 'icot.base.values'
 
 local equal_compute = {}
-
---- The field of `train` that limits what is matched.
-local limits = { updates = 'steps', tokens = 'tokens', flops = 'flops' }
 
 -- The run of the other arm that a run is measured by: with its seed, and at its point of the grid if there are several.
 local function reference_of(runs, run, arm)
@@ -67,57 +63,6 @@ function equal_compute.link(runs, study, where, is_kept)
       table.insert(run.waits_for, { number = reference, reason = ('it was to match the %s of'):format(study.match) })
     end
   end
-end
-
---- Sets how long a run trains, whatever its recipe says.
----@param run icot.Run
----@param limit 'steps'|'tokens'|'flops'
----@param amount number
-function equal_compute.set(run, limit, amount)
-  budget.set(run.config.train, limit, amount)
-  run.config_json = json.encode(run.config)
-  run.budget = { limit = limit, amount = amount }
-end
-
-local function sum_of(numbers, results, field)
-  local sum = 0
-  for _, number in ipairs(numbers or {}) do sum = sum + results[number][field] end
-  return sum
-end
-
---- Gives a run what the one that it has to match has used, less what its own steps have used already.
----@param run icot.Run
----@param results table<integer, icot.Result> of all of these, which have ended
----@return string? problem why there is nothing to give
-function equal_compute.give(run, results)
-  local match = run.match
-  local wanted, used = sum_of(match.of, results, match.what), sum_of(match.less, results, match.what)
-  if used >= wanted then
-    return ('not started: it has to match %.4g %s, but the steps before it used %.4g'):format(wanted, match.what, used)
-  end
-  equal_compute.set(run, limits[match.what], wanted - used)
-end
-
---- Whether settings say how long a run trains: `train.steps`, or `arms.NAME.train.steps` of its arm.
----@param settings icot.Setting[]?
----@param run icot.Run
----@return boolean
-function equal_compute.is_set_by(settings, run)
-  for _, setting in ipairs(settings or {}) do
-    local of_arm = setting.keys[1] == 'arms' and setting.keys[2] == run.base_arm
-    if budget.limit_of(overrides.changes(setting, of_arm and 3 or 1).train) then return true end
-  end
-  return false
-end
-
---- Gives a run what it had been given when a checkpoint of it was written.
----@param run icot.Run
----@param train table `train` of the checkpoint's configuration
-function equal_compute.restore(run, train)
-  for _, limit in pairs(limits) do
-    if train[limit] then equal_compute.set(run, limit, train[limit]) end
-  end
-  run.match = nil
 end
 
 return equal_compute

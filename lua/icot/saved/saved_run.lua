@@ -1,9 +1,9 @@
 --- What a run has left on the disk, for whoever looks at it or continues with it: its newest checkpoint, and the recipe
 --- that it was started with.
 local checkpoint = require 'icot.saved.checkpoint'
-local equal_compute = require 'icot.recipe.equal_compute'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
+local given_budget = require 'icot.recipe.given_budget'
 local json = require 'icot.base.json'
 local model_file = require 'icot.model.model_file'
 local overrides = require 'icot.recipe.overrides'
@@ -118,8 +118,8 @@ end
 local function single_out(whole, path, from, wanted)
   for _, run in ipairs(whole.runs) do
     if run.output == path then
-      if run.match and not equal_compute.is_set_by(wanted.settings, run) then
-        equal_compute.restore(run, from.description.config.train)
+      if run.match and not given_budget.is_set_by(wanted.settings, run) then
+        given_budget.restore(run, from.description.config.train)
       end
       run.match = nil
       run.waits_for = nil

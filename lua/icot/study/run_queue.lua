@@ -1,7 +1,7 @@
 --- The runs of a study in the order in which they can start: as the recipe has them, but none before those that it
 --- waits for.
 local arm_summary = require 'icot.study.arm_summary'
-local equal_compute = require 'icot.recipe.equal_compute'
+local matching = require 'icot.study.matching'
 
 local run_queue = {}
 
@@ -56,7 +56,7 @@ end
 function Queue:take(number)
   local run = self.runs[number]
   self.taken[number] = true
-  return run, problem_of(self, run) or run.match and equal_compute.give(run, self.results) or nil
+  return run, problem_of(self, run) or run.match and matching.give(run, self.results) or nil
 end
 
 --- Takes in that a run is over.

@@ -6,8 +6,8 @@
 ---     { "event": "warning", "text": "no checkpoint …" } the same, also with --quiet
 ---     { "event": "result", "result": { … } }            the last; see icot.Result
 local core = require 'icot.engine.core'
-local equal_compute = require 'icot.recipe.equal_compute'
 local errors = require 'icot.base.errors'
+local given_budget = require 'icot.recipe.given_budget'
 local interrupt = require 'icot.engine.interrupt'
 local json = require 'icot.base.json'
 local lock = require 'icot.engine.lock'
@@ -79,7 +79,7 @@ local function find_run(job)
   })
   for _, run in ipairs(whole.runs) do
     if run.output == job.run then
-      if job.budget then equal_compute.set(run, job.budget.limit, job.budget.amount) end
+      if job.budget then given_budget.set(run, job.budget.limit, job.budget.amount) end
       if run.config_json == job.config then return run end
       break
     end

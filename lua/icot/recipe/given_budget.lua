@@ -1,0 +1,42 @@
+--- How long a run trains where another run decides that, and not its own recipe.
+local budget = require 'icot.recipe.budget'
+local json = require 'icot.base.json'
+local overrides = require 'icot.recipe.overrides'
+
+local given_budget = {}
+
+--- What can be given, as results call it, and the field of `train` that limits it.
+given_budget.LIMITS = { updates = 'steps', tokens = 'tokens', flops = 'flops' }
+
+--- Sets how long a run trains, whatever its recipe says.
+---@param run icot.Run
+---@param limit 'steps'|'tokens'|'flops'
+---@param amount number
+function given_budget.set(run, limit, amount)
+  budget.set(run.config.train, limit, amount)
+  run.config_json = json.encode(run.config)
+  run.budget = { limit = limit, amount = amount }
+end
+
+--- Gives a run what it had been given when a checkpoint of it was written.
+---@param run icot.Run
+---@param train table `train` of the checkpoint's configuration
+function given_budget.restore(run, train)
+  for _, limit in pairs(given_budget.LIMITS) do
+    if train[limit] then given_budget.set(run, limit, train[limit]) end
+  end
+end
+
+--- Whether settings say how long a run trains: `train.steps`, or `arms.NAME.train.steps` of its arm.
+---@param settings icot.Setting[]?
+---@param run icot.Run
+---@return boolean
+function given_budget.is_set_by(settings, run)
+  for _, setting in ipairs(settings or {}) do
+    local of_arm = setting.keys[1] == 'arms' and setting.keys[2] == run.base_arm
+    if budget.limit_of(overrides.changes(setting, of_arm and 3 or 1).train) then return true end
+  end
+  return false
+end
+
+return given_budget
