@@ -197,4 +197,17 @@ function options.check(fields, given, where, path)
   return check_table(fields, given, where, path)
 end
 
+--- The part of a table that its fields describe, without what a later version has added to a file.
+---@param fields table<string, icot.Field>
+---@param given any what is no table is left as it is
+---@return any
+function options.known_part(fields, given)
+  if type(given) ~= 'table' then return given end
+  local part = {}
+  for name, field in pairs(fields) do
+    part[name] = field.fields and options.known_part(field.fields, given[name]) or given[name]
+  end
+  return part
+end
+
 return options

@@ -77,16 +77,6 @@ local sometimes = {
   },
 }
 
--- What a later version adds is of no concern.
-local function known_part(given, known)
-  if type(given) ~= 'table' then return given end
-  local part = {}
-  for name, field in pairs(known) do
-    part[name] = field.fields and known_part(given[name], field.fields) or given[name]
-  end
-  return part
-end
-
 -- JSON has no NaN, so null was written.
 local function restore_nan(part)
   for _, name in ipairs { 'accuracy', 'explicit_accuracy', 'test_accuracy', 'hits' } do
@@ -99,11 +89,11 @@ end
 ---@param path string for messages
 ---raises an error that names the field
 function checkpoint_format.check(description, path)
-  options.check(always, known_part(description, always), path)
+  options.check(always, options.known_part(always, description), path)
   for name, known in pairs(sometimes) do
     local given = description[name]
     if given ~= nil then
-      options.check(known, known_part(given, known), path, name .. '.')
+      options.check(known, options.known_part(known, given), path, name .. '.')
       restore_nan(given)
     end
   end

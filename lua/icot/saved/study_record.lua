@@ -46,10 +46,9 @@ function study_record.read(index_path)
   local path = run_paths.study_record(index_path)
   if files.kind(path) ~= 'file' then return nil end
   local ok, result = pcall(function()
-    local given, part = json.read_file(path, MOST_BYTES), {}
+    local given = json.read_file(path, MOST_BYTES)
     if type(given) ~= 'table' then errors.raise('%s: is no record of a study', path) end
-    for name in pairs(known) do part[name] = given[name] end -- what a later version adds is of no concern
-    return options.check(known, part, path)
+    return options.check(known, options.known_part(known, given), path)
   end)
   if ok then return result end
   if not errors.is_user_error(result) then error(result, 0) end

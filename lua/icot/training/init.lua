@@ -211,6 +211,11 @@ function Training:forget_evaluations()
   state.accuracy, state.valid_loss, state.evaluated_step = nil, nil, nil
 end
 
+--- Forgets by what the learning rate was scaled after rollbacks: it is another one now.
+function Training:forget_lr_scale()
+  self.lr_scale = 1
+end
+
 --- Takes in that an update was left out because it would have spoilt the model; it counts as a step all the same.
 ---@return integer skipped how many were left out so far
 function Training:skip_update()

@@ -75,7 +75,7 @@ local function settle_the_past(training, resumption)
   local watch, config, from = training.collapse, training.config, resumption.from
   if collapse.has_happened(watch, config.train.stop_on_collapse) then collapse.start_over(watch) end
   local has_new_rate = from.description.config.optimizer.lr ~= config.optimizer.lr
-  if has_new_rate and not resumption.lr_scale then training.lr_scale = 1 end
+  if has_new_rate and not resumption.lr_scale then training:forget_lr_scale() end
   if touches(resumption.changes, of_evaluations) then training:forget_evaluations() end
 end
 
