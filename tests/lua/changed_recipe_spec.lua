@@ -56,6 +56,15 @@ describe('a run that is resumed with another recipe', function()
     expect.mentions(small.column(tables.segments, 'changes')[2], 'moments: none', 'schedule.kind: ')
   end)
 
+  it('does not take tokens for steps', function()
+    local changes = killed_at(20)
+    table.insert(changes.settings, 'removal.unit=step')
+    local ok, problem = small.train(changes, ALLOWED)
+    assert.is_false(ok)
+    expect.mentions(problem.message, '--resume: ', "has 3 tokens removed, but removal.unit is 'step' now",
+                    'continue from a checkpoint that still has all CoT')
+  end)
+
   it('is told when that falls behind what is removed already', function()
     local changes = killed_at(20)
     table.insert(changes.settings, 'schedule={"kind":"points","points":[[20,2],[40,8]]}')

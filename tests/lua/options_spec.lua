@@ -93,6 +93,7 @@ describe('options', function()
     { { path = {} }, 'path: got a table, expected a string' },
     { { seeds = { 1, -1 } }, 'seeds[2]: got -1, expected an integer of at least 0' },
     { { seeds = { a = 1 } }, 'seeds: got a table, expected a list' },
+    { { seeds = '1,2' }, "seeds: got '1,2', expected a list, such as [1,2]" },
   }
   for _, case in ipairs(wrong) do
     it('refuses ' .. case[2], function()

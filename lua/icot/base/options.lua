@@ -115,6 +115,8 @@ function options.describe(field, value)
     elseif name == 'number' then
       local infinite = type(value) == 'number' and not is_finite(value)
       parts[#parts + 1] = (infinite and 'a finite number' or article.number) .. describe_range(field, value)
+    elseif name == 'list' and type(value) == 'string' then -- of --set
+      parts[#parts + 1] = article.list .. ', such as [1,2]'
     else
       parts[#parts + 1] = article[name]
     end

@@ -159,20 +159,22 @@ local function probe_layers(self, log, subject, samples, first, last)
   end
 end
 
--- (Of the places that are wanted there may be none: CoT that is gone.)
+-- Of the places that are wanted there may be none: CoT that is gone.
 local function probe_subject(self, log, subject, note)
   local started, config = core.C.icot_seconds(), subject.model:decoding().config
   local fit, held_out, common = samples_of(self, subject)
+  local name = ('step %d, %d removed, %s'):format(subject.step, subject.removed,
+                                                  subject.control == 'none' and 'trained' or subject.control)
+  if #common == 0 then return note(("%s: nothing, its sequences have no '%s'"):format(name, self.plan.places)) end
   local bytes = 4 * config.width * #common * (fit.n + held_out.n) -- of one layer
-  local at_once = math.max(1, math.floor(MOST_BYTES / math.max(1, bytes)))
+  local at_once = math.max(1, math.floor(MOST_BYTES / bytes))
   for first = 0, config.layers, at_once do
     scope.run(probe_layers, self, log, subject, { fit = fit, held_out = held_out, places = common }, first,
               math.min(first + at_once - 1, config.layers))
   end
   log:flush()
-  note(('step %d, %d removed, %s: %d layers at %d places in %.0f s'):format(
-    subject.step, subject.removed, subject.control == 'none' and 'trained' or subject.control, config.layers + 1,
-    #common, core.C.icot_seconds() - started))
+  note(('%s: %d layers at %s in %.0f s'):format(name, config.layers + 1, counted.of(#common, 'place'),
+                                                core.C.icot_seconds() - started))
 end
 
 -- ---- All of them --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 --- What a training does not take over from its checkpoint where the recipe has changed since: as a fork, or when a run
 --- is resumed all the same (--allow-changes). What the checkpoint had decided by the old recipe is decided anew.
 local collapse = require 'icot.training.collapse'
+local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local json = require 'icot.base.json'
 
@@ -45,6 +46,19 @@ local function ask_schedule(training, resumption)
   if not errors.is(removed, 'schedule_falls') then error(removed, 0) end
   errors.raise('%s has %d removed at step %d; %s; it counts from the first update of %s', place_of(resumption),
                training:removed(), state.step, removed.message, resumption.is_fork and 'the run before' or 'the run')
+end
+
+--- Makes sure that what a checkpoint has removed is counted as the schedule counts now: so many tokens are not so many
+--- reasoning steps.
+---@param run icot.Run
+---@param from icot.Checkpoint
+---@param where string named at the start of an error
+function settle.require_same_unit(run, from, where)
+  local before, now = from.description.config.removal.unit or 'token', run.config.removal.unit
+  local removed = from.description.state.removed
+  if before == now or removed == 0 or removed == 'all' then return end
+  errors.raise("%s: has %s removed, but removal.unit is '%s' now; continue from a checkpoint that still has all CoT",
+               where, counted.of(removed, before), now)
 end
 
 --- A schedule that is new finds nothing in `own`, unless one function follows another.
@@ -105,6 +119,7 @@ end
 ---@param resumption icot.Resumption with `changes`
 ---raises an error when the schedule falls behind what is removed already
 function settle.changes(training, resumption)
+  settle.require_same_unit(training.run, resumption.from, place_of(resumption))
   settle_the_past(training, resumption)
   settle_schedule(training, resumption)
   settle_moments(training, resumption)
