@@ -56,6 +56,13 @@ describe('a run that is resumed with another recipe', function()
     expect.mentions(small.column(tables.segments, 'changes')[2], 'moments: none', 'schedule.kind: ')
   end)
 
+  it('takes no more for removed than there is, whatever the old schedule had counted to', function()
+    local to_all = 'schedule={"kind":"points","points":[[10,8],[50,8]]}'
+    local tables, _, result = resume_with(killed_at(40), 'train.steps=50', to_all) -- linear had come to 13 of 8
+    assert.equal(8, result.removed)
+    assert.equal(8, small.column(tables.train, 'removed')[5])
+  end)
+
   it('does not take tokens for steps', function()
     local changes = killed_at(20)
     table.insert(changes.settings, 'removal.unit=step')

@@ -36,6 +36,7 @@ describe('icot checkpoints', function()
     assert.matches('^      7 .*end of a stage .*/step%-000000028$', rows[28])
     assert.matches('end of the run %(finished%)', rows[40])
     assert.is_nil(rows[22])
+    assert.equal(1, select(2, done.out:gsub('best', '')))
   end)
 
   it('passes over one that is damaged, and tells of it', function()

@@ -165,7 +165,7 @@ describe('the gated schedule', function()
   local function play(options, accuracies)
     options.kind, options.metric = 'gated', options.metric or 'accuracy'
     local fn, list = of(options), {}
-    local state = { step = 0, removed = 0, own = {} }
+    local state = { step = 0, removed = 0, max_cot = 20, own = {} }
     local went_back = {}
     for i, accuracy in ipairs(accuracies) do
       for _ = 1, 10 do
@@ -196,7 +196,7 @@ describe('the gated schedule', function()
 
   it('takes no validation of the stage before for one of this stage', function()
     local fn = of { kind = 'gated', tokens = 1, threshold = 0.9, patience = false, explicit_steps = 15 }
-    local state, removals = { step = 0, removed = 0, own = {}, accuracy = 1 }, {}
+    local state, removals = { step = 0, removed = 0, max_cot = 20, own = {}, accuracy = 1 }, {}
     for step = 0, 34 do
       state.step = step
       if step > 0 and step % 10 == 0 then state.evaluated_step = step end
@@ -210,7 +210,7 @@ describe('the gated schedule', function()
 
   it('takes no validation from before it was first asked, as in a fork', function()
     local fn = of { kind = 'gated', tokens = 2, threshold = 0.9, metric = 'accuracy', patience = false }
-    local state = { step = 70, removed = 4, own = {}, accuracy = 1, evaluated_step = 50 }
+    local state = { step = 70, removed = 4, max_cot = 20, own = {}, accuracy = 1, evaluated_step = 50 }
     assert.equal(4, (schedule.call(fn, state)))
     state.step, state.evaluated_step = 75, 75
     assert.equal(6, (schedule.call(fn, state)))
@@ -218,7 +218,8 @@ describe('the gated schedule', function()
 
   it('does not take a loss that is no number for one that passes', function()
     local fn = of { kind = 'gated', tokens = 1, threshold = 0.9, metric = 'loss', patience = false }
-    assert.equal(0, (schedule.call(fn, { step = 10, removed = 0, own = {}, accuracy = 1, evaluated_step = 10 })))
+    local state = { step = 10, removed = 0, max_cot = 20, own = {}, accuracy = 1, evaluated_step = 10 }
+    assert.equal(0, (schedule.call(fn, state)))
   end)
 
   it('goes back to the last good stage with half as many tokens when a stage has lost patience', function()
@@ -245,13 +246,15 @@ end)
 
 describe('a schedule of one\'s own', function()
   local function call(returned, before, wish)
-    return schedule.call(function() return returned, wish end, { step = 7, removed = before or 0, own = {} })
+    local state = { step = 7, removed = before or 0, max_cot = 20, own = {} }
+    return schedule.call(function() return returned, wish end, state)
   end
 
   it('is rounded down, and may remove everything', function()
     assert.equal(3, call(3.99))
     assert.equal(0, call(0))
-    assert.equal(math.huge, call(math.huge))
+    assert.equal(20, call(math.huge))
+    assert.equal(20, call(25, 20)) -- neither rises nor falls any more
     assert.equal(3, call(3, 3))
   end)
 
@@ -261,7 +264,7 @@ describe('a schedule of one\'s own', function()
   end)
 
   it('sees the state of training', function()
-    local state = { step = 12, removed = 2, accuracy = 0.9, own = {} }
+    local state = { step = 12, removed = 2, accuracy = 0.9, max_cot = 20, own = {} }
     assert.equal(4, schedule.call(function(seen) return seen.accuracy > 0.8 and seen.removed + 2 or 0 end, state))
   end)
 
@@ -283,24 +286,25 @@ describe('a schedule of one\'s own', function()
 
   it('that raises is named, with its reason on one line', function()
     local function raising() error('no such\nthing') end
-    local message = expect.user_error(schedule.call, raising, { step = 7, removed = 0, own = {} })
+    local message = expect.user_error(schedule.call, raising, { step = 7, removed = 0, max_cot = 20, own = {} })
     expect.mentions(message, 'schedule: at step 7 the function raised an error: ', 'no such')
     local function index_nil(state) return state.own.nothing.at_all end
-    message = expect.user_error(schedule.call, index_nil, { step = 0, removed = 0, accuracy = 1, own = {} })
+    local state = { step = 0, removed = 0, accuracy = 1, max_cot = 20, own = {} }
+    message = expect.user_error(schedule.call, index_nil, state)
     expect.mentions(message, 'nothing', 'schedule_spec')
     assert.is_nil(message:find('validation', 1, true))
     local function user_error() errors.raise('a message of its own') end
-    message = expect.user_error(schedule.call, user_error, { step = 7, removed = 0, own = {} })
+    message = expect.user_error(schedule.call, user_error, { step = 7, removed = 0, max_cot = 20, own = {} })
     assert.equal('a message of its own', message)
   end)
 
   it('is told what may be nil, and what does not exist', function()
-    local state = { step = 3, removed = 0, own = {} }
+    local state = { step = 3, removed = 0, max_cot = 20, own = {} }
     local function early(seen) return seen.accuracy > 0.5 and 1 or 0 end
     expect.mentions(expect.user_error(schedule.call, early, state), 'compare',
                     '(accuracy, valid_loss and evaluated_step are nil before the first validation)')
     local function at_once(seen) return seen.loss > 1 and 1 or 0 end
-    expect.mentions(expect.user_error(schedule.call, at_once, { step = 0, removed = 0, own = {} }),
+    expect.mentions(expect.user_error(schedule.call, at_once, { step = 0, removed = 0, max_cot = 20, own = {} }),
                     'before the first validation, loss before the first update)')
     local function misspelt(seen) return seen.acuracy or 0 end
     assert.equal('schedule: at step 3 it asked for state.acuracy, which does not exist; did you mean accuracy?',
@@ -316,7 +320,7 @@ describe('a schedule of one\'s own', function()
         return 0
       end
     end
-    local state = { step = 3, removed = 0, own = {} }
+    local state = { step = 3, removed = 0, max_cot = 20, own = {} }
     assert.equal(0, schedule.call(keep { 1, 2, { a = 'b' } }, state))
     assert.same({ 1, 2, { a = 'b' } }, state.own.kept)
     local function replace(value)

@@ -26,11 +26,20 @@ local function row_of(found)
     return nil
   end
   local state, kept_for = description.state, description.kept_for or {}
+  local beyond, removed = description.config.removal.remove_all_beyond, training_state.unpack_removed(state.removed)
   return {
     step = state.step, path = found.path, accuracy = state.accuracy,
-    removed = state.step > 0 and training_state.unpack_removed(state.removed) or nil,
+    removed = state.step > 0 and (beyond and removed >= beyond and math.huge or removed) or nil,
     result = description.result, stage = kept_for.stage, best = kept_for.best,
   }
+end
+
+-- Each was the best when it was written; the newest of them still is.
+local function keep_last_best(rows)
+  local seen = false
+  for i = #rows, 1, -1 do
+    rows[i].best, seen = rows[i].best and not seen, seen or rows[i].best
+  end
 end
 
 local function removed_text(removed)
@@ -54,6 +63,7 @@ end
 function command.run(args)
   local rows = {}
   for _, found in ipairs(checkpoint.list(run_paths.checkpoint_folder(args.run))) do rows[#rows + 1] = row_of(found) end
+  keep_last_best(rows)
   if #rows == 0 then saved_run.raise_missing(args.run, 'checkpoints') end
   local column, newest = text_table.column, rows[#rows]
   local lines = text_table.lay_out({

@@ -18,7 +18,7 @@ local interval = {
   grad_norm = amount, lr = some_number, optimizer_reset = { type = 'boolean', required = true },
 }
 
-local state = { -- icot.saved.training_state
+local state = { -- icot.training.saved_state
   step = count, removed = { type = 'number', min = 0, also = { 'all' }, required = true },
   planned = { type = 'number', min = 0, also = { 'all' } }, accuracy = accuracy, loss = some_number,
   valid_loss = some_number, optimizer_updates_sq = some_count, -- not there in older ones

@@ -4,9 +4,9 @@
 ---
 ---     schedule = function(state) return math.max(0, state.step - 1000) / 80 end
 ---
---- It is called before every update. math.huge removes everything; fractions are rounded down. It must not fall, unless
---- it says 'rollback' as a second value: then the training goes back to the parameters that it had at the end of the
---- stage with as many tokens removed as the first value says.
+--- It is called before every update. A number above what the longest CoT has, such as math.huge, removes everything;
+--- fractions are rounded down. It must not fall, unless it says 'rollback' as a second value: then the training goes
+--- back to the parameters that it had at the end of the stage with as many tokens removed as the first value says.
 local errors = require 'icot.base.errors'
 local methods = require 'icot.schedule.methods'
 local schedule_view = require 'icot.schedule.view'
@@ -20,7 +20,7 @@ local schedule = {}
 ---@field steps_per_epoch integer T
 ---@field total_steps integer updates of the whole training
 ---@field max_cot integer m: most CoT tokens of an example
----@field removed number what the schedule said last; 0 at first
+---@field removed integer what the schedule said last, at most max_cot; 0 at first
 ---@field accuracy number? of the last evaluation of the validation examples; nil before the first
 ---@field valid_loss number? of the same
 ---@field evaluated_step integer? when that was
@@ -107,7 +107,7 @@ end
 --- Calls a schedule and checks what it says: a number, not negative, not less than before unless it goes back.
 ---@param fn icot.Schedule
 ---@param state icot.ScheduleState
----@return number removed rounded down; math.huge means all
+---@return integer removed rounded down, at most max_cot
 ---@return boolean goes_back to the end of the stage with that many removed
 function schedule.call(fn, state)
   local seen = schedule_view.of(state)
@@ -121,8 +121,9 @@ function schedule.call(fn, state)
   schedule_view.check_own(seen.own, state.step)
   state.own = seen.own -- filled, or another table
   check_number(removed, state.step)
-  check_direction(math.floor(removed), wish, state)
-  return math.floor(removed), wish ~= nil
+  removed = math.min(math.floor(removed), state.max_cot)
+  check_direction(removed, wish, state)
+  return removed, wish ~= nil
 end
 
 return schedule

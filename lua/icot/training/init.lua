@@ -17,9 +17,9 @@ local optim = require 'icot.training.optim'
 local removal = require 'icot.text.removal'
 local sampler = require 'icot.text.sampler'
 local schedule = require 'icot.schedule'
+local saved_state = require 'icot.training.saved_state'
 local scope = require 'icot.engine.scope'
 local tasks = require 'icot.data.tasks'
-local training_state = require 'icot.saved.training_state'
 local values = require 'icot.base.values'
 
 local C = core.C
@@ -113,7 +113,7 @@ local function assemble(run, data, packed, resumption)
     skipped = 0, collapse = collapse.new(), budget = limit,
   }, Training)
   self.precision, self.precision_problem = core.set_precision(config.precision)
-  if from then training_state.restore(self, from.description.state) end
+  if from then saved_state.restore(self, from.description.state) end
   follow_budget(self)
   self.lr_scale = resumption and resumption.lr_scale or self.lr_scale
   return self
@@ -143,7 +143,7 @@ end
 function Training:checkpoint_parts()
   local at_start = self.state.step == 0
   return {
-    description = { state = training_state.capture(self), data = self.data:digest() },
+    description = { state = saved_state.capture(self), data = self.data:digest() },
     source = self.run.source, model = not at_start and self.model or nil, words = self.data.vocabulary,
     optimizer = not at_start and not self:forgets_moments() and self.optimizer or nil,
     log = self.log and self.log.file,
@@ -226,7 +226,7 @@ end
 --- Puts the training back to the end of an earlier stage, once the parameters are those of then. Updates are still
 --- counted and the data continue; the moments begin at zero, as they do at the beginning of a stage, and what was lost
 --- is there again.
----@param saved table the state of that stage's end (icot.saved.training_state)
+---@param saved table the state of that stage's end (icot.training.saved_state)
 ---@param removed number of that stage
 function Training:return_to(saved, removed)
   self.optimizer:reset()

@@ -15,7 +15,7 @@ local rollback = {}
 -- the run before it has.
 local function find(training, removed)
   local function is_of_stage(description) -- the rest is read only of the one it is
-    return training_state.unpack_removed(description.state.removed) == removed
+    return training_state.removed_of(description.state.removed, training.data.max_cot) == removed
   end
   local entries = training.keeper.entries
   for i = #entries, 1, -1 do

@@ -10,7 +10,7 @@ local parts = require 'tests.fuzz.parts'
 local resume = require 'icot.saved.resume'
 local run_paths = require 'icot.results.run_paths'
 local saved_run = require 'icot.saved.saved_run'
-local training_state = require 'icot.saved.training_state'
+local saved_state = require 'icot.training.saved_state'
 
 local NAMES = { 'checkpoint.json', 'moments.safetensors' }
 local RECIPE = [[
@@ -31,11 +31,11 @@ end
 -- What icot.training does with the state of a checkpoint, and what it computes with it first.
 local function restore(saved)
   local training = { state = { steps_per_epoch = 10 }, optimizer = {}, meter = meter.new() }
-  training_state.restore(training, saved)
+  saved_state.restore(training, saved)
   training.meter:start()
   training.meter:totals()
   training.meter:interval()
-  local again = training_state.capture(training)
+  local again = saved_state.capture(training)
   assert(again.step == saved.step and again.removed == saved.removed and again.planned == saved.planned)
   assert(training.state.removed >= 0)
 end

@@ -4,7 +4,7 @@ local schedule = require 'icot.schedule'
 local small = require 'tests.lua.support.small_training'
 local temporary = require 'tests.lua.support.temporary'
 local training = require 'icot.training'
-local training_state = require 'icot.saved.training_state'
+local saved_state = require 'icot.training.saved_state'
 
 -- All that is not a tensor, but the seconds, which go on.
 local function plain(self)
@@ -31,7 +31,7 @@ describe('the state of a training', function()
     before.explicit_accuracy, before.test_accuracy, before.lr_scale, before.skipped = 0.75, 0.125, 0.5, 3
     before.collapse = { was_above = true, count = 2 }
 
-    training_state.restore(after, json.decode(json.encode(training_state.capture(before))))
+    saved_state.restore(after, json.decode(json.encode(saved_state.capture(before))))
     local expected, found = plain(before), plain(after)
     before:free()
     after:free()
