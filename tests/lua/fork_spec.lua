@@ -262,7 +262,7 @@ describe('a fork', function()
     os.execute(("cp -r '%s' '%s'"):format(at(14), beginning))
     local description = temporary.read(beginning .. '/checkpoint.json')
     temporary.write(beginning .. '/checkpoint.json', (description:gsub('"step": 14', '"step": 0')))
-    expect.mentions(refusal(beginning), 'is that of the beginning')
+    expect.mentions(refusal(beginning), 'is the checkpoint of step 0')
     os.remove(at(14) .. '/model.safetensors')
     expect.mentions(refusal(at(14)), 'fork_from: ' .. at(14) .. '/model.safetensors: is missing')
   end)
@@ -324,6 +324,7 @@ describe('a fork', function()
       return program.run { 'schedule', (path:gsub('%.h5$', '.lua')), '--set', 'fork_from=' .. at(20), ... }
     end
     expect.mentions(preview('--set', 'schedule.steps_per_token=8').err, 'it returned 1 after 3; it must not fall')
+    expect.mentions(preview('--set', 'train.steps=20').err, 'is of step 20, and train ends the run at step 20')
     local shown = preview('--set', 'output=' .. path) -- in whose place it could not begin
     assert.equal(0, shown.code, shown.err)
     assert.matches('\n1 +4 +21 +2\n3 +5 %- 7 +23 +2\n', shown.out) -- stages, removed, from update, updates each

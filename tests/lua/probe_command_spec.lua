@@ -167,6 +167,30 @@ return {
                     '/two.h5: is a study; name one of its runs, such as ' .. folder .. '/two/direct-1')
   end)
 
+  -- A text dataset whose validation examples are those of the test split, from the line `first` on.
+  local function with_shared_examples(first)
+    local folder, lines = temporary.folder(), {}
+    for i = 0, 59 do
+      local a, b = math.floor(i / 10), i % 10
+      lines[i + 1] = ('%d %d||%d %d #### %d'):format(a, b, b, a, (a + b) % 10)
+    end
+    local function write(name, from, to)
+      return temporary.write(('%s/%s'):format(folder, name), table.concat(lines, '\n', from, to) .. '\n')
+    end
+    return trained { settings = {
+      'dataset.task=text', 'dataset.train=' .. write('train', 1, 60), 'dataset.test=' .. write('test', 31, 60),
+      'dataset.valid=' .. write('valid', first, first + 29),
+    } }
+  end
+
+  it('does not test probes on examples that they were fitted to', function()
+    local refused = icot(with_shared_examples(31))
+    assert.equal(1, refused.code)
+    expect.mentions(refused.err, 'probe: 30 of 30 examples of the split test are in valid, too',
+                    'they need examples of their own')
+    expect.mentions(icot(with_shared_examples(26)).err, '25 of 30 examples of the split test are in valid, too')
+  end)
+
   it('tells what is wrong before it begins, and overwrites nothing', function()
     local path = trained()
     local function message(...)

@@ -1,4 +1,5 @@
 --- icot.training.progress: what is written, when, and how wide; and icot.base.terminal.
+local amounts = require 'icot.base.amounts'
 local progress = require 'icot.training.progress'
 local terminal = require 'icot.base.terminal'
 
@@ -127,15 +128,16 @@ describe('numbers for people', function()
     for seconds, text in pairs {
       [0] = '0s', [59.4] = '59s', [59.6] = '1m00s', [185] = '3m05s', [7620] = '2h07m', [273600] = '3d04h',
     } do
-      assert.equal(text, progress.duration(seconds))
+      assert.equal(text, amounts.duration(seconds))
     end
   end)
 
   it('are counts', function()
     for count, text in pairs {
-      [0] = '0', [950] = '950', [9999] = '10.0k', [12345] = '12.3k', [456e4] = '4.56M', [7.891e9] = '7.89G',
+      [0] = '0', [950] = '950', [15.75] = '15.8', [950.9] = '951', [999.6] = '1.00k', [9999] = '10.0k',
+      [12345] = '12.3k', [456e4] = '4.56M', [7.891e9] = '7.89G',
     } do
-      assert.equal(text, progress.count(count))
+      assert.equal(text, amounts.count(count))
     end
   end)
 end)

@@ -113,6 +113,14 @@ describe('recipe', function()
         .runs[1].config.train.stop_at_accuracy)
     end)
 
+    it('that take a field away leave what stands instead of it', function()
+      assert.equal(9, load('train = { steps = 9 },', 'train.epochs=nil').runs[1].config.train.steps)
+      assert.equal(7, load('seed = 7,', 'seeds=nil').runs[1].seed)
+      local model = load('', 'model.pretrained=nil').runs[1].config.model
+      assert.is_number(model.layers)
+      assert.equal(1, #load('grid = { optimizer = { lr = { 1e-3, 2e-3 } } },', 'grid.optimizer.lr=nil').runs)
+    end)
+
     it('reach all arms, after their own changes', function()
       for _, run in ipairs(load(arms, 'train.steps=7').runs) do
         assert.same({ 7, nil }, { run.config.train.steps, run.config.train.epochs })

@@ -379,6 +379,14 @@ describe('checkpoints', function()
     assert.same({ 0, 15 }, steps_of(path)) -- evaluated at 15 and 30
   end)
 
+  it('are none for a best accuracy where there are no validation examples', function()
+    local _, _, path = small.train {
+      schedule = "function(state) if state.step == 38 then error('stop') end return 0 end",
+      settings = { 'dataset.valid=0', 'checkpoint.keep.last=100' },
+    }
+    assert.same({ 0 }, steps_of(path))
+  end)
+
   it('are models that can be evaluated, exported and trained from', function()
     local ok, result, path = small.train { settings = { 'checkpoint.keep.stages=all' } }
     assert.is_true(ok, tostring(result))

@@ -26,6 +26,27 @@ describe('the queue of a study', function()
     assert.same({ steps = 70 }, queue:take(1).config.train)
     assert.equal(3, queue:next())
   end)
+
+  it('does not start a run whose other one has not ended, and says how that ended', function()
+    local function taken(status)
+      local runs = {
+        { arm = 'a', seed = 1 },
+        { waits_for = { { number = 1, why = 'match' } }, match = { what = 'tokens', of = { 1 } } },
+        { waits_for = { { number = 1, why = 'model' } } },
+      }
+      local queue = run_queue.new(runs)
+      queue:take(1)
+      queue:finish(1, { status = status })
+      return select(2, queue:take(2)), select(2, queue:take(3))
+    end
+    local matching, chained = taken('failed')
+    assert.same({ status = 'failed', message = 'not started: it was to match the tokens of a seed 1, which failed' },
+                matching)
+    assert.same({ status = 'failed', message = 'not started: it needs the model of a seed 1, which failed' }, chained)
+    assert.same({ status = 'interrupted',
+                  message = 'not started: it was to match the tokens of a seed 1, which was interrupted' },
+                (taken('interrupted')))
+  end)
 end)
 
 describe('the memory budget of a study', function()

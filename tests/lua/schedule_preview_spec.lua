@@ -31,6 +31,15 @@ describe('the stages of a schedule', function()
     assert.same({ [0] = 'none', 0.3, 0.3 }, losses)
   end)
 
+  it('ask it again after the validation before the first removal', function()
+    local seen = {}
+    preview.stages(function(state)
+      seen[state.step] = state.accuracy or 'none'
+      return state.step >= 10 and 1 or 0
+    end, { steps_per_epoch = 100, total_steps = 13, max_cot = 8 }, assumed)
+    assert.same({ 'none', 0.9, 0.9 }, { seen[10], seen[11], seen[12] })
+  end)
+
   it('end with all CoT removed, however much more is asked for', function()
     local stages = preview.stages(function(state) return state.step < 120 and 0 or math.huge end, info, assumed)
     assert.same({

@@ -56,6 +56,16 @@ describe('icot study', function()
     assert.equal('finished', index.runs['icot-2'].run.attributes.end_state)
   end)
 
+  it('has runs that are resumed from within their folder as well', function()
+    local folder = folder_with()
+    assert.equal(0, icot(folder, 'mine.lua', '--quiet').code)
+    for place, run in pairs { ['results/mine'] = 'icot-2.h5', ['results/mine/icot-2'] = '../icot-2.h5' } do
+      local resumed = icot(folder .. '/' .. place, '--resume', run)
+      assert.equal(0, resumed.code, resumed.err)
+      expect.mentions(resumed.err, 'already finished')
+    end
+  end)
+
   it('tells what happens line by line, and leaves the rest to logs', function()
     local folder = folder_with()
     local result = icot(folder, 'study', 'mine.lua', '--jobs', '4', '--threads', '4')
@@ -154,6 +164,22 @@ describe('icot study', function()
   -- The process that is at work on a run.
   local owner = "sed 's/[^0-9]*\\([0-9]*\\).*/\\1/' results/mine/no_cot-2.h5.lock"
 
+  it('that is started over has nothing left of what was there, also where it is broken off and resumed', function()
+    local folder = folder_with(longer)
+    assert.equal(0, icot(folder, 'study', 'mine.lua', '--jobs', '2', '--quiet').code)
+    local before = table.concat(models(folder))
+    local result = program.shell(([[cd %s
+      %s study mine.lua --force --jobs 1 %s &
+      study=$!
+      for wait in $(seq 2000); do grep -q 'step 50' results/mine/no_cot-2.log && break; sleep 0.05; done 2>/dev/null
+      kill -INT $study
+      wait $study]]):format(folder, program.icot, settings))
+    assert.equal(130, result.code, result.err)
+    assert.is_nil(temporary.read(folder .. '/results/mine/icot-2.h5')) -- whose turn had not come
+    assert.equal(0, resume(folder).code)
+    assert.is_true(before ~= table.concat(models(folder)))
+  end)
+
   it('tells of a run whose process was killed, goes on with the others, and resumes that one', function()
     local folder = folder_with(longer)
     local result = while_it_trains(folder, ('kill -KILL $(%s)'):format(owner))
@@ -168,26 +194,31 @@ describe('icot study', function()
     assert.same(all_finished, states(index_of(folder)))
   end)
 
-  it('goes on at once after it was killed: its runs wait for those that are still at work', function()
-    local folder = folder_with(longer)
-    local left = while_it_trains(folder, ([[left=$(%s)
-      kill -KILL $study
-      wait $study # one that is stopped already when it is orphaned is sent SIGHUP and SIGCONT
-      kill -STOP $left
-      echo $left]]):format(owner)).out
-    local resumed = program.shell(([[cd %s
-      %s study --resume results/mine.h5 --jobs 2 --threads 2 2> said &
-      study=$!
-      for wait in $(seq 2000); do grep -q 'no_cot seed 2  waiting up to' said && break; sleep 0.05; done
-      kill -CONT %d
-      wait $study
-      code=$?
-      cat said >&2
-      exit $code]]):format(folder, program.icot, tonumber(left)))
-    assert.equal(0, resumed.code, resumed.err)
-    expect.mentions(resumed.err, 'no_cot seed 2  waiting up to 60 s: results/mine/no_cot-2.h5.lock: is held by process')
-    assert.same(all_finished, states(index_of(folder)))
-  end)
+  for how, command in pairs {
+    ['in processes'] = 'study --resume results/mine.h5 --jobs 2 --threads 2', ['in turn'] = '--resume results/mine.h5',
+  } do
+    it('goes on at once after it was killed: its runs wait for those that are still at work, ' .. how, function()
+      local folder = folder_with(longer)
+      local left = while_it_trains(folder, ([[left=$(%s)
+        kill -KILL $study
+        wait $study # one that is stopped already when it is orphaned is sent SIGHUP and SIGCONT
+        kill -STOP $left
+        echo $left]]):format(owner)).out
+      local resumed = program.shell(([[cd %s
+        %s %s 2> said &
+        study=$!
+        for wait in $(seq 2000); do grep -q 'no_cot seed 2  waiting up to' said && break; sleep 0.05; done
+        kill -CONT %d
+        wait $study
+        code=$?
+        cat said >&2
+        exit $code]]):format(folder, program.icot, command, tonumber(left)))
+      assert.equal(0, resumed.code, resumed.err)
+      expect.mentions(resumed.err,
+                      'no_cot seed 2  waiting up to 60 s: results/mine/no_cot-2.h5.lock: is held by process')
+      assert.same(all_finished, states(index_of(folder)))
+    end)
+  end
 
   it('is warned by its runs, even if it is quiet', function()
     local folder = folder_with()

@@ -39,6 +39,17 @@ function files.folder_of(path)
   return folder or '.'
 end
 
+--- A folder by a path that ends in its name, as `.` and `..` do not.
+---@param folder string
+---@return string path
+function files.by_name(folder)
+  local above, last = folder:match('^(.*)/([^/]*)$')
+  last = last or folder
+  if last ~= '.' and last ~= '..' then return folder end
+  local named = above and files.by_name(above) or lfs.currentdir()
+  return last == '.' and named or files.folder_of(named)
+end
+
 --- Reads a file piece by piece: to read many bytes at once, Lua would first ask for a block of so many.
 ---@param path string
 ---@param take fun(piece: string): boolean? true: that is enough

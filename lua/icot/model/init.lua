@@ -1,5 +1,5 @@
---- What a run trains: a GPT-2, one that reasons in continuous thoughts (icot.coconut), or several networks around one
---- that answers (icot.distillation).
+--- What a run trains: a GPT-2, one that reasons in continuous thoughts (icot.model.coconut), or several networks around
+--- one that answers (icot.model.distillation).
 local Coconut = require 'icot.model.coconut.model'
 local distillation = require 'icot.model.distillation.model'
 local errors = require 'icot.base.errors'

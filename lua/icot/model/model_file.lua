@@ -19,7 +19,7 @@ local WEIGHTS = 'model.safetensors'
 local LONGEST_VOCABULARY = 64 * 2 ^ 20 -- bytes
 local LONGEST_CONFIG = 2 ^ 20 -- bytes
 
---- The networks beside the GPT-2 that answers; see icot.distillation.
+--- The networks beside the GPT-2 that answers; see icot.model.distillation.
 model_file.OTHERS = 'distillation.safetensors'
 
 --- All files that a folder may have of a model.
@@ -76,7 +76,8 @@ function model_file.save(folder, model, words)
   scope.run(function() write_tensors(folder .. '/' .. WEIGHTS, model) end)
 end
 
---- Whether a model was trained to think between question and answer (icot.coconut), of which a GPT-2 knows nothing.
+--- Whether a model was trained to think between question and answer (icot.model.coconut), of which a GPT-2 knows
+--- nothing.
 ---@param folder string
 ---@return boolean
 function model_file.has_thoughts(folder)

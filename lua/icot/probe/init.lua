@@ -49,6 +49,7 @@ local MOST_BYTES = 2 ^ 30 -- of states held at a time; of larger models one laye
 ---@field splits icot.probe.Splits
 ---@field labels icot.probe.Labels
 ---@field rows icot.ProbeRow[] what was found so far
+---@field warning? string what the user should know about the examples
 ---@field longest_shown integer tokens of the longest sequence whose attention is kept; 0: none is
 local Probe = {}
 Probe.__index = Probe
@@ -75,6 +76,26 @@ local function longest_shown(data, show)
   return longest
 end
 
+-- How many of the examples that probes are tested on they are fitted to as well.
+local function count_shared(data, splits)
+  local fitted, shared = {}, 0
+  for i = 0, splits.n_fit - 1 do fitted[data[splits.fit]:text(i)] = true end
+  for i = 0, splits.n_held_out - 1 do shared = shared + (fitted[data[splits.held_out]:text(i)] and 1 or 0) end
+  return shared
+end
+
+-- What a probe was fitted to it may know by heart, whatever the states have of it.
+local function check_held_out(self)
+  local splits, shared = self.splits, count_shared(self.data, self.splits)
+  if shared == 0 then return end
+  local what = ('%s of the split %s are in %s, too, which probes are fitted to'):format(
+    counted.part_of(shared, splits.n_held_out, 'example'), splits.held_out, splits.fit)
+  if shared == splits.n_held_out then
+    errors.raise('probe: %s; they need examples of their own to be tested on', what)
+  end
+  self.warning = what .. '; what is found of these tells nothing about the model'
+end
+
 local function read_data(self, config)
   local plan, data = self.plan, self.data
   if plan.no_cot then controls.check_same_test(plan.no_cot, data) end
@@ -82,6 +103,7 @@ local function read_data(self, config)
     fit = plan.fit, held_out = HELD_OUT,
     n_fit = size_of(data, plan.fit, plan.examples), n_held_out = size_of(data, HELD_OUT, plan.examples),
   }
+  check_held_out(self)
   local function shapes(removed)
     local cut = removal.cut(saved_run.removal(plan.stages[1]), data, removed)
     return places.shapes(data[HELD_OUT], self.splits.n_held_out, cut)
@@ -227,6 +249,7 @@ end
 function Probe:run(log, note)
   local plan = self.plan
   local config = plan.stages[1].description.config
+  if self.warning then note(self.warning) end
   core.set_precision(probe.PRECISION)
   with_model(models.make(config, self.data), function(untrained)
     for _, found in ipairs(plan.stages) do probe_stage(self, log, found, untrained, note) end

@@ -60,7 +60,7 @@ function equal_compute.link(runs, study, where, is_kept)
       if not is_kept then refuse_own_length(study, run, where) end
       run.match = { what = study.match, of = with_steps(runs, reference), less = run.steps }
       run.waits_for = run.waits_for or {}
-      table.insert(run.waits_for, { number = reference, reason = ('it was to match the %s of'):format(study.match) })
+      table.insert(run.waits_for, { number = reference, why = 'match' })
     end
   end
 end

@@ -27,7 +27,8 @@ local LONGEST_NAME = 120 -- of an arm: a file's name may have 255 bytes, an arm 
 ---@field config_json string the same as JSON
 ---@field steps? integer[] numbers of the runs that are the steps before it (icot.recipe.chain)
 ---@field is_step? boolean it is one of these
----@field waits_for? icot.Wait[] runs that have to be over before it can start
+---@field waits_for? { number: integer, why: 'model'|'match' }[] runs that have to be over before it can start: it
+---   begins with the model of one, or has to match what another one has used
 ---@field match? { what: 'updates'|'tokens'|'flops', of: integer[], less?: integer[] } what it has to use as much of as
 ---   some runs together, the runs that are counted in already, see icot.recipe.equal_compute
 ---@field budget? { limit: string, amount: number } what it was given, once that is known
@@ -100,7 +101,7 @@ local function add_runs(self, planned, by_name)
     end
     local run = add_run(self, chain.config(config, step, folders), name, point, where)
     folders[step], run.is_step = run.model_output, step ~= chain.LAST
-    run.waits_for = i > 1 and { { number = numbers[i - 1], reason = 'it needs the model of' } } or nil
+    run.waits_for = i > 1 and { { number = numbers[i - 1], why = 'model' } } or nil
     run.steps = not run.is_step and numbers or nil
     if run.is_step then numbers[i] = #self.runs end
   end

@@ -11,15 +11,17 @@ local WHERE = 'recipe' -- begins a message
 --- Stands for "not given any more" among changes: `--set train.stop_at_accuracy=nil`.
 overrides.unset = setmetatable({}, { __tostring = function() return 'nil' end })
 
--- What a change of `section` takes away from the table it is laid over.
+-- What a change of `section` takes away from the table it is laid over. A field that is no longer given replaces
+-- nothing.
 local function drop_replaced(section, target, change)
+  local function is_given(name) return change[name] ~= nil and change[name] ~= overrides.unset end
   local leading = fields.replaced_with[section]
-  if leading and change[leading] ~= nil and change[leading] ~= target[leading] then
+  if leading and is_given(leading) and change[leading] ~= target[leading] then
     for key in pairs(target) do target[key] = nil end
   end
   for _, group in ipairs(fields.alternatives[section] or {}) do
     for i, name in ipairs(group) do
-      if change[name] ~= nil then target[group[3 - i]] = nil end
+      if is_given(name) then target[group[3 - i]] = nil end
     end
   end
 end
@@ -40,7 +42,9 @@ function overrides.merge(base, change, section)
     if value == overrides.unset then
       merged[key] = nil
     elseif is_plain_table(value) then
-      merged[key] = overrides.merge(is_plain_table(merged[key]) and merged[key] or {}, value, key)
+      local inner = overrides.merge(is_plain_table(merged[key]) and merged[key] or {}, value, key)
+      local is_emptied = next(inner) == nil and next(value) ~= nil -- all that there was is no longer given
+      merged[key] = not is_emptied and inner or nil
     else
       merged[key] = values.copy(value, WHERE)
     end

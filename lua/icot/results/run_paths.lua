@@ -98,7 +98,7 @@ end
 ---@param run string
 ---@return string
 function run_paths.index_of(run)
-  return files.folder_of(run) .. '.h5'
+  return files.by_name(files.folder_of(run)) .. '.h5'
 end
 
 --- The runs of a study that have left something.

@@ -67,8 +67,8 @@ end
 
 local function require_same(run, from, changes)
   if #changes == 0 then return end
-  errors.raise('%s: the recipe has changed since its checkpoint of step %d: %s; --allow-changes resumes it with them',
-               run.output, from.description.state.step, table.concat(changes, '; '))
+  errors.raise('%s: the recipe has changed since its checkpoint of step %d: %s; --allow-changes resumes it with these '
+               .. 'changes', run.output, from.description.state.step, table.concat(changes, '; '))
 end
 
 -- ---- What it continues from -----------------------------------------------------------------------
@@ -158,7 +158,31 @@ function resume.find(run, wanted, note)
   }
 end
 
---- The same after the training has diverged.
+-- Adds what has changed to the row of /segments.
+local function add_to_segment(segment, change)
+  segment.changes = segment.changes == '' and change or segment.changes .. '; ' .. change
+end
+
+--- Makes sure that the examples are those of the checkpoint, or notes that they are others now, if that is allowed.
+---@param resumption icot.Resumption
+---@param digest string of the data
+---raises an error when they are others, and that is not allowed
+function resume.check_data(resumption, digest)
+  local from = resumption.from
+  if digest == from.description.data then return end
+  if not resumption.allow_changes then
+    errors.raise('dataset: its examples are not those that %s was trained on; restore them, or pass --allow-changes to '
+                 .. 'continue with the new ones', from.path)
+  end
+  for _, change in ipairs(resumption.changes) do
+    if change:find('^dataset[.:]') then return end -- told already
+  end
+  local change = 'dataset: other examples, from the same options'
+  table.insert(resumption.changes, change)
+  add_to_segment(resumption.segment, change)
+end
+
+--- The same as `resume.find` after the training has diverged.
 ---@param run icot.Run
 ---@param wanted { allow_changes?: boolean }
 ---@param note fun(text: string)
@@ -167,9 +191,8 @@ end
 ---raises an error as `resume.check` does
 function resume.after_divergence(run, wanted, note, lr_scale)
   local resumption = assert(resume.find(run, wanted, note))
-  local segment, change = resumption.segment, ('lr_scale: %g'):format(lr_scale)
-  segment.stopped_by, segment.stopped_time = 'diverged', machine.time()
-  segment.changes = segment.changes == '' and change or segment.changes .. '; ' .. change
+  resumption.segment.stopped_by, resumption.segment.stopped_time = 'diverged', machine.time()
+  add_to_segment(resumption.segment, ('lr_scale: %g'):format(lr_scale))
   resumption.lr_scale = lr_scale
   return resumption
 end

@@ -117,7 +117,7 @@ end
 -- told something else now.
 local function single_out(whole, path, from, wanted)
   for _, run in ipairs(whole.runs) do
-    if run.output == path then
+    if run_paths.name_of(run.output) == run_paths.name_of(path) then
       if run.match and not given_budget.is_set_by(wanted.settings, run) then
         given_budget.restore(run, from.description.config.train)
       end

@@ -43,7 +43,7 @@ function methods.has_thoughts(name)
   return name == 'coconut'
 end
 
---- Whether several networks are trained one after the other (icot.distillation), rather than one GPT-2.
+--- Whether several networks are trained one after the other (icot.model.distillation), rather than one GPT-2.
 ---@param name string
 ---@return boolean
 function methods.is_distillation(name)

@@ -20,6 +20,25 @@ local schedule_preview = {}
 ---@field accuracy number that every validation is assumed to give
 ---@field loss number likewise
 
+-- Asks the schedule as a training does, with its validations: when they are due, and one before the first removal.
+local function ask(fn, state, options)
+  if state.step > 0 and state.step % options.evaluate_every == 0 then schedule.note_validation(state, options) end
+  local removed = schedule.call(fn, state)
+  if removed > 0 and state.removed == 0 and state.step > 0 then schedule.note_validation(state, options) end
+  state.removed = removed
+end
+
+-- Takes in that an update is made now.
+local function add_update(stages, state, info, given)
+  local removed, current = removal.of_longest(given, state.removed, info.max_cot), stages[#stages]
+  if not current or current.removed ~= removed then
+    local thoughts = removal.thoughts_when(given, state.removed, info)
+    current = { removed = removed, thoughts = thoughts, first = state.step, updates = 0 }
+    stages[#stages + 1] = current
+  end
+  current.updates = current.updates + 1
+end
+
 --- Asks a schedule before every update of a training.
 ---@param fn icot.Schedule
 ---@param info icot.ScheduleInfo
@@ -29,19 +48,9 @@ local schedule_preview = {}
 function schedule_preview.stages(fn, info, options)
   local state, stages = options.start or schedule.state_at_start(info), {}
   while state.step < info.total_steps do
-    local is_evaluated = state.step > 0 and state.step % options.evaluate_every == 0
-    if is_evaluated then schedule.note_validation(state, options) end
-    state.removed = schedule.call(fn, state)
-    local removed = removal.of_longest(options.removal, state.removed, info.max_cot)
-    local current = stages[#stages]
-    if not current or current.removed ~= removed then
-      local thoughts = removal.thoughts_when(options.removal, state.removed, info)
-      current = { removed = removed, thoughts = thoughts, first = state.step, updates = 0 }
-      stages[#stages + 1] = current
-    end
-    current.updates = current.updates + 1
-    state.loss = options.loss
-    state.step = state.step + 1
+    ask(fn, state, options)
+    add_update(stages, state, info, options.removal)
+    state.loss, state.step = options.loss, state.step + 1
     state.epoch = state.step / info.steps_per_epoch
   end
   return stages

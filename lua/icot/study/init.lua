@@ -11,6 +11,7 @@ local jobs = require 'icot.study.jobs'
 local lock = require 'icot.engine.lock'
 local memory_budget = require 'icot.study.memory_budget'
 local model_file = require 'icot.model.model_file'
+local orphan = require 'icot.study.orphan'
 local progress = require 'icot.training.progress'
 local result_table = require 'icot.study.result_table'
 local resume = require 'icot.saved.resume'
@@ -110,6 +111,9 @@ local function train_one(recipe, run, options)
   local train = options.train or trainer.run
   local shown = progress.new { label = label_of(recipe, run), stream = options.err, quiet = options.quiet }
   local _, result = xpcall(function()
+    if options.resume and recipe.is_study then
+      orphan.wait_for(run.output, function(text) shown:note(text) end)
+    end
     return train(run, {
       progress = shown, overwrite = options.overwrite, resume = options.resume, allow_changes = options.allow_changes,
     })
@@ -156,9 +160,14 @@ local function add_to_index(index, run, result, collapse_below)
   }
 end
 
+-- A word of a command, in quotes if a shell would take it for something else.
+local function for_shell(word)
+  return word:find("^[%w_%-./]+$") and word or "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
 -- The command that resumes what was interrupted, computed as it was.
 local function command_to_resume(recipe, options)
-  local words = { options.jobs and 'icot study --resume' or 'icot --resume', recipe.output }
+  local words = { options.jobs and 'icot study --resume' or 'icot --resume', for_shell(recipe.output) }
   local function add(format, value)
     if value then words[#words + 1] = format:format(value) end
   end
@@ -205,8 +214,8 @@ end
 local function run_in_turn(recipe, options, queue, on_result)
   local number = queue:next()
   while number and not was_interrupted() do
-    local run, problem = queue:take(number)
-    local result = problem and { status = 'failed', message = problem } or train_one(recipe, run, options)
+    local run, result = queue:take(number)
+    result = result or train_one(recipe, run, options)
     queue:finish(number, result)
     on_result(run, result)
     if result.status == 'interrupted' then return end
@@ -241,9 +250,22 @@ local function run_all(recipe, options, index)
   return queue.results, end_state_of(recipe, queue.results)
 end
 
+-- Removes what an earlier study has left in the place of the runs: if this one is broken off, whoever resumes it shall
+-- take nothing of that for a run of this one.
+local function clear_away(recipe)
+  for _, run in ipairs(recipe.runs) do
+    lock.with(run.output, function()
+      files.remove_tree(run_paths.checkpoint_folder(run.output))
+      model_file.remove(run.model_output)
+      os.remove(run.output)
+    end)
+  end
+end
+
 -- The same with the index of a study, which is made anew even if the study is resumed.
 local function run_with_index(recipe, options)
   return lock.with(recipe.output, function()
+    if options.overwrite then clear_away(recipe) end
     study_record.write(recipe)
     local index = create_index(recipe, options.overwrite or options.resume)
     local results, end_state = run_all(recipe, options, index)

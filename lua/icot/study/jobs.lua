@@ -14,7 +14,7 @@ local run_paths = require 'icot.results.run_paths'
 
 local study_jobs = {}
 
-local PATIENCE = 0.5 -- seconds between two looks at signals and memory
+local BETWEEN_LOOKS = 0.5 -- seconds from one look at signals and memory to the next
 local UPDATES_TO_PEAK = 10 -- after this many a child's memory tells what others will need
 
 ---@class icot.StudyJob a run under way
@@ -43,18 +43,15 @@ local function job_of(self, run)
   }
 end
 
--- What takes the results in may fail, and does so once: the first problem is the one to tell.
+-- What takes the results in may have failed, and need not do so again: the first problem is the one to tell.
 local function finish(self, number, run, result)
   self.queue:finish(number, result)
-  if self.has_failed then return end
-  self.has_failed = true
-  self.on_result(run, result)
-  self.has_failed = false
+  if not self.is_giving_up then self.on_result(run, result) end
 end
 
 local function start(self, number)
-  local run, problem = self.queue:take(number)
-  if problem then return finish(self, number, run, { status = 'failed', message = problem }) end
+  local run, result = self.queue:take(number)
+  if result then return finish(self, number, run, result) end
   local log = run_paths.log(run.output)
   local label = self.label_of(run)
   local job = {
@@ -178,7 +175,7 @@ local function run_all(self)
   repeat
     if core.C.icot_interrupted() ~= 0 then stop_all(self) end
     if not self.is_stopping then start_what_fits(self) end
-    process.wait_for_any(processes_of(self.jobs), PATIENCE)
+    process.wait_for_any(processes_of(self.jobs), BETWEEN_LOOKS)
     listen_to_all(self)
   until #self.jobs == 0 and (self.is_stopping or not self.queue:next())
 end
@@ -199,9 +196,10 @@ function study_jobs.run(recipe, options, queue, label_of, on_result)
   }
   local ok, problem = pcall(run_all, self)
   if ok then return end
+  self.is_giving_up = true
   stop_all(self)
   while #self.jobs > 0 do
-    process.wait_for_any(processes_of(self.jobs), PATIENCE)
+    process.wait_for_any(processes_of(self.jobs), BETWEEN_LOOKS)
     listen_to_all(self)
   end
   error(problem, 0)

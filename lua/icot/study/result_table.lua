@@ -1,5 +1,5 @@
 --- The tables at the end of a study: one line per run, then one per arm; columns aligned.
-local progress = require 'icot.training.progress'
+local amounts = require 'icot.base.amounts'
 local text_table = require 'icot.base.text_table'
 
 local result_table = {}
@@ -20,8 +20,8 @@ local run_columns = {
     wanted = function(row) return row.result.explicit_accuracy end },
   { 'accuracy', function(row) return cell(row.result.accuracy, FIXED) end },
   { 'updates', function(row) return cell(row.result.updates, INTEGER) end },
-  { 'tokens', function(row) return cell(row.result.tokens, progress.count) end },
-  { 'time', function(row) return cell(row.result.seconds, progress.duration) end },
+  { 'tokens', function(row) return cell(row.result.tokens, amounts.count) end },
+  { 'time', function(row) return cell(row.result.seconds, amounts.duration) end },
   { 'status', function(row) return row.result.status end, text = true,
     wanted = function(row) return row.result.status ~= 'finished' end },
 }
@@ -37,10 +37,10 @@ local arm_columns = {
   column('accuracy', 'accuracy_mean', FIXED),
   { '95 % interval', function(arm) return arm.accuracy_low == arm.accuracy_low and interval_of(arm) or '-' end },
   column('collapsed', 'collapse_rate', percent),
-  column('updates', 'updates_mean', progress.count),
-  column('tokens', 'tokens_mean', progress.count),
-  column('flops', 'flops_mean', progress.count),
-  column('time', 'seconds_mean', progress.duration),
+  column('updates', 'updates_mean', amounts.count),
+  column('tokens', 'tokens_mean', amounts.count),
+  column('flops', 'flops_mean', amounts.count),
+  column('time', 'seconds_mean', amounts.duration),
 }
 
 --- Lays out the results.

@@ -12,10 +12,6 @@ local run_queue = {}
 local Queue = {}
 Queue.__index = Queue
 
----@class icot.Wait
----@field number integer of the run that has to be over
----@field reason string why: 'it needs the model of', 'it was to match the tokens of'
-
 --- A queue of runs, none of which has started.
 ---@param runs icot.Run[] each with what it waits for, by its number in this list
 ---@return icot.RunQueue
@@ -38,25 +34,33 @@ function Queue:next()
   end
 end
 
--- What keeps a run from starting, although all that it has waited for is over.
-local function problem_of(self, run)
+local because = {
+  model = function() return 'it needs the model of' end,
+  match = function(run) return ('it was to match the %s of'):format(run.match.what) end,
+}
+
+-- What becomes of a run that cannot start although all that it has waited for is over; nil if it can.
+local function result_without(self, run)
   for _, wait in ipairs(run.waits_for or {}) do
     local other, result = self.runs[wait.number], self.results[wait.number]
     if not arm_summary.has_ended(result) then
-      return ('not started: %s %s seed %d, which %s'):format(
-        wait.reason, other.arm, other.seed, result.status == 'failed' and 'failed' or 'was interrupted')
+      local has_failed = result.status == 'failed'
+      return { status = result.status, message = ('not started: %s %s seed %d, which %s'):format(
+        because[wait.why](run), other.arm, other.seed, has_failed and 'failed' or 'was interrupted') }
     end
   end
+  local problem = run.match and matching.give(run, self.results)
+  return problem and { status = 'failed', message = problem } or nil
 end
 
 --- Takes a run out of the queue, to start it. One that has waited for its budget gets it.
 ---@param number integer
 ---@return icot.Run
----@return string? problem why it cannot start
+---@return icot.Result? result of a run that cannot start; interrupted, if what it has waited for was
 function Queue:take(number)
   local run = self.runs[number]
   self.taken[number] = true
-  return run, problem_of(self, run) or run.match and matching.give(run, self.results) or nil
+  return run, result_without(self, run)
 end
 
 --- Takes in that a run is over.

@@ -10,7 +10,7 @@ local errors = require 'icot.base.errors'
 local given_budget = require 'icot.recipe.given_budget'
 local interrupt = require 'icot.engine.interrupt'
 local json = require 'icot.base.json'
-local lock = require 'icot.engine.lock'
+local orphan = require 'icot.study.orphan'
 local overrides = require 'icot.recipe.overrides'
 local process = require 'icot.study.process'
 local progress = require 'icot.training.progress'
@@ -19,8 +19,7 @@ local terminal = require 'icot.base.terminal'
 
 local study_worker = {}
 
-local SECONDS_BETWEEN = 1 -- two events `at`
-local PATIENCE = 60 -- seconds for a run that nobody reads any more to end
+local BETWEEN_EVENTS = 1 -- seconds from one `at` to the next, at least
 
 ---@class icot.Job what a child has to do
 ---@field recipe_path string
@@ -54,7 +53,7 @@ local function told_progress(label)
   function shown:update(state)
     updates = updates + 1
     local now = core.C.icot_seconds()
-    if now - last >= SECONDS_BETWEEN then
+    if now - last >= BETWEEN_EVENTS then
       last = now
       tell { event = 'at', updates = updates }
     end
@@ -88,30 +87,12 @@ local function find_run(job)
                .. 'random numbers or on the environment?', job.recipe_path)
 end
 
--- A study that was killed leaves its runs at work, until they find nobody whom they could tell how it goes, and have
--- saved what they have. Who resumes it at once waits for that; the lock itself is the trainer's to take, or to miss.
-local function wait_for_orphan(path, shown)
-  local function is_free()
-    local ok, held = pcall(lock.take, path)
-    if ok then held:release() end
-    return ok, held
-  end
-  local free, problem = is_free()
-  if not free then shown:note(('waiting up to %d s: %s'):format(PATIENCE, tostring(problem))) end
-  for _ = 1, PATIENCE / SECONDS_BETWEEN do
-    if free then return end
-    process.wait_for_any({}, SECONDS_BETWEEN)
-    interrupt.check()
-    free = is_free()
-  end
-end
-
 local function train(job)
   core.check(core.C.icot_set_threads(job.threads))
   local shown = told_progress(job.label)
   local ok, result = xpcall(function()
     local run = find_run(job)
-    if job.resume then wait_for_orphan(run.output, shown) end
+    if job.resume then orphan.wait_for(run.output, function(text) shown:note(text) end) end
     return require('icot.training.trainer').run(run, {
       progress = shown, overwrite = job.overwrite, resume = job.resume, allow_changes = job.allow_changes,
     })

@@ -66,9 +66,10 @@ end
 
 --- Takes in an evaluation of the validation examples at this step.
 ---@param removed integer
----@param accuracy number
+---@param accuracy number NaN: there are none, so none is the best
 function Keeper:note_accuracy(removed, accuracy)
   local best = self.best
+  if accuracy ~= accuracy then return end
   if best and (removed < best.removed or removed == best.removed and accuracy <= best.accuracy) then return end
   self.best, self.is_best = { removed = removed, accuracy = accuracy }, self.options.keep.best
 end
@@ -84,7 +85,7 @@ end
 function Keeper:consider(training)
   local step, there = training.state.step, entry_at(self, training.state.step)
   local stage = self.options.keep.stages ~= 0 and training:begins_stage(training.planned)
-  -- that of a run that was stopped before it could know what this step is
+  -- a run that was stopped here wrote its checkpoint before it knew that this step ends a stage, or is the best
   local is_for_more = stage and not there.stage or self.is_best and not there.best
   if is_for_more or step ~= self.last_step and is_due(self, step) then self:save(training, { stage = stage }) end
 end

@@ -46,9 +46,9 @@ local function read(path)
   if not ok and errors.is_user_error(result) then errors.raise('fork_from: %s', errors.describe(result)) end
   if not ok then error(result, 0) end
   if result.description.state.step == 0 then
-    errors.raise('fork_from: %s: is that of the beginning, from which a run starts without it', path)
+    errors.raise('fork_from: %s: is the checkpoint of step 0, where any run starts; leave fork_from out', path)
   elseif result.description.config.distillation then
-    errors.raise("fork_from: %s: is one of the method 'icot_kd', whose networks no other method trains", path)
+    errors.raise("fork_from: %s: was written by icot_kd, whose runs cannot be forked", path)
   end
   return result
 end
@@ -112,17 +112,23 @@ end
 
 -- ---- How it begins -------------------------------------------------------------------------------
 
+local function require_updates_left(from, step, total_steps)
+  if step < total_steps then return end
+  errors.raise('fork_from: %s is of step %d, and train ends the run at step %d', from.path, step, total_steps)
+end
+
 --- What a schedule is told when it is asked first.
 ---@param run icot.Run
 ---@param info icot.ScheduleInfo
 ---@return icot.ScheduleState? state nil: the run is no fork
----raises an error as `find` does, but for where the run would go
+---raises an error as `find` does, but for where the run would go, and as `settle`
 function fork.place(run, info)
   local path = path_of(run)
   if not path then return nil end
   local from, state = read_for(run, path), schedule.state_at_start(info)
   settle.require_same_unit(run, from, 'fork_from: ' .. from.path)
   training_state.restore_schedule(state, from.description.state)
+  require_updates_left(from, state.step, info.total_steps)
   state.own = values.copy(from.description.state.own_before) or state.own
   settle.own(state, run, from)
   return state
@@ -134,10 +140,7 @@ end
 ---raises an error when the fork would end where it begins, or its schedule falls behind what is removed already
 function fork.settle(training, resumption)
   local state, from = training.state, resumption.from
-  if state.step >= state.total_steps then
-    errors.raise('fork_from: %s is of step %d, and train ends the run at step %d', from.path, state.step,
-                 state.total_steps)
-  end
+  require_updates_left(from, state.step, state.total_steps)
   settle.changes(training, resumption)
 end
 

@@ -15,6 +15,7 @@ local model_file = require 'icot.model.model_file'
 local models = require 'icot.model'
 local optim = require 'icot.training.optim'
 local removal = require 'icot.text.removal'
+local resume = require 'icot.saved.resume'
 local sampler = require 'icot.text.sampler'
 local schedule = require 'icot.schedule'
 local saved_state = require 'icot.training.saved_state'
@@ -73,13 +74,6 @@ local function make_model_and_optimizer(config, data, from)
   return model, cleanup.or_free(model, make_optimizer, config, from)
 end
 
-local function check_data(data, from, allow_changes)
-  local found, expected = data:digest(), from.description.data
-  if found == expected or allow_changes then return end
-  errors.raise('dataset: its examples are not those that %s was trained on; restore them, or pass '
-               .. '--allow-changes to continue with the new ones', from.path)
-end
-
 -- A schedule that waits for validations would wait for ever.
 local function check_validations(config, data)
   local kind = type(config.schedule) == 'table' and config.schedule.kind
@@ -98,7 +92,7 @@ end
 -- All but the data and the batch.
 local function assemble(run, data, packed, resumption)
   local config, from = run.config, resumption and resumption.from
-  if from then check_data(data, from, resumption.allow_changes) end
+  if from then resume.check_data(resumption, data:digest()) end
   check_validations(config, data)
   local examples = sampler.new(data.train:size(), config.train.batch, config.seed)
   local model, optimizer = errors.explain_memory('model', 'a smaller model.width or model.layers needs less',

@@ -1,4 +1,5 @@
 --- Shows how a run is going: one line that is rewritten in place on a terminal, plain lines elsewhere.
+local amounts = require 'icot.base.amounts'
 local errors = require 'icot.base.errors'
 local terminal = require 'icot.base.terminal'
 
@@ -7,34 +8,9 @@ local Progress = {}
 Progress.__index = Progress
 
 local progress = {}
-
 local REDRAW = 0.2                       -- least seconds between two drawings of the line on a terminal
 local FIRST_GAP, LARGEST_GAP = 5, 300    -- seconds between two plain lines; the gap grows with the run
 local GAP_SHARE = 1 / 20                 -- of the time that has gone by
-
---- A number of seconds for people: 42s, 3m05s, 2h07m, 3d04h.
----@param seconds number
----@return string
-function progress.duration(seconds)
-  local whole = math.floor(seconds + 0.5)
-  if whole < 60 then return ('%ds'):format(whole) end
-  if whole < 3600 then return ('%dm%02ds'):format(whole / 60, whole % 60) end
-  if whole < 86400 then return ('%dh%02dm'):format(whole / 3600, whole % 3600 / 60) end
-  return ('%dd%02dh'):format(whole / 86400, whole % 86400 / 3600)
-end
-
---- A count for people: 950, 12.3k, 4.56M, 7.89G.
----@param count number
----@return string
-function progress.count(count)
-  local divisor, unit = 1, ''
-  for _, step in ipairs { { 1e3, 'k' }, { 1e6, 'M' }, { 1e9, 'G' }, { 1e12, 'T' }, { 1e15, 'P' }, { 1e18, 'E' } } do
-    if count >= step[1] * 0.9995 then divisor, unit = step[1], step[2] end
-  end
-  if divisor == 1 then return ('%d'):format(count) end
-  local scaled = count / divisor
-  return ('%.' .. (scaled < 9.995 and 2 or scaled < 99.95 and 1 or 0) .. 'f%s'):format(scaled, unit)
-end
 
 local function seconds_now()
   return require('icot.engine.core').C.icot_seconds()
@@ -79,9 +55,9 @@ local function parts(self)
   add(4, 'removed %d', state.removed)
   add(6, 'loss %.4f', state.loss)
   add(3, 'accuracy %.3f', state.accuracy)
-  add(7, '%s tokens/s', state.tokens_per_second and progress.count(state.tokens_per_second))
+  add(7, '%s tokens/s', state.tokens_per_second and amounts.count(state.tokens_per_second))
   local left = time_left(self)
-  add(5, '%s left', left and progress.duration(left))
+  add(5, '%s left', left and amounts.duration(left))
   return list
 end
 

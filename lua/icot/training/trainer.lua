@@ -18,6 +18,7 @@ local rollback = require 'icot.training.rollback'
 local run_paths = require 'icot.results.run_paths'
 local settle = require 'icot.training.settle'
 local start_notes = require 'icot.training.start_notes'
+local tasks = require 'icot.data.tasks'
 local training = require 'icot.training'
 local training_log = require 'icot.training.training_log'
 local lfs = require 'lfs'
@@ -243,11 +244,25 @@ local function has_run_file(run, result)
   return bytes and bytes >= (result.run_file_bytes or 0) -- not there in older ones
 end
 
+-- Looks whether the examples are still the same, where the recipe names files that they come from.
+local function check_files(run, resumption)
+  for _, value in pairs(run.config.dataset) do
+    if type(value) == 'string' and files.kind(value) then
+      local data = tasks.load_for_run(run.config)
+      local digest = data:digest()
+      data:free()
+      return resume.check_data(resumption, digest)
+    end
+  end
+end
+
 -- Whether a run is over, and what it has left is there. If not, all of it is made again from the last checkpoint.
 local function has_ended(run, resumption)
   local result = not resumption.is_fork and resumption.from.description.result
-  return result and resumption.segment.changes == '' and has_run_file(run, result)
-    and (not result.model_path or model_file.is_in(run.model_output))
+  if not result or not has_run_file(run, result) then return false end
+  if result.model_path and not model_file.is_in(run.model_output) then return false end
+  check_files(run, resumption)
+  return #resumption.changes == 0
 end
 
 ---@class icot.TrainerOptions
