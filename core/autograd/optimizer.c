@@ -1,5 +1,5 @@
 /* Updating parameters from their gradients. */
-#include "autograd/asked.h"
+#include "autograd/deferred.h"
 #include "autograd/tape.h"
 #include "backend/backend.h"
 #include "base/error.h"
@@ -40,8 +40,9 @@ int icot_grad_norm(icot_engine *engine, const icot_tensor *handles, int64_t coun
 int icot_ask_grad_norm(icot_engine *engine, const icot_tensor *handles, int64_t count)
 {
     double *place;
-    if (answer_place(engine, &place) || norm_to(engine, handles, count, place)) return ICOT_FAILED;
-    answer_is_asked(engine);
+    if (deferred_place(engine, &place)) return ICOT_FAILED;
+    if (norm_to(engine, handles, count, place)) return ICOT_FAILED;
+    deferred_add(engine);
     return ICOT_OK;
 }
 

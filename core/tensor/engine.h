@@ -4,8 +4,9 @@
 
 #include "tensor/tensor.h"
 
-struct backend; /* kernels: backend/backend.h */
-struct tape;    /* recorded operators: autograd/tape.h */
+struct backend;          /* kernels: backend/backend.h */
+struct tape;             /* recorded operators: autograd/tape.h */
+struct deferred_numbers; /* numbers that the host reads later: autograd/deferred.h */
 
 typedef struct scope {
     struct scope *outer;
@@ -19,18 +20,12 @@ typedef struct slot {
     int64_t next_free;   /* -1: the last free one */
 } slot;
 
-/* Numbers of the device that the host will read later: autograd/asked.h. */
-typedef struct asked_numbers {
-    double *answers; /* in the device's memory */
-    int64_t count, capacity;
-} asked_numbers;
-
 struct icot_engine {
     const struct backend *backend;
     const device *device;
     struct tape *tape;
     bool grad_enabled;
-    asked_numbers asked;
+    struct deferred_numbers *deferred;
 
     scope outermost; /* what is made outside of any scope */
     scope *innermost;
