@@ -9,7 +9,7 @@
 #define ICOT_AUTOGRAD_OPERATOR_H
 
 #include "backend/backend.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 #include "tensor/tensor.h"
 
 enum { OPERATOR_SAVED = 10 };

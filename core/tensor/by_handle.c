@@ -1,6 +1,6 @@
 /* What callers do with tensors by their handles: make, free, describe, keep and detach them. */
 #include "base/error.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 #include <string.h>
 

@@ -8,7 +8,7 @@
 #include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 #include <string.h>
 

@@ -20,7 +20,7 @@ typedef struct storage {
     const device *near;   /* where the kernels run */
     int references;       /* tensors that share these bytes */
     void *derived; /* there, in the form in which kernels take them: weights and biases as matrix
-                      products do (factor.h); a copy of indices. NULL: not made */
+                      products do; a copy of indices. NULL: not made */
     int64_t derived_rows, derived_columns; /* of the weight or bias that it was made of */
     size_t bytes;
     int64_t maker; /* of dropped contents: entry of the tape that can make them again */
@@ -88,9 +88,8 @@ void tensor_move_beside(tensor *moved, const tensor *like);
 
 /* To be called wherever its contents are overwritten: what was derived from them goes. */
 void tensor_changed(tensor *t);
-/* Before that, two questions. This one, the stricter: fails while the tensor is an input of any
- * operator on the tape, whether backward reads its elements or not (tape_check_backward_is_done).
- */
+/* To be asked before that: fails while the tensor is an input of any operator on the tape, whether
+ * backward will read its elements or only its shape. */
 int tensor_check_not_an_input(const tensor *t);
 
 /* Overwrites all elements, whose number the caller has checked, with those of `in`, row-major on

@@ -1,8 +1,8 @@
-/* The life of an engine and of its scopes. */
-#include "autograd/deferred.h"
+/* The life of an engine: its device and precision, and its scopes. */
 #include "autograd/tape.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "engine/deferred.h"
 
 /* An engine in one block with the parts that it only points to. */
 typedef struct whole_engine {
@@ -108,14 +108,4 @@ int icot_scope_close(icot_engine *engine)
 int icot_scope_depth(const icot_engine *engine)
 {
     return engine->depth;
-}
-
-int icot_grad_enabled(const icot_engine *engine)
-{
-    return engine->grad_enabled;
-}
-
-void icot_set_grad_enabled(icot_engine *engine, int enabled)
-{
-    engine->grad_enabled = enabled != 0;
 }

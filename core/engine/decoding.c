@@ -3,7 +3,7 @@
 #include "autograd/tape.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 /* What attends, and the cache that it attends to. */
 typedef struct cached_inputs {

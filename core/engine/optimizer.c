@@ -1,10 +1,10 @@
 /* Updating parameters from their gradients. */
-#include "autograd/deferred.h"
 #include "autograd/tape.h"
 #include "backend/backend.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "tensor/engine.h"
+#include "engine/deferred.h"
+#include "tensor/engine_parts.h"
 
 /* The norm of the gradients to `place` in the device's memory */
 static int norm_to(icot_engine *engine, const icot_tensor *handles, int64_t count, double *place)

@@ -3,10 +3,10 @@
  * and the host, which continues meanwhile, reads the whole list later, waiting once for all of them
  * (icot_ask_…, icot_answers).
  */
-#ifndef ICOT_AUTOGRAD_DEFERRED_H
-#define ICOT_AUTOGRAD_DEFERRED_H
+#ifndef ICOT_ENGINE_DEFERRED_H
+#define ICOT_ENGINE_DEFERRED_H
 
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 typedef struct deferred_numbers {
     double *list;            /* in the device's memory */

@@ -1,12 +1,13 @@
-/* The engine: one set of tensors, scopes and tape on one device. */
-#ifndef ICOT_TENSOR_ENGINE_H
-#define ICOT_TENSOR_ENGINE_H
+/*
+ * What an engine consists of: a set of tensors and scopes, a tape, and the kernels of one device.
+ *
+ * The struct stands here because this is the lowest room that looks into an engine. What the rooms
+ * above keep in it comes last; what the pointers lead to, only those rooms know.
+ */
+#ifndef ICOT_TENSOR_ENGINE_PARTS_H
+#define ICOT_TENSOR_ENGINE_PARTS_H
 
 #include "tensor/tensor.h"
-
-struct backend;          /* kernels: backend/backend.h */
-struct tape;             /* recorded operators: autograd/tape.h */
-struct deferred_numbers; /* numbers that the host reads later: autograd/deferred.h */
 
 typedef struct scope {
     struct scope *outer;
@@ -21,11 +22,7 @@ typedef struct slot {
 } slot;
 
 struct icot_engine {
-    const struct backend *backend;
     const device *device;
-    struct tape *tape;
-    bool grad_enabled;
-    struct deferred_numbers *deferred;
 
     scope outermost; /* what is made outside of any scope */
     scope *innermost;
@@ -33,6 +30,12 @@ struct icot_engine {
 
     slot *slots;
     int64_t slot_count, first_free_slot;
+
+    /* ---- Of the rooms above ---- */
+    const struct backend *backend; /* the kernels */
+    struct tape *tape;             /* the operators that were recorded */
+    bool grad_enabled;             /* whether operators are recorded */
+    struct deferred_numbers *deferred;
 };
 
 /* Frees all tensors of a scope. */

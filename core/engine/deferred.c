@@ -1,4 +1,4 @@
-#include "autograd/deferred.h"
+#include "engine/deferred.h"
 
 #include "backend/backend.h"
 #include "base/error.h"
