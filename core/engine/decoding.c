@@ -12,7 +12,7 @@ typedef struct cached_inputs {
 
 enum { CACHED_INPUTS = sizeof(cached_inputs) / sizeof(tensor *) };
 
-/* In the order in which they stand there. */
+/* Finds them, the handles being in the order in which they stand there. */
 static int find_inputs(icot_engine *engine, const icot_tensor handles[CACHED_INPUTS],
                        cached_inputs *out)
 {

@@ -54,7 +54,7 @@ const char *icot_engine_description(const icot_engine *engine)
     return engine->backend->description();
 }
 
-/* What was derived from the tensors, each precision has in a form of its own. */
+/* Each precision has a form of its own for what is derived from tensors. */
 static void forget_derived_forms(icot_engine *engine)
 {
     for (int64_t i = 0; i < engine->slot_count; i++) {

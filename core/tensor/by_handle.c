@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* A tensor of whatever lies in its memory. */
+/* A tensor whose contents are not set. */
 static int tensor_from_sizes(icot_engine *engine, icot_dtype dtype, int ndim, const int64_t *sizes,
                              tensor **out)
 {

@@ -32,10 +32,10 @@ struct icot_engine {
     int64_t slot_count, first_free_slot;
 
     /* ---- Of the rooms above ---- */
-    const struct backend *backend; /* the kernels */
-    struct tape *tape;             /* the operators that were recorded */
-    bool grad_enabled;             /* whether operators are recorded */
-    struct deferred_numbers *deferred;
+    const struct backend *backend;     /* the kernels */
+    struct tape *tape;                 /* the operators that were recorded */
+    bool grad_enabled;                 /* whether operators are recorded */
+    struct deferred_numbers *deferred; /* numbers that the host reads later */
 };
 
 /* Frees all tensors of a scope. */

@@ -35,7 +35,7 @@ static void make_constant(int64_t n, void *buffer, const void *how)
     }
 }
 
-/* Fails unless int32 has that number. */
+/* Fails unless an int32 can hold exactly that number. */
 static int check_int32(double value)
 {
     if (!(value >= INT32_MIN && value <= INT32_MAX)) {
