@@ -159,8 +159,9 @@ ICOT_API int icot_tensor_detach(icot_engine *engine, icot_tensor tensor, icot_te
 ICOT_API int icot_tensor_read(icot_engine *engine, icot_tensor tensor, void *out, int64_t numel);
 ICOT_API int icot_tensor_write(icot_engine *engine, icot_tensor tensor, const void *in,
                                int64_t numel);
-/* Fills a tensor with one number, which of an int32 tensor has to be in the range of int32; or a
- * float32 tensor with random ones, in row-major order: normal, or uniform in [low, high). */
+/* Fills a tensor with one number, which for an int32 tensor has to be a whole one in the range of
+ * int32; or a float32 tensor with random ones, in row-major order: normal, or uniform in
+ * [low, high). */
 ICOT_API int icot_tensor_fill(icot_engine *engine, icot_tensor tensor, double value);
 ICOT_API int icot_tensor_normal(icot_engine *engine, icot_tensor tensor, double mean, double std,
                                 icot_random_key key);

@@ -43,6 +43,16 @@ static void release_copies(node *n, tensor *const *inputs)
     }
 }
 
+int icot_grad_enabled(const icot_engine *engine)
+{
+    return engine->grad_enabled;
+}
+
+void icot_set_grad_enabled(icot_engine *engine, int enabled)
+{
+    engine->grad_enabled = enabled != 0;
+}
+
 static bool wants_grad(const icot_engine *engine, const node *n)
 {
     if (!engine->grad_enabled) return false;

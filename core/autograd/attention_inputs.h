@@ -1,4 +1,4 @@
-/* What attention in training and in decoding both check: the sequences, packed end to end. */
+/* The sequences that attention takes, packed end to end: checks for training and for decoding. */
 #ifndef ICOT_AUTOGRAD_ATTENTION_INPUTS_H
 #define ICOT_AUTOGRAD_ATTENTION_INPUTS_H
 
@@ -6,8 +6,7 @@
 #include "backend/backend.h"
 #include "tensor/tensor.h"
 
-/* qkv, of which the shape is enough, (T,3C), cu_seqlens (B+1) rising from 0 to T, heads a divisor
- * of C. */
+/* Fails unless qkv has a shape (T,3C), cu_seqlens (B+1) rises from 0 to T and heads divides C. */
 int packed_check(const char *who, const shape *qkv, const tensor *cu_seqlens, int64_t heads);
 int packed_shape_of(const shape *qkv, const tensor *cu_seqlens, int64_t heads, dropout_draw drawn,
                     packed_shape *out);
@@ -17,7 +16,7 @@ enum {
     INDEX_HEADS,      /* index[…]: the number of heads */
     INDEX_FIRST_TOKEN /* the first row's number among the tokens; 0 if not given */
 };
-enum { NUMBER_DROPPED }; /* number[…]: the share of the attention weights that is dropped */
+enum { NUMBER_DROPPED }; /* number[…]: the share of attention weights that dropout drops */
 int packed_check_parameters(const node *n);
 int packed_shape_of_node(const node *n, const shape *qkv, int cu_seqlens, packed_shape *out);
 

@@ -65,8 +65,8 @@ static int seed_gradient(icot_engine *engine, tensor *loss)
     return engine->device->copy_in(tensor_floats(loss->grad), &one, sizeof one);
 }
 
-/* Only leaves keep their gradient; that of an intermediate goes as soon as it was passed on. One
- * that the tape reads, somebody having computed with it, stays until it is written again. */
+/* Only leaves keep their gradient; that of an intermediate is freed once it was passed on. One that
+ * the tape reads, because somebody computed with it, stays until it is written again. */
 static void drop_grad(icot_engine *engine, tensor *t)
 {
     t->grad_is_set = false;
@@ -75,7 +75,7 @@ static void drop_grad(icot_engine *engine, tensor *t)
     t->grad = NULL;
 }
 
-/* After a failure: nobody may take what is not all there, or not written, for a gradient. */
+/* After a failure: what is incomplete, or was never written, must not be taken for a gradient. */
 static void drop_incomplete(icot_engine *engine, const node *n)
 {
     for (int i = 0; i < n->n_inputs; i++) drop_grad(engine, n->inputs[i]);
@@ -114,7 +114,7 @@ int icot_backward(icot_engine *engine, icot_tensor handle)
         if (status) drop_incomplete(engine, n);
         drop_grad(engine, n->output);
         checkpoint_drop(n);
-        tape_truncate(recorded, i); /* what nobody else has goes at once */
+        tape_truncate(recorded, i); /* frees at once what nobody holds */
     }
     tape_empty(engine);
     return status;
@@ -143,7 +143,7 @@ int icot_zero_grad(icot_engine *engine, const icot_tensor *handles, int64_t coun
     for (int64_t i = 0; i < count; i++) {
         tensor *t = tensor_find_any(engine, "zero_grad", handles[i]);
         if (!t) return ICOT_FAILED;
-        drop_grad(engine, t); /* the next step's activations need the memory before its gradients */
+        drop_grad(engine, t); /* so the next step's activations get the memory first */
     }
     return ICOT_OK;
 }

@@ -5,8 +5,8 @@
  *
  * Nodes hold all that their forward needs, random numbers are a function of a key, and kernels give
  * the same bits for the same inputs: so forward is run again as it is, and gradients are the same
- * bits. What lies in the segment is dropped for good then: it comes back within icot_backward only,
- * node by node as long as it is needed, so nobody outside ever sees it again.
+ * bits. For everybody outside, the contents are gone for good: they come back within icot_backward
+ * only, and each only as long as it is needed.
  */
 #include "autograd/tape.h"
 #include "base/error.h"
@@ -22,7 +22,7 @@ void checkpoint_drop(node *n)
     }
 }
 
-/* Whether one of the results lies in the memory that a node's output has. */
+/* Whether one of the results shares the memory of a node's output. */
 static bool is_result(icot_engine *engine, const node *n, const icot_tensor *results,
                       int64_t n_results)
 {
@@ -74,7 +74,7 @@ int icot_checkpoint(icot_engine *engine, int64_t from, const icot_tensor *result
 
 /* ---- Computing again ------------------------------------------------------------------------- */
 
-/* Whoever made the inputs, which may be views or detached, has to bring their contents back. */
+/* Marks the nodes that made the contents of n's inputs, which may be views or detached. */
 static void need_inputs(tape *t, const node *n)
 {
     for (int i = 0; i < n->n_inputs; i++) {
@@ -90,9 +90,9 @@ static bool runs_again(const node *n)
 }
 
 /*
- * From the last to the first: an output is needed if backward of its own node or of one that it is
- * an input of reads it, or forward of one that runs again. The last matrix product of a transformer
- * block is not, for instance.
+ * From the last node to the first: an output is needed if its own backward reads it, or backward of
+ * a node that it is an input of, or forward of such a node that runs again. That of the last matrix
+ * product of a transformer block, for instance, is not.
  */
 static void find_needed(tape *t, int64_t from, int64_t last)
 {
@@ -104,7 +104,7 @@ static void find_needed(tape *t, int64_t from, int64_t last)
     }
 }
 
-/* Forward writes the same bits into a result as are there. */
+/* A result, which was kept, may be written again: with the same bits. */
 static int compute_again(node *n)
 {
     bool only_saved = n->op->forward_saved && (!n->needed || n->is_result);
@@ -116,7 +116,7 @@ static int compute_again(node *n)
     return n->op->forward(n);
 }
 
-/* What it reads that was made before the segment, and dropped since it is cheap. */
+/* Brings back inputs that were made before the segment, and dropped since they are cheap. */
 static int restore_from_before(tape *t, int64_t from, const node *n)
 {
     for (int i = 0; i < n->n_inputs; i++) {

@@ -1,11 +1,12 @@
 /*
- * Tensors that go before their scope closes: what nobody looks at any more is kept only as long as
- * the tape needs it, and not even that where it is quickly computed again (`cheap` operators).
+ * Tensors that are freed before their scope closes: one that its holder has released stays only as
+ * long as the tape needs it, and the contents not even that long where they are quickly computed
+ * again (`cheap` operators).
  */
 #include "autograd/tape.h"
 #include "base/error.h"
 
-/* Within a checkpointed segment the contents are dropped, and come back, with all others there. */
+/* In a checkpointed segment the contents were dropped with all others there. */
 static void drop_if_cheap(tape *recorded, tensor *t)
 {
     const node *maker = &recorded->nodes[t->node];

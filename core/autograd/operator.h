@@ -9,7 +9,7 @@
 #define ICOT_AUTOGRAD_OPERATOR_H
 
 #include "backend/backend.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 #include "tensor/tensor.h"
 
 enum { OPERATOR_SAVED = 10 };
@@ -24,11 +24,11 @@ typedef struct node {
     icot_op_params params;
 
     int64_t segment; /* first node of the checkpointed segment that it lies in; -1: none */
-    bool is_result;  /* its output is kept there, or what looks at it */
+    bool is_result;  /* the segment keeps its output, or a view of that */
     bool needed;     /* backward needs the output; see checkpoint.c */
 } node;
 
-/* What backward does not read the elements of, so that checkpointing need not bring them back. */
+/* Tensors whose elements backward does not read: checkpointing need not bring them back. */
 enum { UNREAD_INPUTS = 1, UNREAD_OUTPUT = 2 };
 
 typedef struct operator_entry {
@@ -36,7 +36,7 @@ typedef struct operator_entry {
     int min_inputs, max_inputs;
     unsigned int32_inputs; /* bit i: input i holds int32 indices, and gets no gradient */
     bool strided;          /* takes inputs of any strides; others get contiguous copies */
-    bool cheap;            /* the output is quickly computed again: it need not be kept */
+    bool cheap;            /* quickly computed again: the output need not be kept */
     unsigned unread;       /* UNREAD_* of float inputs and output; 0: backward may read them all */
 
     int (*prepare)(node *n);                /* checks; makes output and saved tensors */
@@ -62,11 +62,11 @@ int node_output_like(node *n, const tensor *like);
 /* Makes saved[which], float32 (rows, columns). */
 int node_save(node *n, int which, int64_t rows, int64_t columns);
 
-/* Fails unless each index of input i, called `what`, names one of `count` rows: kernels do not
- * look. */
+/* Fails unless each index of input i, `what` in the message, names one of `count` rows: kernels do
+ * not check. */
 int node_check_ids(const node *n, int i, const char *what, int64_t count);
 
-/* Fails if number[which] is no share of what dropout may drop: 0 <= p < 1. */
+/* Fails unless number[which] is a share that dropout may drop: 0 <= p < 1. */
 int node_check_dropout(const node *n, int which);
 
 /* Prepares the gradient of input i for writing. The caller must then write all of it. */
@@ -76,8 +76,8 @@ int grad_of_input(node *n, int i, grad_target *out);
 int grad_of_input_cleared(node *n, int i, grad_target *out);
 
 /*
- * Passes the gradient of the output on to input i, of the same shape, as it is. It takes the
- * memory along where nobody else needs it, so this must be the last thing that is done with it.
+ * Passes the gradient of the output on to input i, of the same shape, as it is. Where the input has
+ * none yet, it may take over the memory: nothing may be done with `grad` after that.
  */
 int grad_hand_on(node *n, int i, tensor *grad);
 

@@ -33,7 +33,7 @@ int tape_check_backward_is_done(const tape *recorded, const tensor *t)
     return ICOT_OK;
 }
 
-/* Frees what was made on the way and has no use any more. */
+/* Frees a tensor that no handle leads to, if the tape needs it no more either. */
 static void release_if_hidden(icot_engine *engine, tensor *t)
 {
     if (t->hidden && t->readers == 0 && t->node < 0) tensor_destroy(engine, t);

@@ -1,6 +1,6 @@
 /*
- * The tape: operators in the order in which they were applied, for walking back. What is done with
- * it lies in tape.c, unless a line says otherwise.
+ * The tape: operators in the order in which they were applied, for walking back. Its functions are
+ * in tape.c, unless a line says otherwise.
  */
 #ifndef ICOT_AUTOGRAD_TAPE_H
 #define ICOT_AUTOGRAD_TAPE_H
@@ -23,24 +23,24 @@ int tape_check_backward_is_done(const tape *recorded, const tensor *t);
 /* Forgets all nodes from `mark` on; the tensors that they made become leaves. */
 void tape_truncate(tape *t, int64_t mark);
 
-/* Forgets all nodes; what open scopes record from now on is theirs to forget. */
+/* Forgets all nodes. Scopes that are open forget, when they close, what is recorded from now on. */
 void tape_empty(icot_engine *engine);
 
 /* ---- In checkpoint.c ---- */
 
 /*
- * What icot_checkpoint has dropped of the segment that node `last` lies in, the first with a
- * gradient that backward meets there: brings back what it needs of the nodes up to it.
- * checkpoint_drop drops it again, one node at a time; it does nothing for nodes that lie in none.
+ * Brings back what icot_checkpoint has dropped of a segment, as far as backward needs it. It begins
+ * there with node `last`: those behind it have no gradient.
  */
 int checkpoint_restore(tape *t, int64_t last);
+/* Drops the contents of one node, again; does nothing if it lies in no segment. */
 void checkpoint_drop(node *n);
 
 /* ---- In lifetime.c ---- */
 
 /*
- * Computes the contents again that icot_tensor_release has dropped, of one tensor or of all inputs
- * of a node; those of checkpointed segments must be there.
+ * Brings back the contents that icot_tensor_release has dropped, of one tensor or of all inputs of
+ * a node. Those of checkpointed segments must be there.
  */
 int tape_restore(tape *t, const tensor *dropped);
 int tape_restore_inputs(tape *t, const node *n);

@@ -1,13 +1,13 @@
 /*
  * The backend: the table of kernels that a device must supply.
  *
- * Only core/autograd calls one of these, mostly from operators, and it has checked shape, dtype and
- * device before: a kernel checks nothing. All arrays are float32, row-major and contiguous unless
- * strides are given, and lie in the device's memory. Kernels of a backward pass add to what a
- * gradient holds when `accumulate` is set, and overwrite it otherwise. A device may work behind the
- * host's back: what goes wrong there is told by the next function that returns a status. Letters in
- * the shapes: R rows, C columns (channels), T tokens of all sequences together, B sequences, H
- * heads, D = C / H, V vocabulary.
+ * Whoever calls one, mostly an operator, has checked shape, dtype and device before: a kernel
+ * checks nothing. All arrays are float32, row-major and contiguous unless strides are given, and
+ * lie in the device's memory. Kernels of a backward pass add to what a gradient holds when
+ * `accumulate` is set, and overwrite it otherwise. A device may work behind the host's back: what
+ * goes wrong there is told by the next function that returns a status. Letters in the shapes: R
+ * rows, C columns (channels), T tokens of all sequences together, B sequences, H heads, D = C / H,
+ * V vocabulary.
  */
 #ifndef ICOT_BACKEND_BACKEND_H
 #define ICOT_BACKEND_BACKEND_H

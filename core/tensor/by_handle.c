@@ -1,10 +1,10 @@
 /* What callers do with tensors by their handles: make, free, describe, keep and detach them. */
 #include "base/error.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 #include <string.h>
 
-/* A tensor of whatever lies in its memory. */
+/* A tensor whose contents are not set. */
 static int tensor_from_sizes(icot_engine *engine, icot_dtype dtype, int ndim, const int64_t *sizes,
                              tensor **out)
 {

@@ -8,7 +8,7 @@
 #include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 #include <string.h>
 
@@ -37,7 +37,7 @@ static int64_t extent(const tensor *t)
 
 /* ---- Element by element ---------------------------------------------------------------------- */
 
-/* Steps a row-major index; returns the change in element offset, wrapping around at the end. */
+/* Steps a row-major index; returns the offset of the element there, 0 after the last one. */
 static int64_t next_offset(const tensor *t, int64_t index[ICOT_MAX_DIMS], int64_t offset)
 {
     for (int d = t->ndim - 1; d >= 0; d--) {
@@ -82,8 +82,8 @@ static bool is_dense_matrix(const tensor *t)
 enum { ELEMENT_BYTES = 4 }; /* bytes, whatever the dtype */
 
 /*
- * ordered (rows, columns), row-major <-> stretch, with the strides of t. The former may lie at any
- * address, such as one in a mapped file.
+ * Copies stretch, which has the strides of t, to ordered (rows, columns), row-major (`gather`), or
+ * the other way. The latter may lie at any address, such as one in a mapped file.
  */
 static void reorder(const tensor *t, bool gather, char *ordered, uint32_t *stretch)
 {

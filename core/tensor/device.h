@@ -18,8 +18,8 @@ typedef struct device {
 
 extern const device host_memory; /* the name of its device is "cpu" */
 
-/* Indices: the host has checked them, and plans by them; kernels read them. The same where the
- * device is the host. */
+/* Indices, twice: for the host, which checks them and plans with them, and for kernels. Both are
+ * the same where the device is the host. */
 typedef struct index_array {
     const int32_t *host, *device;
 } index_array;

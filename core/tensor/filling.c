@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 #include <math.h>
 
@@ -35,13 +35,23 @@ static void make_constant(int64_t n, void *buffer, const void *how)
     }
 }
 
+/* Fails unless an int32 can hold exactly that number. */
+static int check_int32(double value)
+{
+    if (!(value >= INT32_MIN && value <= INT32_MAX)) {
+        return fail("fill: %g is out of the range of int32", value);
+    }
+    if (value != trunc(value)) {
+        return fail("fill: got %.15g for an int32 tensor, expected a whole number", value);
+    }
+    return ICOT_OK;
+}
+
 int icot_tensor_fill(icot_engine *engine, icot_tensor handle, double value)
 {
     tensor *t = tensor_find(engine, "fill", handle);
     if (!t) return ICOT_FAILED;
-    if (t->dtype == ICOT_INT32 && !(value >= INT32_MIN && value <= INT32_MAX)) {
-        return fail("fill: %g is out of the range of int32", value);
-    }
+    if (t->dtype == ICOT_INT32 && check_int32(value)) return ICOT_FAILED;
     constant how = {.dtype = t->dtype, .value = value};
     return fill_from("fill", t, make_constant, &how);
 }

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 #include <string.h>
 

@@ -19,11 +19,11 @@ typedef struct storage {
     const device *device; /* where they lie: of indices, always the host */
     const device *near;   /* where the kernels run */
     int references;       /* tensors that share these bytes */
-    void *derived; /* there, in the form in which kernels take them: weights and biases as matrix
-                      products do (factor.h); a copy of indices. NULL: not made */
-    int64_t derived_rows, derived_columns; /* of the weight or bias that it was made of */
+    void *derived; /* lies on `near`: a weight or bias in the form that matrix products take, or a
+                      copy of indices. NULL: not made */
+    int64_t derived_rows, derived_columns; /* of that weight or bias */
     size_t bytes;
-    int64_t maker; /* of dropped contents: entry of the tape that can make them again */
+    int64_t maker; /* entry of the tape that can compute dropped contents again */
 } storage;
 
 typedef struct tensor tensor;
@@ -42,7 +42,7 @@ struct tensor {
     tensor *grad_of;  /* the tensor whose gradient this is; NULL for all others */
     int64_t node;     /* entry of the tape that made it; -1 for a leaf */
     int readers;      /* entries of the tape that read it */
-    bool hidden;      /* nobody has a handle (any more): goes with its last use */
+    bool hidden;      /* no handle leads to it (any more): it is freed after its last use */
 
     struct scope *scope;
     tensor *previous, *next; /* in the scope's list */
@@ -86,11 +86,10 @@ int tensor_restore_contents(tensor *t);
 /* Moves a tensor, but not its gradient, to the scope that `like` lies in. */
 void tensor_move_beside(tensor *moved, const tensor *like);
 
-/* To be called wherever its contents are overwritten: what was derived from them goes. */
+/* To be called whenever the contents are overwritten: frees what was derived from them. */
 void tensor_changed(tensor *t);
-/* Before that, two questions. This one, the stricter: fails while the tensor is an input of any
- * operator on the tape, whether backward reads its elements or not (tape_check_backward_is_done).
- */
+/* To be asked before that: fails while the tensor is an input of any operator on the tape, whether
+ * backward will read its elements or only its shape. */
 int tensor_check_not_an_input(const tensor *t);
 
 /* Overwrites all elements, whose number the caller has checked, with those of `in`, row-major on
@@ -106,12 +105,12 @@ void *tensor_data(const tensor *t);                    /* NULL if the contents w
 size_t dtype_bytes(icot_dtype dtype);
 const char *dtype_name(icot_dtype dtype);
 int64_t tensor_numel(const tensor *t);
-/* Whether it has one dimension, `first`, or two, (first, second); `ndim` says which. */
+/* Whether the shape is (first) or, where `ndim` is 2, (first, second). */
 bool tensor_has_shape(const tensor *t, int ndim, int64_t first, int64_t second);
-int64_t tensor_rows(const tensor *t); /* all dimensions but the last; 1 if there is but that */
+int64_t tensor_rows(const tensor *t); /* product of all sizes but the last */
 bool tensor_is_contiguous(const tensor *t);
 bool tensor_is_needed(const tensor *t);     /* the tape still needs it, or its gradient */
-bool tensor_fills_storage(const tensor *t); /* contiguous, and nothing beside it */
+bool tensor_fills_storage(const tensor *t); /* contiguous, and all of it */
 shape tensor_shape(const tensor *t);
 
 int64_t shape_numel(const shape *size);

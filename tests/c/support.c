@@ -1,7 +1,7 @@
 #include "support.h"
 
 #include "backend/cpu/kernel_sets.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,7 +5,7 @@
 #include "failing_allocations.h"
 #include "support.h"
 
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

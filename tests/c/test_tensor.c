@@ -166,6 +166,13 @@ static void test_int32(void **state)
     assert_ok(icot_tensor_fill(engine, ids, -7.0));
     assert_ok(icot_tensor_read(engine, ids, values, 3));
     assert_int_equal(values[1], -7);
+    assert_ok(icot_tensor_fill(engine, ids, INT32_MAX));
+    assert_refused(icot_tensor_fill(engine, ids, 2.5),
+                   "fill: got 2.5 for an int32 tensor, expected a whole number");
+    assert_refused(icot_tensor_fill(engine, ids, -1000000.25),
+                   "fill: got -1000000.25 for an int32");
+    assert_ok(icot_tensor_read(engine, ids, values, 3));
+    assert_int_equal(values[0], INT32_MAX);
     assert_refused(icot_tensor_fill(engine, ids, 3e9), "3e+09 is out of the range of int32");
     assert_refused(icot_tensor_fill(engine, ids, NAN), "nan is out of the range of int32");
     assert_refused(icot_requires_grad(engine, ids, 1), "an int32 tensor has no gradient");

@@ -12,6 +12,7 @@ local lua_rooms = {
 local core_rooms = {
   base = {}, tensor = { 'base' }, text = { 'base' }, io = { 'base' },
   backend = { 'base', 'tensor/device.h' }, autograd = { 'base', 'tensor', 'backend' },
+  engine = { 'base', 'tensor', 'backend', 'autograd' },
 }
 
 local function files_in(folder, ending, found)

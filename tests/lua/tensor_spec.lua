@@ -232,6 +232,9 @@ describe('tensor errors', function()
       { 'tensor: a row has 1 element where others have 2', function() return tensor.new { { 1, 2 }, { 3 } } end },
       { 'tensor: expected nested tables of numbers', function() return tensor.new { { 1, 2 }, 3 } end },
       { 'tensor: expected nested tables of numbers', function() return tensor.new { 'one' } end },
+      { 'fill: got 0.5 for an int32 tensor, expected a whole number', function()
+        return tensor.full({ 1 }, 0.5, 'int32')
+      end },
       { 'fill: 3e+09 is out of the range of int32', function() return tensor.full({ 1 }, 3e9, 'int32') end },
     }
     for _, case in ipairs(cases) do mentions(message_of(case[2]), case[1]) end

@@ -1,6 +1,6 @@
 /*
- * attention: qkv (T,3C), cu_seqlens (B+1) -> (T,C). Its parameters: attention_inputs.h; the key
- * decides which weights are dropped, by the token's number.
+ * attention: qkv (T,3C), cu_seqlens (B+1) -> (T,C). Its parameters stand in attention_inputs.h;
+ * which attention weights are dropped is drawn by the number of the token.
  */
 #include "autograd/attention_inputs.h"
 #include "autograd/operators/operators.h"

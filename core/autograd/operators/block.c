@@ -5,11 +5,14 @@
  *          (3C), c_proj (C, C) and (C), ln_2 (C), c_fc (F, C) and (F), c_proj (C, F) and (C);
  *          cu_seqlens (B+1), rows (R) or none -> (T, C), or (R, C), only these rows, which ascend
  *
- * index[0] is the number of heads. Dropout of attention weights goes by tokens, the first of which
- * is number index[2] of the update's batch, and that of what the halves add by rows of y, the first
- * of which is number index[1]. number[0] and number[1] are eps of ln_1 and ln_2; number[2…4] are
- * the shares that dropout drops of attention weights, of what attention and of what the MLP adds,
- * and index[3…5] their streams, each with seed and step of the key.
+ *   index[0]     the number of heads
+ *   index[1]     the number of y's first row in the batch of the update, by which dropout of what
+ *                the halves add is drawn
+ *   index[2]     the number of x's first token there, by which that of attention weights is drawn
+ *   index[3…5]   streams of dropout, each with seed and step of the key: for attention weights, for
+ *                what attention adds and for what the MLP adds
+ *   number[0…1]  eps of ln_1 and of ln_2
+ *   number[2…4]  the shares that dropout drops, in the order of the streams
  */
 #include "autograd/operators/block.h"
 #include "autograd/attention_inputs.h"
@@ -34,7 +37,7 @@ static dropout_draw draw_of(const node *n, int share, int stream, int64_t first)
     return drawn;
 }
 
-/* Which element of what is dropped for the rows of y comes first. */
+/* The number of y's first element in the batch of the update. */
 static int64_t first_element(const node *n)
 {
     return n->params.index[FIRST_ROW] * n->inputs[OF_MLP + SECOND_WEIGHT]->shape[0];
@@ -63,7 +66,7 @@ static block_half attention_half(node *n)
     return h;
 }
 
-/* All of it is of the rows of y. */
+/* All its rows are rows of y. */
 static block_half mlp_half(node *n)
 {
     block_half h =
@@ -83,7 +86,7 @@ static float *half_statistics(const block_half *h)
     return tensor_floats(h->n->saved[h->saved + STATISTICS]);
 }
 
-/* Of queries, keys and values, which have no tensor of their own. */
+/* The shape of queries, keys and values, which have no tensor of their own. */
 static shape qkv_shape(const block_half *attention)
 {
     return (shape){.ndim = 2, .size = {attention->rows, attention->first}};
@@ -253,7 +256,7 @@ static int product_backward(const block_half *h, const tensor *grad, factor *d)
                                        dbias.accumulate, dbias.data);
 }
 
-/* The gradient of what GELU is of, from that of the product */
+/* The gradient of GELU's input, from that of the product */
 static int hidden_backward(const block_half *h, const factor *d, factor *dfirst)
 {
     const node *n = h->n;
@@ -281,7 +284,7 @@ static int mlp_backward(const block_half *h, const tensor *grad, factor *dnormed
     return status ? ICOT_FAILED : ICOT_OK;
 }
 
-/* The gradients of mid, whose own way to y is the residual, and of attention's product, d */
+/* The gradients of mid, which reaches y as residual, too, and of attention's product, d */
 static int join_backward(const block_half *attention, const block_half *mlp, const factor *dnormed,
                          const tensor *grad, float *dmid, factor *d)
 {
@@ -320,7 +323,7 @@ static int attention_backward(const block_half *h, const factor *d, factor *dnor
     return status ? ICOT_FAILED : ICOT_OK;
 }
 
-/* Memory for the gradient of mid: x's own, if it becomes the first part of that as it is. */
+/* Memory for the gradient of mid: that of x's gradient, where mid's is the first part of it. */
 static int make_dmid(const block_half *attention, float **dmid, void **own)
 {
     node *n = attention->n;

@@ -38,9 +38,9 @@ enum { STATISTICS, NORMED, FIRST, INNER, HALF_SAVED };
 typedef struct block_half {
     node *n;
     int parameters, saved;       /* where its own begin, among the inputs and what is saved */
-    int64_t rows;                /* of x, normed, first and inner: attention's T, the MLP's R */
+    int64_t rows;                /* of x, normed, first, inner: attention's T, the MLP's R */
     int64_t width, first, inner; /* C, F, I */
-    picked_rows picked;          /* of product and y: R of these, where it is attention's half */
+    picked_rows picked;          /* rows of product and y: R, of attention's T */
     double eps;
     dropout_draw drawn; /* for the product */
 } block_half;
@@ -55,9 +55,10 @@ static inline factor half_factor(const block_half *h, int which)
     return factor_saved(h->n, h->saved + which);
 }
 
-/* Fails unless x is (T, C) and the parameters have the shapes given above; to be asked before the
- * sizes of a half are read. Then what a half saves. */
+/* Fails unless x is (T, C) and the parameters have the shapes given above; to be called before the
+ * sizes of a half are read. */
 int half_check(const node *n, const char *name, const tensor *x, int parameters);
+/* Makes the tensors that a half saves. */
 int half_save(const block_half *h);
 
 /* ---- Forward ---- */
@@ -73,7 +74,7 @@ int half_product(const block_half *h, factor *product);
 /* The gradients of the first layer's parameters, and dnormed (T, C), from that of first. */
 int half_first_backward(const block_half *h, const factor *dfirst, factor *dnormed);
 
-/* d (R, C) is the gradient of product: dinner (T, I), and that of the second weight. */
+/* From d (R, C), the gradient of product: dinner (T, I); the gradient of the second weight. */
 int half_inner_backward(const block_half *h, const factor *d, factor *dinner);
 int half_second_weight_backward(const block_half *h, const factor *d);
 

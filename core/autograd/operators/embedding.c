@@ -21,7 +21,7 @@ static int embedding_prepare(node *n)
     return node_output(n, &size);
 }
 
-/* Rows of input `weight`, those that input `ids` names, to the output or, if told so, onto it. */
+/* Writes the rows of input `weight` that input `ids` names to the output, or adds them to it. */
 static int gather_from(node *n, int weight, int ids, bool accumulate)
 {
     index_array rows;

@@ -3,7 +3,7 @@
 #include "base/counting.h"
 #include "base/error.h"
 
-/* Rows of a factor that lie in memory: as many as the backend may read. */
+/* Rows that a factor has in memory: as many as the backend may read. */
 static int64_t all_rows(const backend *kernels, int64_t rows)
 {
     return rounded_up(rows, kernels->factor_rows);
@@ -64,8 +64,8 @@ void factor_done(const backend *kernels, factor *f)
 
 /* ---- Right factors --------------------------------------------------------------------------- */
 
-/* A weight is made ready for any number of rows: it may be kept, and whether it is must not decide
- * which library multiplies by it, since the two round differently. */
+/* Weights are made ready as if for so many rows: which library multiplies must not depend on
+ * whether a form was kept from another product, since the libraries round differently. */
 enum { MANY_ROWS = 1 << 20 };
 
 static int right_ready(const backend *kernels, bool transpose_a, int64_t m, right_factor b,
@@ -83,7 +83,7 @@ static right_factor matrix_of(const tensor *weight, bool transpose)
                           .data = tensor_floats(weight)};
 }
 
-/* Of a whole parameter, not of a part, nor of what an operator made. */
+/* Whether it is a whole parameter: not a part of one, nor made by an operator. */
 static bool lasts(const tensor *weight)
 {
     return tensor_fills_storage(weight) && weight->node < 0;
@@ -103,8 +103,8 @@ static void keep_beside(storage *held, ready_right *p)
     p->kept = true;
 }
 
-/* Makes a weight ready, unless that was done before and the form may be used; if it lasts and so it
- * is wanted, the form is kept beside it, if none is there: another may be in use. */
+/* Makes a weight ready, or takes the form that it has kept, if use_kept allows that. With `keep` a
+ * parameter keeps the form, unless it has another one, which may be in use. */
 static int weight_ready(const node *n, const tensor *weight, int64_t rows, right_factor b,
                         bool use_kept, bool keep, ready_right *out)
 {

@@ -11,21 +11,22 @@
 
 typedef struct factor {
     void *data; /* elements of backend->factor_bytes each, row-major, without gaps */
-    void *own;  /* what factor_done frees; NULL: the memory of a tensor */
+    void *own;  /* what factor_done frees; NULL: data is a tensor's */
 } factor;
 
-/* A factor from float32 numbers (rows, columns); it may stand on them. After a failure, here and
- * below, there is none to be freed. */
+/* A factor of the float32 numbers x (rows, columns); it may point to x itself. After a failure,
+ * here and below, there is nothing to free. */
 int factor_of(const backend *kernels, int64_t rows, int64_t columns, const float *x, factor *out);
 
 /* Memory for a factor (rows, columns) that a kernel will fill; the rows behind it are cleared. */
 int factor_new(const backend *kernels, int64_t rows, int64_t columns, factor *out);
 
-/* Room for one among what a node saves: a tensor of as many bytes, as all that a tape keeps. */
+/* Room for a factor in saved[which] of a node: a tensor of as many bytes, since all that the tape
+ * keeps are tensors. */
 int factor_save(node *n, int which, int64_t rows, int64_t columns);
 factor factor_saved(const node *n, int which);
 
-/* Clears the rows behind the last one, which a sum over the rows reads. */
+/* Clears the rows that fill the memory up behind the last one: sums over the rows read them. */
 int factor_clear_rest(const backend *kernels, int64_t rows, int64_t columns, const factor *f);
 
 /* Where a row of it begins. */
@@ -37,39 +38,39 @@ void factor_done(const backend *kernels, factor *f); /* also for one that is all
 
 typedef struct ready_right {
     right_factor b;
-    bool kept; /* lies beside a weight, which frees it */
+    bool kept; /* the form belongs to a weight, which frees it */
 } ready_right;
 
-/* A weight (out, in), for x·weightᵀ. Where no gradient is wanted, as in decoding, and where it does
- * for backward, too, the ready form is kept beside it until it changes: it will be read again. */
+/* A weight (out, in), ready for x·weightᵀ. Where the form will be read again, that is without
+ * gradients, as in decoding, or if backward takes it too, the weight keeps it until it changes. */
 int right_of_weight(const node *n, const tensor *weight, ready_right *out);
 
 /* A bias (out) as matmul_factor takes it. */
 int right_of_bias(const node *n, const tensor *bias, ready_right *out);
 const void *bias_of(const ready_right *p);
 
-/* The same weight, for dy·weight of so many rows. */
+/* A weight (out, in), ready for dy·weight, where dy has so many rows. */
 int right_of_weight_backward(const node *n, const tensor *weight, int64_t rows, ready_right *out);
 
-/* The gradient of input `which`, a weight (out, in), of x·weightᵀ: dyᵀ·x of so many rows. */
+/* The gradient of input `which`, a weight (out, in): dyᵀ·x, both of so many rows. */
 int weight_gradient(node *n, int which, int64_t rows, const factor *dy, const factor *x);
 
 /* The gradient of input `which`, a bias (width): the sums of dy (rows, width) over the rows. */
 int bias_gradient(node *n, int which, int64_t rows, int64_t width, const float *dy);
 int bias_gradient_of_factor(node *n, int which, int64_t rows, int64_t width, const factor *dy);
 
-/* Both gradients of x·weightᵀ, dyᵀ·x and dy·weight, where x is an input in float32. */
+/* Both gradients of x·weightᵀ, dy·weight and dyᵀ·x, where x is an input in float32. */
 int product_gradients(node *n, int x, int weight, int64_t rows, const factor *dy);
 
 void right_done(const backend *kernels, ready_right *p); /* also for one that is all zeros */
 
 /* ---- Products of an input x in float32: x·weightᵀ + bias, as a factor ---- */
 
-/* The rows from `first` on that are worked on together: what one product gives is in the cache for
- * the next. */
+/* How many rows from `first` on are worked on together: few enough that what one product gives is
+ * in the cache for the next. */
 int64_t rows_together(const node *n, int64_t rows, int64_t first);
 
-/* So many rows from `first` on; then, with the weight yet to be made ready, all of them. */
+/* The first computes those rows; the second all rows, and makes the weight ready itself. */
 int product_rows(node *n, int x, const ready_right *weight, int bias, int64_t first,
                  const factor *out);
 int product_of_input(node *n, int x, int weight, int bias, const factor *out);

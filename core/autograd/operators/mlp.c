@@ -4,8 +4,8 @@
  *   mlp  x (…, C), fc weight (F, C), fc bias (F), proj weight (C, F), proj bias (C),
  *        residual (…, C) or none -> (…, C): gelu(x·fcᵀ + fc bias)·projᵀ + proj bias + residual
  *
- * Of what lies between, only u = x·fcᵀ + fc bias is kept, as a factor; gelu(u) and the gradient of
- * u are made when they are needed, in the form in which they are multiplied.
+ * Only u = x·fcᵀ + fc bias is kept, as a factor; gelu(u) and the gradient of u are computed when
+ * they are needed, as factors too.
  */
 #include "autograd/operators/factor.h"
 #include "autograd/operators/operators.h"
@@ -94,8 +94,8 @@ static int mlp_forward_saved(node *n)
 /* ---- Backward -------------------------------------------------------------------------------- */
 
 /*
- * dh = dy·proj and from it h = gelu(u) and the gradient of u, which takes u's place: so many rows
- * at a time that dh stays in the cache. `sums` gets the sums of du over the rows.
+ * dh = dy·proj, and with it h = gelu(u) and the gradient of u, which is written over u: a few rows
+ * at a time, so that dh stays in the cache. `sums` gets the sums of du over the rows.
  */
 static int gradient_of_hidden(node *n, mlp_shape s, const factor *dy, const factor *h, float *sums)
 {

@@ -109,8 +109,8 @@ const operator_entry op_pow = {.name = "pow",
 
 /*
  * dropout x (…), residual (…) or none -> (…): what is kept of x, plus the residual. number[0] is
- * the share p that is dropped; key says which numbers decide, from number index[0] (0 if not given)
- * of its sequence on.
+ * the share p that is dropped. Random numbers of the key decide, element i by number index[0] + i;
+ * index[0] is 0 if not given.
  */
 enum { DROPOUT_X, DROPOUT_RESIDUAL };
 

@@ -59,7 +59,7 @@ static product product_of(const node *n)
     return p;
 }
 
-/* c = op(a)·op(b), each a whole matrix of its own, with rows and columns as they are stored. */
+/* A factor of c = op(a)·op(b): a whole matrix, with rows and columns as they are stored. */
 typedef struct stored {
     const float *data;
     int64_t rows, columns;

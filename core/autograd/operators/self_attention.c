@@ -6,9 +6,9 @@
  *                   (T, C): attention(x·c_attnᵀ + …)·c_projᵀ + … + residual
  *   the same        …, residual (R, C), rows (R) -> (R, C): c_proj only of these rows, which ascend
  *
- * Its parameters: attention_inputs.h; the key decides which weights are dropped, by the token's
- * number. What lies between the products is kept as factors: queries, keys and values; what
- * attention makes of them only where the backend does not make it once more in backward.
+ * Its parameters stand in attention_inputs.h; which attention weights are dropped is drawn by the
+ * number of the token. Queries, keys and values are kept as factors, and so is what attention makes
+ * of them, unless the backend computes it once more in backward.
  */
 #include "autograd/attention_inputs.h"
 #include "autograd/operators/factor.h"
@@ -30,13 +30,13 @@ static int64_t width_of(const node *n)
     return n->inputs[X]->shape[1];
 }
 
-/* Of the output. */
+/* The rows of the output. */
 static picked_rows picked(const node *n)
 {
     return picked_of(n, ROWS, rows_of(n));
 }
 
-/* Of queries, keys and values, which have no tensor of their own. */
+/* The shape of queries, keys and values, which have no tensor of their own. */
 static shape qkv_shape(const node *n)
 {
     return (shape){.ndim = 2, .size = {rows_of(n), 3 * width_of(n)}};
@@ -113,7 +113,7 @@ static int self_attention_forward_saved(node *n)
     return status;
 }
 
-/* Of (T, C) the rows that are asked for, in its place. */
+/* Replaces mixed (T, C) by those of its rows that are asked for. */
 static int pick_rows(const node *n, factor *mixed)
 {
     factor all = *mixed;
@@ -139,7 +139,7 @@ static int self_attention_forward(node *n)
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-/* dmixed (T, C) = dy·c_proj; the rows that were not asked for have none */
+/* dmixed (T, C) = dy·c_proj, with zeros in the rows that were not asked for */
 static int gradient_of_mixed(const node *n, const factor *dy, factor *dmixed)
 {
     const backend *k = kernels(n);
@@ -152,7 +152,7 @@ static int gradient_of_mixed(const node *n, const factor *dy, factor *dmixed)
     return status || picked_spread(n, picked(n), width_of(n), dmixed);
 }
 
-/* dqkv, the gradient of queries, keys and values, and what had been made of them. */
+/* dqkv, the gradient of queries, keys and values; and mixed, which attention made of them */
 static int attend_backward(const node *n, const factor *dmixed, factor *mixed, factor *dqkv)
 {
     const backend *k = kernels(n);
@@ -171,7 +171,7 @@ static int attend_backward(const node *n, const factor *dmixed, factor *mixed, f
                                              dqkv->data);
 }
 
-/* dqkv from dy, and what c_proj gets: dc_proj = dyᵀ·mixed, dbias = Σ_rows dy */
+/* dqkv from dy, and the gradients of c_proj: dyᵀ·mixed and, of its bias, Σ_rows dy */
 static int projection_backward(node *n, const tensor *grad, factor *dqkv)
 {
     const backend *k = kernels(n);
@@ -187,7 +187,7 @@ static int projection_backward(node *n, const tensor *grad, factor *dqkv)
     return status ? ICOT_FAILED : bias_gradient(n, PROJ_BIAS, rows, width, slopes);
 }
 
-/* From dqkv: what c_attn and x get */
+/* From dqkv, the gradients of c_attn and x */
 static int qkv_backward(node *n, const factor *dqkv)
 {
     const int64_t rows = rows_of(n), width = width_of(n);

@@ -82,7 +82,7 @@ end
 
 --- A tensor with the same value everywhere.
 ---@param shape integer[]
----@param value number
+---@param value number a whole one where the dtype is int32
 ---@param dtype? 'float32'|'int32'
 ---@return icot.Tensor
 function tensor.full(shape, value, dtype)

@@ -3,7 +3,7 @@
 #include "autograd/tape.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "tensor/engine.h"
+#include "tensor/engine_parts.h"
 
 /* What attends, and the cache that it attends to. */
 typedef struct cached_inputs {
@@ -12,7 +12,7 @@ typedef struct cached_inputs {
 
 enum { CACHED_INPUTS = sizeof(cached_inputs) / sizeof(tensor *) };
 
-/* In the order in which they stand there. */
+/* Finds them, the handles being in the order in which they stand there. */
 static int find_inputs(icot_engine *engine, const icot_tensor handles[CACHED_INPUTS],
                        cached_inputs *out)
 {

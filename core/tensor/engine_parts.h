@@ -1,11 +1,13 @@
-/* The engine: one set of tensors, scopes and tape on one device. */
-#ifndef ICOT_TENSOR_ENGINE_H
-#define ICOT_TENSOR_ENGINE_H
+/*
+ * What an engine consists of: a set of tensors and scopes, a tape, and the kernels of one device.
+ *
+ * The struct stands here because this is the lowest room that looks into an engine. What the rooms
+ * above keep in it comes last; what the pointers lead to, only those rooms know.
+ */
+#ifndef ICOT_TENSOR_ENGINE_PARTS_H
+#define ICOT_TENSOR_ENGINE_PARTS_H
 
 #include "tensor/tensor.h"
-
-struct backend; /* kernels: backend/backend.h */
-struct tape;    /* recorded operators: autograd/tape.h */
 
 typedef struct scope {
     struct scope *outer;
@@ -19,18 +21,8 @@ typedef struct slot {
     int64_t next_free;   /* -1: the last free one */
 } slot;
 
-/* Numbers of the device that the host will read later: autograd/asked.h. */
-typedef struct asked_numbers {
-    double *answers; /* in the device's memory */
-    int64_t count, capacity;
-} asked_numbers;
-
 struct icot_engine {
-    const struct backend *backend;
     const device *device;
-    struct tape *tape;
-    bool grad_enabled;
-    asked_numbers asked;
 
     scope outermost; /* what is made outside of any scope */
     scope *innermost;
@@ -38,6 +30,12 @@ struct icot_engine {
 
     slot *slots;
     int64_t slot_count, first_free_slot;
+
+    /* ---- Of the rooms above ---- */
+    const struct backend *backend;     /* the kernels */
+    struct tape *tape;                 /* the operators that were recorded */
+    bool grad_enabled;                 /* whether operators are recorded */
+    struct deferred_numbers *deferred; /* numbers that the host reads later */
 };
 
 /* Frees all tensors of a scope. */

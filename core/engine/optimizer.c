@@ -1,12 +1,12 @@
 /* Updating parameters from their gradients. */
-#include "autograd/asked.h"
 #include "autograd/tape.h"
 #include "backend/backend.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "tensor/engine.h"
+#include "engine/deferred.h"
+#include "tensor/engine_parts.h"
 
-/* The norm of the gradients to `place` in the device's memory */
+/* Writes the norm of the gradients to `place`, which lies in the device's memory. */
 static int norm_to(icot_engine *engine, const icot_tensor *handles, int64_t count, double *place)
 {
     int64_t found = 0;
@@ -40,8 +40,9 @@ int icot_grad_norm(icot_engine *engine, const icot_tensor *handles, int64_t coun
 int icot_ask_grad_norm(icot_engine *engine, const icot_tensor *handles, int64_t count)
 {
     double *place;
-    if (answer_place(engine, &place) || norm_to(engine, handles, count, place)) return ICOT_FAILED;
-    answer_is_asked(engine);
+    if (deferred_place(engine, &place)) return ICOT_FAILED;
+    if (norm_to(engine, handles, count, place)) return ICOT_FAILED;
+    deferred_add(engine);
     return ICOT_OK;
 }
 
@@ -56,7 +57,7 @@ static int check_moment(const tensor *parameter, const tensor *moment, const cha
     return ICOT_OK;
 }
 
-/* What is kept beside a parameter, if the update keeps it up to date. */
+/* The rounded form that a parameter has kept, if AdamW writes it anew; NULL: none. */
 static void *rounded_form(const icot_engine *engine, const tensor *parameter)
 {
     const bool is_whole = tensor_fills_storage(parameter);

@@ -1,56 +1,53 @@
-/*
- * Numbers that are asked for now and read later: the device writes each into a list of its own
- * memory when its turn comes, and the host, which goes on meanwhile, fetches the list when it needs
- * it, waiting once for all of them.
- */
-#include "autograd/asked.h"
+#include "engine/deferred.h"
 
 #include "backend/backend.h"
 #include "base/error.h"
 #include "base/memory.h"
 
-/* Twice as many places, at least LEAST; answers that are there move along. */
+/* ---- The list -------------------------------------------------------------------------------- */
+
+/* Twice as much room, at least for LEAST numbers; those that are there move along. */
 static int grow(icot_engine *engine)
 {
     enum { LEAST = 64 };
-    asked_numbers *asked = &engine->asked;
-    const int64_t capacity = asked->capacity ? 2 * asked->capacity : LEAST;
-    const size_t bytes = (size_t)asked->count * sizeof(double);
+    deferred_numbers *deferred = engine->deferred;
+    const int64_t capacity = deferred->capacity ? 2 * deferred->capacity : LEAST;
+    const size_t bytes = (size_t)deferred->count * sizeof(double);
     void *made = NULL, *moved = NULL;
     if (engine->device->allocate((size_t)capacity * sizeof(double), &made)) return ICOT_FAILED;
-    if (memory_alloc(bytes, &moved) || engine->device->copy_out(moved, asked->answers, bytes) ||
+    if (memory_alloc(bytes, &moved) || engine->device->copy_out(moved, deferred->list, bytes) ||
         engine->device->copy_in(made, moved, bytes)) {
         engine->device->release(made);
         memory_free(moved);
         return ICOT_FAILED;
     }
     memory_free(moved);
-    engine->device->release(asked->answers);
-    asked->answers = made;
-    asked->capacity = capacity;
+    engine->device->release(deferred->list);
+    deferred->list = made;
+    deferred->capacity = capacity;
     return ICOT_OK;
 }
 
-int answer_place(icot_engine *engine, double **out)
+int deferred_place(icot_engine *engine, double **out)
 {
-    asked_numbers *asked = &engine->asked;
-    if (asked->count == asked->capacity && grow(engine)) return ICOT_FAILED;
-    *out = asked->answers + asked->count;
+    const deferred_numbers *deferred = engine->deferred;
+    if (deferred->count == deferred->capacity && grow(engine)) return ICOT_FAILED;
+    *out = deferred->list + deferred->count;
     return ICOT_OK;
 }
 
-void answer_is_asked(icot_engine *engine)
+void deferred_add(icot_engine *engine)
 {
-    engine->asked.count++;
+    engine->deferred->count++;
 }
 
-void asked_free(icot_engine *engine)
+void deferred_free(icot_engine *engine)
 {
-    engine->device->release(engine->asked.answers);
-    engine->asked = (asked_numbers){0};
+    engine->device->release(engine->deferred->list);
+    *engine->deferred = (deferred_numbers){0};
 }
 
-/* ---- Questions ------------------------------------------------------------------------------- */
+/* ---- Asking ---------------------------------------------------------------------------------- */
 
 int icot_ask_item(icot_engine *engine, icot_tensor handle)
 {
@@ -61,9 +58,9 @@ int icot_ask_item(icot_engine *engine, icot_tensor handle)
         return fail("item: got %s %s, expected a single float32 number", dtype_name(t->dtype),
                     tensor_shape_text(t));
     }
-    if (answer_place(engine, &place)) return ICOT_FAILED;
+    if (deferred_place(engine, &place)) return ICOT_FAILED;
     engine->backend->number_as_double(tensor_floats(t), place);
-    answer_is_asked(engine);
+    deferred_add(engine);
     return ICOT_OK;
 }
 
@@ -82,33 +79,33 @@ int icot_ask_hits(icot_engine *engine, icot_tensor of_logits, icot_tensor of_tar
                     dtype_name(logits->dtype), tensor_shape_text(logits),
                     dtype_name(targets->dtype), tensor_shape_text(targets));
     }
-    if (tensor_indices(targets, &ids) || answer_place(engine, &place) ||
+    if (tensor_indices(targets, &ids) || deferred_place(engine, &place) ||
         engine->backend->count_hits(logits->shape[0], logits->shape[1], tensor_floats(logits),
                                     ids.device, place)) {
         return ICOT_FAILED;
     }
-    answer_is_asked(engine);
+    deferred_add(engine);
     return ICOT_OK;
 }
 
-/* ---- Answers --------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 int64_t icot_asked(const icot_engine *engine)
 {
-    return engine->asked.count;
+    return engine->deferred->count;
 }
 
 int icot_answers(icot_engine *engine, double *out, int64_t count)
 {
-    const int64_t asked = engine->asked.count;
-    engine->asked.count = 0;
+    const int64_t asked = engine->deferred->count;
+    engine->deferred->count = 0;
     if (count != asked) {
         return fail("answers: got %lld places, expected %lld", (long long)count, (long long)asked);
     }
-    return engine->device->copy_out(out, engine->asked.answers, (size_t)count * sizeof *out);
+    return engine->device->copy_out(out, engine->deferred->list, (size_t)count * sizeof *out);
 }
 
 void icot_forget_asked(icot_engine *engine)
 {
-    engine->asked.count = 0;
+    engine->deferred->count = 0;
 }

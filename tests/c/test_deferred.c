@@ -1,4 +1,4 @@
-/* Numbers that are asked for now and read later, on the device under test. */
+/* Deferred numbers: asked for now and read later, on the device under test. */
 #include "support.h"
 
 #include <math.h>
@@ -104,5 +104,5 @@ int main(void)
         cmocka_unit_test(test_many_are_asked),
         cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests_name("asked", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("deferred", tests, NULL, NULL);
 }

@@ -1,34 +1,35 @@
-/* The life of an engine and of its scopes. */
-#include "autograd/asked.h"
+/* The life of an engine: its device and precision, and its scopes. */
 #include "autograd/tape.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "engine/deferred.h"
+
+/* An engine in one block with the parts that it only points to. */
+typedef struct whole_engine {
+    icot_engine engine; /* first: whoever frees it frees the block */
+    tape recorded;
+    deferred_numbers deferred;
+} whole_engine;
 
 int icot_engine_create(const char *name, icot_engine **out)
 {
     const backend *found;
+    void *block;
     if (backend_find(name, "float32", &found)) return ICOT_FAILED;
     if (icot_threads() > ICOT_MOST_THREADS && icot_set_threads(ICOT_MOST_THREADS)) {
         return ICOT_FAILED;
     }
-
-    void *engine = NULL, *recorded = NULL;
-    if (memory_alloc_zero(1, sizeof(icot_engine), &engine)) goto failed;
-    if (memory_alloc_zero(1, sizeof(tape), &recorded)) goto failed;
-    icot_engine *made = engine;
-    made->backend = found;
-    made->device = found->memory;
-    made->tape = recorded;
-    made->grad_enabled = true;
-    made->innermost = &made->outermost;
-    made->first_free_slot = -1;
-    *out = made;
+    if (memory_alloc_zero(1, sizeof(whole_engine), &block)) return ICOT_FAILED;
+    whole_engine *whole = block;
+    whole->engine = (icot_engine){.device = found->memory,
+                                  .innermost = &whole->engine.outermost,
+                                  .first_free_slot = -1,
+                                  .backend = found,
+                                  .tape = &whole->recorded,
+                                  .grad_enabled = true,
+                                  .deferred = &whole->deferred};
+    *out = &whole->engine;
     return ICOT_OK;
-
-failed:
-    memory_free(engine);
-    memory_free(recorded);
-    return ICOT_FAILED;
 }
 
 void icot_engine_free(icot_engine *engine)
@@ -37,11 +38,10 @@ void icot_engine_free(icot_engine *engine)
     tape_truncate(engine->tape, 0);
     while (engine->depth > 0) icot_scope_close(engine);
     scope_release_tensors(engine, &engine->outermost);
-    asked_free(engine);
+    deferred_free(engine);
     memory_free(engine->tape->nodes);
-    memory_free(engine->tape);
     memory_free(engine->slots);
-    memory_free(engine);
+    memory_free(engine); /* whole_engine */
 }
 
 const char *icot_engine_device(const icot_engine *engine)
@@ -54,7 +54,7 @@ const char *icot_engine_description(const icot_engine *engine)
     return engine->backend->description();
 }
 
-/* What was derived from the tensors, each precision has in a form of its own. */
+/* Each precision has a form of its own for what is derived from tensors. */
 static void forget_derived_forms(icot_engine *engine)
 {
     for (int64_t i = 0; i < engine->slot_count; i++) {
@@ -108,14 +108,4 @@ int icot_scope_close(icot_engine *engine)
 int icot_scope_depth(const icot_engine *engine)
 {
     return engine->depth;
-}
-
-int icot_grad_enabled(const icot_engine *engine)
-{
-    return engine->grad_enabled;
-}
-
-void icot_set_grad_enabled(icot_engine *engine, int enabled)
-{
-    engine->grad_enabled = enabled != 0;
 }
