@@ -8,12 +8,14 @@ local temporary = require 'tests.lua.support.temporary'
 
 local folder
 
--- Examples whose answers are moved by `shift`; the symbols stay the same.
+-- Examples whose answers are moved by `shift`; the symbols stay the same, and no two splits share a question.
+local first_symbol = { train = 1, valid = 2, test = 3 }
 local function write_examples(name, count, shift)
   local lines = {}
   for i = 0, count - 1 do
     local a, b = i % 10, math.floor(i / 10) % 10
-    lines[#lines + 1] = ('%d %d||%d %d %d %d #### %d'):format(a, b, a, b, b, a, (a + b + shift) % 10)
+    lines[#lines + 1] = ('%d %d %d||%d %d %d %d #### %d'):format(first_symbol[name], a, b, a, b, b, a,
+                                                                  (a + b + shift) % 10)
   end
   temporary.write(('%s/%s.txt'):format(folder, name), table.concat(lines, '\n') .. '\n')
 end

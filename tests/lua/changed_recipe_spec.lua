@@ -63,6 +63,28 @@ describe('a run that is resumed with another recipe', function()
     assert.equal(8, small.column(tables.train, 'removed')[5])
   end)
 
+  it('tells of held-out examples that it was trained on', function()
+    local tables, warned = resume_with(killed_at(20), 'dataset.test=200')
+    local seen = warned:match('it was trained on (%d+ of 200 test examples)')
+    assert(seen, warned)
+    expect.mentions(small.column(tables.segments, 'changes')[2], 'trained on before: ' .. seen)
+    local _, silent = resume_with(killed_at(20), 'dataset.train=400') -- a part of what it was trained on
+    assert.is_nil(silent:find('trained on', 1, true))
+  end)
+
+  it('cannot end before where it is, nor have another seed', function()
+    for setting, problem in pairs {
+      ['train.steps=10'] = '/step-000000020: is of step 20, and train ends the run at step 10',
+      ['seed=9'] = 'seed cannot change once a run has begun: it is 9 now and was 3',
+    } do
+      local changes = killed_at(20)
+      table.insert(changes.settings, setting)
+      local ok, raised = small.train(changes, ALLOWED)
+      assert.is_false(ok)
+      expect.mentions(raised.message, problem)
+    end
+  end)
+
   it('does not take tokens for steps', function()
     local changes = killed_at(20)
     table.insert(changes.settings, 'removal.unit=step')
@@ -78,7 +100,7 @@ describe('a run that is resumed with another recipe', function()
     local ok, problem = small.train(changes, ALLOWED)
     assert.is_false(ok)
     expect.mentions(problem.message, '--resume: ', 'has 3 removed at step 20', 'it returned 2 after 3',
-                    'it counts from the first update of the run')
+                    'a schedule counts updates from the first one of the run')
   end)
 
   -- The rows of a run of 60 updates, and of one of 40 that was killed after an update and then trained as long.

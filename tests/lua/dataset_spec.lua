@@ -105,6 +105,11 @@ describe('dataset', function()
       [plan 'plan.solve = function() return {}, { 1 }, {} end']
         = 'the symbol 1 is not in the vocabulary; symbols are strings',
       [plan "plan.solve = function() return {}, 'a', {} end"] = "the answer is 'a', expected a list",
+      [plan "plan.question = function() return 'a' end"] = "broken: question returned 'a', expected a list of symbols",
+      [plan "plan.groups = function() end"]
+        = "dataset: datasets/broken.lua: groups('a', 'a'): returned nil, expected a number, or a string of at most 32",
+      [plan "plan.groups = function(question) return question.length.nothing end"]
+        = "groups('a', 'a'): " .. folder .. '/datasets/broken.lua:7: attempt to index field',
       [plan "plan.solve = function() return { 'a' }, { 'a' }, { 2 } end"] = "the example with the question 'a': ",
       [plan 'plan.question = function(uniform, at) return { uniform[at + 1] < 1 and "a" } end']
         = 'question read uniform[at + 1], but `numbers` says that it takes 1',
@@ -117,6 +122,18 @@ describe('dataset', function()
       file:close()
       package.loaded['datasets.broken'] = nil
       assert_mentions(message_of(tasks.load, { task = 'broken' }), expected)
+    end
+    for returned, expected in pairs {
+      ["'value'"] = "quantities('a', 'b', 'c', …): returned 'value', expected a list of { name = …, value = … }",
+      ["{ { 'value', 3 } }"] = 'number 1 of what it returned is a table; expected a list',
+      ['question + 1'] = folder .. '/datasets/broken.lua:2: attempt to perform arithmetic',
+    } do
+      local file = assert(io.open(folder .. '/datasets/broken.lua', 'w'))
+      file:write(('return { options = {}, load = function() end,\nquantities = function(question) return %s end }')
+        :format(returned))
+      file:close()
+      package.loaded['datasets.broken'] = nil
+      assert_mentions(message_of(tasks.find('broken').quantities, 'a', 'b', 'c', {}), expected)
     end
     for declared, expected in pairs {
       ['{ digits = 4 }'] = 'options.digits: is a number, expected a description such as { type =',

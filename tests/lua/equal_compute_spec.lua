@@ -1,5 +1,5 @@
 --- Budgets of tokens and FLOPs, and arms that get as much as another one used.
-local budget = require 'icot.recipe.budget'
+local budget = require 'icot.training.budget'
 local json = require 'icot.base.json'
 local expect = require 'tests.lua.support.expect'
 local matching = require 'icot.study.matching'

@@ -399,7 +399,8 @@ describe('a recipe with a pretrained model', function()
     local small = fitting_folder { vocab_size = 5 }
     local fitting = "model = { pretrained = 'FOLDER' },"
     expect.mentions(expect.user_error(train, fitting, small), 'model.pretrained: the dataset has ',
-                    "the checkpoint has 5; give dataset.tokenizer = '" .. small .. "'")
+                    'the checkpoint knows 5; it can only go on with those',
+                    ("dataset.tokenizer = '%s'"):format(small))
     local other = fitting_folder()
     temporary.write(other .. '/vocabulary.json', json.encode(words:to_table()))
     expect.mentions(expect.user_error(train, fitting, other),

@@ -337,7 +337,7 @@ describe('a run that is resumed', function()
     local steps = steps_of(path)
     local refused = program.run { '--resume', checkpoint.path(run_paths.checkpoint_folder(path), steps[#steps]) }
     assert.equal(1, refused.code)
-    expect.mentions(refused.err, 'is a checkpoint; name its run, or start a new one with model = ')
+    expect.mentions(refused.err, 'is a checkpoint; name its run, ')
     local resumed = program.run { '--resume', beside .. '/', '--quiet' }
     assert.equal(0, resumed.code, resumed.err)
     assert.equal('finished', small.read(path).attributes.end_state)

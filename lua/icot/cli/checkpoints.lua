@@ -4,7 +4,7 @@
 local checkpoint = require 'icot.saved.checkpoint'
 local errors = require 'icot.base.errors'
 local run_paths = require 'icot.results.run_paths'
-local saved_run = require 'icot.saved.saved_run'
+local not_a_run = require 'icot.saved.not_a_run'
 local terminal = require 'icot.base.terminal'
 local text_table = require 'icot.base.text_table'
 local training_state = require 'icot.saved.training_state'
@@ -64,7 +64,7 @@ function command.run(args)
   local rows = {}
   for _, found in ipairs(checkpoint.list(run_paths.checkpoint_folder(args.run))) do rows[#rows + 1] = row_of(found) end
   keep_last_best(rows)
-  if #rows == 0 then saved_run.raise_missing(args.run, 'checkpoints') end
+  if #rows == 0 then not_a_run.raise_missing(args.run, 'checkpoints') end
   local column, newest = text_table.column, rows[#rows]
   local lines = text_table.lay_out({
     column('step', 'step', '%d'), column('removed', 'removed', removed_text), column('accuracy', 'accuracy', '%.4f'),

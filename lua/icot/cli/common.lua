@@ -4,6 +4,7 @@ local core = require 'icot.engine.core'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local run_paths = require 'icot.results.run_paths'
+local not_a_run = require 'icot.saved.not_a_run'
 local saved_run = require 'icot.saved.saved_run'
 local terminal = require 'icot.base.terminal'
 
@@ -48,7 +49,7 @@ end
 ---raises an error: there is none, it is damaged, or nothing has been trained yet.
 function common.find_trained(path, where)
   local found = checkpoint.is_at(path) and checkpoint.read(path) or saved_run.newest(path, terminal.tell)
-    or saved_run.raise_missing(path, where)
+    or not_a_run.raise_missing(path, where)
   if not found.model_folder then errors.raise('%s: %s: nothing has been trained yet', where, found.path) end
   return found
 end

@@ -115,6 +115,13 @@ local function refuse_misspelt_check(given)
   errors.raise("%s: there is no task '%s'; did you mean `icot data check`?", WHERE, given)
 end
 
+-- What a probe would ask for is tried here, too, where whoever writes a task looks first.
+local function try_quantities(task, chosen, corpus, i)
+  local example, vocabulary = corpus:example(i), corpus.vocabulary
+  task.quantities(vocabulary:decode_part(example.question), vocabulary:decode_part(example.cot),
+                  vocabulary:decode_part(example.answer), chosen)
+end
+
 local function print_examples(args)
   refuse_misspelt_check(args.what)
   refuse(args, 'icot data ' .. args.what, 'file', 'task', 'tokenizer')
@@ -125,7 +132,11 @@ local function print_examples(args)
   if corpus:size() == 0 then
     errors.raise('%s %s: the %s split has no examples; --split names another', WHERE, args.what, split)
   end
-  for i = 0, math.min(args.count or 10, corpus:size()) - 1 do put(corpus:text(i), '\n') end
+  local task, chosen = tasks.find(args.what, WHERE), options_from(args, args.what)
+  for i = 0, math.min(args.count or 10, corpus:size()) - 1 do
+    put(corpus:text(i), '\n')
+    if task.quantities then try_quantities(task, chosen, corpus, i) end
+  end
   loaded:free()
   return 0
 end

@@ -10,7 +10,7 @@ local lfs = require 'lfs'
 local model_file = require 'icot.model.model_file'
 local pretrained = require 'icot.gpt2.pretrained'
 local run_paths = require 'icot.results.run_paths'
-local saved_run = require 'icot.saved.saved_run'
+local not_a_run = require 'icot.saved.not_a_run'
 local terminal = require 'icot.base.terminal'
 local whole_folder = require 'icot.engine.whole_folder'
 
@@ -35,7 +35,7 @@ local function model_of(run)
   if model_file.is_in(run) then return run end
   local folder = run_paths.model_folder(run)
   if model_file.is_in(folder) then return folder end
-  saved_run.require_run(run, WHERE)
+  not_a_run.refuse(run, WHERE)
   errors.raise("%s: %s: there is no model in %s; a run saves it when it ends, unless its parameters became NaN", WHERE,
                run, folder)
 end

@@ -1,7 +1,7 @@
 --- `icot schedule`: draws what the schedule of a recipe will do, before anything is trained.
 ---
 ---   icot schedule recipes/mult_9x9.lua --set schedule.tokens_per_epoch=4
-local budget = require 'icot.recipe.budget'
+local budget = require 'icot.training.budget'
 local counted = require 'icot.base.counted'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.base.errors'

@@ -147,6 +147,9 @@ local function draw(plan, split, count, known, accept)
       if known.count == wanted then break end
       local at = i * plan.numbers
       local question = plan.question(block == 0 and own_numbers(plan, uniform, at) or uniform, at)
+      if type(question) ~= 'table' then
+        errors.raise('%s: question returned %s, expected a list of symbols', plan.task, values.show(question))
+      end
       local key = table.concat(question, ' ')
       in_vain = in_vain + 1
       if not known.questions[key] then

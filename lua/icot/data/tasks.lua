@@ -13,6 +13,7 @@ local methods = require 'icot.schedule.methods'
 local names = require 'icot.base.names'
 local options = require 'icot.base.options'
 local removal = require 'icot.text.removal'
+local task_code = require 'icot.data.task_code'
 local task_file = require 'icot.data.task_file'
 local values = require 'icot.base.values'
 
@@ -66,7 +67,8 @@ function tasks.find(name, where, path)
     local message = tostring(found):gsub("^error loading module .- from file .-:\n%s*", '') -- names the file twice
     errors.raise('%s: %s', place, (message:gsub('\n.*', '')))
   end
-  return task_file.check(found, name, place)
+  local task = task_file.check(found, name, place)
+  return setmetatable(task_code.guarded(task, name), { __index = task })
 end
 
 --- Checks the description of a dataset and fills in what its task takes by default.
@@ -85,19 +87,24 @@ function tasks.check(given, where, path)
   return checked
 end
 
--- Calls the load of a task. A mistake in the task's own file is for whoever wrote that to mend; one elsewhere keeps the
--- place where it was raised.
 local function call_load(task, checked, wanted)
-  local file = debug.getinfo(task.load, 'S').short_src
-  local ok, result = xpcall(function() return task.load(checked, wanted) end, function(raised)
-    if type(raised) ~= 'string' then return raised end
-    local is_own = raised:sub(1, #file + 1) == file .. ':'
-    return { is_own = is_own, text = is_own and raised:gsub('\n.*', '') or debug.traceback(raised, 2) }
-  end)
+  local ok, result = xpcall(task.load, function(raised) return task_code.explain(raised, task.load) end, checked,
+                            wanted)
   if ok then return result end
-  if type(result) ~= 'table' or result.is_own == nil then error(result, 0) end
-  if result.is_own then errors.raise('dataset: %s', result.text) end
-  error(result.text, 0)
+  if type(result) == 'table' and result.is_own then errors.raise('dataset: %s', result.text) end
+  error(result, 0)
+end
+
+-- Guards what tells groups of examples apart, and tries it, so that a mistake shows before a training.
+local function guard_groups(data, task)
+  if not data.groups then return end
+  data.groups = task_code.guarded({ groups = data.groups }, task).groups
+  for _, split in ipairs(data:splits()) do
+    if data[split]:size() > 0 then
+      local example, vocabulary = data[split]:example(0), data.vocabulary
+      return data.groups(vocabulary:decode_part(example.question), vocabulary:decode_part(example.answer))
+    end
+  end
 end
 
 --- Loads a dataset.
@@ -106,7 +113,11 @@ end
 ---@return icot.Dataset
 ---raises an error as `check` does, or when the data cannot be had
 function tasks.load(given, wanted)
-  return call_load(tasks.find(given.task), tasks.check(given), wanted)
+  local data = call_load(tasks.find(given.task), tasks.check(given), wanted)
+  return cleanup.or_free(data, function()
+    guard_groups(data, given.task)
+    return data
+  end)
 end
 
 --- Loads the dataset of a run, as the run uses it: what its schedule removes is counted, and the vocabulary of a method

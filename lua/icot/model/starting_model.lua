@@ -32,8 +32,8 @@ function starting_model.check_vocabulary(words, folder, who)
   local known = pretrained.inspect(folder, who).vocab_size
   local own = words.pause == words.size - 1 and words.pause or words.size
   if own > known then
-    errors.raise("%s: the dataset has %d symbols, but the checkpoint has %d; give dataset.tokenizer = '%s'", who,
-                 own, known, folder)
+    errors.raise("%s: the dataset has %d symbols, but the checkpoint knows %d; it can only go on with those (text "
+                 .. "files take them with dataset.tokenizer = '%s')", who, own, known, folder)
   end
   local saved = model_file.vocabulary(folder)
   for i, symbol in ipairs(saved and words.symbols or {}) do

@@ -1,6 +1,7 @@
 --- Models that probes are compared with: what can be read out of them was not put there by internalizing the CoT.
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
+local not_a_run = require 'icot.saved.not_a_run'
 local saved_run = require 'icot.saved.saved_run'
 
 local controls = {}
@@ -37,7 +38,7 @@ end
 ---raises an error when there is none, or the run has another method
 function controls.no_cot(run_path)
   local found = saved_run.newest(run_path)
-  if not found or not found.model_folder then return saved_run.raise_missing(run_path, 'probe: --no-cot') end
+  if not found or not found.model_folder then return not_a_run.raise_missing(run_path, 'probe: --no-cot') end
   if not is_trained_without_cot(found) then
     errors.raise("probe: --no-cot %s: its method is '%s', expected 'no_cot'", run_path, found.description.config.method)
   end

@@ -1,6 +1,6 @@
 --- The arms of a study: what each of them changes, at each point of its grid and with each seed, and which settings
 --- from outside it is given.
-local budget = require 'icot.recipe.budget'
+local limits = require 'icot.recipe.limits'
 local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local grid = require 'icot.recipe.grid'
@@ -141,7 +141,7 @@ local function own_length(arm, own, settings)
   local sources = { arm, own or {} }
   for _, setting in ipairs(settings_of(arm, settings, false)) do sources[#sources + 1] = setting.changes end
   for _, source in ipairs(sources) do
-    local limit = budget.limit_of(source.train)
+    local limit = limits.of(source.train)
     if limit then return limit end
   end
 end

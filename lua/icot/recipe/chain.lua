@@ -2,7 +2,7 @@
 --- the teacher's states, an emulator that predicts them, and at last the two of them coupled. Each is a run of its own,
 --- and starts from the models that those before it have left. The last has the arm's own name, `kd`, the others have
 --- `kd.teacher`, `kd.student` and `kd.emulator`.
-local budget = require 'icot.recipe.budget'
+local limits = require 'icot.recipe.limits'
 local methods = require 'icot.schedule.methods'
 local values = require 'icot.base.values'
 
@@ -31,7 +31,7 @@ end
 -- How long a step trains, and with which learning rate, where the recipe says something else than for the last one.
 local function set_pace(config, given, step)
   local steps, lr = given[step .. '_steps'], given[step .. '_lr']
-  if steps then budget.set(config.train, 'steps', steps) end
+  if steps then limits.set(config.train, 'steps', steps) end
   config.optimizer.lr = lr or config.optimizer.lr
 end
 

@@ -1,5 +1,5 @@
 --- How long a run trains where another run decides that, and not its own recipe.
-local budget = require 'icot.recipe.budget'
+local limits = require 'icot.recipe.limits'
 local json = require 'icot.base.json'
 local overrides = require 'icot.recipe.overrides'
 
@@ -13,7 +13,7 @@ given_budget.LIMITS = { updates = 'steps', tokens = 'tokens', flops = 'flops' }
 ---@param limit 'steps'|'tokens'|'flops'
 ---@param amount number
 function given_budget.set(run, limit, amount)
-  budget.set(run.config.train, limit, amount)
+  limits.set(run.config.train, limit, amount)
   run.config_json = json.encode(run.config)
   run.budget = { limit = limit, amount = amount }
 end
@@ -34,7 +34,7 @@ end
 function given_budget.is_set_by(settings, run)
   for _, setting in ipairs(settings or {}) do
     local of_arm = setting.keys[1] == 'arms' and setting.keys[2] == run.base_arm
-    if budget.limit_of(overrides.changes(setting, of_arm and 3 or 1).train) then return true end
+    if limits.of(overrides.changes(setting, of_arm and 3 or 1).train) then return true end
   end
   return false
 end

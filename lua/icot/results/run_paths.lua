@@ -38,9 +38,10 @@ end
 
 --- The run that a checkpoint is of, by where it lies.
 ---@param checkpoint string
----@return string run
+---@return string? run nil: it does not lie where a run puts it
 function run_paths.of_checkpoint(checkpoint)
-  return (checkpoint:match('^(.*)/checkpoints/[^/]*/*$') or 'RUN') .. '.h5'
+  local stem = checkpoint:match('^(.*)/checkpoints/[^/]*/*$')
+  return stem and stem .. '.h5'
 end
 
 --- The file for what a run prints, if it is a process of its own.

@@ -2,11 +2,11 @@
 local checkpoint = require 'icot.saved.checkpoint'
 local errors = require 'icot.base.errors'
 local run_paths = require 'icot.results.run_paths'
-local saved_run = require 'icot.saved.saved_run'
+local not_a_run = require 'icot.saved.not_a_run'
 
 local kept_stages = {}
 
-local MOST_ROUNDS = 5 -- of looking what there is
+local MOST_ROUNDS = 5 -- how often the folder is listed before giving up
 
 -- Whether a checkpoint ends a stage or is the last one.
 local function is_wanted(description, is_last)
@@ -43,7 +43,7 @@ function kept_stages.checkpoints(run_path, where)
   local folder = run_paths.checkpoint_folder(run_path)
   for _ = 1, MOST_ROUNDS do
     local found = read_all(folder)
-    if found and #found == 0 then saved_run.raise_missing(run_path, where) end
+    if found and #found == 0 then not_a_run.raise_missing(run_path, where) end
     if found then return found end
   end
   errors.raise('%s: %s: its newest checkpoint was replaced each time before it was read; try again', where, run_path)

@@ -59,10 +59,13 @@ end
 
 -- Where a run began stays as it was, whatever is allowed to change.
 local function require_same_beginning(run, from)
-  local before, now = from.description.config.fork_from, run.config.fork_from
-  if before == now then return end
-  errors.raise('%s: fork_from cannot change once a run has begun: it is %s now and was %s; --force starts it over',
-               run.output, now or 'not given', before or 'not given')
+  for _, name in ipairs { 'fork_from', 'seed' } do
+    local before, now = from.description.config[name], run.config[name]
+    if before ~= now then
+      errors.raise('%s: %s cannot change once a run has begun: it is %s now and was %s; --force starts it over',
+                   run.output, name, now or 'not given', before or 'not given')
+    end
+  end
 end
 
 local function require_same(run, from, changes)

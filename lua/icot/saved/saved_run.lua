@@ -2,10 +2,9 @@
 --- that it was started with.
 local checkpoint = require 'icot.saved.checkpoint'
 local errors = require 'icot.base.errors'
-local files = require 'icot.base.files'
 local given_budget = require 'icot.recipe.given_budget'
 local json = require 'icot.base.json'
-local model_file = require 'icot.model.model_file'
+local not_a_run = require 'icot.saved.not_a_run'
 local overrides = require 'icot.recipe.overrides'
 local recipe = require 'icot.recipe'
 local run_paths = require 'icot.results.run_paths'
@@ -42,47 +41,6 @@ function saved_run.runs_of(index_path)
   return run_paths.runs_of(index_path, function(run)
     return #checkpoint.list(run_paths.checkpoint_folder(run)) > 0
   end)
-end
-
--- The runs of a study that have left a checkpoint or a model.
-local function members_of(index_path)
-  return run_paths.runs_of(index_path, function(run)
-    return #checkpoint.list(run_paths.checkpoint_folder(run)) > 0 or model_file.is_in(run_paths.model_folder(run))
-  end)
-end
-
---- Makes sure that a path is not that of something else than a run.
----@param run_path string of the run file
----@param where string who asks, named at the start of the error
----raises an error that says what it is instead: a study, what a command has found, a recipe; or nothing at all
-function saved_run.require_run(run_path, where)
-  local members, run, command = members_of(run_path), run_paths.of_which_findings(run_path)
-  if #members > 0 then
-    errors.raise('%s: %s: is a study; name one of its runs, such as %s', where, run_path, members[1])
-  elseif run then
-    errors.raise('%s: %s: was written by icot %s; name its run, %s', where, run_path, command, run)
-  elseif run_path:find('%.lua$') then
-    errors.raise('%s: %s: is a recipe; name the run file that it wrote, such as results/%s.h5', where, run_path,
-                 run_path:match('([^/]*)%.lua$'))
-  elseif checkpoint.is_at(run_path) then
-    errors.raise('%s: %s: is a checkpoint; name its run, %s', where, run_path,
-                 run_paths.of_checkpoint(run_path))
-  elseif not files.kind(run_path) and not files.kind(run_paths.checkpoint_folder(run_path)) then
-    errors.raise('%s: %s: there is no such run', where, run_path)
-  end
-end
-
---- Raises the error for a run without a checkpoint that could be used.
----@param run_path string of the run file
----@param where string who asks, named at the start of the error
-function saved_run.raise_missing(run_path, where)
-  if where == '--resume' and checkpoint.is_at(run_path) then
-    errors.raise('%s: %s: is a checkpoint; name its run, or start a new one with model = { pretrained = … }', where,
-                 run_path)
-  end
-  saved_run.require_run(run_path, where)
-  errors.raise('%s: %s: there is no checkpoint of a trained model in %s', where, run_path,
-               run_paths.checkpoint_folder(run_path))
 end
 
 -- A recipe as it was started, with its results at `output`. where: what tells how that was.
@@ -140,7 +98,7 @@ function saved_run.recipe(path, wanted)
   local study = not from and load_study(path, wanted)
   if study then return study end
   if not from and problem then errors.raise('--resume: %s: %s', path, problem) end
-  if not from then saved_run.raise_missing(path, '--resume') end
+  if not from then not_a_run.raise_missing(path, '--resume') end
   local found = load_from(from, path, wanted)
   if not found.is_study then return found end
   return single_out(load_from(from, run_paths.index_of(path), wanted), path, from, wanted)

@@ -51,6 +51,16 @@ function Keeper:last_good()
   return last and last.step
 end
 
+--- The newest checkpoint of a stage's end.
+---@param is_wanted fun(description: table): boolean of those
+---@return icot.Checkpoint? nil: there is none any more
+function Keeper:stage_end(is_wanted)
+  for i = #self.entries, 1, -1 do
+    local path = self.entries[i].stage and self.entries[i].path
+    if path and is_wanted(checkpoint.read_description(path)) then return checkpoint.read(path) end
+  end
+end
+
 -- ---- When ---------------------------------------------------------------------------------------
 
 -- The checkpoint of this step, if there is one.
@@ -117,7 +127,7 @@ local function note_written(self, training, entry, started)
   self.is_best, self.last_time, self.last_step = nil, C.icot_seconds(), entry.step
   self.best_saved = self.best
   self.seconds = self.seconds + self.last_time - started
-  if training.meter.started then training.meter:pause(self.last_time - started) end
+  training.meter:pause(self.last_time - started)
 end
 
 ---@class icot.CheckpointReason for checkpoint.json

@@ -1,7 +1,7 @@
 --- A training: everything one run needs, one update, one evaluation. icot.training.trainer decides what comes when.
 local asked = require 'icot.engine.asked'
 local batch = require 'icot.text.batch'
-local budget = require 'icot.recipe.budget'
+local budget = require 'icot.training.budget'
 local checkpoint = require 'icot.saved.checkpoint'
 local cleanup = require 'icot.base.cleanup'
 local collapse = require 'icot.training.collapse'

@@ -42,10 +42,10 @@ function Meter:restore(saved)
   self.current = values.copy(saved.current)
 end
 
---- Leaves out time that was spent on something else than training.
+--- Leaves out time that was spent on something else than training; before `start` none counts anyway.
 ---@param seconds number
 function Meter:pause(seconds)
-  self.paused = self.paused + seconds
+  if self.started then self.paused = self.paused + seconds end
 end
 
 --- Seconds of training since `start`.

@@ -109,6 +109,12 @@ local function show(self)
   self.stream:flush()
 end
 
+--- Takes in how many updates the run is expected to take at most.
+---@param total_steps integer
+function Progress:expect(total_steps)
+  self.total_steps = total_steps
+end
+
 --- Takes in where the run is; what is not given stays as it was.
 ---@param state { step: integer, removed?: integer, loss?: number, accuracy?: number, tokens_per_second?: number }
 function Progress:update(state)
@@ -118,22 +124,27 @@ function Progress:update(state)
   if not self.quiet and is_due(self, self.columns(self.stream) ~= nil) then show(self) end
 end
 
---- Writes a line that stays, such as the result of an evaluation.
----@param text string
----@param state? { accuracy?: number } what the line shows from now on
-function Progress:note(text, state)
-  for name, value in pairs(state or {}) do self.state[name] = value end
-  if not self.quiet then self:warn(text) end
-end
-
---- The same for what is told with --quiet, too: something that the user wanted is not done.
----@param text string
-function Progress:warn(text)
+-- Writes a line that stays, above the one that is rewritten.
+local function write_line(self, text)
   local was_drawn = self.drawn
   erase(self)
   self.stream:write(self.label, '  ', errors.one_line(text), '\n')
   self.stream:flush()
   if was_drawn then show(self) end
+end
+
+--- Tells what has happened, such as the result of an evaluation.
+---@param text string
+---@param state? { accuracy?: number } what the line shows from now on
+function Progress:note(text, state)
+  for name, value in pairs(state or {}) do self.state[name] = value end
+  if not self.quiet then write_line(self, text) end
+end
+
+--- Tells, with --quiet as well, that something that the user wanted is not done.
+---@param text string
+function Progress:warn(text)
+  write_line(self, text)
 end
 
 --- Ends the display; the last state stays to be read. May be called again.

@@ -2,7 +2,6 @@
 ---
 --- Updates are still counted, and the data continue; only parameters and removed tokens are as they were
 --- (Training:return_to).
-local checkpoint = require 'icot.saved.checkpoint'
 local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local fork = require 'icot.training.fork'
@@ -17,12 +16,7 @@ local function find(training, removed)
   local function is_of_stage(description) -- the rest is read only of the one it is
     return training_state.removed_of(description.state.removed, training.data.max_cot) == removed
   end
-  local entries = training.keeper.entries
-  for i = #entries, 1, -1 do
-    local path = entries[i].stage and entries[i].path
-    if path and is_of_stage(checkpoint.read_description(path)) then return checkpoint.read(path) end
-  end
-  return fork.stage_before(training.run, is_of_stage)
+  return training.keeper:stage_end(is_of_stage) or fork.stage_before(training.run, is_of_stage)
 end
 
 --- Takes a training back.

@@ -4,6 +4,7 @@ local collapse = require 'icot.training.collapse'
 local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local json = require 'icot.base.json'
+local seen_before = require 'icot.training.seen_before'
 
 local settle = {}
 
@@ -44,8 +45,9 @@ local function ask_schedule(training, resumption)
   if ok and goes_back then return training:forget_plan() end
   if ok then return training:plan(removed) end
   if not errors.is(removed, 'schedule_falls') then error(removed, 0) end
-  errors.raise('%s has %d removed at step %d; %s; it counts from the first update of %s', place_of(resumption),
-               training:removed(), state.step, removed.message, resumption.is_fork and 'the run before' or 'the run')
+  errors.raise('%s has %d removed at step %d; %s (a schedule counts updates from the first one of %s)',
+               place_of(resumption), training:removed(), state.step, removed.message,
+               resumption.is_fork and 'the run that is forked' or 'the run')
 end
 
 --- Makes sure that what a checkpoint has removed is counted as the schedule counts now: so many tokens are not so many
@@ -83,13 +85,14 @@ end
 
 -- ---- All else -----------------------------------------------------------------------------------
 
--- Of a run that has ended by collapsing, which shall not be done at once; of one whose rate was lowered, unless that is
--- what it is resumed for; and of one that was evaluated in another way.
 local function settle_the_past(training, resumption)
   local watch, config, from = training.collapse, training.config, resumption.from
+  -- a run that has ended as collapsed would do so again at once
   if collapse.has_happened(watch, config.train.stop_on_collapse) then collapse.start_over(watch) end
+  -- a new learning rate is meant as it is, whatever the old one was scaled by, but for what a rollback scales it by now
   local has_new_rate = from.description.config.optimizer.lr ~= config.optimizer.lr
   if has_new_rate and not resumption.lr_scale then training:forget_lr_scale() end
+  -- accuracies that were measured in another way do not count
   if touches(resumption.changes, of_evaluations) then training:forget_evaluations() end
 end
 
@@ -114,16 +117,35 @@ local function tell_of_epochs(training, resumption)
     :format(place_of(resumption), training.state.steps_per_epoch))
 end
 
+-- A question that was trained on tells little about what was learned.
+local function tell_of_seen(training, resumption)
+  local seen = touches(resumption.changes, { 'dataset' }) and seen_before.describe(training.data, resumption.from)
+  if not seen then return end
+  resumption.segment.changes = ('trained on before: %s; %s'):format(seen, resumption.segment.changes)
+  training.progress:warn(('%s: it was trained on %s; keep dataset.train, valid, test and seed as they were, or begin '
+                          .. 'anew'):format(place_of(resumption), seen))
+end
+
+-- A run cannot end before where it is. (Of a fork icot.training.fork tells.)
+local function require_not_beyond(training, resumption)
+  local state = training.state
+  if resumption.is_fork or state.step <= state.total_steps then return end
+  errors.raise('%s: is of step %d, and train ends the run at step %d', place_of(resumption), state.step,
+               state.total_steps)
+end
+
 --- Brings a training that was restored from a checkpoint in line with its own recipe.
 ---@param training icot.Training
 ---@param resumption icot.Resumption with `changes`
----raises an error when the schedule falls behind what is removed already
+---raises an error when the schedule falls behind what is removed already, or the run would have to end before
 function settle.changes(training, resumption)
+  require_not_beyond(training, resumption)
   settle.require_same_unit(training.run, resumption.from, place_of(resumption))
   settle_the_past(training, resumption)
   settle_schedule(training, resumption)
   settle_moments(training, resumption)
   tell_of_epochs(training, resumption)
+  tell_of_seen(training, resumption)
 end
 
 return settle

@@ -77,7 +77,7 @@ end
 local function report(self)
   local state = self.state
   if state.step % self.config.train.log_every == 0 then self:log_interval() end
-  self.progress.total_steps = state.total_steps -- which is only expected where the budget is one of tokens or FLOPs
+  self.progress:expect(state.total_steps) -- a guess, where the budget is one of tokens or FLOPs
   self.progress:update {
     step = state.step, removed = self:removed(), loss = state.loss, accuracy = state.accuracy,
     tokens_per_second = self.meter:tokens_per_second(),
@@ -182,7 +182,7 @@ end
 
 local function begin(self, wanted, resumption)
   self.progress = wanted.progress
-  self.progress.total_steps = self.state.total_steps
+  self.progress:expect(self.state.total_steps)
   start_notes.tell(self)
   if resumption and not resumption.is_fork then
     if #resumption.changes > 0 then settle.changes(self, resumption) end

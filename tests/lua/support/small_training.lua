@@ -24,7 +24,9 @@ local linear = "{ kind = 'linear', steps_per_token = 2, explicit_steps = 12 }"
 local function nothing() end
 
 --- A display of progress that shows nothing.
-small_training.silent = { update = nothing, note = nothing, warn = nothing, finish = nothing }
+small_training.silent = {
+  expect = nothing, update = nothing, note = nothing, warn = nothing, finish = nothing,
+}
 
 ---@class icot.SmallTraining
 ---@field model? string more fields of the model, after a comma; `optimizer` and `more` likewise

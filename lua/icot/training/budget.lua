@@ -10,18 +10,6 @@ local budget = {}
 
 local EXAMPLES_LOOKED_AT = 1000 -- for the first guess
 
---- What `train` of a recipe can limit, by the names of its fields.
-budget.LIMITS = { 'steps', 'epochs', 'tokens', 'flops' }
-
---- The field by which a table of `train` limits a training.
----@param train any
----@return string? limit one of LIMITS; nil: none, or it is no table
-function budget.limit_of(train)
-  for _, limit in ipairs(type(train) == 'table' and budget.LIMITS or {}) do
-    if train[limit] ~= nil then return limit end
-  end
-end
-
 ---@class icot.Budget
 ---@field kind 'steps'|'tokens'|'flops'
 ---@field amount number
@@ -36,15 +24,6 @@ function budget.new(train, steps_per_epoch)
   local kind = train.tokens and 'tokens' or train.flops and 'flops' or 'steps'
   local amount = train[kind] or train.epochs * steps_per_epoch
   return setmetatable({ kind = kind, amount = amount }, Budget)
-end
-
---- Sets how long a training lasts, whatever its recipe says.
----@param train table `train` of a recipe
----@param kind 'steps'|'epochs'|'tokens'|'flops'
----@param amount number
-function budget.set(train, kind, amount)
-  for _, name in ipairs(budget.LIMITS) do train[name] = nil end
-  train[kind] = amount
 end
 
 -- The shape (icot.BatchShape) of the mean example, with all its CoT or without.
