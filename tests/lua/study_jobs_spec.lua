@@ -79,12 +79,21 @@ describe('icot study', function()
 
   it('tells of a run that fails, and goes on with the others', function()
     local folder = folder_with()
-    local result = icot(folder, 'study', 'mine.lua', '--jobs', '2', '--set', 'arms.no_cot.model.context=3', '--quiet')
+    local result = icot(folder, 'study', 'mine.lua', '--jobs', '2', '--quiet', '--set',
+                        'arms.no_cot.divergence.loss_above=1e-3')
     assert.equal(1, result.code)
-    assert.matches('^icot: no_cot seed 1: model.context: [^\n]*\nicot: no_cot seed 2: model.context: [^\n]*\n$',
-                   result.err)
+    local problem = 'icot: no_cot seed %d: [^\n]*loss[^\n]*'
+    assert.matches('^' .. problem:format(1) .. '\n' .. problem:format(2) .. '\n$', result.err)
     assert.same({ ['no_cot-1'] = 'failed', ['no_cot-2'] = 'failed', ['icot-1'] = 'finished', ['icot-2'] = 'finished' },
                 states(index_of(folder)))
+  end)
+
+  it('tells what is wrong with a dataset once, before it begins', function()
+    local folder = folder_with()
+    local result = icot(folder, 'mine.lua', '--set', 'arms.no_cot.model.context=3')
+    assert.equal(1, result.code)
+    assert.matches('^icot: no_cot seed 1: model.context: the longest example has [^\n]*\n$', result.err)
+    assert.is_nil(temporary.read(folder .. '/results/mine.h5'))
   end)
 
   it('refuses what is no study, and a recipe that is another one each time', function()
@@ -233,12 +242,12 @@ describe('icot study', function()
   it('ends the others in order if a result cannot be taken in, and tells the first reason', function()
     local folder, installation, calls = folder_with(), require 'icot.base.installation', 0
     local whole = require('icot.recipe').load(folder .. '/mine.lua', { output = folder .. '/mine.h5' })
-    require('icot.study').check_outputs(whole)
+    require('icot.study.checks').outputs(whole)
     installation.prefix = program.icot:gsub('/bin/icot$', '')
     finally(function() installation.prefix = nil end)
     local silent = { write = function() end, flush = function() end }
     local ok, problem = pcall(require('icot.study.jobs').run, whole, { jobs = 2, err = silent, quiet = true },
-      require('icot.study.run_queue').new(whole.runs), function(run) return run.arm end, function()
+      require('icot.study.run_queue').new(whole.runs), function()
         calls = calls + 1
         error('no ' .. calls, 0)
       end)

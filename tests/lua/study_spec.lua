@@ -15,8 +15,8 @@ local function recipe_in(folder, is_study)
   for seed = 1, is_study and 3 or 1 do
     local stem = is_study and ('%s/mine/icot-%d'):format(folder, seed) or folder .. '/mine'
     self.runs[seed] = {
-      recipe = 'mine', arm = 'icot', seed = seed, config = { method = 'icot' }, config_json = '{}', source = '',
-      output = stem .. '.h5', model_output = stem,
+      recipe = 'mine', label = is_study and 'icot seed ' .. seed or 'mine', arm = 'icot', seed = seed,
+      config = { method = 'icot' }, config_json = '{}', source = '', output = stem .. '.h5', model_output = stem,
     }
   end
   return self

@@ -43,7 +43,7 @@ function course.run(run)
     overwrite = true,
     progress = {
       update = function(_, now) losses[now.step] = now.loss end,
-      note = function() end, warn = function() end,
+      expect = function() end, note = function() end, warn = function() end,
       finish = function() end,
     },
   })

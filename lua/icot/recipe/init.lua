@@ -18,6 +18,7 @@ local LONGEST_NAME = 120 -- of an arm: a file's name may have 255 bytes, an arm 
 
 ---@class icot.Run one training, ready to start
 ---@field recipe string name of the recipe
+---@field label string 'icot seed 1', among the runs of a study; of a single run the recipe's name
 ---@field arm string the arm's name (the method where a recipe has no arms), and the point of its grid: 'icot,lr=0.001'
 ---@field base_arm string the same without the point
 ---@field point string the point of the grid, 'lr=0.001'; '' where there is none
@@ -146,7 +147,10 @@ local function expand(path, source, given, all_settings, wanted)
   end
   equal_compute.link(self.runs, study, where, wanted.is_kept)
   local configs = {}
-  for i, run in ipairs(self.runs) do configs[i] = run.config end
+  for i, run in ipairs(self.runs) do
+    configs[i] = run.config
+    run.label = self.is_study and ('%s seed %d'):format(run.arm, run.seed) or self.name
+  end
   self.config_json = self.is_study and json.encode(configs) or self.runs[1].config_json
   return self
 end

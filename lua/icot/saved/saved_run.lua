@@ -80,7 +80,7 @@ local function single_out(whole, path, from, wanted)
         given_budget.restore(run, from.description.config.train)
       end
       run.match = nil
-      run.waits_for = nil
+      run.waits_for, run.label = nil, whole.name
       whole.runs, whole.is_study, whole.output = { run }, false, path
       return whole
     end

@@ -1,10 +1,10 @@
 --- Runs all that a recipe stands for, one run after another or in processes of their own, and compares the results.
 local arm_summary = require 'icot.study.arm_summary'
 local checkpoint = require 'icot.saved.checkpoint'
+local checks = require 'icot.study.checks'
 local core = require 'icot.engine.core'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
-local fork = require 'icot.training.fork'
 local index_file = require 'icot.study.index_file'
 local interrupt = require 'icot.engine.interrupt'
 local jobs = require 'icot.study.jobs'
@@ -14,7 +14,6 @@ local model_file = require 'icot.model.model_file'
 local orphan = require 'icot.study.orphan'
 local progress = require 'icot.training.progress'
 local result_table = require 'icot.study.result_table'
-local resume = require 'icot.saved.resume'
 local run_paths = require 'icot.results.run_paths'
 local run_queue = require 'icot.study.run_queue'
 local study_record = require 'icot.saved.study_record'
@@ -40,76 +39,14 @@ local study = {}
 ---@class icot.Result: icot.RunResult of a run that failed or could not start the status is all there is, and
 ---@field message string? why
 
-local RESULT_ADVICE = '; --resume continues it, --force overwrites it, --out chooses another path'
-
-local function check_run(run, overwrite)
-  files.require_free(run.output, overwrite, RESULT_ADVICE)
-  files.require_writable(files.folder_of(run.output))
-  local checkpoints = run_paths.checkpoint_folder(run.output)
-  if not overwrite and files.kind(checkpoints) then
-    errors.raise('%s: has checkpoints already; --resume continues from them, --force overwrites them', checkpoints)
-  end
-  local kind = files.kind(run.model_output)
-  if not kind and not files.is_dangling(run.model_output) then return end
-  if kind ~= 'directory' then
-    errors.raise('%s: is a %s, expected the folder of the model', run.model_output, kind or 'link that leads nowhere')
-  end
-  files.require_writable(run.model_output)
-  for _, name in ipairs(model_file.NAMES) do
-    files.require_free(run.model_output .. '/' .. name, overwrite)
-  end
-end
-
---- Makes sure that every result can be written, before the first run starts.
----@param recipe icot.Recipe
----@param overwrite? boolean
----raises an error: a result is there already; a folder cannot be made or written to.
-function study.check_outputs(recipe, overwrite)
-  if recipe.is_study then
-    files.require_free(recipe.output, overwrite, RESULT_ADVICE)
-    files.require_writable(files.folder_of(recipe.output))
-  end
-  for _, run in ipairs(recipe.runs) do check_run(run, overwrite) end
-end
-
--- The same for a study that begins.
-local function check_new(recipe, options)
-  study.check_outputs(recipe, options.overwrite)
-  fork.check(recipe.runs)
-end
-
--- Whether a run of a study that is resumed has not begun. One whose checkpoints are broken or gone fails when its turn
--- comes, and keeps the others from nothing.
-local function can_begin(recipe, run, options)
-  local ok, has_begun = pcall(resume.check, run, options)
-  if ok then return not has_begun end
-  if not recipe.is_study or not errors.is(has_begun, 'no_checkpoint') then error(has_begun, 0) end
-  return false
-end
-
--- The same for a study that is resumed: what is there has to be what is wanted.
-local function check_resumed(recipe, options)
-  study.check_outputs(recipe, true)
-  if recipe.is_study then resume.check_index(recipe, options) end
-  local to_begin = {}
-  for _, run in ipairs(recipe.runs) do -- one that waits for its budget is checked when it has it
-    if not run.match and can_begin(recipe, run, options) then to_begin[#to_begin + 1] = run end
-  end
-  fork.check(to_begin)
-end
-
 local function was_interrupted()
   return core.C.icot_interrupted() ~= 0
-end
-
-local function label_of(recipe, run)
-  return recipe.is_study and ('%s seed %d'):format(run.arm, run.seed) or recipe.name
 end
 
 -- Trains one run; what it raises becomes the message of a failed result.
 local function train_one(recipe, run, options)
   local train = options.train or trainer.run
-  local shown = progress.new { label = label_of(recipe, run), stream = options.err, quiet = options.quiet }
+  local shown = progress.new { label = run.label, stream = options.err, quiet = options.quiet }
   local _, result = xpcall(function()
     if options.resume and recipe.is_study then
       orphan.wait_for(run.output, function(text) shown:note(text) end)
@@ -127,7 +64,7 @@ end
 
 local function tell_failure(recipe, run, result, stream)
   if result.status ~= 'failed' then return end
-  terminal.tell((recipe.is_study and label_of(recipe, run) .. ': ' or '') .. result.message, stream)
+  terminal.tell((recipe.is_study and run.label .. ': ' or '') .. result.message, stream)
 end
 
 -- A field that all runs of a study share; nil: they differ in it.
@@ -242,8 +179,7 @@ local function run_all(recipe, options, index)
     if index then add_to_index(index, run, result, recipe.collapse_below) end
   end
   if options.jobs then
-    local function label(run) return label_of(recipe, run) end
-    jobs.run(recipe, options, queue, label, on_result)
+    jobs.run(recipe, options, queue, on_result)
   else
     run_in_turn(recipe, options, queue, on_result)
   end
@@ -285,7 +221,7 @@ end
 --- A run that fails is reported, and the others continue.
 function study.run(recipe, options)
   options.out, options.err = options.out or io.stdout, options.err or io.stderr
-  local check = options.resume and check_resumed or check_new
+  local check = options.resume and checks.resumed or checks.new
   check(recipe, options)
   local run = recipe.is_study and run_with_index or run_all
   local results, end_state = run(recipe, options)

@@ -38,7 +38,7 @@ local function job_of(self, run)
   return {
     recipe_path = run.recipe_path, source = run.source, settings = run.invocation.settings,
     seed = run.invocation.seed, output = recipe.output, run = run.output, config = run.config_json,
-    label = self.label_of(run), threads = self.threads, overwrite = options.overwrite, resume = options.resume,
+    label = run.label, threads = self.threads, overwrite = options.overwrite, resume = options.resume,
     allow_changes = options.allow_changes, budget = run.budget, traceback = options.traceback,
   }
 end
@@ -53,7 +53,7 @@ local function start(self, number)
   local run, result = self.queue:take(number)
   if result then return finish(self, number, run, result) end
   local log = run_paths.log(run.output)
-  local label = self.label_of(run)
+  local label = run.label
   local job = {
     number = number, run = run, log = log, updates = 0,
     shown = progress.new { label = label .. (' '):rep(self.widest - #label), stream = self.options.err,
@@ -165,9 +165,9 @@ local function processes_of(jobs)
   return list
 end
 
-local function widest(runs, label_of)
+local function widest(runs)
   local width = 0
-  for _, run in ipairs(runs) do width = math.max(width, #label_of(run)) end
+  for _, run in ipairs(runs) do width = math.max(width, #run.label) end
   return width
 end
 
@@ -184,15 +184,14 @@ end
 ---@param recipe icot.Recipe
 ---@param options icot.StudyOptions `jobs`: most processes at a time; `memory`: bytes that they may take in all
 ---@param queue icot.RunQueue
----@param label_of fun(run: icot.Run): string
 ---@param on_result fun(run: icot.Run, result: icot.Result) called as they end
 ---raises an error: a process cannot be started. Those under way are ended in order then.
-function study_jobs.run(recipe, options, queue, label_of, on_result)
+function study_jobs.run(recipe, options, queue, on_result)
   local most = math.min(options.jobs, #recipe.runs)
   local self = {
-    recipe = recipe, options = options, queue = queue, label_of = label_of, on_result = on_result, jobs = {},
+    recipe = recipe, options = options, queue = queue, on_result = on_result, jobs = {},
     most = most, threads = math.max(1, math.floor(core.C.icot_threads() / most)), program = program(),
-    widest = widest(recipe.runs, label_of), memory = memory_budget.new(options.memory, process.memory_available),
+    widest = widest(recipe.runs), memory = memory_budget.new(options.memory, process.memory_available),
   }
   local ok, problem = pcall(run_all, self)
   if ok then return end
