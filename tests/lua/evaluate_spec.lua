@@ -256,12 +256,16 @@ describe('an evaluation', function()
     local texts = perfect_texts()
     texts[2] = { EOS, SEPARATOR, 3, EOS }
     texts[1] = { 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2 }
-    local samples = evaluate_texts(data, texts, 0, removing).samples
+    local result = evaluate_texts(data, texts, 0, removing)
+    local samples = result.samples
+    assert.equal(1, result.cut_off)
+    assert.is_true(samples[1].is_cut_off)
     local example = data.valid:example(1)
     assert.equal(2, #samples)
     assert.equal('', samples[1].prediction)
     assert.same({ question = data.vocabulary:decode(example.question), prediction = 'b',
-                  target = data.vocabulary:decode(example.answer), is_right = false, cot = '' }, samples[2])
+                  target = data.vocabulary:decode(example.answer), is_right = false, cot = '',
+                  is_cut_off = false }, samples[2])
     assert.equal(data.vocabulary:decode_part(texts[1]), samples[1].cot)
   end)
 

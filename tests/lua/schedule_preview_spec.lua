@@ -40,6 +40,19 @@ describe('the stages of a schedule', function()
     assert.same({ 'none', 0.9, 0.9 }, { seen[10], seen[11], seen[12] })
   end)
 
+  it('know which stages a schedule can go back to', function()
+    local function back_to(removed)
+      return function(state)
+        if state.step ~= 20 then return state.step < 10 and 0 or state.step < 20 and 2 or 3 end
+        return removed, 'rollback'
+      end
+    end
+    local stages = preview.stages(back_to(0), info, assumed)
+    assert.same({ 0, 2, 0, 3 }, { stages[1].removed, stages[2].removed, stages[3].removed, stages[4].removed })
+    expect.mentions(expect.user_error(preview.stages, back_to(1), info, assumed),
+                    'at step 20 it asks to go back to the end of the stage with 1 removed, which there was not')
+  end)
+
   it('end with all CoT removed, however much more is asked for', function()
     local stages = preview.stages(function(state) return state.step < 120 and 0 or math.huge end, info, assumed)
     assert.same({

@@ -27,8 +27,8 @@ function ask.configure(command)
   command:argument('run', 'a run file, whose newest checkpoint is taken, or a checkpoint'):argname('RUN')
   command:argument('question', 'written as in the dataset; without any, each line of the standard input is one')
     :args('*'):argname('QUESTION')
-  declare.integer(command, '--removed', 'number of CoT tokens, or steps, to remove; default: as many as in training', 0,
-                  options.largest_integer)
+  declare.integer(command, '--removed', 'answer as if so many CoT tokens, or steps, were removed: '
+                  .. 'the model may write as many fewer; default: as in training', 0, options.largest_integer)
   declare.threads(command)
   declare.device(command)
 end
@@ -108,7 +108,9 @@ end
 local function line_of(asked, question, written)
   local words = asked.data.vocabulary
   local answer, cot = writing.answer_in(written, words), writing.show(writing.cot_in(written, words), words)
-  return example_file.format(question, cot, answer and writing.show(answer, words) or '(nothing)')
+  return example_file.format(question, cot, common.answer_text {
+    prediction = answer and writing.show(answer, words) or '', is_cut_off = not writing.is_finished(written, words),
+  })
 end
 
 local function answer_all(asked, args)

@@ -62,6 +62,15 @@ function common.needs_length_of_cot(config)
     or config.method == 'pause' and not config.removal.thoughts and 'with pauses' or nil
 end
 
+--- An answer as it is shown.
+---@param written { prediction: string, is_cut_off: boolean }
+---@return string
+function common.answer_text(written)
+  local shown = { written.prediction ~= '' and written.prediction or nil }
+  if written.is_cut_off then shown[#shown + 1] = '(cut off)' end
+  return #shown > 0 and table.concat(shown, ' ') or '(nothing)'
+end
+
 --- What the text of examples may have: not the symbol for pauses. (Of a tokenizer none has its id anyway.)
 ---@param data icot.Dataset
 ---@return icot.Vocabulary|icot.Tokenizer

@@ -8,6 +8,7 @@ local counted = require 'icot.base.counted'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.base.errors'
 local evaluate = require 'icot.training.evaluate'
+local example_file = require 'icot.text.example_file'
 local interrupt = require 'icot.engine.interrupt'
 local models = require 'icot.model'
 local options = require 'icot.base.options'
@@ -32,7 +33,8 @@ function eval.configure(command)
                   options.largest_integer)
   declare.integer(command, '--examples', 'at most this many examples; default: as in the recipe, or all of a --file', 1,
                   options.largest_integer)
-  declare.integer(command, '--removed', 'number of CoT tokens, or steps, to remove; default: as many as in training', 0,
+  declare.integer(command, '--removed', 'evaluate as if so many CoT tokens, or steps, were removed: '
+                  .. 'the model may write as many fewer, and the loss leaves them out; default: as in training', 0,
                   options.largest_integer)
   declare.threads(command)
   declare.device(command)
@@ -82,9 +84,8 @@ end
 local function print_samples(samples)
   for _, sample in ipairs(samples) do
     local expected = sample.is_right and '' or (' (expected %s)'):format(sample.target)
-    local prediction = sample.prediction == '' and '(nothing)' or sample.prediction
-    print(errors.one_line(('%-6s %s||%s #### %s%s'):format(sample.is_right and 'right' or 'wrong', sample.question,
-                                                           sample.cot, prediction, expected)))
+    local line = example_file.format(sample.question, sample.cot, common.answer_text(sample))
+    print(errors.one_line(('%-6s %s%s'):format(sample.is_right and 'right' or 'wrong', line, expected)))
   end
   if #samples > 0 then print() end
 end
@@ -99,6 +100,10 @@ local function print_result(found, split, removed, data, result, has_thoughts)
   print(('%-16s %.6f'):format('loss', result.loss))
   local positions = {}
   for i, accuracy in ipairs(result.positions) do positions[i] = ('%.3f'):format(accuracy) end
+  if result.cut_off > 0 then
+    print(('%-16s %s, after as many tokens as should be left at most'):format(
+      'cut off', counted.part_of(result.cut_off, result.examples, 'example')))
+  end
   print(('%-16s %s'):format('by position', table.concat(positions, ' ')))
   if #result.groups > 0 then print('by ' .. (data.grouped_by or 'group')) end
   for _, group in ipairs(result.groups) do

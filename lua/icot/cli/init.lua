@@ -91,6 +91,8 @@ end
 
 local function usage_error(message, name)
   message = message:gsub('\n(%u)', function(letter) return '; ' .. letter:lower() end)
+  local negative = message:match("^unknown option '(%-%d[^']*)'") -- which the parser takes for one
+  if negative then message = ("got '%s', but no option takes a negative number"):format(negative) end
   if not name and (message:find('--jobs', 1, true) or message:find('--memory', 1, true)) then
     message = message .. '; it is an option of icot study'
   end
@@ -116,7 +118,8 @@ local function dispatch(argv)
   if first == 'help' then return dispatch { argv[2] or '--help', argv[2] and '--help' } end
   local name = commands[first] and first
   if not name and is_unknown_command(first) then
-    local hint = names.hint(first, names.sorted(commands))
+    local hint = files.kind(first .. '.lua') and ('did you mean %s.lua?'):format(first)
+      or names.hint(first, names.sorted(commands))
     return usage_error(('%s: neither a recipe file nor a command; %s'):format(first, hint))
   end
   local parser = name and command_parser(name) or recipe_parser()

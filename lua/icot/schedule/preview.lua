@@ -20,10 +20,21 @@ local schedule_preview = {}
 ---@field accuracy number that every validation is assumed to give
 ---@field loss number likewise
 
+-- A training goes back to the end of a stage that it has had; those before a fork are not known here.
+local function require_stage(stages, removed, state, is_fork)
+  for _, stage in ipairs(stages) do
+    if stage.removed == removed then return end
+  end
+  if is_fork then return end
+  errors.raise('schedule: at step %d it asks to go back to the end of the stage with %d removed, which there was not',
+               state.step, removed)
+end
+
 -- Asks the schedule as a training does, with its validations: when they are due, and one before the first removal.
-local function ask(fn, state, options)
+local function ask(fn, state, options, stages)
   if state.step > 0 and state.step % options.evaluate_every == 0 then schedule.note_validation(state, options) end
-  local removed = schedule.call(fn, state)
+  local removed, goes_back = schedule.call(fn, state)
+  if goes_back then require_stage(stages, removed, state, options.start ~= nil) end
   if removed > 0 and state.removed == 0 and state.step > 0 then schedule.note_validation(state, options) end
   state.removed = removed
 end
@@ -44,11 +55,11 @@ end
 ---@param info icot.ScheduleInfo
 ---@param options icot.PreviewOptions
 ---@return icot.Stage[]
----raises what `schedule.call` does
+---raises what `schedule.call` does, and an error where the schedule goes back to a stage that there was not
 function schedule_preview.stages(fn, info, options)
   local state, stages = options.start or schedule.state_at_start(info), {}
   while state.step < info.total_steps do
-    ask(fn, state, options)
+    ask(fn, state, options, stages)
     add_update(stages, state, info, options.removal)
     state.loss, state.step = options.loss, state.step + 1
     state.epoch = state.step / info.steps_per_epoch

@@ -23,8 +23,22 @@ local evaluate = {}
 ---@field examples integer
 ---@field examples_per_second number of decoding
 ---@field tokens_generated integer written by the model; a thought counts as one, a pause that it was given does not
----@field samples { question: string, target: string, prediction: string, cot: string,
----   is_right: boolean }[]
+---@field cut_off integer examples that were not finished after as many tokens as there should be at most
+---@field samples { question: string, target: string, prediction: string, cot: string, is_right: boolean,
+---   is_cut_off: boolean }[]
+
+---@class icot.EvaluationWork what is to be evaluated
+---@field model icot.Model
+---@field data icot.Dataset
+---@field corpus icot.Corpus of the split
+---@field examples integer of these, the first
+---@field batch integer examples at a time
+---@field samples integer predictions to keep
+---@field removed number
+---@field removing icot.Removal
+---@field longest_cot integer of the split, in tokens
+
+-- ---- Answers ------------------------------------------------------------------------------------
 
 --- Compares one answer with its target, counting position by position.
 ---@return boolean exact whether they are the same token by token
@@ -43,17 +57,6 @@ local function same_answer(data, answer, target)
   if not data.same_answer or not answer then return false end
   return data.same_answer(writing.show(answer, data.vocabulary), data.vocabulary:decode_part(target))
 end
-
-local function sample_of(data, example, written, answer, is_right)
-  local vocabulary = data.vocabulary
-  return {
-    question = vocabulary:decode_part(example.question), target = vocabulary:decode_part(example.answer),
-    prediction = answer and writing.show(answer, vocabulary) or '', is_right = is_right,
-    cot = writing.show(writing.cot_in(written, vocabulary), vocabulary),
-  }
-end
-
--- ---- Groups of examples ---------------------------------------------------------------------------
 
 --- Notes in which group of its dataset an example is, and whether it was answered.
 local function count_group(data, example, is_right, groups)
@@ -75,33 +78,46 @@ local function in_order(groups)
   return list
 end
 
+-- What is counted of all answers.
+local function new_tally()
+  return { correct = 0, generated = 0, cut_off = 0, hits = {}, counts = {}, groups = {}, samples = {} }
+end
+
+-- Takes in what was written for an example.
+local function take(tally, work, example, written, thoughts)
+  local data, vocabulary = work.data, work.data.vocabulary
+  local answer, is_finished = writing.answer_in(written, vocabulary), writing.is_finished(written, vocabulary)
+  local is_exact = score(answer, example.answer, tally.hits, tally.counts)
+  local is_right = is_exact or same_answer(data, answer, example.answer)
+  tally.generated = tally.generated + thoughts + #written
+  tally.correct, tally.cut_off = tally.correct + (is_right and 1 or 0), tally.cut_off + (is_finished and 0 or 1)
+  count_group(data, example, is_right, tally.groups)
+  if #tally.samples == work.samples then return end
+  table.insert(tally.samples, {
+    question = vocabulary:decode_part(example.question), target = vocabulary:decode_part(example.answer),
+    prediction = answer and writing.show(answer, vocabulary) or '', is_right = is_right,
+    is_cut_off = not is_finished, cot = writing.show(writing.cot_in(written, vocabulary), vocabulary),
+  })
+end
+
 -- ---- The two measurements ------------------------------------------------------------------------
 
---- Greedy decoding of the first examples of a split.
-local function decode_all(model, data, split, n_examples, removed, removing, options, result)
-  local corpus, hits, counts, groups = data[split], {}, {}, {}
-  local correct, generated, started = 0, 0, core.C.icot_seconds()
-  for start = 0, n_examples - 1, options.batch do
-    local n = math.min(options.batch, n_examples - start)
-    local texts, thoughts = writing.for_examples(model, data, corpus, {
-      start = start, count = n, removed = removed, removing = removing, longest_cot = data.longest_cots[split],
+-- Greedy decoding of the first examples of a split.
+local function decode_all(work, result)
+  local tally, started = new_tally(), core.C.icot_seconds()
+  for start = 0, work.examples - 1, work.batch do
+    local texts, thoughts = writing.for_examples(work.model, work.data, work.corpus, {
+      start = start, count = math.min(work.batch, work.examples - start), removed = work.removed,
+      removing = work.removing, longest_cot = work.longest_cot,
     })
-    for i, written in ipairs(texts) do
-      local example = corpus:example(start + i - 1)
-      local answer = writing.answer_in(written, data.vocabulary)
-      generated = generated + thoughts + #written
-      local exact = score(answer, example.answer, hits, counts)
-      local is_right = exact or same_answer(data, answer, example.answer)
-      if is_right then correct = correct + 1 end
-      count_group(data, example, is_right, groups)
-      if #result.samples < options.samples then
-        table.insert(result.samples, sample_of(data, example, written, answer, is_right))
-      end
-    end
+    for i, written in ipairs(texts) do take(tally, work, work.corpus:example(start + i - 1), written, thoughts) end
   end
-  result.accuracy, result.tokens_generated, result.groups = correct / n_examples, generated, in_order(groups)
-  result.examples_per_second = n_examples / (core.C.icot_seconds() - started)
-  for j = 1, data.max_answer do result.positions[j] = counts[j] and hits[j] / counts[j] or 0 / 0 end
+  result.examples_per_second = work.examples / (core.C.icot_seconds() - started)
+  result.accuracy, result.cut_off = tally.correct / work.examples, tally.cut_off
+  result.tokens_generated, result.groups, result.samples = tally.generated, in_order(tally.groups), tally.samples
+  for j = 1, work.data.max_answer do
+    result.positions[j] = tally.counts[j] and tally.hits[j] / tally.counts[j] or 0 / 0
+  end
 end
 
 -- One chunk of examples, teacher-forced: the loss summed over its terms, and how many there are; how many targets were
@@ -118,17 +134,17 @@ local function force_chunk(model, packed)
   end)
 end
 
---- Loss and token accuracy of the same examples.
-local function teacher_force(model, data, corpus, n_examples, removed, removing, options, result)
-  local cut = removal.cut(removing, data, removed)
-  local beside = model.reads_cot and removal.cut(removing, data, 0) or nil
+-- Loss and token accuracy of the same examples.
+local function teacher_force(work, result)
+  local cut = removal.cut(work.removing, work.data, work.removed)
+  local beside = work.model.reads_cot and removal.cut(work.removing, work.data, 0) or nil
   local loss, terms, hits, targets = 0, 0, 0, 0
   batch.with(function(packed)
-    for start = 0, n_examples - 1, options.batch do
+    for start = 0, work.examples - 1, work.batch do
       interrupt.check()
-      local n = math.min(options.batch, n_examples - start)
-      packed:pack(corpus, batch.ids(start, n), n, cut, beside)
-      local chunk_loss, chunk_terms, chunk_hits = force_chunk(model, packed)
+      local n = math.min(work.batch, work.examples - start)
+      packed:pack(work.corpus, batch.ids(start, n), n, cut, beside)
+      local chunk_loss, chunk_terms, chunk_hits = force_chunk(work.model, packed)
       loss, terms, hits, targets = loss + chunk_loss, terms + chunk_terms, hits + chunk_hits, targets + packed:targets()
     end
   end)
@@ -155,12 +171,14 @@ end
 ---@param options icot.EvaluateOptions
 ---@return icot.Evaluation
 function evaluate.run(model, data, split, removed, removing, options)
-  local corpus = data[split]
-  local n_examples = math.min(options.examples, corpus:size())
-  local result = { examples = n_examples, positions = {}, samples = {} }
-  removed = removed_from(data, split, removed)
-  decode_all(model, data, split, n_examples, removed, removing, options, result)
-  teacher_force(model, data, corpus, n_examples, removed, removing, options, result)
+  local work = {
+    model = model, data = data, corpus = data[split], examples = math.min(options.examples, data[split]:size()),
+    batch = options.batch, samples = options.samples, removed = removed_from(data, split, removed),
+    removing = removing, longest_cot = data.longest_cots[split],
+  }
+  local result = { examples = work.examples, positions = {} }
+  decode_all(work, result)
+  teacher_force(work, result)
   return result
 end
 

@@ -131,6 +131,14 @@ function writing.answer_in(written, vocabulary)
   return answer
 end
 
+--- Whether a written text has come to its end, the <eos> after its answer, and was not cut off before.
+---@param written integer[]
+---@param vocabulary icot.Vocabulary
+---@return boolean
+function writing.is_finished(written, vocabulary)
+  return written[#written] == vocabulary.eos and writing.answer_in(written, vocabulary) ~= nil
+end
+
 --- The CoT in a written text: what stands before the first <eos> or ####.
 ---@param written integer[]
 ---@param vocabulary icot.Vocabulary
