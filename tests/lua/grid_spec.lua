@@ -92,7 +92,7 @@ describe('a grid', function()
         .. 'others' },
       ['two values have one name'] = { 'grid = { optimizer = { lr = { 1, 1 } } },',
         'recipe: grid.optimizer.lr: two values have the name 1' },
-      ['it sets seeds'] = { 'grid = { seed = { 1, 2 } },', 'recipe: grid.seed: a grid cannot set this' },
+      ['it sets seeds'] = { 'grid = { seed = { 1, 2 } },', 'recipe: grid.seed: a grid cannot set this; give seeds beside it' },
       ['a field is not known'] = { 'grid = { optimizer = { lt = { 1, 2 } } },',
         'recipe, grid lt=1: optimizer.lt is not a known field; did you mean optimizer.lr?' },
       ['a value is out of range'] = { "grid = { optimizer = { lr = { 1, 20 } } },",

@@ -61,7 +61,7 @@ describe('a run file', function()
     return runlog.create(with({ path = path, recipe = 'mult', seed = 7, answer_length = 3 }, changes or {}))
   end
 
-  it('holds what icot.results.runlog_format says, as pandas reads it', function()
+  it('holds what icot.results.table_formats says, as pandas reads it', function()
     local written = sample_run.write(path)
     local found = dump(path)
     assert.same({ 'step', 'epoch', 'removed', 'loss', 'token_accuracy', 'grad_norm', 'lr', 'tokens', 'seconds',

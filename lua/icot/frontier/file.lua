@@ -1,5 +1,5 @@
 --- Files for what `icot frontier` finds: a table with a row per stage.
-local format = require 'icot.results.runlog_format'
+local format = require 'icot.results.table_formats'
 local table_file = require 'icot.results.table_file'
 
 local frontier_file = {}

@@ -14,7 +14,7 @@ frontier.BATCH = 256 -- examples decoded at once, where it is throughput that co
 frontier.TOLERANCE = 0.01 -- of accuracy that one may give away for less CoT
 local WARM_UP = 8 -- examples, before anything is timed
 
----@class icot.FrontierPoint a row of /frontier; see icot.results.runlog_format
+---@class icot.FrontierPoint a row of /frontier; see icot.results.table_formats
 ---@field step integer
 ---@field removed integer CoT tokens, or steps
 ---@field cot_left integer the same, at most

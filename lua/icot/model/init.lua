@@ -60,7 +60,8 @@ function model.make(config, data, from)
   if methods.is_distillation(config.method) then
     return distillation.make(config, data, folder)
   end
-  local made = folder and starting_model.load(config, data, folder) or starting_model.make(config, data, config.seed)
+  local made = folder and starting_model.load(config, data, folder, 'checkpoint')
+    or starting_model.make(config, data, config.seed)
   made.activation_checkpointing = config.train.activation_checkpointing
   return in_thought(config, made)
 end

@@ -1,5 +1,5 @@
 --- Files for what `icot probe` finds: a table with a row per linear probe; and, of examples, attention maps.
-local format = require 'icot.results.runlog_format'
+local format = require 'icot.results.table_formats'
 local table_file = require 'icot.results.table_file'
 
 local probe_file = {}
@@ -22,7 +22,7 @@ function probe_file.create(options)
   end)
 end
 
----@class icot.ProbeRow the columns of icot.results.runlog_format's `probes`, by name
+---@class icot.ProbeRow the columns of icot.results.table_formats's `probes`, by name
 
 --- Adds a row to /probes.
 ---@param row icot.ProbeRow all of them

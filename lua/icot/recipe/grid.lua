@@ -17,7 +17,7 @@ local grid = {}
 ---@field place string where a recipe has it, for messages: 'grid.optimizer.lr'
 ---@field values (number|string|boolean)[]
 
-local refused = { name = true, output = true, seed = true }
+local refused = { name = '', output = '', seed = '; give seeds beside it', seeds = '; give seeds beside it' }
 
 -- A value as part of a file's name: 0.0001, 5e-5, false, left.
 local function name_of_value(value)
@@ -44,7 +44,7 @@ local function collect(given, path, where, axes)
     local value, inner = given[name], { unpack(path) }
     inner[#inner + 1] = tostring(name)
     local shown = 'grid.' .. table.concat(inner, '.')
-    if refused[inner[1]] then errors.raise('%s: %s: a grid cannot set this', where, shown) end
+    if refused[inner[1]] then errors.raise('%s: %s: a grid cannot set this%s', where, shown, refused[inner[1]]) end
     if type(value) ~= 'table' or next(value) == nil or type(name) ~= 'string' then
       errors.raise('%s: %s: got %s, expected a list of values, or a table with fields that have lists', where, shown,
                    values.show(value))

@@ -6,6 +6,8 @@ local values = require 'icot.base.values'
 
 local recipe_source = {}
 
+local HDF5 = '\137HDF\r\n\26\n' -- how such a file begins
+
 --- Reads the file of a recipe.
 ---@param path string
 ---@return string text
@@ -19,6 +21,9 @@ function recipe_source.read(path)
   local text, trouble = file:read('*a')
   file:close()
   if not text then errors.raise('recipe %s: cannot be read: %s', path, trouble or 'is it a folder?') end
+  if text:sub(1, #HDF5) == HDF5 then
+    errors.raise('recipe %s: is a run file; icot --resume RUN goes on with it, icot eval RUN evaluates it', path)
+  end
   return text
 end
 

@@ -7,7 +7,7 @@
 ---     log:flush() -- from now on readers see the rows
 ---     log:close('finished')
 local core = require 'icot.engine.core'
-local format = require 'icot.results.runlog_format'
+local format = require 'icot.results.table_formats'
 local machine = require 'icot.engine.machine'
 local table_file = require 'icot.results.table_file'
 
@@ -49,7 +49,7 @@ function runlog.create(options)
 end
 
 --- Adds a row to /train.
----@param row table<string, number|boolean> all columns of icot.results.runlog_format's `train`, by name
+---@param row table<string, number|boolean> all columns of icot.results.table_formats's `train`, by name
 function RunLog:train(row)
   self:append('train', row)
 end

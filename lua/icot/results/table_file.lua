@@ -6,12 +6,12 @@
 ---     local made = table_file.create(File, 'notes', options, function(self) self:add_table('notes', columns) end)
 ---
 --- A file gets its name when it is complete enough to be read; one that is there is replaced only then.
---- icot.results.runlog_format says what the tables hold.
+--- icot.results.table_formats says what the tables hold.
 local ffi = require 'ffi'
 local cleanup = require 'icot.base.cleanup'
 local core = require 'icot.engine.core'
 local files = require 'icot.base.files'
-local format = require 'icot.results.runlog_format'
+local format = require 'icot.results.table_formats'
 local machine = require 'icot.engine.machine'
 local names = require 'icot.base.names'
 
@@ -43,7 +43,7 @@ local function set_attribute(self, name, value)
   if type(value) == 'string' then
     check(C.icot_runlog_set_text(self.handle, name, value))
   elseif type(value) ~= 'number' then
-    error(('run log: attribute %s: got %s, expected a string or a number'):format(name, type(value)))
+    error(('attribute %s: got %s, expected a string or a number'):format(name, type(value)))
   elseif value % 1 == 0 and math.abs(value) < 2 ^ 53 then
     check(C.icot_runlog_set_integer(self.handle, name, value))
   else
@@ -121,7 +121,7 @@ local number_out = ffi.new('int[1]')
 
 --- Adds a table without rows. This, `add_matrix` and `add_link` are for `fill`.
 ---@param name string
----@param columns table as in icot.results.runlog_format
+---@param columns table as in icot.results.table_formats
 function TableFile:add_table(name, columns)
   local n = #columns
   local described, known = ffi.new('icot_column[?]', n), {}
@@ -160,19 +160,19 @@ local function check_row(layout, row)
   for _, column in ipairs(layout.columns) do
     local name, expected = column[1], lua_types[column[2]]
     if type(row[name]) ~= expected then
-      error(('run log: /%s: column %s: got %s, expected a %s'):format(layout.name, name, type(row[name]), expected), 4)
+      error(('/%s: column %s: got %s, expected a %s'):format(layout.name, name, type(row[name]), expected), 4)
     end
   end
   for name in pairs(row) do
     if not layout.known[name] then
-      error(('run log: /%s has no column %s'):format(layout.name, tostring(name)), 4)
+      error(('/%s has no column %s'):format(layout.name, tostring(name)), 4)
     end
   end
 end
 
 ---@private
 function TableFile:open_handle()
-  return self.handle or error(('run log %s is closed'):format(self.path), 3)
+  return self.handle or error(('%s is closed'):format(self.path), 3)
 end
 
 --- Adds a row to a table. To be called by the methods of a class directly: errors name the place that called those.

@@ -24,7 +24,7 @@ local whole_folder = require 'icot.engine.whole_folder'
 local checkpoint = {}
 
 local FORMAT = 1 -- raised when older checkpoints can no longer be read
-local LONGEST = 64 * 2 ^ 20 -- bytes of checkpoint.json, and of recipe.lua
+local LONGEST = checkpoint_format.MOST_BYTES
 local DESCRIPTION, MOMENTS, RUN_FILE, RECIPE = 'checkpoint.json', 'moments.safetensors', 'run.h5', 'recipe.lua'
 local WORK = '.partial' -- ends the name of a folder that is being made, or is about to go
 

@@ -5,6 +5,9 @@ local options = require 'icot.base.options'
 
 local checkpoint_format = {}
 
+--- Bytes that checkpoint.json may have, and the text of a recipe.
+checkpoint_format.MOST_BYTES = 64 * 2 ^ 20
+
 local count = { type = 'integer', min = 0, required = true }
 local amount = { type = 'number', min = 0, required = true }
 local number = { type = 'number', required = true }

@@ -11,8 +11,6 @@ local values = require 'icot.base.values'
 
 local study_record = {}
 
-local MOST_BYTES = 64 * 2 ^ 20
-
 ---@class icot.StudyRecord
 ---@field recipe_path string
 ---@field source string the recipe's text
@@ -46,7 +44,7 @@ function study_record.read(index_path)
   local path = run_paths.study_record(index_path)
   if files.kind(path) ~= 'file' then return nil end
   local ok, result = pcall(function()
-    local given = json.read_file(path, MOST_BYTES)
+    local given = json.read_file(path, checkpoint_format.MOST_BYTES)
     if type(given) ~= 'table' then errors.raise('%s: is no record of a study', path) end
     return options.check(known, options.known_part(known, given), path)
   end)

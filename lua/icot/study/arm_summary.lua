@@ -1,4 +1,5 @@
 --- What the runs of an arm come to over its seeds: accuracy with its uncertainty, how many collapsed, what they cost.
+local end_state = require 'icot.results.end_state'
 local statistics = require 'icot.study.statistics'
 
 local arm_summary = {}
@@ -24,7 +25,7 @@ local LEAST_TO_LOSE = 0.1 -- explicit accuracy; below that, what was learned is 
 ---@param result icot.Result?
 ---@return boolean
 function arm_summary.has_ended(result)
-  return result ~= nil and (result.status == 'finished' or result.status == 'collapsed')
+  return result ~= nil and end_state.is_over(result.status)
 end
 
 -- Only a run that did well enough with all its CoT can lose that.

@@ -1,5 +1,5 @@
 --- The index of a study: links to its run files, a table with a row per run, and one with a row per arm.
-local format = require 'icot.results.runlog_format'
+local format = require 'icot.results.table_formats'
 local table_file = require 'icot.results.table_file'
 
 local index_file = {}

@@ -254,8 +254,9 @@ end
 local function add_gradient(self, part, terms, dropout)
   return scope.run(function()
     local loss, logits, targets = self.model:loss(part, dropout)
-    local share = self.model:loss_terms(part) / terms;
-    (share < 1 and loss * share or loss):backward()
+    local share = self.model:loss_terms(part) / terms
+    local weighted = share < 1 and loss * share or loss
+    weighted:backward()
     asked.item(loss)
     if logits then asked.hits(logits, targets) end
     return share, logits ~= nil
@@ -294,9 +295,8 @@ local function compute(self, lr, dropout)
 end
 
 -- The same; whatever is raised on the way leaves no gradients behind that the next update would add to.
-local function compute_cleanly(...)
-  local self = ...
-  return cleanup.on_error(function() self.optimizer:zero_grad() end, compute, ...)
+local function compute_cleanly(self, lr, dropout)
+  return cleanup.on_error(function() self.optimizer:zero_grad() end, compute, self, lr, dropout)
 end
 
 local function learning_rate_now(self)

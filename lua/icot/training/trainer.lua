@@ -6,6 +6,7 @@ local collapse = require 'icot.training.collapse'
 local core = require 'icot.engine.core'
 local counted = require 'icot.base.counted'
 local divergence = require 'icot.training.divergence'
+local end_state = require 'icot.results.end_state'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local fork = require 'icot.training.fork'
@@ -150,8 +151,7 @@ local function wind_up(self, status, accuracy)
   self.log:close(status)
   local result = result_of(self, status, accuracy)
   result.run_file_bytes = lfs.attributes(self.run.output, 'size')
-  local is_over = status == 'finished' or status == 'collapsed'
-  if is_over and self.keeper:save(self, { result = result }) then self.keeper:prune(true) end
+  if end_state.is_over(status) and self.keeper:save(self, { result = result }) then self.keeper:prune(true) end
   return result
 end
 
@@ -183,7 +183,7 @@ end
 local function begin(self, wanted, resumption)
   self.progress = wanted.progress
   self.progress:expect(self.state.total_steps)
-  start_notes.tell(self)
+  if not (resumption and resumption.lr_scale) then start_notes.tell(self) end -- else it was told before the rollback
   if resumption and not resumption.is_fork then
     if #resumption.changes > 0 then settle.changes(self, resumption) end
     local folder = run_paths.checkpoint_folder(self.run.output)
