@@ -176,7 +176,9 @@ describe('arms that are matched', function()
   it('do not start where there is nothing to match', function()
     local folder = folder_with()
     for _, command in ipairs { { 'mine.lua' }, { 'study', 'mine.lua', '--jobs', '2', '--force' } } do
-      for _, more in ipairs { '--quiet', '--set', 'arms.icot.divergence.loss_above=1e-3' } do command[#command + 1] = more end
+      for _, more in ipairs { '--quiet', '--set', 'arms.icot.divergence.loss_above=1e-3' } do
+        command[#command + 1] = more
+      end
       local result = program.run_in(folder, unpack(command))
       assert.equal(1, result.code)
       expect.mentions(result.err, 'icot: icot seed 1: ', 'loss',
