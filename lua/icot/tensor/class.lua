@@ -138,6 +138,15 @@ local function flatten(data, level, shape, values)
   for _, item in ipairs(data) do flatten(item, level + 1, shape, values) end
 end
 
+-- C would cut a fraction off, and turn what is too large into anything.
+local function require_int32(values)
+  for _, value in ipairs(values) do
+    if value % 1 ~= 0 or math.abs(value) >= 2 ^ 31 then
+      errors.raise('tensor: got %s for an int32 tensor, expected whole numbers below 2^31', value)
+    end
+  end
+end
+
 --- A tensor of given values.
 ---@param data number|table a number, a list of numbers, a list of such lists, …
 ---@param dtype? 'float32'|'int32'
@@ -149,6 +158,7 @@ function tensor.new(data, dtype)
     inner = inner[1]
   end
   flatten(data, 1, shape, values)
+  if dtype == 'int32' then require_int32(values) end
   local made = tensor.empty(shape, dtype)
   made:write(ffi.new(elements[dtypes[dtype or 'float32']], math.max(#values, 1), values), #values)
   return made
