@@ -1,4 +1,5 @@
 --- Grids of a study: the combinations, their names, and what is refused.
+local checks = require 'icot.study.checks'
 local json = require 'icot.base.json'
 local expect = require 'tests.lua.support.expect'
 local recipes = require 'tests.lua.support.recipes'
@@ -59,6 +60,20 @@ describe('a grid', function()
                   return once
                 end)(arms_of(loaded)))
     assert.equal(12, #loaded.runs)
+  end)
+
+  it('is told of where an arm makes nothing of what it varies', function()
+    local function told(more)
+      local texts = {}
+      checks.tell_alike(load(more), function(text) texts[#texts + 1] = text end)
+      return texts
+    end
+    local arms = "seeds = { 1, 2 }, arms = { { name = 'a', method = 'no_cot' }, { name = 'b' } }, grid = { %s },"
+    local alike = told(arms:format("removal = { side = { 'left', 'right' } }"))
+    assert.equal(1, #alike)
+    expect.mentions(alike[1], 'a,side=right is trained as a,side=left is: no_cot makes nothing of what they differ in')
+    assert.same({}, told(arms:format("removal = { positions = { 'kept', 'closed_up' } }")))
+    assert.same({}, told(arms:format('optimizer = { lr = { 1e-3, 1e-4 } }')))
   end)
 
   it('names a field in full where two end in the same word', function()

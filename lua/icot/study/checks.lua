@@ -3,11 +3,13 @@ local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local fork = require 'icot.training.fork'
 local json = require 'icot.base.json'
+local methods = require 'icot.schedule.methods'
 local model_file = require 'icot.model.model_file'
 local resume = require 'icot.saved.resume'
 local run_paths = require 'icot.results.run_paths'
 local starting_model = require 'icot.model.starting_model'
 local tasks = require 'icot.data.tasks'
+local values = require 'icot.base.values'
 
 local checks = {}
 
@@ -62,6 +64,32 @@ local function check_datasets(recipe)
       local ok, problem = pcall(load_once, run)
       if not ok and not errors.is_user_error(problem) then error(problem, 0) end
       if not ok then errors.raise('%s: %s', run.label, problem.message) end
+    end
+  end
+end
+
+-- What a training without a schedule makes of its configuration: of how CoT is cut only where the rest then stands.
+local function used_of(config)
+  local used = values.copy(config)
+  used.name, used.output, used.schedule = nil, nil, nil
+  used.removal = { positions = config.removal.positions }
+  return json.encode(used)
+end
+
+--- Tells of runs that are trained alike, as those of a grid over something that the method of an arm does not use.
+---@param recipe icot.Recipe
+---@param tell fun(text: string)
+function checks.tell_alike(recipe, tell)
+  local first, told = {}, {}
+  for _, run in ipairs(recipe.runs) do
+    local method = run.config.method
+    local key = not methods.has_schedule(method) and not methods.is_distillation(method) and used_of(run.config)
+    local other = key and first[key]
+    if key and not other then first[key] = run end
+    if other and not told[run.arm] then
+      told[run.arm] = true
+      tell(('%s is trained as %s is: %s makes nothing of what they differ in; give that grid to the other arms alone')
+        :format(run.arm, other.arm, method))
     end
   end
 end

@@ -223,6 +223,7 @@ function study.run(recipe, options)
   options.out, options.err = options.out or io.stdout, options.err or io.stderr
   local check = options.resume and checks.resumed or checks.new
   check(recipe, options)
+  if not options.quiet then checks.tell_alike(recipe, function(text) terminal.tell(text, options.err) end) end
   local run = recipe.is_study and run_with_index or run_all
   local results, end_state = run(recipe, options)
   if recipe.is_study or end_state ~= 'failed' then
