@@ -79,12 +79,17 @@ describe('icot ask of a model', function()
   it('names the question that it cannot ask', function()
     local too_long = ('1 '):rep(100) .. '1'
     for question, problem in pairs {
-      ['1 x'] = "'x' is not among", [''] = 'is empty', [too_long] = 'has 101 tokens, but the model has a context of',
+      ['1 x'] = "'x' is not among", [''] = 'the question is empty', ['1 ####'] = "more than one '####'",
+      ['1 <eos>'] = "the reserved symbol '<eos>'",
+      [too_long] = 'has 101 tokens, but the model has a context of',
     } do
       local done = icot('ask', 'r.h5', '1 2 * 3 4', question)
       assert.equal(1, done.code)
       expect.mentions(done.err, 'ask: question 2: ', problem)
+      assert.matches('^1 2 %* 3 4||[^\n]*\n$', done.out) -- what came before is answered
     end
+    local done = program.run({ 'ask', 'r.h5' }, { folder = folder, input = '1 2 * 3 4\n\n1 2\1 * 3 4\n' })
+    expect.mentions(done.err, 'ask: question 3: control character 0x01 at byte 4')
   end)
 
   it('wants a run', function()

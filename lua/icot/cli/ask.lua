@@ -58,22 +58,41 @@ end
 
 -- ---- Questions ----------------------------------------------------------------------------------
 
--- The questions in turn: those of the command line, or, without any, the lines of the standard input.
-local function questions_of(args)
+-- The lines of the standard input, with their numbers: one by one as somebody types them.
+local function lines_of_input(typed)
+  if not typed then return example_file.lines_from(io.stdin, 'the standard input') end
   local number = 0
   return function()
-    if #args.question == 0 then return io.read('*l') end
     number = number + 1
-    return args.question[number]
+    local line = io.read('*l')
+    return line and number, line
+  end
+end
+
+-- The questions in turn, with their numbers: those of the command line, or, without any, the lines of the standard input
+-- that are not empty.
+local function questions_of(args, typed)
+  local number = 0
+  if #args.question > 0 then
+    return function()
+      number = number + 1
+      return args.question[number] and number, args.question[number]
+    end
+  end
+  local next_line = lines_of_input(typed)
+  return function()
+    local place, line
+    repeat place, line = next_line() until line ~= ''
+    return place, line
   end
 end
 
 -- Adds a question to a corpus. Of its CoT no more than the length matters, of its answer nothing.
 local function add(asked, asking, question)
-  local words, cot = asked.words, {}
+  local words, cot, problem = asked.words, {}, example_file.problem_of_question(question)
+  if problem then errors.raise('%s', problem) end
   local ids = ffi.new('int32_t[?]', #question + 1)
   local count = words:encode_part_into(question, ids)
-  if count == 0 then errors.raise('it is empty') end
   if count + 1 + asked.leading + asked.cot >= asked.context then
     errors.raise('it has %d tokens, but the model has a context of %d', count, asked.context)
   end
@@ -82,22 +101,16 @@ local function add(asked, asking, question)
   if asked.removing.unit == 'step' then asking:mark_steps({}) end
 end
 
--- The next questions, at most that many; those that somebody types are asked one by one, and one that cannot be asked
--- is told. Otherwise it ends the command.
+-- The next questions, at most that many, up to one that cannot be asked; and what is wrong with that.
 local function next_questions(asked, next_question, most)
   local asking, chunk = corpus.new(asked.data.vocabulary), {}
   while #chunk < most do
-    local question = next_question()
-    if not question then break end
-    question, asked.number = question:gsub('\r$', ''), asked.number + 1
+    local number, question = next_question()
+    if not number then break end
     local ok, problem = pcall(add, asked, asking, question)
-    if ok then
-      chunk[#chunk + 1] = question
-    else
-      if not errors.is_user_error(problem) then error(problem, 0) end
-      if not asked.typed then errors.raise('ask: question %d: %s', asked.number, errors.describe(problem)) end
-      terminal.tell(errors.describe(problem))
-    end
+    if not ok and not errors.is_user_error(problem) then error(problem, 0) end
+    if not ok then return asking, chunk, ('question %d: %s'):format(number, errors.describe(problem)) end
+    chunk[#chunk + 1] = question
   end
   return asking, chunk
 end
@@ -113,18 +126,24 @@ local function line_of(asked, question, written)
   })
 end
 
+local function answer(asked, asking, chunk)
+  local texts = #chunk == 0 and {} or writing.for_examples(asked.model, asked.data, asking, {
+    start = 0, count = #chunk, removed = asked.removed, removing = asked.removing, longest_cot = asked.data.longest_cot,
+  })
+  for i, question in ipairs(chunk) do print(errors.one_line(line_of(asked, question, texts[i]))) end
+  io.stdout:flush()
+end
+
+-- Somebody who types is answered each question, and goes on after one that cannot be asked.
 local function answer_all(asked, args)
-  local next_question, most = questions_of(args), asked.typed and 1 or asked.batch
+  local next_question, most = questions_of(args, asked.typed), asked.typed and 1 or asked.batch
   repeat
-    local asking, chunk = next_questions(asked, next_question, most)
-    local texts = #chunk == 0 and {} or writing.for_examples(asked.model, asked.data, asking, {
-      start = 0, count = #chunk, removed = asked.removed, removing = asked.removing,
-      longest_cot = asked.data.longest_cot,
-    })
-    for i, question in ipairs(chunk) do print(errors.one_line(line_of(asked, question, texts[i]))) end
-    io.stdout:flush()
+    local asking, chunk, problem = next_questions(asked, next_question, most)
+    answer(asked, asking, chunk)
     asking:free()
-  until #chunk == 0
+    if problem and not asked.typed then errors.raise('ask: %s', problem) end
+    if problem then terminal.tell(problem) end
+  until #chunk == 0 and not problem
 end
 
 -- All that answering needs to know.
@@ -142,7 +161,7 @@ local function prepare(found, args)
     data = data, words = common.words_of_examples(data), removing = removing, model = model, removed = removed,
     cot = length_of_cot(data, config), leading = removal.leading(removal.cut(removing, data, removed)),
     context = pretrained.inspect(found.model_folder, 'ask').context, batch = config.evaluate.batch,
-    typed = #args.question == 0 and terminal.is_typed_at(), number = 0,
+    typed = #args.question == 0 and terminal.is_typed_at(),
   }
 end
 

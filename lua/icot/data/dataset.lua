@@ -51,6 +51,13 @@ local function take_in(self, split)
   self.max_length = math.max(self.max_length, max_length)
 end
 
+--- Whether a value is a dataset.
+---@param value any
+---@return boolean
+function dataset.is_dataset(value)
+  return getmetatable(value) == Dataset
+end
+
 --- Puts a dataset together from its corpora and measures it.
 ---@param parts { task: string, vocabulary: icot.Vocabulary, train: icot.Corpus, valid: icot.Corpus, test: icot.Corpus,
 ---   ood: string[]? } and the corpora that `ood` names

@@ -10,7 +10,8 @@ local task_code = {}
 ---@param fn function
 ---@return any raised { is_own = true, text = … }: it was raised in the file that fn stands in
 function task_code.explain(raised, fn)
-  if type(raised) ~= 'string' then return raised end
+  if type(raised) == 'table' and getmetatable(raised) then return raised end -- of icot: for the user, or an interrupt
+  if type(raised) ~= 'string' then return { is_own = true, text = 'raised ' .. values.show(raised) } end
   local file = debug.getinfo(fn, 'S').short_src
   if raised:sub(1, #file + 1) == file .. ':' then return { is_own = true, text = (raised:gsub('\n.*', '')) } end
   return debug.traceback(raised, 2)
@@ -24,12 +25,16 @@ local function call_text(name, ...)
 end
 
 --- A function that raises a user's error where `fn` raises one of Lua's, or returns what it should not.
----@param fn function
+---@param fn any
 ---@param task string whose file it stands in
 ---@param name string what it is called there
 ---@param problem_of fun(result: any): string? what is wrong with what it returned
 ---@return function
+---raises an error when `fn` is no function
 function task_code.guard(fn, task, name, problem_of)
+  if type(fn) ~= 'function' then
+    errors.raise('dataset: datasets/%s.lua: %s is %s, expected a function', task, name, values.show(fn))
+  end
   return function(...)
     local ok, result = xpcall(fn, function(raised) return task_code.explain(raised, fn) end, ...)
     local problem = ok and problem_of(result)
@@ -46,10 +51,14 @@ local function problem_of_check(result)
   return ('returned %s, expected nil or what is wrong'):format(values.show(result))
 end
 
+local function is_text_or_number(value)
+  return type(value) == 'string' or type(value) == 'number' and value == value
+end
+
 local LONGEST_GROUP = 32 -- bytes; a column of the run file has no more
 
 local function problem_of_group(result)
-  local is_name = type(result) == 'number' or type(result) == 'string' and #result <= LONGEST_GROUP
+  local is_name = is_text_or_number(result) and #tostring(result) <= LONGEST_GROUP
   return not is_name and ('returned %s, expected a number, or a string of at most %d bytes'):format(
     values.show(result), LONGEST_GROUP) or nil
 end
@@ -58,8 +67,7 @@ local function problem_of_quantities(result)
   local expected = 'expected a list of { name = …, value = … }: a string, and a string or a number'
   if type(result) ~= 'table' then return ('returned %s, %s'):format(values.show(result), expected) end
   for i, each in ipairs(result) do
-    local is_right = type(each) == 'table' and type(each.name) == 'string'
-      and (type(each.value) == 'string' or type(each.value) == 'number')
+    local is_right = type(each) == 'table' and type(each.name) == 'string' and is_text_or_number(each.value)
     if not is_right then return ('number %d of what it returned is %s; %s'):format(i, values.show(each), expected) end
   end
 end
@@ -73,7 +81,7 @@ local problems = { check = problem_of_check, groups = problem_of_group, quantiti
 function task_code.guarded(given, task)
   local guarded = {}
   for name, problem_of in pairs(problems) do
-    if given[name] then guarded[name] = task_code.guard(given[name], task, name, problem_of) end
+    if given[name] ~= nil then guarded[name] = task_code.guard(given[name], task, name, problem_of) end
   end
   return guarded
 end

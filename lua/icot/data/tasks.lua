@@ -7,6 +7,7 @@
 ---   check     optional: function(question, cot, answer, options) -> nil, or what is wrong with an example
 ---   quantities  optional: function(question, cot, answer, options) -> what `icot probe` may look for in an example
 local cleanup = require 'icot.base.cleanup'
+local dataset = require 'icot.data.dataset'
 local errors = require 'icot.base.errors'
 local lfs = require 'lfs'
 local methods = require 'icot.schedule.methods'
@@ -97,7 +98,7 @@ end
 
 -- Guards what tells groups of examples apart, and tries it, so that a mistake shows before a training.
 local function guard_groups(data, task)
-  if not data.groups then return end
+  if data.groups == nil then return end
   data.groups = task_code.guarded({ groups = data.groups }, task).groups
   for _, split in ipairs(data:splits()) do
     if data[split]:size() > 0 then
@@ -114,6 +115,10 @@ end
 ---raises an error as `check` does, or when the data cannot be had
 function tasks.load(given, wanted)
   local data = call_load(tasks.find(given.task), tasks.check(given), wanted)
+  if not dataset.is_dataset(data) then
+    errors.raise('dataset: datasets/%s.lua: load returned %s, expected a dataset, as made_up.load makes it', given.task,
+                 values.show(data))
+  end
   return cleanup.or_free(data, function()
     guard_groups(data, given.task)
     return data

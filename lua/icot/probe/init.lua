@@ -76,11 +76,11 @@ local function longest_shown(data, show)
   return longest
 end
 
--- How many of the examples that probes are tested on they are fitted to as well.
+-- How many of the questions that probes are tested on they are fitted to as well.
 local function count_shared(data, splits)
   local fitted, shared = {}, 0
-  for i = 0, splits.n_fit - 1 do fitted[data[splits.fit]:text(i)] = true end
-  for i = 0, splits.n_held_out - 1 do shared = shared + (fitted[data[splits.held_out]:text(i)] and 1 or 0) end
+  for i = 0, splits.n_fit - 1 do fitted[data[splits.fit]:question(i)] = true end
+  for i = 0, splits.n_held_out - 1 do shared = shared + (fitted[data[splits.held_out]:question(i)] and 1 or 0) end
   return shared
 end
 

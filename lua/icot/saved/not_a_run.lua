@@ -27,6 +27,10 @@ local function describe(path)
     local its_run = run_paths.of_checkpoint(path)
     return 'is a checkpoint; name its run' .. (its_run and ', ' .. its_run or '')
   end
+  local above = path:match('^(.*)/checkpoints/*$')
+  if above and files.kind(above .. '.h5') then
+    return ('has the checkpoints of a run; name that, %s.h5, or one of them'):format(above)
+  end
   local is_there = files.kind(path) or files.kind(run_paths.checkpoint_folder(path))
   return not is_there and 'there is no such run' or nil
 end

@@ -94,6 +94,25 @@ function checks.tell_alike(recipe, tell)
   end
 end
 
+-- What lies in the place of the study's own runs goes when it begins, so none of them can start from it.
+local function refuse_own_models(recipe)
+  for _, run in ipairs(recipe.runs) do
+    local config = run.config
+    for name, path in pairs {
+      ['model.pretrained'] = config.model.pretrained,
+      ['distillation.teacher'] = config.distillation and config.distillation.teacher,
+    } do
+      for _, other in ipairs(recipe.runs) do
+        if files.is_same(path, run_paths.model_folder(other.output))
+          or files.is_same(path .. '/..', run_paths.checkpoint_folder(other.output)) then
+          errors.raise('%s: %s: %s belongs to %s, in whose place a run of this study would go; give --out', run.label,
+                       name, path, other.output)
+        end
+      end
+    end
+  end
+end
+
 --- Makes sure that a study, or a single run, can begin.
 ---@param recipe icot.Recipe
 ---@param options icot.StudyOptions
@@ -101,7 +120,9 @@ end
 function checks.new(recipe, options)
   checks.outputs(recipe, options.overwrite)
   fork.check(recipe.runs)
-  if recipe.is_study and not options.train then check_datasets(recipe) end
+  if not recipe.is_study or options.train then return end
+  refuse_own_models(recipe)
+  check_datasets(recipe)
 end
 
 -- Whether a run of a study that is resumed has not begun. One whose checkpoints are broken or gone fails when its turn

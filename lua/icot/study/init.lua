@@ -2,6 +2,7 @@
 local arm_summary = require 'icot.study.arm_summary'
 local checkpoint = require 'icot.saved.checkpoint'
 local checks = require 'icot.study.checks'
+local cleanup = require 'icot.base.cleanup'
 local core = require 'icot.engine.core'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
@@ -186,16 +187,21 @@ local function run_all(recipe, options, index)
   return queue.results, end_state_of(recipe, queue.results)
 end
 
--- Removes what an earlier study has left in the place of the runs: if this one is broken off, whoever resumes it shall
--- take nothing of that for a run of this one.
+-- Removes what an earlier study has left in the place of the runs, if nobody is at work on any of them: whoever resumes
+-- this study, should it be broken off, shall take nothing of that for a run of this one.
 local function clear_away(recipe)
-  for _, run in ipairs(recipe.runs) do
-    lock.with(run.output, function()
+  local locks = {}
+  local function release_all()
+    for _, held in ipairs(locks) do held:release() end
+  end
+  cleanup.always(release_all, function()
+    for i, run in ipairs(recipe.runs) do locks[i] = lock.take(run.output) end
+    for _, run in ipairs(recipe.runs) do
       files.remove_tree(run_paths.checkpoint_folder(run.output))
       model_file.remove(run.model_output)
       os.remove(run.output)
-    end)
-  end
+    end
+  end)
 end
 
 -- The same with the index of a study, which is made anew even if the study is resumed.

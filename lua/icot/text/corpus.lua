@@ -167,6 +167,13 @@ function Corpus:ends(index, unit)
   return ends
 end
 
+--- The question of an example.
+---@param index integer 0 … size-1
+---@return string
+function Corpus:question(index)
+  return self.vocabulary:decode_part(self:example(index).question)
+end
+
 --- An example as a line `question||cot #### answer`.
 ---@param index integer 0 … size-1
 ---@return string

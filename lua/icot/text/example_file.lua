@@ -74,11 +74,15 @@ local function next_line(self)
   return take(self, sub(self.buffer, first, self.position - (stop and 2 or 1)))
 end
 
+local function new_reader(file, path, prefix)
+  return { file = file, path = path, prefix = prefix, buffer = '', position = 1, number = 0, has_cr = false }
+end
+
 local function open(path, where)
   local prefix = where and where .. ': ' or ''
   local file, problem = io.open(path, 'rb')
   if not file then errors.raise("%scannot open '%s': %s", prefix, path, errors.reason(problem)) end
-  return { file = file, path = path, prefix = prefix, buffer = '', position = 1, number = 0, has_cr = false }
+  return new_reader(file, path, prefix)
 end
 
 --- Goes over the lines of a file, without their ends: `for number, line in example_file.lines(path)`.
@@ -89,6 +93,15 @@ end
 ---raises an error when the file can't be read or has a line of more than 16 MiB
 function example_file.lines(path, where)
   local reader = open(path, where)
+  return function() return next_line(reader) end
+end
+
+--- The same of a file that is open already; it is closed at its end.
+---@param file file*
+---@param name string for messages
+---@return fun(): integer?, string?
+function example_file.lines_from(file, name)
+  local reader = new_reader(file, name, '')
   return function() return next_line(reader) end
 end
 
@@ -178,6 +191,14 @@ end
 ---@return string
 function example_file.format(question, cot, answer)
   return question .. '||' .. cot .. ' ' .. vocabulary.SEPARATOR .. ' ' .. answer
+end
+
+--- What is wrong with a text that is to be the question of an example.
+---@param question string
+---@return string? problem nil: nothing
+function example_file.problem_of_question(question)
+  local parsed, problem = example_file.parse(example_file.format(question, '', '0'))
+  return not parsed and problem or nil
 end
 
 --- Goes over the examples of a file: `for number, question, cot, answer in …`.

@@ -119,7 +119,8 @@ end
 
 -- A question that was trained on tells little about what was learned.
 local function tell_of_seen(training, resumption)
-  local seen = touches(resumption.changes, { 'dataset' }) and seen_before.describe(training.data, resumption.from)
+  if resumption.lr_scale or not touches(resumption.changes, { 'dataset' }) then return end -- or told before a rollback
+  local seen = seen_before.describe(training.data, resumption.from)
   if not seen then return end
   resumption.segment.changes = ('trained on before: %s; %s'):format(seen, resumption.segment.changes)
   training.progress:warn(('%s: it was trained on %s; keep dataset.train, valid, test and seed as they were, or begin '

