@@ -51,6 +51,13 @@ describe('a run whose examples are others now', function()
     expect.mentions(problem.message, 'dataset: its examples are not those', '--allow-changes')
   end)
 
+  it('needs them no more once it has finished', function()
+    assert(train())
+    os.remove(folder .. '/test.txt')
+    local ok, result = train { resume = true }
+    assert.is_true(ok, tostring(result))
+  end)
+
   it('is evaluated anew if that is allowed, and its run file tells why', function()
     local ok, result, path = train()
     assert.is_true(ok, tostring(result))

@@ -68,6 +68,20 @@ describe('a run that is resumed with another recipe', function()
     local seen = warned:match('it was trained on (%d+ of 200 test examples)')
     assert(seen, warned)
     expect.mentions(small.column(tables.segments, 'changes')[2], 'trained on before: ' .. seen)
+    local trunk = killed_at(20)
+    local from = checkpoint.path(run_paths.checkpoint_folder(trunk.folder .. '/small.h5'), 20)
+    local ok, problem, path = small.train {
+      settings = { 'fork_from=' .. from, 'dataset.test=200', 'train.steps=26', 'checkpoint.every_steps=24' },
+    }
+    assert.is_true(ok, tostring(problem))
+    local again = checkpoint.path(run_paths.checkpoint_folder(path), 26)
+    local warnings = {}
+    assert(small.train {
+      settings = { 'fork_from=' .. again, 'dataset.test=30', 'dataset.valid=200' },
+      progress = setmetatable({ warn = function(_, text) warnings[#warnings + 1] = text end },
+                              { __index = small.silent }),
+    })
+    expect.mentions(table.concat(warnings, '\n'), 'of 200 valid examples') -- by the trunk, or by its fork
     local _, silent = resume_with(killed_at(20), 'dataset.train=400') -- a part of what it was trained on
     assert.is_nil(silent:find('trained on', 1, true))
   end)
@@ -92,6 +106,13 @@ describe('a run that is resumed with another recipe', function()
     assert.is_false(ok)
     expect.mentions(problem.message, '--resume: ', "has 3 tokens removed, but removal.unit is 'step' now",
                     'continue from a checkpoint that still has all CoT')
+  end)
+
+  it('has all gone in any unit, and nothing where its method removes no more', function()
+    local _, _, result = resume_with(killed_at(30), 'removal.unit=step', 'train.steps=42')
+    assert.equal(2, result.removed) -- with two digits a CoT has two steps, the partial products
+    _, _, result = resume_with(killed_at(20), 'removal.unit=step', 'method=no_cot', 'schedule=nil')
+    assert.equal(2, result.removed)
   end)
 
   it('is told when that falls behind what is removed already', function()

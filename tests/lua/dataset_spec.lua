@@ -106,6 +106,10 @@ describe('dataset', function()
         = 'the symbol 1 is not in the vocabulary; symbols are strings',
       [plan "plan.solve = function() return {}, 'a', {} end"] = "the answer is 'a', expected a list",
       [plan "plan.question = function() return 'a' end"] = "broken: question returned 'a', expected a list of symbols",
+      [plan 'plan.groups = function() return 0 / 0 end'] = "groups('a', 'a'): returned nan, expected a number",
+      [plan 'plan.groups = true'] = 'made_up.load: groups: got true, expected a function',
+      ["return 'data'"] = "dataset: datasets/broken.lua: load returned 'data', expected a dataset",
+      [plan "plan.groups = function() error({}) end"] = "groups('a', 'a'): raised a table",
       [plan "plan.groups = function() end"]
         = "dataset: datasets/broken.lua: groups('a', 'a'): returned nil, expected a number, or a string of at most 32",
       [plan "plan.groups = function(question) return question.length.nothing end"]

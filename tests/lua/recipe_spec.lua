@@ -121,6 +121,16 @@ describe('recipe', function()
       assert.equal(1, #load('grid = { optimizer = { lr = { 1e-3, 2e-3 } } },', 'grid.optimizer.lr=nil').runs)
     end)
 
+    it('cannot take away a field that there is not', function()
+      for setting, problem in pairs {
+        ['train.stop_at_acuracy=nil'] = 'is not a known field; did you mean train.stop_at_accuracy?',
+        ['foo=nil'] = 'foo is not a known field; known are: arms,',
+        ['arms.a.optimizer.lrr=nil'] = 'optimizer.lrr is not a known field; did you mean optimizer.lr?',
+      } do
+        expect.mentions(message("arms = { { name = 'a' } },", setting), problem)
+      end
+    end)
+
     it('reach all arms, after their own changes', function()
       for _, run in ipairs(load(arms, 'train.steps=7').runs) do
         assert.same({ 7, nil }, { run.config.train.steps, run.config.train.epochs })

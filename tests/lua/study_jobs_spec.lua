@@ -88,6 +88,23 @@ describe('icot study', function()
                 states(index_of(folder)))
   end)
 
+  it('is not started over while a run is at work, nor from a model that it would remove', function()
+    local folder = folder_with()
+    assert.equal(0, icot(folder, 'mine.lua', '--quiet').code)
+    local before = table.concat(models(folder))
+    local held = require('icot.engine.lock').take(folder .. '/results/mine/icot-1.h5')
+    local locked = icot(folder, 'mine.lua', '--force')
+    held:release()
+    assert.equal(1, locked.code)
+    expect.mentions(locked.err, 'results/mine/icot-1.h5.lock: is held by process')
+    for _, model in ipairs { 'results/mine/no_cot-1', 'results/mine/no_cot-1/checkpoints/step-000000012' } do
+      local own = icot(folder, 'mine.lua', '--force', '--set', 'arms.icot.model={"pretrained":"' .. model .. '"}')
+      assert.equal(1, own.code)
+      expect.mentions(own.err, 'icot seed 1: model.pretrained: ' .. model .. ' belongs to results/mine/no_cot-1.h5')
+    end
+    assert.is_true(before == table.concat(models(folder)))
+  end)
+
   it('tells what is wrong with a dataset once, before it begins', function()
     local folder = folder_with()
     local result = icot(folder, 'mine.lua', '--set', 'arms.no_cot.model.context=3')

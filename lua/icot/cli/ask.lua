@@ -69,8 +69,8 @@ local function lines_of_input(typed)
   end
 end
 
--- The questions in turn, with their numbers: those of the command line, or, without any, the lines of the standard input
--- that are not empty.
+-- The questions in turn, with their numbers: those of the command line, or, without any, the lines of the standard
+-- input that are not empty.
 local function questions_of(args, typed)
   local number = 0
   if #args.question > 0 then

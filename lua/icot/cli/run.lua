@@ -48,6 +48,10 @@ local function load_recipe(arguments)
   if resumed and resumed:find('%.lua$') and not arguments.recipe then -- icot --resume RECIPE
     arguments.recipe, resumed = resumed, nil
   end
+  if resumed and not resumed:find('%.h5$') then
+    require('icot.saved.not_a_run').refuse(resumed, '--resume')
+    errors.raise('--resume: %s: is no run file, which ends in .h5, nor the folder of one', arguments.resume[1])
+  end
   if arguments.resume and arguments.force then errors.raise('give either --resume or --force, not both') end
   if resumed and arguments.out then errors.raise('--resume %s: names the results already; leave out --out', resumed) end
   if arguments.recipe then

@@ -130,6 +130,7 @@ end
 local function expand(path, source, given, all_settings, wanted)
   local where, settings = describe_where(path, all_settings), arms.sort_settings(all_settings)
   recipe_source.replace_models(given, where)
+  for _, setting in ipairs(all_settings) do overrides.check_unset(setting, where) end
   for _, setting in ipairs(settings.recipe) do given = overrides.merge(given, overrides.changes(setting, 1)) end
   local base, study = split(given, where)
   name_base(base, path, where)

@@ -2,6 +2,7 @@
 local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local json = require 'icot.base.json'
+local options = require 'icot.base.options'
 local values = require 'icot.base.values'
 
 local overrides = {}
@@ -101,6 +102,23 @@ function overrides.read(texts, where)
     settings[i] = setting or errors.raise('%s: %s', where, problem)
   end
   return settings
+end
+
+--- Makes sure that a field that is taken away exists; what depends on a kind or task is not looked into.
+---@param setting icot.Setting
+---@param where string named at the start of an error
+---raises an error that names the nearest field
+function overrides.check_unset(setting, where)
+  if setting.value ~= overrides.unset then return end
+  local first = setting.keys[1] == 'arms' and 3 or setting.keys[1] == 'grid' and 2 or 1
+  local known, path = fields.recipe, {}
+  for i = first, #setting.keys do
+    local key = setting.keys[i]
+    if not known[key] then options.raise_unknown(known, key, where, table.concat(path, '.')) end
+    path[#path + 1] = key .. '.'
+    known = known[key].fields
+    if not known then return end
+  end
 end
 
 --- The changes that a setting stands for, from its key number `first` on.

@@ -55,7 +55,8 @@ end
 ---@param given string
 ---@return string
 function run_paths.run_file(given)
-  local folder = given:gsub('/+$', '')
+  given = given:gsub('(.)/+', '%1/')
+  local folder = files.by_name((given:gsub('(.)/$', '%1')))
   local is_beside = files.kind(folder) == 'directory' and files.kind(folder .. '.h5') == 'file'
   return is_beside and folder .. '.h5' or given
 end

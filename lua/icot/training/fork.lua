@@ -126,9 +126,9 @@ function fork.place(run, info)
   local path = path_of(run)
   if not path then return nil end
   local from, state = read_for(run, path), schedule.state_at_start(info)
-  settle.require_same_unit(run, from, 'fork_from: ' .. from.path)
   training_state.restore_schedule(state, from.description.state)
   require_updates_left(from, state.step, info.total_steps)
+  settle.unit(state, run, from, 'fork_from: ' .. from.path)
   state.own = values.copy(from.description.state.own_before) or state.own
   settle.own(state, run, from)
   return state

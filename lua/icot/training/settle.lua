@@ -4,6 +4,7 @@ local collapse = require 'icot.training.collapse'
 local counted = require 'icot.base.counted'
 local errors = require 'icot.base.errors'
 local json = require 'icot.base.json'
+local methods = require 'icot.schedule.methods'
 local seen_before = require 'icot.training.seen_before'
 
 local settle = {}
@@ -50,15 +51,22 @@ local function ask_schedule(training, resumption)
                resumption.is_fork and 'the run that is forked' or 'the run')
 end
 
---- Makes sure that what a checkpoint has removed is counted as the schedule counts now: so many tokens are not so many
---- reasoning steps.
+--- Counts what a checkpoint has removed as the schedule counts now: so many tokens are not so many reasoning steps,
+--- unless none or all are gone.
+---@param state icot.ScheduleState
 ---@param run icot.Run
 ---@param from icot.Checkpoint
 ---@param where string named at the start of an error
-function settle.require_same_unit(run, from, where)
+---raises an error when a part of the CoT is gone, and it is counted otherwise now
+function settle.unit(state, run, from, where)
   local before, now = from.description.config.removal.unit or 'token', run.config.removal.unit
-  local removed = from.description.state.removed
-  if before == now or removed == 0 or removed == 'all' then return end
+  local saved = from.description.state
+  local removed, has_gone = saved.removed, saved.removed == 'all' or saved.cot_was_left == false
+  if before == now or removed == 0 or not methods.has_schedule(run.config.method) then return end
+  if has_gone then
+    state.removed = state.max_cot
+    return
+  end
   errors.raise("%s: has %s removed, but removal.unit is '%s' now; continue from a checkpoint that still has all CoT",
                where, counted.of(removed, before), now)
 end
@@ -120,7 +128,11 @@ end
 -- A question that was trained on tells little about what was learned.
 local function tell_of_seen(training, resumption)
   if resumption.lr_scale or not touches(resumption.changes, { 'dataset' }) then return end -- or told before a rollback
-  local seen = seen_before.describe(training.data, resumption.from)
+  local seen, is_known = seen_before.describe(training.data, resumption.from)
+  if not is_known then
+    training.progress:warn(('%s: what it was trained on cannot be had any more, so whether held-out examples are among '
+                            .. 'that is not known'):format(place_of(resumption)))
+  end
   if not seen then return end
   resumption.segment.changes = ('trained on before: %s; %s'):format(seen, resumption.segment.changes)
   training.progress:warn(('%s: it was trained on %s; keep dataset.train, valid, test and seed as they were, or begin '
@@ -141,7 +153,7 @@ end
 ---raises an error when the schedule falls behind what is removed already, or the run would have to end before
 function settle.changes(training, resumption)
   require_not_beyond(training, resumption)
-  settle.require_same_unit(training.run, resumption.from, place_of(resumption))
+  settle.unit(training.state, training.run, resumption.from, place_of(resumption))
   settle_the_past(training, resumption)
   settle_schedule(training, resumption)
   settle_moments(training, resumption)
