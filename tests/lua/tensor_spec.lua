@@ -232,7 +232,7 @@ describe('tensor errors', function()
       { 'tensor: a row has 1 element where others have 2', function() return tensor.new { { 1, 2 }, { 3 } } end },
       { 'tensor: expected nested tables of numbers', function() return tensor.new { { 1, 2 }, 3 } end },
       { 'tensor: expected nested tables of numbers', function() return tensor.new { 'one' } end },
-      { 'tensor: got 1.5 for an int32 tensor, expected whole numbers below 2^31', function()
+      { 'tensor: got 1.5 for an int32 tensor, expected whole numbers from -2^31 to', function()
         return tensor.new({ 1, 1.5 }, 'int32')
       end },
       { 'tensor: got 2147483648 for an int32 tensor', function() return tensor.new({ 2 ^ 31 }, 'int32') end },

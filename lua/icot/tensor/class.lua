@@ -141,8 +141,8 @@ end
 -- C would cut a fraction off, and turn what is too large into anything.
 local function require_int32(values)
   for _, value in ipairs(values) do
-    if value % 1 ~= 0 or math.abs(value) >= 2 ^ 31 then
-      errors.raise('tensor: got %s for an int32 tensor, expected whole numbers below 2^31', value)
+    if value % 1 ~= 0 or value < -2 ^ 31 or value >= 2 ^ 31 then
+      errors.raise('tensor: got %s for an int32 tensor, expected whole numbers from -2^31 to 2^31 - 1', value)
     end
   end
 end
