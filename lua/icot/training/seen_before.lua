@@ -7,6 +7,7 @@ local tasks = require 'icot.data.tasks'
 local seen_before = {}
 
 local HELD_OUT = { 'valid', 'test' }
+local LONGEST = 100 -- forks of forks that are followed back
 
 -- The digest of the split train, which comes first, in that of a dataset.
 local function of_train(digest)
@@ -31,10 +32,12 @@ end
 -- What a checkpoint says, and what those say that its run, as a fork, began at, and so on.
 local function lineage_of(from)
   local list, description = {}, from.description
-  while description do
+  while description and #list < LONGEST do
     list[#list + 1] = description
     local path = description.config.fork_from
-    description = path and checkpoint.is_at(path) and checkpoint.read_description(path)
+    local ok, before = path ~= nil, nil
+    if path then ok, before = pcall(checkpoint.read_description, path) end
+    description = ok and before -- it may be gone, or damaged meanwhile
   end
   return list
 end
