@@ -125,6 +125,7 @@ describe('recipe', function()
       for setting, problem in pairs {
         ['train.stop_at_acuracy=nil'] = 'is not a known field; did you mean train.stop_at_accuracy?',
         ['foo=nil'] = 'foo is not a known field; known are: arms,',
+        ['checkpoint.keep.stage=nil'] = 'checkpoint.keep.stage is not a known field; did you mean checkpoint.',
         ['arms.a.optimizer.lrr=nil'] = 'optimizer.lrr is not a known field; did you mean optimizer.lr?',
       } do
         expect.mentions(message("arms = { { name = 'a' } },", setting), problem)

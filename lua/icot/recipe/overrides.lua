@@ -114,7 +114,7 @@ function overrides.check_unset(setting, where)
   local known, path = fields.recipe, {}
   for i = first, #setting.keys do
     local key = setting.keys[i]
-    if not known[key] then options.raise_unknown(known, key, where, table.concat(path, '.')) end
+    if not known[key] then options.raise_unknown(known, key, where, table.concat(path)) end
     path[#path + 1] = key .. '.'
     known = known[key].fields
     if not known then return end

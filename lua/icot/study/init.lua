@@ -2,7 +2,6 @@
 local arm_summary = require 'icot.study.arm_summary'
 local checkpoint = require 'icot.saved.checkpoint'
 local checks = require 'icot.study.checks'
-local cleanup = require 'icot.base.cleanup'
 local core = require 'icot.engine.core'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
@@ -190,18 +189,14 @@ end
 -- Removes what an earlier study has left in the place of the runs, if nobody is at work on any of them: whoever resumes
 -- this study, should it be broken off, shall take nothing of that for a run of this one.
 local function clear_away(recipe)
-  local locks = {}
-  local function release_all()
-    for _, held in ipairs(locks) do held:release() end
-  end
-  cleanup.always(release_all, function()
-    for i, run in ipairs(recipe.runs) do locks[i] = lock.take(run.output) end
-    for _, run in ipairs(recipe.runs) do
+  for _, run in ipairs(recipe.runs) do lock.take(run.output):release() end
+  for _, run in ipairs(recipe.runs) do
+    lock.with(run.output, function()
       files.remove_tree(run_paths.checkpoint_folder(run.output))
       model_file.remove(run.model_output)
       os.remove(run.output)
-    end
-  end)
+    end)
+  end
 end
 
 -- The same with the index of a study, which is made anew even if the study is resumed.
