@@ -109,7 +109,7 @@ describe('dataset', function()
       [plan 'plan.groups = function() return 0 / 0 end'] = "groups('a', 'a'): returned nan, expected a number",
       [plan 'plan.groups = true'] = 'made_up.load: groups: got true, expected a function',
       ["return 'data'"] = "dataset: datasets/broken.lua: load returned 'data', expected a dataset",
-      [plan "plan.groups = function() error({}) end"] = "groups('a', 'a'): raised a table",
+      [plan "plan.groups = function() error({}) end"] = '/datasets/broken.lua: raised a table',
       [plan "plan.groups = function() end"]
         = "dataset: datasets/broken.lua: groups('a', 'a'): returned nil, expected a number, or a string of at most 32",
       [plan "plan.groups = function(question) return question.length.nothing end"]

@@ -124,6 +124,8 @@ describe('recipe', function()
     it('cannot take away a field that there is not', function()
       for setting, problem in pairs {
         ['train.stop_at_acuracy=nil'] = 'is not a known field; did you mean train.stop_at_accuracy?',
+        ['optimizer.lr.x=nil'] = 'optimizer.lr.x is not a known field; optimizer.lr has none of its own',
+        ['arms.a.grid.nope=nil'] = 'nope is not a known field',
         ['foo=nil'] = 'foo is not a known field; known are: arms,',
         ['checkpoint.keep.stage=nil'] = 'checkpoint.keep.stage is not a known field; did you mean checkpoint.',
         ['arms.a.optimizer.lrr=nil'] = 'optimizer.lrr is not a known field; did you mean optimizer.lr?',

@@ -101,6 +101,14 @@ local function describe_range(field, value, type_max)
   return lower or (upper and ' ' .. upper) or ''
 end
 
+--- Whether a field may have values of a type.
+---@param field icot.Field
+---@param name string
+---@return boolean
+function options.may_be(field, name)
+  return values.is_one_of(name, types_of(field))
+end
+
 --- What a field accepts, in words: "an integer of at least 1, or 'epoch'".
 ---@param field icot.Field
 ---@param value? any the one that was refused

@@ -58,20 +58,9 @@ end
 
 -- ---- Questions ----------------------------------------------------------------------------------
 
--- The lines of the standard input, with their numbers: one by one as somebody types them.
-local function lines_of_input(typed)
-  if not typed then return example_file.lines_from(io.stdin, 'the standard input') end
-  local number = 0
-  return function()
-    number = number + 1
-    local line = io.read('*l')
-    return line and number, line
-  end
-end
-
 -- The questions in turn, with their numbers: those of the command line, or, without any, the lines of the standard
 -- input that are not empty.
-local function questions_of(args, typed)
+local function questions_of(args)
   local number = 0
   if #args.question > 0 then
     return function()
@@ -79,7 +68,7 @@ local function questions_of(args, typed)
       return args.question[number] and number, args.question[number]
     end
   end
-  local next_line = lines_of_input(typed)
+  local next_line = example_file.lines_from(io.stdin)
   return function()
     local place, line
     repeat place, line = next_line() until line ~= ''
@@ -136,7 +125,7 @@ end
 
 -- Somebody who types is answered each question, and goes on after one that cannot be asked.
 local function answer_all(asked, args)
-  local next_question, most = questions_of(args, asked.typed), asked.typed and 1 or asked.batch
+  local next_question, most = questions_of(args), asked.typed and 1 or asked.batch
   repeat
     local asking, chunk, problem = next_questions(asked, next_question, most)
     answer(asked, asking, chunk)

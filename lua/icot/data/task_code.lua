@@ -1,6 +1,7 @@
 --- Guards the functions that the file of a task brings: a mistake there is for whoever wrote the file to mend, so it is
 --- told with its place and with what the function was given.
 local errors = require 'icot.base.errors'
+local interrupt = require 'icot.engine.interrupt'
 local values = require 'icot.base.values'
 
 local task_code = {}
@@ -10,9 +11,11 @@ local task_code = {}
 ---@param fn function
 ---@return any raised { is_own = true, text = … }: it was raised in the file that fn stands in
 function task_code.explain(raised, fn)
-  if type(raised) == 'table' and getmetatable(raised) then return raised end -- of icot: for the user, or an interrupt
-  if type(raised) ~= 'string' then return { is_own = true, text = 'raised ' .. values.show(raised) } end
+  if errors.is_user_error(raised) or interrupt.is_interrupt(raised) then return raised end
   local file = debug.getinfo(fn, 'S').short_src
+  if type(raised) ~= 'string' then
+    return { is_own = true, text = ('%s: raised %s'):format(file, values.show(raised)) }
+  end
   if raised:sub(1, #file + 1) == file .. ':' then return { is_own = true, text = (raised:gsub('\n.*', '')) } end
   return debug.traceback(raised, 2)
 end

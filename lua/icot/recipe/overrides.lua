@@ -110,14 +110,17 @@ end
 ---raises an error that names the nearest field
 function overrides.check_unset(setting, where)
   if setting.value ~= overrides.unset then return end
-  local first = setting.keys[1] == 'arms' and 3 or setting.keys[1] == 'grid' and 2 or 1
-  local known, path = fields.recipe, {}
+  local first = setting.keys[1] == 'arms' and 3 or 1
+  if setting.keys[first] == 'grid' then first = first + 1 end
+  local known, path = fields.recipe, ''
   for i = first, #setting.keys do
-    local key = setting.keys[i]
-    if not known[key] then options.raise_unknown(known, key, where, table.concat(path)) end
-    path[#path + 1] = key .. '.'
-    known = known[key].fields
-    if not known then return end
+    local field = known[setting.keys[i]] or options.raise_unknown(known, setting.keys[i], where, path)
+    path, known = path .. setting.keys[i] .. '.', field.fields
+    if not known and options.may_be(field, 'table') then return end
+    if not known and i < #setting.keys then
+      errors.raise('%s: %s is not a known field; %s has none of its own', where, path .. setting.keys[i + 1],
+                   path:sub(1, -2))
+    end
   end
 end
 

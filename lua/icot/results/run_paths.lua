@@ -57,8 +57,11 @@ end
 function run_paths.run_file(given)
   given = given:gsub('(.)/+', '%1/')
   local folder = files.by_name((given:gsub('(.)/$', '%1')))
-  local is_beside = files.kind(folder) == 'directory' and files.kind(folder .. '.h5') == 'file'
-  return is_beside and folder .. '.h5' or given
+  local run = folder .. '.h5'
+  if files.kind(folder) ~= 'directory' then return given end
+  local has_results = files.kind(run) == 'file' or files.kind(run_paths.study_record(run))
+    or files.kind(run_paths.checkpoint_folder(run))
+  return has_results and run or given
 end
 
 -- ---- What is found out about it -----------------------------------------------------------------

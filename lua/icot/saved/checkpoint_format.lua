@@ -23,6 +23,7 @@ local interval = {
 
 local state = { -- icot.training.saved_state
   step = count, removed = { type = 'number', min = 0, also = { 'all' }, required = true },
+  max_cot = some_count, -- not there in older ones
   planned = { type = 'number', min = 0, also = { 'all' } }, accuracy = accuracy, loss = some_number,
   valid_loss = some_number, optimizer_updates_sq = some_count, -- not there in older ones
   own_before = { type = 'table' }, -- not there in older ones
@@ -63,6 +64,7 @@ local always = {
   state = { type = 'table', fields = state }, config = { type = 'table', fields = config },
   data = text, recipe_path = text, time = text, stopped_by = { type = 'string' },
   moments = { type = 'boolean' }, -- whether it has some; not there in older ones
+  trained_on = { type = 'list', each = { type = 'table' } }, -- other examples, before; see icot.training.seen_before
   invocation = checkpoint_format.invocation,
   kept_for = { type = 'table', fields = { stage = { type = 'boolean' }, best = { type = 'boolean' } } },
   machine = { type = 'table', fields = {

@@ -18,7 +18,7 @@ end
 -- What a path is, and what to do about it; nil: it may be a run.
 local function describe(path)
   local members, run, command = members_of(path), run_paths.of_which_findings(path)
-  if #members > 0 then return 'is a study; name one of its runs, such as ' .. members[1] end
+  if #members > 0 and path:find('%.h5$') then return 'is a study; name one of its runs, such as ' .. members[1] end
   if run then return ('was written by icot %s; name its run, %s'):format(command, run) end
   if path:find('%.lua$') then
     local name = path:match('([^/]*)%.lua$')

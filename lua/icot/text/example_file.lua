@@ -74,15 +74,11 @@ local function next_line(self)
   return take(self, sub(self.buffer, first, self.position - (stop and 2 or 1)))
 end
 
-local function new_reader(file, path, prefix)
-  return { file = file, path = path, prefix = prefix, buffer = '', position = 1, number = 0, has_cr = false }
-end
-
 local function open(path, where)
   local prefix = where and where .. ': ' or ''
   local file, problem = io.open(path, 'rb')
-  if not file then errors.raise("%scannot open '%s': %s", prefix, path, errors.reason(problem)) end
-  return new_reader(file, path, prefix)
+  if not file then errors.raise_as('no_file', "%scannot open '%s': %s", prefix, path, errors.reason(problem)) end
+  return { file = file, path = path, prefix = prefix, buffer = '', position = 1, number = 0, has_cr = false }
 end
 
 --- Goes over the lines of a file, without their ends: `for number, line in example_file.lines(path)`.
@@ -96,13 +92,30 @@ function example_file.lines(path, where)
   return function() return next_line(reader) end
 end
 
---- The same of a file that is open already; it is closed at its end.
+-- The next line with its end, read no further than that; nil: there is none.
+local function read_line(file)
+  local bytes = {}
+  for byte in function() return file:read(1) end do
+    bytes[#bytes + 1] = byte
+    if #bytes > LONGEST then errors.raise('a line is longer than %d MiB; is this text?', LONGEST / 2 ^ 20) end
+    if byte == '\n' then break end
+  end
+  return bytes[1] and table.concat(bytes)
+end
+
+--- Goes over the lines of a stream, such as the standard input, and gives each as soon as it is there. Each may end in
+--- LF or CRLF.
 ---@param file file*
----@param name string for messages
 ---@return fun(): integer?, string?
-function example_file.lines_from(file, name)
-  local reader = new_reader(file, name, '')
-  return function() return next_line(reader) end
+function example_file.lines_from(file)
+  local number = 0
+  return function()
+    local line = read_line(file)
+    if not line then return nil end
+    number = number + 1
+    if number == 1 and sub(line, 1, 3) == example_file.BYTE_ORDER_MARK then line = sub(line, 4) end
+    return number, (line:gsub('\r?\n$', ''))
+  end
 end
 
 -- ---- One line -----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ local sampler = require 'icot.text.sampler'
 local schedule = require 'icot.schedule'
 local saved_state = require 'icot.training.saved_state'
 local scope = require 'icot.engine.scope'
+local seen_before = require 'icot.training.seen_before'
 local tasks = require 'icot.data.tasks'
 local values = require 'icot.base.values'
 
@@ -51,6 +52,7 @@ local LESS_MEMORY_IN_THOUGHT = 'a smaller train.batch, a larger train.accumulate
 ---@field precision 'float32'|'bf16'|'tf32' of matrix products, as far as the machine has it
 ---@field precision_problem string? why it is not what the recipe wants
 ---@field lr_scale number factor on the learning rate, after rollbacks
+---@field trained_on icot.TrainedOn[] until the checkpoint that it goes on from
 ---@field skipped integer updates that were left out (skip_update)
 ---@field collapse icot.CollapseWatch
 ---@field budget icot.Budget
@@ -104,7 +106,7 @@ local function assemble(run, data, packed, resumption)
     run = run, config = config, data = data, model = model, sampler = examples, optimizer = optimizer,
     learning_rate = optim.learning_rate(config.optimizer, total_steps), schedule = schedule.of(config, info),
     batch = packed, meter = meter.new(), state = schedule.state_at_start(info), evaluated = {}, lr_scale = 1,
-    skipped = 0, collapse = collapse.new(), budget = limit,
+    skipped = 0, collapse = collapse.new(), budget = limit, trained_on = seen_before.until_checkpoint(from),
   }, Training)
   self.precision, self.precision_problem = core.set_precision(config.precision)
   if from then saved_state.restore(self, from.description.state) end
@@ -132,12 +134,24 @@ function Training:free()
   self.data:free()
 end
 
+-- What was trained on beside the data; nil where that is nothing.
+local function others_than(data, trained_on)
+  local others = {}
+  for _, each in ipairs(trained_on) do
+    if each.data ~= data:digest() then others[#others + 1] = each end
+  end
+  return #others > 0 and others or nil
+end
+
 --- What a checkpoint has to hold: the state now, as far as it doesn't follow from the recipe.
 ---@return icot.CheckpointParts
 function Training:checkpoint_parts()
   local at_start = self.state.step == 0
   return {
-    description = { state = saved_state.capture(self), data = self.data:digest() },
+    description = {
+      state = saved_state.capture(self), data = self.data:digest(),
+      trained_on = others_than(self.data, self.trained_on),
+    },
     source = self.run.source, model = not at_start and self.model or nil, words = self.data.vocabulary,
     optimizer = not at_start and not self:forgets_moments() and self.optimizer or nil,
     log = self.log and self.log.file,

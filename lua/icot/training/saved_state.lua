@@ -12,7 +12,7 @@ local saved_state = {}
 function saved_state.capture(training)
   local state, forgets = training.state, training:forgets_moments()
   return {
-    step = state.step, removed = state.removed, accuracy = state.accuracy, loss = state.loss,
+    step = state.step, removed = state.removed, max_cot = state.max_cot, accuracy = state.accuracy, loss = state.loss,
     valid_loss = state.valid_loss,
     own = state.own, planned = training.planned, own_before = training.planned and training.own_before,
     cot_was_left = training.cot_was_left, last_reset = training.last_reset,

@@ -1,45 +1,48 @@
 --- Held-out examples that a run was trained on before its recipe named other examples. With another number of test
 --- examples, say, a dataset that draws them moves questions from one split to another.
-local checkpoint = require 'icot.saved.checkpoint'
 local counted = require 'icot.base.counted'
 local tasks = require 'icot.data.tasks'
 
 local seen_before = {}
 
 local HELD_OUT = { 'valid', 'test' }
-local LONGEST = 100 -- forks of forks that are followed back
 
 -- The digest of the split train, which comes first, in that of a dataset.
 local function of_train(digest)
   return digest:match('^%x+')
 end
 
--- Calls `look` with the training examples of a checkpoint; false if they cannot be had any more.
-local function with_trained_on(description, data, look)
-  local wanted = of_train(description.data)
+---@class icot.TrainedOn examples that a run was trained on
+---@field dataset table of the configuration
+---@field data string digest, see Dataset:digest
+
+--- What a run that goes on from a checkpoint was trained on until then.
+---@param from icot.Checkpoint?
+---@return icot.TrainedOn[]
+function seen_before.until_checkpoint(from)
+  if not from then return {} end
+  local description, list = from.description, {}
+  for i, each in ipairs(description.trained_on or {}) do list[i] = each end
+  local last = list[#list]
+  if not last or last.data ~= description.data then
+    list[#list + 1] = { dataset = description.config.dataset, data = description.data }
+  end
+  return list
+end
+
+-- Calls `look` with training examples of before; false if they cannot be had any more.
+local function with_examples(trained_on, data, look)
+  local wanted = of_train(trained_on.data)
   if of_train(data:digest()) == wanted then
     look(data.train)
     return true
   end
-  local ok, before = pcall(tasks.load, description.config.dataset, 'train')
+  local ok, before = pcall(tasks.load, trained_on.dataset, 'train')
   if not ok then return false end
   local is_it = of_train(before:digest()) == wanted
   if is_it then look(before.train) end
   before:free()
   return is_it
-end
-
--- What a checkpoint says, and what those say that its run, as a fork, began at, and so on.
-local function lineage_of(from)
-  local list, description = {}, from.description
-  while description and #list < LONGEST do
-    list[#list + 1] = description
-    local path = description.config.fork_from
-    local ok, before = path ~= nil, nil
-    if path then ok, before = pcall(checkpoint.read_description, path) end
-    description = ok and before -- it may be gone, or damaged meanwhile
-  end
-  return list
 end
 
 -- The splits that each held-out question is in, by question.
@@ -55,13 +58,13 @@ local function held_out_questions(data)
   return splits_with
 end
 
---- Which of a dataset's held-out examples were trained on until a checkpoint.
+--- Which of a dataset's held-out examples were trained on before.
 ---@param data icot.Dataset that is used from now on
----@param from icot.Checkpoint
+---@param trained_on icot.TrainedOn[]
 ---@return string? note '63 of 400 test examples'; nil: none
 ---@return boolean is_known false: some of what was trained on cannot be had any more
-function seen_before.describe(data, from)
-  local splits_with, counts, is_known, parts = held_out_questions(data), { valid = 0, test = 0 }, true, {}
+function seen_before.describe(data, trained_on)
+  local splits_with, counts, is_known, parts = nil, { valid = 0, test = 0 }, true, {}
   local function look(corpus)
     for i = 0, corpus:size() - 1 do
       local question = corpus:question(i)
@@ -69,8 +72,11 @@ function seen_before.describe(data, from)
       splits_with[question] = nil -- counted, however often it was trained on
     end
   end
-  for _, description in ipairs(lineage_of(from)) do
-    is_known = with_trained_on(description, data, look) and is_known
+  for _, each in ipairs(trained_on) do
+    if each.data ~= data:digest() then
+      splits_with = splits_with or held_out_questions(data)
+      is_known = with_examples(each, data, look) and is_known
+    end
   end
   for _, split in ipairs(HELD_OUT) do
     if counts[split] > 0 then

@@ -61,9 +61,9 @@ end
 function settle.unit(state, run, from, where)
   local before, now = from.description.config.removal.unit or 'token', run.config.removal.unit
   local saved = from.description.state
-  local removed, has_gone = saved.removed, saved.removed == 'all' or saved.cot_was_left == false
+  local removed = saved.removed
   if before == now or removed == 0 or not methods.has_schedule(run.config.method) then return end
-  if has_gone then
+  if removed == 'all' or saved.max_cot and removed >= saved.max_cot then
     state.removed = state.max_cot
     return
   end
@@ -127,11 +127,11 @@ end
 
 -- A question that was trained on tells little about what was learned.
 local function tell_of_seen(training, resumption)
-  if resumption.lr_scale or not touches(resumption.changes, { 'dataset' }) then return end -- or told before a rollback
-  local seen, is_known = seen_before.describe(training.data, resumption.from)
+  if resumption.lr_scale then return end -- it was told before the rollback
+  local seen, is_known = seen_before.describe(training.data, training.trained_on)
   if not is_known then
-    training.progress:warn(('%s: what it was trained on cannot be had any more, so whether held-out examples are among '
-                            .. 'that is not known'):format(place_of(resumption)))
+    training.progress:warn(('%s: some of what it was trained on cannot be had any more, so whether held-out examples '
+                            .. 'are among that is not known'):format(place_of(resumption)))
   end
   if not seen then return end
   resumption.segment.changes = ('trained on before: %s; %s'):format(seen, resumption.segment.changes)

@@ -249,7 +249,8 @@ local function check_files(run, resumption)
   for _, value in pairs(run.config.dataset) do
     if type(value) == 'string' and files.kind(value) then
       local ok, data = pcall(tasks.load_for_run, run.config)
-      if not ok then return end -- some of them are gone; the run needs them no more
+      if not ok and errors.is(data, 'no_file') then return end -- it is gone; the run needs it no more
+      if not ok then error(data, 0) end
       local digest = data:digest()
       data:free()
       return resume.check_data(resumption, digest)
