@@ -10,7 +10,7 @@ local errors = {}
 
 ---@alias icot.ErrorKind
 ---| 'no_memory'|'exists'|'locked' from the core
----| 'schedule_falls'|'no_checkpoint'
+---| 'schedule_falls'|'no_checkpoint'|'no_file'
 local UserError = {}
 UserError.__index = UserError
 UserError.__tostring = function(self) return self.message end

@@ -16,7 +16,6 @@ local removal = require 'icot.text.removal'
 local saved_run = require 'icot.saved.saved_run'
 local tasks = require 'icot.data.tasks'
 local terminal = require 'icot.base.terminal'
-local training_state = require 'icot.saved.training_state'
 local writing = require 'icot.training.writing'
 
 local ask = {}
@@ -145,7 +144,7 @@ local function prepare(found, args)
     errors.raise('ask: %s: answers with the states of a teacher that reads the CoT, which a question alone does not '
                  .. 'have; give whole examples: icot eval RUN --file FILE --show N', found.path)
   end
-  local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
+  local removed = common.removed(args, found)
   return {
     data = data, words = common.words_of_examples(data), removing = removing, model = model, removed = removed,
     cot = length_of_cot(data, config), leading = removal.leading(removal.cut(removing, data, removed)),

@@ -3,8 +3,8 @@
 ---   icot checkpoints results/mult.h5
 local checkpoint = require 'icot.saved.checkpoint'
 local errors = require 'icot.base.errors'
-local run_paths = require 'icot.results.run_paths'
 local not_a_run = require 'icot.saved.not_a_run'
+local run_paths = require 'icot.results.run_paths'
 local terminal = require 'icot.base.terminal'
 local text_table = require 'icot.base.text_table'
 local training_state = require 'icot.saved.training_state'

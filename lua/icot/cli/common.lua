@@ -7,6 +7,7 @@ local run_paths = require 'icot.results.run_paths'
 local not_a_run = require 'icot.saved.not_a_run'
 local saved_run = require 'icot.saved.saved_run'
 local terminal = require 'icot.base.terminal'
+local training_state = require 'icot.saved.training_state'
 
 local common = {}
 
@@ -52,6 +53,14 @@ function common.find_trained(path, where)
     or not_a_run.raise_missing(path, where)
   if not found.model_folder then errors.raise('%s: %s: nothing has been trained yet', where, found.path) end
   return found
+end
+
+--- How much is removed: as --removed says, or as in training.
+---@param args table what the argument parser gave
+---@param found icot.Checkpoint
+---@return number
+function common.removed(args, found)
+  return args.removed or training_state.unpack_removed(found.description.state.removed)
 end
 
 --- Whether the position of an answer depends on the length of its CoT even if all of that is removed.

@@ -117,22 +117,19 @@ end
 
 -- What a probe would ask for is tried here, too, where whoever writes a task looks first.
 local function try_quantities(task, chosen, corpus, i)
-  local example, vocabulary = corpus:example(i), corpus.vocabulary
-  task.quantities(vocabulary:decode_part(example.question), vocabulary:decode_part(example.cot),
-                  vocabulary:decode_part(example.answer), chosen)
+  local question, cot, answer = corpus:texts(i)
+  task.quantities(question, cot, answer, chosen)
 end
 
 local function print_examples(args)
   refuse_misspelt_check(args.what)
   refuse(args, 'icot data ' .. args.what, 'file', 'task', 'tokenizer')
-  tasks.find(args.what, WHERE)
-  local split = args.split or 'test'
-  local loaded = tasks.load(options_from(args, args.what), split)
+  local task, chosen, split = tasks.find(args.what, WHERE), options_from(args, args.what), args.split or 'test'
+  local loaded = tasks.load(chosen, split)
   local corpus = loaded:corpus(split, WHERE)
   if corpus:size() == 0 then
     errors.raise('%s %s: the %s split has no examples; --split names another', WHERE, args.what, split)
   end
-  local task, chosen = tasks.find(args.what, WHERE), options_from(args, args.what)
   for i = 0, math.min(args.count or 10, corpus:size()) - 1 do
     put(corpus:text(i), '\n')
     if task.quantities then try_quantities(task, chosen, corpus, i) end

@@ -18,7 +18,6 @@ local saved_run = require 'icot.saved.saved_run'
 local tasks = require 'icot.data.tasks'
 local terminal = require 'icot.base.terminal'
 local text_files = require 'icot.data.text_files'
-local training_state = require 'icot.saved.training_state'
 
 local eval = {}
 
@@ -43,9 +42,8 @@ end
 -- Whether the dataset knows the groups of these examples: they need not be of its task.
 local function knows_groups(data, corpus)
   for id = 0, corpus:size() - 1 do
-    local example = corpus:example(id)
-    if not pcall(data.groups, data.vocabulary:decode_part(example.question),
-                 data.vocabulary:decode_part(example.answer)) then return false end
+    local question, _, answer = corpus:texts(id)
+    if not pcall(data.groups, question, answer) then return false end
   end
   return true
 end
@@ -121,7 +119,7 @@ local function run_with(args, found)
   local split = args.file and add_file(args.file, data, found) or args.split or 'test'
   data:corpus(split, 'eval')
   local model = models.of_checkpoint(found, data)
-  local removed = args.removed or training_state.unpack_removed(found.description.state.removed)
+  local removed = common.removed(args, found)
   local wanted = {
     examples = args.examples or args.file and math.huge or config.evaluate.examples, batch = config.evaluate.batch,
     samples = args.show or 0,

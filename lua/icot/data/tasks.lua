@@ -102,8 +102,8 @@ local function guard_groups(data, task)
   data.groups = task_code.guarded({ groups = data.groups }, task).groups
   for _, split in ipairs(data:splits()) do
     if data[split]:size() > 0 then
-      local example, vocabulary = data[split]:example(0), data.vocabulary
-      return data.groups(vocabulary:decode_part(example.question), vocabulary:decode_part(example.answer))
+      local question, _, answer = data[split]:texts(0)
+      return data.groups(question, answer)
     end
   end
 end

@@ -1,9 +1,9 @@
 --- The arms of a study: what each of them changes, at each point of its grid and with each seed, and which settings
 --- from outside it is given.
-local limits = require 'icot.recipe.limits'
 local errors = require 'icot.base.errors'
 local fields = require 'icot.recipe.fields'
 local grid = require 'icot.recipe.grid'
+local limits = require 'icot.recipe.limits'
 local names = require 'icot.base.names'
 local overrides = require 'icot.recipe.overrides'
 local resolve = require 'icot.recipe.resolve'

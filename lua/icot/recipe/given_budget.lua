@@ -1,6 +1,6 @@
 --- How long a run trains where another run decides that, and not its own recipe.
-local limits = require 'icot.recipe.limits'
 local json = require 'icot.base.json'
+local limits = require 'icot.recipe.limits'
 local overrides = require 'icot.recipe.overrides'
 
 local given_budget = {}

@@ -44,6 +44,15 @@ function run_paths.of_checkpoint(checkpoint)
   return stem and stem .. '.h5'
 end
 
+--- Whether a path leads to the model that a run ends with, or to one of its checkpoints, by whatever name.
+---@param run string
+---@param path string
+---@return boolean
+function run_paths.holds(run, path)
+  return files.is_same(path, run_paths.model_folder(run))
+    or files.is_same(path .. '/..', run_paths.checkpoint_folder(run)) -- also of a link
+end
+
 --- The file for what a run prints, if it is a process of its own.
 ---@param run string
 ---@return string

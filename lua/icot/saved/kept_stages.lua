@@ -1,8 +1,8 @@
 --- The stages of a run as it has kept them: the checkpoints that end one, and the newest.
 local checkpoint = require 'icot.saved.checkpoint'
 local errors = require 'icot.base.errors'
-local run_paths = require 'icot.results.run_paths'
 local not_a_run = require 'icot.saved.not_a_run'
+local run_paths = require 'icot.results.run_paths'
 
 local kept_stages = {}
 

@@ -1,4 +1,5 @@
 --- What a study makes sure of before anything of it begins.
+local cleanup = require 'icot.base.cleanup'
 local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local fork = require 'icot.training.fork'
@@ -48,17 +49,21 @@ end
 -- Loads the examples of a run, for which a model that is to be made has to have room.
 local function load_once(run)
   local data = tasks.load_for_run(run.config)
-  local ok, problem = pcall(starting_model.context_for, run.config, data)
-  data:free()
-  if not ok then error(problem, 0) end
+  cleanup.always(function() data:free() end, starting_model.context_for, run.config, data)
+end
+
+-- What the examples of a run, and the room that they take, depend on.
+local function key_of_data(config)
+  local removal = config.removal
+  local of_pauses = methods.has_pauses(config.method) and removal
+  return json.encode { config.dataset, removal.unit, of_pauses, config.model.context or 0 }
 end
 
 -- Makes sure that each of the datasets can be had: what is wrong with one is told once, and before anything is begun.
 local function check_datasets(recipe)
   local known = {}
   for _, run in ipairs(recipe.runs) do
-    local config = run.config
-    local key = json.encode { config.dataset, config.removal, config.method, config.model.context or 0 }
+    local key = key_of_data(run.config)
     if not known[key] then
       known[key] = true
       local ok, problem = pcall(load_once, run)
@@ -103,8 +108,7 @@ local function refuse_own_models(recipe)
       ['distillation.teacher'] = config.distillation and config.distillation.teacher,
     } do
       for _, other in ipairs(recipe.runs) do
-        if files.is_same(path, run_paths.model_folder(other.output))
-          or files.is_same(path .. '/..', run_paths.checkpoint_folder(other.output)) then
+        if run_paths.holds(other.output, path) then
           errors.raise('%s: %s: %s belongs to %s, in whose place a run of this study would go; give --out', run.label,
                        name, path, other.output)
         end

@@ -174,13 +174,20 @@ function Corpus:question(index)
   return self.vocabulary:decode_part(self:example(index).question)
 end
 
+--- The texts of an example.
+---@param index integer 0 … size-1
+---@return string question, string cot, string answer
+function Corpus:texts(index)
+  local example, vocabulary = self:example(index), self.vocabulary
+  return vocabulary:decode_part(example.question), vocabulary:decode_part(example.cot),
+    vocabulary:decode_part(example.answer)
+end
+
 --- An example as a line `question||cot #### answer`.
 ---@param index integer 0 … size-1
 ---@return string
 function Corpus:text(index)
-  local example, vocabulary = self:example(index), self.vocabulary
-  return example_file.format(vocabulary:decode_part(example.question), vocabulary:decode_part(example.cot),
-    vocabulary:decode_part(example.answer))
+  return example_file.format(self:texts(index))
 end
 
 return corpus

@@ -69,9 +69,7 @@ end
 
 -- A run that is begun removes what lies in its place.
 local function refuse_own_place(path, run)
-  local lies_in = path .. '/..' -- also of a link
-  if files.is_same(lies_in, run_paths.checkpoint_folder(run.output))
-    or files.is_same(path, run_paths.model_folder(run.output)) then
+  if run_paths.holds(run.output, path) then
     errors.raise('fork_from: %s: belongs to %s, in whose place the fork would go; give --out', path, run.output)
   end
 end

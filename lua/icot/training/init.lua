@@ -134,23 +134,13 @@ function Training:free()
   self.data:free()
 end
 
--- What was trained on beside the data; nil where that is nothing.
-local function others_than(data, trained_on)
-  local others = {}
-  for _, each in ipairs(trained_on) do
-    if each.data ~= data:digest() then others[#others + 1] = each end
-  end
-  return #others > 0 and others or nil
-end
-
 --- What a checkpoint has to hold: the state now, as far as it doesn't follow from the recipe.
 ---@return icot.CheckpointParts
 function Training:checkpoint_parts()
-  local at_start = self.state.step == 0
+  local at_start, others = self.state.step == 0, seen_before.others(self.trained_on, self.data)
   return {
     description = {
-      state = saved_state.capture(self), data = self.data:digest(),
-      trained_on = others_than(self.data, self.trained_on),
+      state = saved_state.capture(self), data = self.data:digest(), trained_on = #others > 0 and others or nil,
     },
     source = self.run.source, model = not at_start and self.model or nil, words = self.data.vocabulary,
     optimizer = not at_start and not self:forgets_moments() and self.optimizer or nil,

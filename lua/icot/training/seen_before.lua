@@ -1,6 +1,7 @@
 --- Held-out examples that a run was trained on before its recipe named other examples. With another number of test
 --- examples, say, a dataset that draws them moves questions from one split to another.
 local counted = require 'icot.base.counted'
+local errors = require 'icot.base.errors'
 local tasks = require 'icot.data.tasks'
 
 local seen_before = {}
@@ -30,6 +31,18 @@ function seen_before.until_checkpoint(from)
   return list
 end
 
+--- Those of them that are not what a run is trained on now.
+---@param trained_on icot.TrainedOn[]
+---@param data icot.Dataset
+---@return icot.TrainedOn[]
+function seen_before.others(trained_on, data)
+  local others = {}
+  for _, each in ipairs(trained_on) do
+    if each.data ~= data:digest() then others[#others + 1] = each end
+  end
+  return others
+end
+
 -- Calls `look` with training examples of before; false if they cannot be had any more.
 local function with_examples(trained_on, data, look)
   local wanted = of_train(trained_on.data)
@@ -38,6 +51,7 @@ local function with_examples(trained_on, data, look)
     return true
   end
   local ok, before = pcall(tasks.load, trained_on.dataset, 'train')
+  if not ok and not errors.is_user_error(before) then error(before, 0) end
   if not ok then return false end
   local is_it = of_train(before:digest()) == wanted
   if is_it then look(before.train) end
@@ -64,7 +78,8 @@ end
 ---@return string? note '63 of 400 test examples'; nil: none
 ---@return boolean is_known false: some of what was trained on cannot be had any more
 function seen_before.describe(data, trained_on)
-  local splits_with, counts, is_known, parts = nil, { valid = 0, test = 0 }, true, {}
+  local others, counts, is_known, parts = seen_before.others(trained_on, data), { valid = 0, test = 0 }, true, {}
+  local splits_with = #others > 0 and held_out_questions(data)
   local function look(corpus)
     for i = 0, corpus:size() - 1 do
       local question = corpus:question(i)
@@ -72,12 +87,7 @@ function seen_before.describe(data, trained_on)
       splits_with[question] = nil -- counted, however often it was trained on
     end
   end
-  for _, each in ipairs(trained_on) do
-    if each.data ~= data:digest() then
-      splits_with = splits_with or held_out_questions(data)
-      is_known = with_examples(each, data, look) and is_known
-    end
-  end
+  for _, each in ipairs(others) do is_known = with_examples(each, data, look) and is_known end
   for _, split in ipairs(HELD_OUT) do
     if counts[split] > 0 then
       parts[#parts + 1] = counted.part_of(counts[split], data[split]:size(), split .. ' example')

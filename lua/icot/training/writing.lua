@@ -67,13 +67,19 @@ end
 
 -- ---- Writing ------------------------------------------------------------------------------------
 
--- A sequence is complete at the <eos> after its answer. Called once per token, so only the end is looked at,
--- and the ####, once seen, is remembered in the list itself.
+--- Whether a text that was written has come to its end, the <eos> after its answer, and was not cut off before.
+---@param written integer[] as `for_examples` gives it
+---@param vocabulary icot.Vocabulary
+---@return boolean
+function writing.is_finished(written, vocabulary)
+  return written.in_answer == true and written[#written] == vocabulary.eos
+end
+
+-- Called once per token, so only the end is looked at, and the ####, once seen, is remembered in the list itself.
 local function finish_rule(vocabulary)
   return function(written)
-    local last = written[#written]
-    if last == vocabulary.separator then written.in_answer = true end
-    return written.in_answer == true and last == vocabulary.eos
+    if written[#written] == vocabulary.separator then written.in_answer = true end
+    return writing.is_finished(written, vocabulary)
   end
 end
 
@@ -129,14 +135,6 @@ function writing.answer_in(written, vocabulary)
     if not answer and token == vocabulary.separator then answer = {} end
   end
   return answer
-end
-
---- Whether a written text has come to its end, the <eos> after its answer, and was not cut off before.
----@param written integer[]
----@param vocabulary icot.Vocabulary
----@return boolean
-function writing.is_finished(written, vocabulary)
-  return written[#written] == vocabulary.eos and writing.answer_in(written, vocabulary) ~= nil
 end
 
 --- The CoT in a written text: what stands before the first <eos> or ####.
