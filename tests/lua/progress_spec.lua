@@ -107,6 +107,17 @@ describe('progress elsewhere', function()
     assert.same({ 'icot seed 1  valid', 'icot seed 1  step 1/100  accuracy 0.500' }, lines_of(text()))
   end)
 
+  it('writes each line in one piece, so that nothing else falls into it', function()
+    local pieces = {}
+    local stream = { write = function(_, ...) pieces[#pieces + 1] = { ... } end, flush = function() end }
+    local shown = progress.new { label = 'icot seed 1', total_steps = 2, stream = stream, columns = function() end }
+    shown:update { step = 1 }
+    shown:note('valid')
+    shown:finish()
+    terminal.tell('a word', stream)
+    assert.same({ { 'icot seed 1  valid\n' }, { 'icot seed 1  step 1/2\n' }, { 'icot: a word\n' } }, pieces)
+  end)
+
   it('is silent when it should be', function()
     local shown, wait, text = display { quiet = true }
     wait(100)

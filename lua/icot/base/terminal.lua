@@ -35,11 +35,11 @@ function terminal.bold(text, color)
   return color and ('\27[1m%s\27[0m'):format(text) or text
 end
 
---- Tells the user something beside the output: a line that begins with the program's name.
+--- Tells the user something beside the output: a line that begins with the program's name, written in one piece.
 ---@param text string
 ---@param stream? file* default: io.stderr
 function terminal.tell(text, stream)
-  (stream or io.stderr):write('icot: ', text, '\n')
+  (stream or io.stderr):write(('icot: %s\n'):format(text))
 end
 
 return terminal

@@ -79,19 +79,19 @@ local function line(self, columns)
   return self.label:sub(1, columns)
 end
 
+-- In one piece: the notice of a signal, or another process with the same stream, never falls into a line.
+local function write(self, ...)
+  self.stream:write(table.concat { ... })
+  self.stream:flush()
+end
+
 local function draw(self, columns)
   local text = line(self, columns - 1) -- the last column would wrap on some terminals
   if self.color and text:sub(1, #self.label) == self.label then
     text = terminal.bold(self.label, true) .. text:sub(#self.label + 1)
   end
-  self.stream:write('\r', text, '\27[K')
-  self.stream:flush()
+  write(self, '\r', text, '\27[K')
   self.drawn = true
-end
-
-local function erase(self)
-  if self.drawn then self.stream:write('\r\27[K') end
-  self.drawn = false
 end
 
 local function is_due(self, on_terminal)
@@ -105,8 +105,7 @@ local function show(self)
   local columns = self.columns(self.stream)
   self.last_shown = self.clock()
   if columns then return draw(self, columns) end
-  self.stream:write(line(self), '\n')
-  self.stream:flush()
+  write(self, line(self), '\n')
 end
 
 --- Takes in how many updates the run is expected to take at most.
@@ -126,11 +125,8 @@ end
 
 -- Writes a line that stays, above the one that is rewritten.
 local function write_line(self, text)
-  local was_drawn = self.drawn
-  erase(self)
-  self.stream:write(self.label, '  ', errors.one_line(text), '\n')
-  self.stream:flush()
-  if was_drawn then show(self) end
+  write(self, self.drawn and '\r\27[K' or '', self.label, '  ', errors.one_line(text), '\n')
+  if self.drawn then show(self) end
 end
 
 --- Tells what has happened, such as the result of an evaluation.
@@ -152,10 +148,7 @@ function Progress:finish()
   if self.quiet or not self.is_open then return end
   self.is_open = false
   show(self)
-  if self.drawn then
-    self.stream:write('\n')
-    self.stream:flush()
-  end
+  if self.drawn then write(self, '\n') end
   self.drawn = false
 end
 
