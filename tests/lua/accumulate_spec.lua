@@ -1,7 +1,7 @@
 --- Gradient accumulation: a batch in parts has the loss, the gradients and the random numbers of the whole.
-local asked = require 'icot.engine.asked'
 local batch = require 'icot.text.batch'
 local core = require 'icot.engine.core'
+local deferred = require 'icot.engine.deferred'
 local evaluate = require 'icot.training.evaluate'
 local expect = require 'tests.lua.support.expect'
 local ffi = require 'ffi'
@@ -36,7 +36,7 @@ local function learn(model, packed, count, dropout)
     scope.run(function()
       local mean, logits, targets = model:loss(part, dropout)
       local share = part:targets() / packed:targets()
-      local found = asked.collect(function() asked.hits(logits, targets) end)
+      local found = deferred.collect(function() deferred.hits(logits, targets) end)
       loss, hits = loss + share * mean:item(), hits + found[1]
       local weighted = mean * share
       weighted:backward()
@@ -242,13 +242,13 @@ describe('train.accumulate', function()
   end)
 
   it('is not confused by an evaluation that failed on the way', function()
-    local hits = asked.hits
-    finally(function() asked.hits = hits end)
+    local hits = deferred.hits
+    finally(function() deferred.hits = hits end)
     assert.same(first_row {}, first_row({}, function(self)
-      asked.hits = function() error('no memory') end
+      deferred.hits = function() error('no memory') end
       assert.is_false(pcall(evaluate.run, self.model, self.data, 'valid', 0, self.config.removal,
                             self.config.evaluate))
-      asked.hits = hits
+      deferred.hits = hits
     end))
   end)
 

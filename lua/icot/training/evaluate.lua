@@ -2,9 +2,9 @@
 ---
 --- Two measurements: greedy decoding from the question alone (accuracy), and one teacher-forced pass (loss,
 --- token accuracy).
-local asked = require 'icot.engine.asked'
 local batch = require 'icot.text.batch'
 local core = require 'icot.engine.core'
+local deferred = require 'icot.engine.deferred'
 local interrupt = require 'icot.engine.interrupt'
 local names = require 'icot.base.names'
 local removal = require 'icot.text.removal'
@@ -126,9 +126,9 @@ local function force_chunk(model, packed)
   return scope.run(scope.no_grad, function()
     local mean, logits, targets = model:loss(packed)
     local terms = model:loss_terms(packed)
-    local answers = asked.collect(function()
-      asked.item(mean)
-      if logits then asked.hits(logits, targets) end
+    local answers = deferred.collect(function()
+      deferred.item(mean)
+      if logits then deferred.hits(logits, targets) end
     end)
     return answers[1] * terms, terms, answers[2] or 0 / 0
   end)

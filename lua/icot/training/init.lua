@@ -1,11 +1,11 @@
 --- A training: everything one run needs, one update, one evaluation. icot.training.trainer decides what comes when.
-local asked = require 'icot.engine.asked'
 local batch = require 'icot.text.batch'
 local budget = require 'icot.training.budget'
 local checkpoint = require 'icot.saved.checkpoint'
 local cleanup = require 'icot.base.cleanup'
 local collapse = require 'icot.training.collapse'
 local core = require 'icot.engine.core'
+local deferred = require 'icot.engine.deferred'
 local divergence = require 'icot.training.divergence'
 local errors = require 'icot.base.errors'
 local evaluate = require 'icot.training.evaluate'
@@ -261,8 +261,8 @@ local function add_gradient(self, part, terms, dropout)
     local share = self.model:loss_terms(part) / terms
     local weighted = share < 1 and loss * share or loss
     weighted:backward()
-    asked.item(loss)
-    if logits then asked.hits(logits, targets) end
+    deferred.item(loss)
+    if logits then deferred.hits(logits, targets) end
     return share, logits ~= nil
   end)
 end
@@ -274,11 +274,11 @@ end
 ---@return number norm of the gradient
 local function add_gradients(self, dropout)
   local terms, shares, with_hits = self.model:loss_terms(self.batch), {}, nil
-  local answers = asked.collect(function()
+  local answers = deferred.collect(function()
     for i, part in ipairs(self.batch:parts(self.config.train.accumulate)) do
       shares[i], with_hits = add_gradient(self, part, terms, dropout)
     end
-    asked.grad_norm(self.optimizer)
+    deferred.grad_norm(self.optimizer)
   end)
   local each, loss, hits = with_hits and 2 or 1, 0, with_hits and 0 or 0 / 0
   for i, share in ipairs(shares) do
