@@ -13,7 +13,7 @@ local models = require 'icot.model'
 local options = require 'icot.base.options'
 local pretrained = require 'icot.gpt2.pretrained'
 local removal = require 'icot.text.removal'
-local saved_run = require 'icot.saved.saved_run'
+local saved_recipe = require 'icot.saved.saved_recipe'
 local tasks = require 'icot.data.tasks'
 local terminal = require 'icot.base.terminal'
 local writing = require 'icot.training.writing'
@@ -137,7 +137,7 @@ end
 -- All that answering needs to know.
 local function prepare(found, args)
   local config = found.description.config
-  local data, removing = tasks.load_for_run(config), saved_run.removal(found)
+  local data, removing = tasks.load_for_run(config), saved_recipe.removal(found)
   common.tell_other_data(found, data)
   local model = models.of_checkpoint(found, data)
   if model.reads_cot then

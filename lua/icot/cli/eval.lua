@@ -14,7 +14,7 @@ local models = require 'icot.model'
 local options = require 'icot.base.options'
 local pretrained = require 'icot.gpt2.pretrained'
 local removal = require 'icot.text.removal'
-local saved_run = require 'icot.saved.saved_run'
+local saved_recipe = require 'icot.saved.saved_recipe'
 local tasks = require 'icot.data.tasks'
 local terminal = require 'icot.base.terminal'
 local text_files = require 'icot.data.text_files'
@@ -124,7 +124,7 @@ local function run_with(args, found)
     examples = args.examples or args.file and math.huge or config.evaluate.examples, batch = config.evaluate.batch,
     samples = args.show or 0,
   }
-  local result = evaluate.run(model, data, split, removed, saved_run.removal(found), wanted)
+  local result = evaluate.run(model, data, split, removed, saved_recipe.removal(found), wanted)
   print_samples(result.samples)
   print_result(found, split, removed, data, result, model.has_thoughts)
   print(('%-16s %s'):format('precision', precision))

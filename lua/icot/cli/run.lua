@@ -61,7 +61,7 @@ local function load_recipe(arguments)
   elseif not resumed then
     errors.raise('which recipe? (or --resume RUN; see icot --help)')
   end
-  return require('icot.saved.saved_run').recipe(resumed, { settings = settings, seed = arguments.seed })
+  return require('icot.saved.saved_recipe').of(resumed, { settings = settings, seed = arguments.seed })
 end
 
 --- Runs a recipe, or, with `processes`, a study.

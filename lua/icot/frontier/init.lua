@@ -4,7 +4,7 @@ local errors = require 'icot.base.errors'
 local evaluate = require 'icot.training.evaluate'
 local models = require 'icot.model'
 local removal = require 'icot.text.removal'
-local saved_run = require 'icot.saved.saved_run'
+local saved_recipe = require 'icot.saved.saved_recipe'
 local tasks = require 'icot.data.tasks'
 local training_state = require 'icot.saved.training_state'
 
@@ -30,7 +30,7 @@ local WARM_UP = 8 -- examples, before anything is timed
 -- ---- Measuring ----------------------------------------------------------------------------------
 
 local function measure(found, data, wanted)
-  local config, removing = found.description.config, saved_run.removal(found)
+  local config, removing = found.description.config, saved_recipe.removal(found)
   local model = models.of_checkpoint(found, data)
   local removed = training_state.unpack_removed(found.description.state.removed)
   local function run(examples, batch)

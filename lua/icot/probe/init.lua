@@ -20,7 +20,7 @@ local methods = require 'icot.schedule.methods'
 local models = require 'icot.model'
 local places = require 'icot.probe.places'
 local removal = require 'icot.text.removal'
-local saved_run = require 'icot.saved.saved_run'
+local saved_recipe = require 'icot.saved.saved_recipe'
 local scope = require 'icot.engine.scope'
 local sequence = require 'icot.text.sequence'
 local states = require 'icot.probe.states'
@@ -105,7 +105,7 @@ local function read_data(self, config)
   }
   check_held_out(self)
   local function shapes(removed)
-    local cut = removal.cut(saved_run.removal(plan.stages[1]), data, removed)
+    local cut = removal.cut(saved_recipe.removal(plan.stages[1]), data, removed)
     return places.shapes(data[HELD_OUT], self.splits.n_held_out, cut)
   end
   places.check(plan.places, shapes(0), shapes(math.huge))
@@ -204,7 +204,7 @@ end
 -- What a checkpoint's model is shown.
 local function subject_of(data, found, control, model, its_labels)
   local state = found.description.state
-  local s, removing = training_state.unpack_removed(state.removed), saved_run.removal(found)
+  local s, removing = training_state.unpack_removed(state.removed), saved_recipe.removal(found)
   return {
     control = control, model = model, labels = its_labels, step = state.step,
     cut = removal.cut(removing, data, s), removed = removal.of_longest(removing, s, data.max_cot),

@@ -9,6 +9,7 @@ local optim = require 'icot.training.optim'
 local parts = require 'tests.fuzz.parts'
 local resume = require 'icot.saved.resume'
 local run_paths = require 'icot.results.run_paths'
+local saved_recipe = require 'icot.saved.saved_recipe'
 local saved_run = require 'icot.saved.saved_run'
 local saved_state = require 'icot.training.saved_state'
 
@@ -51,7 +52,7 @@ return function(folder)
   return function(bytes)
     parts.put(place, parts.split(bytes), NAMES)
     if not saved_run.newest(run_path, harness.check_message) then return end
-    local run = saved_run.recipe(run_path, {}).runs[1]
+    local run = saved_recipe.of(run_path, {}).runs[1]
     local found = resume.find(run, { allow_changes = true }, note)
     assert(type(found.segment.changes) == 'string')
     resume.compare_machine(found.from, note)
