@@ -9,13 +9,10 @@ local declare = require 'icot.cli.declare'
 local errors = require 'icot.base.errors'
 local example_file = require 'icot.text.example_file'
 local ffi = require 'ffi'
-local models = require 'icot.model'
 local options = require 'icot.base.options'
-local pretrained = require 'icot.gpt2.pretrained'
 local removal = require 'icot.text.removal'
-local saved_recipe = require 'icot.saved.saved_recipe'
-local tasks = require 'icot.data.tasks'
 local terminal = require 'icot.base.terminal'
+local trained_run = require 'icot.cli.trained_run'
 local writing = require 'icot.training.writing'
 
 local ask = {}
@@ -46,10 +43,10 @@ local function only_length(data)
 end
 
 -- Tokens of the CoT that a question is taken to have: 0 where they do not matter.
-local function length_of_cot(data, config)
-  local why = common.needs_length_of_cot(config)
+local function length_of_cot(run)
+  local why = run:needs_length_of_cot()
   if not why then return 0 end
-  local length = config.removal.unit ~= 'step' and only_length(data)
+  local length = run.config.removal.unit ~= 'step' and only_length(run.data)
   if length then return length end
   errors.raise("ask: %s the position of the answer depends on the CoT's length, which a question alone does not tell; "
                .. 'give whole examples: icot eval RUN --file FILE --show N', why)
@@ -86,12 +83,12 @@ local function add(asked, asking, question)
   end
   for i = 1, asked.cot do cot[i] = words.eos end
   asking:append_arrays(ids, count, ffi.new('int32_t[?]', #cot, cot), #cot, ffi.new('int32_t[1]', words.eos), 1)
-  if asked.removing.unit == 'step' then asking:mark_steps({}) end
+  if asked.run.removing.unit == 'step' then asking:mark_steps({}) end
 end
 
 -- The next questions, at most that many, up to one that cannot be asked; and what is wrong with that.
 local function next_questions(asked, next_question, most)
-  local asking, chunk = corpus.new(asked.data.vocabulary), {}
+  local asking, chunk = corpus.new(asked.run.data.vocabulary), {}
   while #chunk < most do
     local number, question = next_question()
     if not number then break end
@@ -106,51 +103,52 @@ end
 -- ---- Answers ------------------------------------------------------------------------------------
 
 -- The line of a file of examples that the model makes of a question.
-local function line_of(asked, question, written)
-  local words = asked.data.vocabulary
-  local answer, cot = writing.answer_in(written, words), writing.show(writing.cot_in(written, words), words)
-  return example_file.format(question, cot, common.answer_text {
-    prediction = answer and writing.show(answer, words) or '', is_cut_off = not writing.is_finished(written, words),
-  })
+local function line_of(words, question, written)
+  local answer, cot = writing.answer_in(written, words), writing.cot_in(written, words)
+  return trained_run.line_of {
+    question = question, cot = writing.show(cot, words), prediction = answer and writing.show(answer, words) or '',
+    is_cut_off = not writing.is_finished(written, words),
+  }
 end
 
-local function answer(asked, asking, chunk)
-  local texts = #chunk == 0 and {} or writing.for_examples(asked.model, asked.data, asking, {
-    start = 0, count = #chunk, removed = asked.removed, removing = asked.removing, longest_cot = asked.data.longest_cot,
+local function answer(run, asking, chunk)
+  local texts = #chunk == 0 and {} or writing.for_examples(run.model, run.data, asking, {
+    start = 0, count = #chunk, removed = run.removed, removing = run.removing, longest_cot = run.data.longest_cot,
   })
-  for i, question in ipairs(chunk) do print(errors.one_line(line_of(asked, question, texts[i]))) end
+  for i, question in ipairs(chunk) do print(errors.one_line(line_of(run.data.vocabulary, question, texts[i]))) end
   io.stdout:flush()
 end
 
 -- Somebody who types is answered each question, and goes on after one that cannot be asked.
 local function answer_all(asked, args)
-  local next_question, most = questions_of(args), asked.typed and 1 or asked.batch
+  local next_question, most = questions_of(args), asked.typed and 1 or asked.run.config.evaluate.batch
   repeat
     local asking, chunk, problem = next_questions(asked, next_question, most)
-    answer(asked, asking, chunk)
+    answer(asked.run, asking, chunk)
     asking:free()
     if problem and not asked.typed then errors.raise('ask: %s', problem) end
     if problem then terminal.tell(problem) end
   until #chunk == 0 and not problem
 end
 
--- All that answering needs to know.
-local function prepare(found, args)
-  local config = found.description.config
-  local data, removing = tasks.load_for_run(config), saved_recipe.removal(found)
-  common.tell_other_data(found, data)
-  local model = models.of_checkpoint(found, data)
-  if model.reads_cot then
+-- What adding questions needs to know.
+local function prepare(run, args)
+  if run.model.reads_cot then
     errors.raise('ask: %s: answers with the states of a teacher that reads the CoT, which a question alone does not '
-                 .. 'have; give whole examples: icot eval RUN --file FILE --show N', found.path)
+                 .. 'have; give whole examples: icot eval RUN --file FILE --show N', run.checkpoint.path)
   end
-  local removed = common.removed(args, found)
   return {
-    data = data, words = common.words_of_examples(data), removing = removing, model = model, removed = removed,
-    cot = length_of_cot(data, config), leading = removal.leading(removal.cut(removing, data, removed)),
-    context = pretrained.inspect(found.model_folder, 'ask').context, batch = config.evaluate.batch,
+    run = run, words = run:words_of_examples(), cot = length_of_cot(run),
+    leading = removal.leading(removal.cut(run.removing, run.data, run.removed)), context = run:context 'ask',
     typed = #args.question == 0 and terminal.is_typed_at(),
   }
+end
+
+local function run_with(run, args)
+  run:load_model()
+  local asked = prepare(run, args)
+  if asked.typed then terminal.tell('a question per line; Ctrl-D ends') end
+  answer_all(asked, args)
 end
 
 --- Runs the command. A signal ends it as it ends any program: it has nothing to save.
@@ -160,13 +158,7 @@ end
 function ask.run(args)
   common.use_threads(args)
   common.use_device(args)
-  local found = common.find_trained(args.run, 'ask')
-  common.use_precision(found)
-  local asked = prepare(found, args)
-  if asked.typed then terminal.tell('a question per line; Ctrl-D ends') end
-  answer_all(asked, args)
-  asked.model:free()
-  asked.data:free()
+  trained_run.with(trained_run.find(args.run, 'ask'), args, run_with)
   return 0
 end
 

@@ -1,13 +1,8 @@
 --- What several commands do: with the options that icot.cli.declare gives them, and for the run that they look at.
-local checkpoint = require 'icot.saved.checkpoint'
 local core = require 'icot.engine.core'
-local errors = require 'icot.base.errors'
 local files = require 'icot.base.files'
 local run_paths = require 'icot.results.run_paths'
-local not_a_run = require 'icot.saved.not_a_run'
-local saved_run = require 'icot.saved.saved_run'
 local terminal = require 'icot.base.terminal'
-local training_state = require 'icot.saved.training_state'
 
 local common = {}
 
@@ -42,51 +37,6 @@ function common.use_precision(found)
 end
 
 -- ---- The run that is looked at ------------------------------------------------------------------
-
---- The checkpoint that a path stands for, with a trained model.
----@param path string of a checkpoint, or of a run file, of whose checkpoints it is the newest
----@param where string who asks, named at the start of an error
----@return icot.Checkpoint
----raises an error: there is none, it is damaged, or nothing has been trained yet.
-function common.find_trained(path, where)
-  local found = checkpoint.is_at(path) and checkpoint.read(path) or saved_run.newest(path, terminal.tell)
-    or not_a_run.raise_missing(path, where)
-  if not found.model_folder then errors.raise('%s: %s: nothing has been trained yet', where, found.path) end
-  return found
-end
-
---- How much is removed: as --removed says, or as in training.
----@param args table what the argument parser gave
----@param found icot.Checkpoint
----@return number
-function common.removed(args, found)
-  return args.removed or training_state.unpack_removed(found.description.state.removed)
-end
-
---- Whether the position of an answer depends on the length of its CoT even if all of that is removed.
----@param config table of a run
----@return string? why nil: it does not
-function common.needs_length_of_cot(config)
-  return config.removal.positions == 'kept' and "with positions = 'kept'"
-    or config.method == 'pause' and not config.removal.thoughts and 'with pauses' or nil
-end
-
---- An answer as it is shown.
----@param written { prediction: string, is_cut_off: boolean }
----@return string
-function common.answer_text(written)
-  local shown = { written.prediction ~= '' and written.prediction or nil }
-  if written.is_cut_off then shown[#shown + 1] = '(cut off)' end
-  return #shown > 0 and table.concat(shown, ' ') or '(nothing)'
-end
-
---- What the text of examples may have: not the symbol for pauses. (Of a tokenizer none has its id anyway.)
----@param data icot.Dataset
----@return icot.Vocabulary|icot.Tokenizer
-function common.words_of_examples(data)
-  local words = data.vocabulary
-  return words.without_pause and words:without_pause() or words
-end
 
 --- Tells the user if the examples are not those of the training.
 ---@param found icot.Checkpoint

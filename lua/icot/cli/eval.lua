@@ -8,16 +8,12 @@ local counted = require 'icot.base.counted'
 local declare = require 'icot.cli.declare'
 local errors = require 'icot.base.errors'
 local evaluate = require 'icot.training.evaluate'
-local example_file = require 'icot.text.example_file'
 local interrupt = require 'icot.engine.interrupt'
-local models = require 'icot.model'
 local options = require 'icot.base.options'
-local pretrained = require 'icot.gpt2.pretrained'
 local removal = require 'icot.text.removal'
-local saved_recipe = require 'icot.saved.saved_recipe'
-local tasks = require 'icot.data.tasks'
 local terminal = require 'icot.base.terminal'
 local text_files = require 'icot.data.text_files'
+local trained_run = require 'icot.cli.trained_run'
 
 local eval = {}
 
@@ -49,8 +45,8 @@ local function knows_groups(data, corpus)
 end
 
 -- The position of the answer may depend on the length of the CoT, even if all of it is removed.
-local function tell_of_empty(path, corpus, config)
-  local needs, empty = common.needs_length_of_cot(config), 0
+local function tell_of_empty(path, corpus, run)
+  local needs, empty = run:needs_length_of_cot(), 0
   for id = 0, needs and corpus:size() - 1 or -1 do
     if select(2, corpus:lengths(id)) == 0 then empty = empty + 1 end
   end
@@ -60,18 +56,18 @@ local function tell_of_empty(path, corpus, config)
 end
 
 -- Adds the examples of a file to the data, as a split that has the name of the file; gives that name.
-local function add_file(path, data, found)
-  local removing = found.description.config.removal
-  if removing.unit == 'step' and not data.steps_of then
+local function add_file(path, run)
+  local data, unit = run.data, run.config.removal.unit
+  if unit == 'step' and not data.steps_of then
     errors.raise('eval: --file: removal.unit is step, but the dataset %s cannot find the steps in a CoT from a file '
                  .. '(steps_of)', data.task)
   end
-  local read = text_files.read(path, 'eval: --file', common.words_of_examples(data), data.steps_of)
-  tell_of_empty(path, read, found.description.config)
+  local read = text_files.read(path, 'eval: --file', run:words_of_examples(), data.steps_of)
+  tell_of_empty(path, read, run)
   local split = data[path] == nil and path or './' .. path -- a file may be called test
-  data:add(split, read, removing.unit or 'token')
+  data:add(split, read, unit or 'token')
   if data.groups and not knows_groups(data, read) then data.groups = nil end
-  local context = pretrained.inspect(found.model_folder, 'eval').context
+  local context = run:context 'eval'
   if data.max_length > context then
     errors.raise('eval: --file: %s has an example of %d tokens, separators%s included, but the model has a '
                  .. 'context of %d', path, data.max_length, data.room_for and ' and thoughts' or '', context)
@@ -82,16 +78,17 @@ end
 local function print_samples(samples)
   for _, sample in ipairs(samples) do
     local expected = sample.is_right and '' or (' (expected %s)'):format(sample.target)
-    local line = example_file.format(sample.question, sample.cot, common.answer_text(sample))
+    local line = trained_run.line_of(sample)
     print(errors.one_line(('%-6s %s%s'):format(sample.is_right and 'right' or 'wrong', line, expected)))
   end
   if #samples > 0 then print() end
 end
 
-local function print_result(found, split, removed, data, result, has_thoughts)
-  local removing, step = found.description.config.removal, found.description.state.step
-  local gone, unit = removal.of_longest(removing, removed, data.max_cot), 'CoT ' .. (removing.unit or 'token')
-  print(('%s: step %d, %s removed'):format(found.path, step, counted.part_of(gone, data.max_cot, unit)))
+local function print_result(run, split, result)
+  local removing, data, found = run.config.removal, run.data, run.checkpoint
+  local gone, unit = removal.of_longest(removing, run.removed, data.max_cot), 'CoT ' .. (removing.unit or 'token')
+  print(('%s: step %d, %s removed'):format(found.path, found.description.state.step,
+                                          counted.part_of(gone, data.max_cot, unit)))
   print(('%-16s %d of %s'):format('examples', result.examples, split))
   print(('%-16s %.4f'):format('accuracy', result.accuracy))
   print(('%-16s %.4f'):format('token accuracy', result.token_accuracy))
@@ -108,29 +105,22 @@ local function print_result(found, split, removed, data, result, has_thoughts)
     print(('  %-14s %.4f of %d'):format(group.name, group.accuracy, group.examples))
   end
   print(('%-16s %.1f tokens per example%s, %.0f examples per second'):format(
-    'decoding', result.tokens_generated / result.examples, has_thoughts and ' with its thoughts' or '',
+    'decoding', result.tokens_generated / result.examples, run.model.has_thoughts and ' with its thoughts' or '',
     result.examples_per_second))
+  print(('%-16s %s'):format('precision', run.precision))
+  if run.model.note then print('\n' .. run.model.note) end
 end
 
-local function run_with(args, found)
-  local config, precision = found.description.config, common.use_precision(found)
-  local data = tasks.load_for_run(config)
-  common.tell_other_data(found, data)
-  local split = args.file and add_file(args.file, data, found) or args.split or 'test'
-  data:corpus(split, 'eval')
-  local model = models.of_checkpoint(found, data)
-  local removed = common.removed(args, found)
-  local wanted = {
-    examples = args.examples or args.file and math.huge or config.evaluate.examples, batch = config.evaluate.batch,
-    samples = args.show or 0,
-  }
-  local result = evaluate.run(model, data, split, removed, saved_recipe.removal(found), wanted)
+local function run_with(run, args)
+  local split = args.file and add_file(args.file, run) or args.split or 'test'
+  run.data:corpus(split, 'eval')
+  run:load_model()
+  local result = evaluate.run(run.model, run.data, split, run.removed, run.removing, {
+    examples = args.examples or args.file and math.huge or run.config.evaluate.examples,
+    batch = run.config.evaluate.batch, samples = args.show or 0,
+  })
   print_samples(result.samples)
-  print_result(found, split, removed, data, result, model.has_thoughts)
-  print(('%-16s %s'):format('precision', precision))
-  if model.note then print('\n' .. model.note) end
-  model:free()
-  data:free()
+  print_result(run, split, result)
 end
 
 --- Runs the command.
@@ -141,8 +131,7 @@ function eval.run(args)
   if args.file and args.split then errors.raise('eval: give either --file or --split, not both') end
   common.use_threads(args)
   common.use_device(args)
-  local found = common.find_trained(args.run, 'eval')
-  return interrupt.run(run_with, args, found)
+  return interrupt.run(trained_run.with, trained_run.find(args.run, 'eval'), args, run_with)
 end
 
 return eval
