@@ -102,20 +102,13 @@ end
 
 -- ---- Answers ------------------------------------------------------------------------------------
 
--- The line of a file of examples that the model makes of a question.
-local function line_of(words, question, written)
-  local answer, cot = writing.answer_in(written, words), writing.cot_in(written, words)
-  return trained_run.line_of {
-    question = question, cot = writing.show(cot, words), prediction = answer and writing.show(answer, words) or '',
-    is_cut_off = not writing.is_finished(written, words),
-  }
-end
-
 local function answer(run, asking, chunk)
   local texts = #chunk == 0 and {} or writing.for_examples(run.model, run.data, asking, {
     start = 0, count = #chunk, removed = run.removed, removing = run.removing, longest_cot = run.data.longest_cot,
   })
-  for i, question in ipairs(chunk) do print(errors.one_line(line_of(run.data.vocabulary, question, texts[i]))) end
+  for i, question in ipairs(chunk) do
+    print(errors.one_line(trained_run.line_of(question, writing.describe(texts[i], run.data.vocabulary))))
+  end
   io.stdout:flush()
 end
 

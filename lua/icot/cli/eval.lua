@@ -78,7 +78,7 @@ end
 local function print_samples(samples)
   for _, sample in ipairs(samples) do
     local expected = sample.is_right and '' or (' (expected %s)'):format(sample.target)
-    local line = trained_run.line_of(sample)
+    local line = trained_run.line_of(sample.question, sample)
     print(errors.one_line(('%-6s %s%s'):format(sample.is_right and 'right' or 'wrong', line, expected)))
   end
   if #samples > 0 then print() end

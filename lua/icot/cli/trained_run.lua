@@ -93,12 +93,13 @@ end
 -- ---- What it has written -------------------------------------------------------------------------
 
 --- The line of a file of examples that a model has made of a question.
----@param written { question: string, cot: string, prediction: string, is_cut_off: boolean }
+---@param question string
+---@param written icot.Written
 ---@return string
-function trained_run.line_of(written)
+function trained_run.line_of(question, written)
   local shown = { written.prediction ~= '' and written.prediction or nil }
   if written.is_cut_off then shown[#shown + 1] = '(cut off)' end
-  return example_file.format(written.question, written.cot, #shown > 0 and table.concat(shown, ' ') or '(nothing)')
+  return example_file.format(question, written.cot, #shown > 0 and table.concat(shown, ' ') or '(nothing)')
 end
 
 return trained_run

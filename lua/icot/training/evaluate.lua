@@ -24,8 +24,12 @@ local evaluate = {}
 ---@field examples_per_second number of decoding
 ---@field tokens_generated integer written by the model; a thought counts as one, a pause that it was given does not
 ---@field cut_off integer examples that were not finished after as many tokens as there should be at most
----@field samples { question: string, target: string, prediction: string, cot: string, is_right: boolean,
----   is_cut_off: boolean }[]
+---@field samples icot.Sample[]
+
+---@class icot.Sample: icot.Written
+---@field question string
+---@field target string
+---@field is_right boolean
 
 ---@class icot.EvaluationWork what is to be evaluated
 ---@field model icot.Model
@@ -93,11 +97,10 @@ local function take(tally, work, example, written, thoughts)
   tally.correct, tally.cut_off = tally.correct + (is_right and 1 or 0), tally.cut_off + (is_finished and 0 or 1)
   count_group(data, example, is_right, tally.groups)
   if #tally.samples == work.samples then return end
-  table.insert(tally.samples, {
-    question = vocabulary:decode_part(example.question), target = vocabulary:decode_part(example.answer),
-    prediction = answer and writing.show(answer, vocabulary) or '', is_right = is_right,
-    is_cut_off = not is_finished, cot = writing.show(writing.cot_in(written, vocabulary), vocabulary),
-  })
+  local sample = writing.describe(written, vocabulary)
+  sample.question, sample.target = vocabulary:decode_part(example.question), vocabulary:decode_part(example.answer)
+  sample.is_right = is_right
+  table.insert(tally.samples, sample)
 end
 
 -- ---- The two measurements ------------------------------------------------------------------------

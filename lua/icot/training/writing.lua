@@ -137,11 +137,8 @@ function writing.answer_in(written, vocabulary)
   return answer
 end
 
---- The CoT in a written text: what stands before the first <eos> or ####.
----@param written integer[]
----@param vocabulary icot.Vocabulary
----@return integer[]
-function writing.cot_in(written, vocabulary)
+-- The CoT in a written text: what stands before the first <eos> or ####.
+local function cot_in(written, vocabulary)
   local cot = {}
   for _, id in ipairs(written) do
     if id == vocabulary.eos or id == vocabulary.separator then break end
@@ -159,6 +156,24 @@ function writing.show(ids, vocabulary)
     if id >= vocabulary.size then return ('(id %d is not a symbol of the dataset)'):format(id) end
   end
   return vocabulary:decode_part(ids)
+end
+
+---@class icot.Written a written text, for people
+---@field cot string
+---@field prediction string its answer; '' if it has none
+---@field is_cut_off boolean it was cut off before its end
+
+--- What a written text says.
+---@param written integer[] as `for_examples` gives it
+---@param vocabulary icot.Vocabulary
+---@return icot.Written
+function writing.describe(written, vocabulary)
+  local answer = writing.answer_in(written, vocabulary)
+  return {
+    cot = writing.show(cot_in(written, vocabulary), vocabulary),
+    prediction = answer and writing.show(answer, vocabulary) or '',
+    is_cut_off = not writing.is_finished(written, vocabulary),
+  }
 end
 
 return writing
