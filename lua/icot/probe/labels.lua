@@ -22,24 +22,26 @@ local labels = {}
 -- ---- Reading them off the examples --------------------------------------------------------------
 
 -- Without a task's own: the tokens of the CoT by their place.
-local function tokens_of_cot(vocabulary, cot)
+local function tokens_of_cot(corpus, index)
   local found = {}
-  for i, token in ipairs(cot) do found[i] = { name = 'CoT, token ' .. i, value = vocabulary:decode { token } } end
+  for i, token in ipairs(corpus:example(index).cot) do
+    found[i] = { name = 'CoT, token ' .. i, value = corpus.vocabulary:decode { token } }
+  end
   return found
 end
 
-local function quantities_of(data, task, options, example)
-  if not task.quantities then return tokens_of_cot(data.vocabulary, example.cot) end
-  local function text(part) return data.vocabulary:decode_part(example[part]) end
-  return task.quantities(text 'question', text 'cot', text 'answer', options)
+local function quantities_of(corpus, index, task, options)
+  if not task.quantities then return tokens_of_cot(corpus, index) end
+  local question, cot, answer = corpus:texts(index)
+  return task.quantities(question, cot, answer, options)
 end
 
--- The values of the first examples of a split by name, and the names of the first example in their order.
-local function read(data, task, options, split, n)
+-- The values of the first examples of a corpus by name, and the names of the first example in their order.
+local function read(corpus, n, task, options)
   local values, order = {}, {}
   for i = 1, n do
     values[i] = {}
-    for k, quantity in ipairs(quantities_of(data, task, options, data[split]:example(i - 1))) do
+    for k, quantity in ipairs(quantities_of(corpus, i - 1, task, options)) do
       values[i][quantity.name] = quantity.value
       if i == 1 then order[k] = quantity.name end
     end
@@ -123,8 +125,8 @@ end
 ---@return icot.probe.Labels
 ---raises an error when there is nothing to tell
 function labels.read(data, task, options, splits, part)
-  local fit, order = read(data, task, options, splits.fit, splits.n_fit)
-  local held_out = read(data, task, options, splits.held_out, splits.n_held_out)
+  local fit, order = read(data[splits.fit], splits.n_fit, task, options)
+  local held_out = read(data[splits.held_out], splits.n_held_out, task, options)
   local self, classes = { columns = {}, classes = 0, n_fit = #fit, n_held_out = #held_out }, {}
   for _, name in ipairs(order) do
     local found, count = classes_of(name, fit, held_out)
