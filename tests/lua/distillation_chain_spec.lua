@@ -92,15 +92,16 @@ describe('icot_kd', function()
   it('counts all steps where arms are matched', function()
     local loaded = load(folder_with [[arms = { { name = 'kd' }, { name = 'plain', method = 'no_cot' } },]],
                         'match=updates', 'match_arm=kd')
-    local queue, order = run_queue.new(loaded.runs), {}
+    local queue, order, last = run_queue.new(loaded.runs), {}, nil
     while queue:next() do
       local number = queue:next()
-      order[#order + 1] = number
-      assert.is_nil(select(2, queue:take(number)))
+      local run, refused = queue:take(number)
+      assert.is_nil(refused)
+      order[#order + 1], last = number, run
       queue:finish(number, { status = 'finished', updates = 10 * number })
     end
     assert.same({ 1, 2, 3, 4, 5 }, order)
-    assert.equal(10 + 20 + 30 + 40, loaded.runs[5].config.train.steps)
+    assert.equal(10 + 20 + 30 + 40, last.config.train.steps)
 
     loaded = load(folder_with [[arms = { { name = 'kd' }, { name = 'plain', method = 'no_cot' } },]],
                   'match=updates', 'match_arm=plain')
@@ -111,12 +112,12 @@ describe('icot_kd', function()
       end
       for number = 1, 3 do queue:finish(number, { status = 'finished', updates = 10 * number }) end
       queue:finish(5, { status = 'finished', updates = of_plain })
-      local _, refused = queue:take(4)
-      return refused and refused.message
+      return queue:take(4)
     end
-    assert.is_nil(give(100))
-    assert.equal(40, loaded.runs[4].config.train.steps)
-    assert.equal('not started: it has to match 60 updates, but the steps before it used 60', give(60))
+    local given, refused = give(100)
+    assert.same({ 40, nil }, { given.config.train.steps, refused })
+    assert.equal('not started: it has to match 60 updates, but the steps before it used 60',
+                 select(2, give(60)).message)
     expect.mentions(expect.user_error(load, folder_with [[arms = { { name = 'kd' }, { name = 'b' } },]], 'match=flops',
                                       'match_arm=kd.teacher'), "there is no arm 'kd.teacher'")
   end)

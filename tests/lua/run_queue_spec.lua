@@ -24,6 +24,7 @@ describe('the queue of a study', function()
     queue:finish(2, { status = 'finished', updates = 70 })
     assert.equal(1, queue:next())
     assert.same({ steps = 70 }, queue:take(1).config.train)
+    assert.same({ epochs = 3 }, queue.runs[1].config.train) -- the recipe's run stays as it is
     assert.equal(3, queue:next())
   end)
 

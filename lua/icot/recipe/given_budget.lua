@@ -2,29 +2,35 @@
 local json = require 'icot.base.json'
 local limits = require 'icot.recipe.limits'
 local overrides = require 'icot.recipe.overrides'
+local values = require 'icot.base.values'
 
 local given_budget = {}
 
 --- What can be given, as results call it, and the field of `train` that limits it.
 given_budget.LIMITS = { updates = 'steps', tokens = 'tokens', flops = 'flops' }
 
---- Sets how long a run trains, whatever its recipe says.
----@param run icot.Run
+--- A run that trains for so long, whatever its recipe says.
+---@param run icot.Run as the recipe has it, which it stays
 ---@param limit 'steps'|'tokens'|'flops'
 ---@param amount number
-function given_budget.set(run, limit, amount)
-  limits.set(run.config.train, limit, amount)
-  run.config_json = json.encode(run.config)
-  run.budget = { limit = limit, amount = amount }
+---@return icot.Run
+function given_budget.give(run, limit, amount)
+  local given = values.copy(run)
+  limits.set(given.config.train, limit, amount)
+  given.config_json = json.encode(given.config)
+  given.budget = { limit = limit, amount = amount }
+  return given
 end
 
---- Gives a run what it had been given when a checkpoint of it was written.
+--- A run with what it had been given when a checkpoint of it was written.
 ---@param run icot.Run
 ---@param train table `train` of the checkpoint's configuration
+---@return icot.Run
 function given_budget.restore(run, train)
   for _, limit in pairs(given_budget.LIMITS) do
-    if train[limit] then given_budget.set(run, limit, train[limit]) end
+    if train[limit] then return given_budget.give(run, limit, train[limit]) end
   end
+  return run
 end
 
 --- Whether settings say how long a run trains: `train.steps`, or `arms.NAME.train.steps` of its arm.

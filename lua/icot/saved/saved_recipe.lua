@@ -40,21 +40,24 @@ local function load_study(index_path, wanted)
   end
 end
 
--- Only one run of a study; if it was to train as long as another one did, it still knows how long that is, unless it is
--- told something else now.
-local function single_out(whole, path, from, wanted)
+-- The run of a study that has its results at a path.
+local function run_at(path, whole)
   for _, run in ipairs(whole.runs) do
-    if run_paths.name_of(run.output) == run_paths.name_of(path) then
-      if run.match and not given_budget.is_set_by(wanted.settings, run) then
-        given_budget.restore(run, from.description.config.train)
-      end
-      run.match = nil
-      run.waits_for, run.label = nil, whole.name
-      whole.runs, whole.is_study, whole.output = { run }, false, path
-      return whole
-    end
+    if run_paths.name_of(run.output) == run_paths.name_of(path) then return run end
   end
   errors.raise('%s: is not one of the runs of the recipe %s in its checkpoint', path, whole.name)
+end
+
+-- Makes a study's recipe that of only one run; if that was to train as long as another one did, it still knows how long
+-- that is, unless it is told something else now.
+local function single_out(whole, path, from, wanted)
+  local run = run_at(path, whole)
+  if run.match and not given_budget.is_set_by(wanted.settings, run) then
+    run = given_budget.restore(run, from.description.config.train)
+  end
+  run.match, run.waits_for, run.label = nil, nil, whole.name
+  whole.runs, whole.is_study, whole.output, whole.config_json = { run }, false, path, run.config_json
+  return whole
 end
 
 --- The recipe that a run, or a study, was started with.

@@ -9,17 +9,19 @@ local function sum_of(numbers, results, field)
   return sum
 end
 
---- Gives a run what the one that it has to match has used, less what its own steps have used already.
+--- A run with what the one that it has to match has used, less what its own steps have used already.
 ---@param run icot.Run with `match`
 ---@param results table<integer, icot.Result> of all of these, which have ended
----@return string? problem why there is nothing to give
+---@return icot.Run? given nil: there is nothing to give
+---@return string? problem why
 function matching.give(run, results)
   local match = run.match
   local wanted, used = sum_of(match.of, results, match.what), sum_of(match.less, results, match.what)
   if used >= wanted then
-    return ('not started: it has to match %.4g %s, but the steps before it used %.4g'):format(wanted, match.what, used)
+    return nil, ('not started: it has to match %.4g %s, but the steps before it used %.4g'):format(
+      wanted, match.what, used)
   end
-  given_budget.set(run, given_budget.LIMITS[match.what], wanted - used)
+  return given_budget.give(run, given_budget.LIMITS[match.what], wanted - used)
 end
 
 return matching

@@ -39,7 +39,7 @@ local because = {
   match = function(run) return ('it was to match the %s of'):format(run.match.what) end,
 }
 
--- What becomes of a run that cannot start although all that it has waited for is over; nil if it can.
+-- What becomes of a run if something that it has waited for did not come to its end; nil if all did.
 local function result_without(self, run)
   for _, wait in ipairs(run.waits_for or {}) do
     local other, result = self.runs[wait.number], self.results[wait.number]
@@ -49,18 +49,20 @@ local function result_without(self, run)
         because[wait.why](run), other.arm, other.seed, has_failed and 'failed' or 'was interrupted') }
     end
   end
-  local problem = run.match and matching.give(run, self.results)
-  return problem and { status = 'failed', message = problem } or nil
 end
 
---- Takes a run out of the queue, to start it. One that has waited for its budget gets it.
+--- Takes a run out of the queue, to start it.
 ---@param number integer
----@return icot.Run
+---@return icot.Run run one that has waited for its budget has it here
 ---@return icot.Result? result of a run that cannot start; interrupted, if what it has waited for was
 function Queue:take(number)
   local run = self.runs[number]
   self.taken[number] = true
-  return run, result_without(self, run)
+  local result = result_without(self, run)
+  if result or not run.match then return run, result end
+  local given, problem = matching.give(run, self.results)
+  if not given then return run, { status = 'failed', message = problem } end
+  return given
 end
 
 --- Takes in that a run is over.

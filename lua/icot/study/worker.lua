@@ -76,9 +76,9 @@ local function find_run(job)
     settings = overrides.read(job.settings, 'study'), seed = job.seed, output = job.output,
     is_kept = true,
   })
-  for _, run in ipairs(whole.runs) do
-    if run.output == job.run then
-      if job.budget then given_budget.set(run, job.budget.limit, job.budget.amount) end
+  for _, each in ipairs(whole.runs) do
+    if each.output == job.run then
+      local run = job.budget and given_budget.give(each, job.budget.limit, job.budget.amount) or each
       if run.config_json == job.config then return run end
       break
     end
