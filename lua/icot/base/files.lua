@@ -1,5 +1,5 @@
---- Files and folders: what there is, reading and removing it, and whether results may go there, which is asked before a
---- training starts, not after it has run.
+--- Files and folders: what there is, reading, making and removing it, and whether results may go there, which is asked
+--- before a training starts, not after it has run.
 local errors = require 'icot.base.errors'
 local lfs = require 'lfs'
 

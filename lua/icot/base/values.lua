@@ -1,4 +1,4 @@
---- Values of any type: how a message shows them, and copies of them.
+--- Values of any type: how a message shows them, copies of them, and whether a list has one.
 local errors = require 'icot.base.errors'
 
 local values = {}

@@ -1,4 +1,4 @@
---- This machine, as run files and checkpoints tell of it.
+--- This machine: what run files and checkpoints tell of it, and how much memory it has.
 local core = require 'icot.engine.core'
 
 local machine = {}

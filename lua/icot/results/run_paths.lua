@@ -5,6 +5,7 @@
 ---     results/mult/checkpoints/    its checkpoints          results/arms/icot-1.log    what that one has printed
 ---                                                           results/arms/study.json    what it was started with
 ---     results/mult.frontier.h5     what icot frontier has found
+---     results/mult.probes.h5       what icot probe has found
 local files = require 'icot.base.files'
 
 local run_paths = {}
