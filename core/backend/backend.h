@@ -242,6 +242,14 @@ typedef struct backend {
     int (*attention_backward)(const packed_shape *shape, const float *qkv, const float *y,
                               const float *logsumexp, const float *dy, bool accumulate,
                               float *dqkv);
+    /* Rows qkv (T,3C) are written to `rows` (P,3C), behind their past, and attend to both there. */
+    int (*attention_past)(const packed_shape *shape, const past_rows *past, const float *qkv,
+                          float *rows, float *y, float *logsumexp);
+    /* Adds to drows (P,3C); what its rows that were written have got by then, here and before,
+     * moves on to dqkv, unless that has no data, and is 0 from then on. */
+    int (*attention_past_backward)(const packed_shape *shape, const past_rows *past,
+                                   const float *rows, const float *y, const float *logsumexp,
+                                   const float *dy, float *drows, grad_target dqkv);
     int (*attention_cached)(const packed_shape *shape, const float *qkv, const kv_cache *cache,
                             float *y);
     /* logits (R,V), targets (R) -> mean of the losses; logsumexp (R) */

@@ -22,6 +22,15 @@ typedef struct packed_shape {
     dropout_draw drawn;     /* for the weights of the rows, numbered from `first` on; see below */
 } packed_shape;
 
+/*
+ * Rows that were there before: sequence b begins in row starts[b] of an array of queries, keys and
+ * values (P,3C), and has lengths[b] rows there; those that the packed_shape counts are its next
+ * ones, and see both.
+ */
+typedef struct past_rows {
+    index_array starts, lengths; /* (B) each */
+} past_rows;
+
 static inline int64_t longest_sequence(const packed_shape *packed)
 {
     int64_t longest = 0;

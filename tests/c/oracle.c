@@ -271,6 +271,7 @@ oracle *oracle_find(const char *operator_name)
         {"token_position_embedding", oracle_token_position_embedding},
         {"layer_norm", oracle_layer_norm},
         {"attention", oracle_attention},
+        {"attention_past", oracle_attention_past},
         {"self_attention", oracle_self_attention},
         {"block", oracle_block},
         {"cross_entropy", oracle_cross_entropy},

@@ -27,7 +27,7 @@ oracle oracle_gelu;
 /* In oracle_layers.c. */
 oracle oracle_softmax, oracle_log_softmax, oracle_matmul, oracle_linear, oracle_mlp;
 oracle oracle_embedding, oracle_token_position_embedding, oracle_layer_norm;
-oracle oracle_attention, oracle_cross_entropy, oracle_self_attention;
+oracle oracle_attention, oracle_attention_past, oracle_cross_entropy, oracle_self_attention;
 oracle oracle_block;
 
 /* Tokens of the longest sequence; starts (B+1) as in cu_seqlens. */

@@ -193,6 +193,30 @@ array oracle_attention(const oracle_call *call)
     return y;
 }
 
+/* qkv (T,3C), past (P,3C), cu_seqlens (B+1), starts (B), lengths (B) -> (T,C): rows of qkv take the
+ * places behind the past of their sequence. Of the mask, as above, (T, heads, P) is read. */
+array oracle_attention_past(const oracle_call *call)
+{
+    const array *qkv = &call->inputs[0], *first = &call->inputs[2];
+    int64_t C = qkv->size[1] / 3, H = call->params->index[0], most = call->inputs[1].size[0];
+    array y = array_zeros(2, (const int64_t[]){qkv->size[0], C});
+    array rows = array_zeros(2, call->inputs[1].size);
+    memcpy(rows.at, call->inputs[1].at, (size_t)array_numel(&rows) * sizeof *rows.at);
+    for (int64_t b = 0; b + 1 < first->size[0]; b++) {
+        int64_t start = (int64_t)call->inputs[3].at[b], from = (int64_t)first->at[b];
+        int64_t place = start + (int64_t)call->inputs[4].at[b];
+        for (int64_t t = from; t < (int64_t)first->at[b + 1]; t++, place++) {
+            memcpy(rows.at + place * 3 * C, qkv->at + t * 3 * C, (size_t)(3 * C) * sizeof *rows.at);
+            for (int64_t h = 0; h < H; h++) {
+                const double *mask = call->mask ? call->mask + (t * H + h) * most : NULL;
+                attend(&rows, start, place, h, C / H, mask, y.at + t * C);
+            }
+        }
+    }
+    array_free(&rows);
+    return y;
+}
+
 /* Rows of a matrix, which is freed. */
 static array picked_rows_of(array matrix, array rows)
 {

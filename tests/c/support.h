@@ -38,6 +38,10 @@ float *random_floats(int64_t n, uint64_t seed); /* in [-2, 2); for free() */
 /* A tensor of given numbers; floats are read from `values`, which may be NULL: zeros. */
 icot_tensor tensor_of(icot_engine *engine, int ndim, const int64_t *size, const float *values);
 icot_tensor ids_of(icot_engine *engine, int64_t n, const int32_t *ids);
+/* The same of integers that are listed. */
+#define INTS(engine, ...)                                                                          \
+    ids_of(engine, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t),                       \
+           (const int32_t[]){__VA_ARGS__})
 icot_tensor apply_one(icot_engine *engine, const char *name, icot_tensor x);
 icot_tensor apply_two(icot_engine *engine, const char *name, icot_tensor a, icot_tensor b);
 icot_tensor apply_with(icot_engine *engine, const char *name, const icot_tensor *inputs,

@@ -33,7 +33,9 @@ typedef struct side_case {
 static const int32_t starts[] = {0, 1, 64, 64, 128, 193, 323, 623};
 enum { T = 623, B = 7 };
 static const int32_t few_starts[] = {0, 17, 19, 40};
-static const int32_t some_rows[] = {0, 3, 64, 127, 400, 622}; /* of the tokens */
+static const int32_t places[] = {0, 200, 300, 350, 500, 650, 800}; /* of sequences in a past, */
+static const int32_t behind[] = {70, 1, 31, 0, 64, 5, 100};        /* and how much is there */
+static const int32_t some_rows[] = {0, 3, 64, 127, 400, 622};      /* of the tokens */
 
 #define X2(rows, columns)                                                                          \
     {                                                                                              \
@@ -58,6 +60,11 @@ static const int32_t some_rows[] = {0, 3, 64, 127, 400, 622}; /* of the tokens *
 #define FEW_STARTS                                                                                 \
     {                                                                                              \
         IDS, 1, {4}, few_starts, 0                                                                 \
+    }
+#define PAST(columns)                                                                              \
+    X2(1200, columns), STARTS, {IDS, 1, {B}, places, 0},                                           \
+    {                                                                                              \
+        IDS, 1, {B}, behind, 0                                                                     \
     }
 #define RANDOM_IDS(n, limit)                                                                       \
     {                                                                                              \
@@ -105,6 +112,12 @@ static const side_case cases[] = {
      "attention",
      {X2(T, 768), STARTS},
      {.n_index = 2, .index = {2, 3}, .number = {0.5}, .key = {8, ICOT_STREAM_DROPOUT, 5}}},
+    {"heads of 11", "attention_past", {X2(T, 66), PAST(66)}, {.n_index = 1, .index = {2}}},
+    {"heads of 128", "attention_past", {X2(T, 768), PAST(768)}, {.n_index = 1, .index = {2}}},
+    {"dropout",
+     "attention_past",
+     {X2(T, 576), PAST(576)},
+     {.n_index = 2, .index = {3, 1000}, .number = {0.2}, .key = {7, ICOT_STREAM_DROPOUT, 5}}},
     {"tokens", "embedding", {X2(50, 97), RANDOM_IDS(3000, 50)}, {.n_index = 0}},
     {"tokens and positions",
      "token_position_embedding",

@@ -105,17 +105,13 @@ typedef struct arguments {
     int heads;
 } arguments;
 
-#define IDS(...)                                                                                   \
-    ids_of(engine, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t),                       \
-           (const int32_t[]){__VA_ARGS__})
-
 static arguments right_arguments(icot_engine *engine)
 {
     const int64_t size[] = {2, 8, 4};
     return (arguments){.qkv = tensor_of(engine, 2, (const int64_t[]){3, 12}, NULL),
-                       .starts = IDS(0, 1, 3),
-                       .slots = IDS(1, 0),
-                       .lengths = IDS(7, 6),
+                       .starts = INTS(engine, 0, 1, 3),
+                       .slots = INTS(engine, 1, 0),
+                       .lengths = INTS(engine, 7, 6),
                        .keys = tensor_of(engine, 3, size, NULL),
                        .values = tensor_of(engine, 3, size, NULL),
                        .heads = 2};
@@ -174,13 +170,13 @@ static void test_cached_attention_refuses_sequences(void **state)
     icot_engine *engine = engine_on(tested_backend("float32"));
     const arguments right = right_arguments(engine);
     icot_tensor y;
-    ASSERT_REFUSED_WITH(slots, IDS(1, 2), "slot 2 of 2");
-    ASSERT_REFUSED_WITH(slots, IDS(-1, 0), "slot -1");
-    ASSERT_REFUSED_WITH(slots, IDS(1, 1), "sequence 1 names slot 1, as another one does");
-    ASSERT_REFUSED_WITH(lengths, IDS(0, 7), "sequence 1 has 7 tokens and gets 2");
-    ASSERT_REFUSED_WITH(lengths, IDS(-1, 0), "sequence 0 has -1 tokens");
-    ASSERT_REFUSED_WITH(starts, IDS(0, 1, 4), "from 0 to 4, expected 0 to 3");
-    ASSERT_REFUSED_WITH(starts, IDS(0, 5, 3), "falls from 5 to 3");
+    ASSERT_REFUSED_WITH(slots, INTS(engine, 1, 2), "slot 2 of 2");
+    ASSERT_REFUSED_WITH(slots, INTS(engine, -1, 0), "slot -1");
+    ASSERT_REFUSED_WITH(slots, INTS(engine, 1, 1), "sequence 1 names slot 1, as another one does");
+    ASSERT_REFUSED_WITH(lengths, INTS(engine, 0, 7), "sequence 1 has 7 tokens and gets 2");
+    ASSERT_REFUSED_WITH(lengths, INTS(engine, -1, 0), "sequence 0 has -1 tokens");
+    ASSERT_REFUSED_WITH(starts, INTS(engine, 0, 1, 4), "from 0 to 4, expected 0 to 3");
+    ASSERT_REFUSED_WITH(starts, INTS(engine, 0, 5, 3), "falls from 5 to 3");
     assert_ok(attend(engine, right, &y));
     icot_engine_free(engine);
 }

@@ -28,6 +28,6 @@ extern const operator_entry op_block;
 extern const operator_entry op_embedding, op_token_position_embedding;
 
 /* layer_norm.c, attention.c, loss.c */
-extern const operator_entry op_layer_norm, op_attention, op_cross_entropy;
+extern const operator_entry op_layer_norm, op_attention, op_attention_past, op_cross_entropy;
 
 #endif

@@ -65,6 +65,19 @@ int KERNEL(attention_backward)(const packed_shape *, const element *, const elem
 /* The same without y (T,C), which it writes unless it is NULL. */
 int KERNEL(attention_backward_anew)(const packed_shape *, const element *, const float *,
                                     const element *, bool, element *, element *);
+/* The same of rows behind a past (NULL: none), whose gradients are added to dqkv. */
+int KERNEL(attention_behind)(const packed_shape *, const past_rows *, const element *, element *,
+                             float *);
+int KERNEL(attention_behind_backward)(const packed_shape *, const past_rows *, const element *,
+                                      const float *, const element *, element *);
+int KERNEL(attention_few)(const packed_shape *, const past_rows *, const float *, float *, float *);
+int KERNEL(attention_few_backward)(const packed_shape *, const past_rows *, const float *,
+                                   const float *, const float *, float *);
+int KERNEL(attention_past)(const packed_shape *, const past_rows *, const float *, float *, float *,
+                           float *);
+int KERNEL(attention_past_backward)(const packed_shape *, const past_rows *, const float *,
+                                    const float *, const float *, const float *, float *,
+                                    grad_target);
 int KERNEL(attention_cached)(const packed_shape *, const float *, const kv_cache *, float *);
 int KERNEL(cross_entropy)(int64_t, int64_t, const float *, const int32_t *, float *, float *);
 void KERNEL(cross_entropy_backward)(int64_t, int64_t, const float *, const int32_t *, const float *,

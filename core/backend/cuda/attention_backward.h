@@ -34,25 +34,34 @@ __global__ void deltas_of_rows(int64_t count, int64_t width, const Element *y, c
     if (lane == 0 && i < count) delta[i] = sum;
 }
 
+/* The same of packed sequences, in scratch memory; NULL: there is none left. */
+template <typename Element>
+float *deltas_of(const packed_shape *shape, const Element *y, const Element *dy)
+{
+    constexpr int THREADS = 256;
+    const int64_t tokens = shape->cu_seqlens.host[shape->sequences];
+    const int64_t count = tokens * shape->heads, width = shape->channels / shape->heads;
+    float *delta = (float *)cuda_scratch((size_t)count * sizeof *delta);
+    if (!delta) return NULL;
+    const unsigned blocks = (unsigned)parts_of(count * DELTA_LANES, THREADS);
+    if (width % RUN == 0 && begins_a_run(y) && begins_a_run(dy)) {
+        deltas_of_rows<RUN><<<blocks, THREADS, 0, cuda_stream>>>(count, width, y, dy, delta);
+    } else {
+        deltas_of_rows<1><<<blocks, THREADS, 0, cuda_stream>>>(count, width, y, dy, delta);
+    }
+    return delta;
+}
+
 /* Checks, works out delta, and lets the launcher do the rest. */
 template <typename Element>
 int attention_backward_by(int (*launcher)(const packed_shape *, const backward_arrays<Element> &),
                           const packed_shape *shape, const Element *y,
                           backward_arrays<Element> arrays)
 {
-    constexpr int THREADS = 256;
-    const int64_t tokens = shape->cu_seqlens.host[shape->sequences];
-    const int64_t count = tokens * shape->heads, width = shape->channels / shape->heads;
     if (check_width(shape)) return FAILED;
-    if (tokens == 0) return OK;
-    float *delta = (float *)cuda_scratch((size_t)count * sizeof *delta);
+    if (shape->cu_seqlens.host[shape->sequences] == 0) return OK;
+    float *delta = deltas_of(shape, y, arrays.dy);
     if (!delta) return FAILED;
-    const unsigned blocks = (unsigned)parts_of(count * DELTA_LANES, THREADS);
-    if (width % RUN == 0 && begins_a_run(y) && begins_a_run(arrays.dy)) {
-        deltas_of_rows<RUN><<<blocks, THREADS, 0, cuda_stream>>>(count, width, y, arrays.dy, delta);
-    } else {
-        deltas_of_rows<1><<<blocks, THREADS, 0, cuda_stream>>>(count, width, y, arrays.dy, delta);
-    }
     arrays.delta = delta;
     const int status = launcher(shape, arrays);
     cuda_memory.release(delta);

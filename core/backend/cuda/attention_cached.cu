@@ -4,9 +4,7 @@
  * A block has one new token and head; its warps share the keys, and lanes share the channels. Each
  * warp keeps a softmax of its own as it goes along, and in the end they are joined.
  */
-#include "backend/cuda/attention.h"
-
-constexpr int WARPS = 4, LANE_CHANNELS = 4 /* of at most 128 */;
+#include "backend/cuda/attention_lanes.h"
 
 struct cached_work {
     const int32_t *starts, *slots, *lengths;
@@ -29,34 +27,6 @@ static __global__ void append(cached_work work)
     }
 }
 
-/* What a warp, or several, have seen: of this lane's channels, all divided by `sum` in the end. */
-struct attended {
-    float maximum, sum, mixed[LANE_CHANNELS];
-};
-
-static __device__ attended joined(const attended &a, const attended &b)
-{
-    attended both;
-    both.maximum = fmaxf(a.maximum, b.maximum);
-    /* one of them has seen a key, so the maximum is a number */
-    const float shrink_a = expf(a.maximum - both.maximum),
-                shrink_b = expf(b.maximum - both.maximum);
-    both.sum = a.sum * shrink_a + b.sum * shrink_b;
-    for (int k = 0; k < LANE_CHANNELS; k++) {
-        both.mixed[k] = a.mixed[k] * shrink_a + b.mixed[k] * shrink_b;
-    }
-    return both;
-}
-
-/* This lane's channels of a row; 0 behind the head's width. */
-static __device__ void load_channels(const float *row, int64_t width, float channels[LANE_CHANNELS])
-{
-    for (int k = 0; k < LANE_CHANNELS; k++) {
-        const int64_t d = threadIdx.x % WARP + k * WARP;
-        channels[k] = d < width ? row[d] : 0.0f;
-    }
-}
-
 static __device__ attended attend_as_warp(const cached_work &work, int64_t count,
                                           const float *query, const float *keys,
                                           const float *values)
@@ -68,8 +38,7 @@ static __device__ attended attend_as_warp(const cached_work &work, int64_t count
         attended one = {0.0f, 1.0f, {}};
         load_channels(keys + j * work.channels, work.width, k);
         load_channels(values + j * work.channels, work.width, one.mixed);
-        for (int i = 0; i < LANE_CHANNELS; i++) one.maximum += q[i] * k[i];
-        one.maximum = work.scale * warp_sum(one.maximum);
+        one.maximum = work.scale * dot_of_lanes(q, k);
         seen = joined(seen, one);
     }
     return seen;

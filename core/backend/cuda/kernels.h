@@ -99,7 +99,8 @@ int cuda_layer_norm_backward(int64_t rows, int64_t columns, const float *x, cons
                              const float *statistics, const float *dy, const bool accumulate[3],
                              float *dx, float *dweight, float *dbias);
 
-/* attention.cu, attention_backward.cu, attention_cached.cu; in bfloat16 attention_bf16… */
+/* attention.cu, attention_backward.cu, attention_past.cu, attention_cached.cu; in bfloat16
+ * attention_bf16… */
 int cuda_attention(const packed_shape *shape, const float *qkv, float *y, float *logsumexp);
 int cuda_attention_backward(const packed_shape *shape, const float *qkv, const float *y,
                             const float *logsumexp, const float *dy, bool accumulate, float *dqkv);
@@ -111,6 +112,11 @@ int cuda_attention_factor_bf16(const packed_shape *shape, const void *qkv, void 
                                float *logsumexp);
 int cuda_attention_factor_backward_bf16(const packed_shape *shape, const void *qkv, const void *y,
                                         const float *logsumexp, const void *dy, void *dqkv);
+int cuda_attention_past(const packed_shape *shape, const past_rows *past, const float *qkv,
+                        float *rows, float *y, float *logsumexp);
+int cuda_attention_past_backward(const packed_shape *shape, const past_rows *past,
+                                 const float *rows, const float *y, const float *logsumexp,
+                                 const float *dy, float *drows, grad_target dqkv);
 int cuda_attention_cached(const packed_shape *shape, const float *qkv, const kv_cache *cache,
                           float *y);
 

@@ -135,6 +135,8 @@ static void fill_common(backend *table)
     table->layer_norm_backward = cuda_layer_norm_backward;
     table->attention = cuda_attention;
     table->attention_backward = cuda_attention_backward;
+    table->attention_past = cuda_attention_past;
+    table->attention_past_backward = cuda_attention_past_backward;
     table->attention_cached = cuda_attention_cached;
     table->cross_entropy = cuda_cross_entropy;
     table->cross_entropy_backward = cuda_cross_entropy_backward;

@@ -170,6 +170,21 @@ function Tensor:attention(cu_seqlens, heads, dropout)
   return apply('attention', { self, cu_seqlens }, { heads, dropout.first or 0 }, { dropout.p }, dropout.key)
 end
 
+--- The same of sequences that are computed bit by bit: self, (T, 3C), are their next rows. What gradients `past` has got
+--- for them move on to self.
+---@param past icot.Tensor (P, 3C), a leaf, with a place for each row of each sequence: self is written there
+---@param cu_seqlens icot.Tensor int32 (B+1), where each sequence begins in self
+---@param behind { starts: icot.Tensor, lengths: icot.Tensor } int32 (B): where each begins in `past`, and how many of its
+---   rows are there already
+---@param heads integer
+---@param dropout? table as in `attention`; rows are numbered as they lie in `past`
+---@return icot.Tensor (T, C)
+function Tensor:attention_past(past, cu_seqlens, behind, heads, dropout)
+  local inputs = { self, past, cu_seqlens, behind.starts, behind.lengths }
+  if not dropout then return apply('attention_past', inputs, { heads }) end
+  return apply('attention_past', inputs, { heads, dropout.first or 0 }, { dropout.p }, dropout.key)
+end
+
 --- The self-attention of a transformer block, with the linear layers around it, as one operator that keeps little of
 --- what lies between: c_proj(attention(c_attn(x))) + residual for x (T, C).
 ---@param c_attn icot.nn.Linear (C) -> (3C)

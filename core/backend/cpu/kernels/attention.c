@@ -9,15 +9,13 @@
  * written is bfloat16 (elements.h); all between is float32.
  */
 #include "backend/cpu/kernels/attention.h"
-#include "backend/cpu/kernels/reduce.h"
 #include "backend/cpu/kernels/strip.h"
+#include "backend/cpu/kernels/transpose.h"
 #include "backend/cpu/shares.h"
-#include "backend/cpu/vector_math.h"
 #include "backend/packed.h"
 #include "base/counting.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/random.h"
 
 #include <math.h>
 
@@ -28,6 +26,35 @@ static bool worth_threads(const packed_shape *shape)
     enum { TIMES_THE_WORK = 4 };
     const int64_t elements = shape->cu_seqlens.host[shape->sequences] * shape->channels;
     return elements > PARALLEL_ELEMENTS / TIMES_THE_WORK;
+}
+
+/* ---- Sequences ------------------------------------------------------------------------------- */
+
+/* Rows of a sequence in qkv; the first `past` of them ask for nothing, and have no row of y. */
+typedef struct span {
+    int64_t start, length, past;
+    int64_t out; /* the row of y of the first that asks */
+} span;
+
+/* past: NULL for sequences of which all rows ask */
+static span span_of(const packed_shape *shape, const past_rows *past, int64_t b)
+{
+    const int64_t out = shape->cu_seqlens.host[b], asking = shape->cu_seqlens.host[b + 1] - out;
+    if (!past) return (span){.start = out, .length = asking, .out = out};
+    const int64_t before = past->lengths.host[b];
+    return (span){.start = past->starts.host[b],
+                  .length = asking > 0 ? before + asking : 0,
+                  .past = asking > 0 ? before : 0,
+                  .out = out};
+}
+
+static int64_t longest_span(const packed_shape *shape, const past_rows *past)
+{
+    int64_t longest = 0;
+    for (int64_t b = 0; b < shape->sequences; b++) {
+        longest = larger(longest, span_of(shape, past, b).length);
+    }
+    return longest;
 }
 
 /* ---- Copies of a head's rows ----------------------------------------------------------------- */
@@ -97,40 +124,22 @@ static matrix below(matrix m, int64_t rows)
     return m;
 }
 
-/* What is kept of the weights that a row of the batch gives to its first `count` keys. */
-static void dropout_mask(const packed_shape *shape, int64_t row, int64_t head, int64_t count,
-                         float *mask)
-{
-    const dropout_draw *drawn = &shape->drawn;
-    const icot_random_key key = key_of_weights(drawn->key, (uint32_t)(drawn->first + row),
-                                               (uint32_t)shape->heads, (uint32_t)head);
-    const dropout_rule rule = dropout_rule_of(drawn->p);
-    for (int64_t j = 0; j < count; j += RANDOM_LANES) {
-        uint32_t words[RANDOM_LANES];
-        random_words(key, (uint32_t)(j / RANDOM_LANES), words);
-        for (int64_t k = 0; k < RANDOM_LANES && j + k < count; k++) {
-            mask[j + k] = kept_share(rule, words[k]);
-        }
-    }
-}
-
 /* ---- Forward --------------------------------------------------------------------------------- */
 
 /* What the forward pass of one (sequence, head) works on. */
 typedef struct head_forward {
     const packed_shape *shape;
-    int64_t length;       /* tokens of the sequence */
+    span at;              /* the sequence */
     int64_t width;        /* D */
-    int64_t start;        /* row of the first query in the batch */
     int64_t head;         /* which one it is */
-    const element *query; /* the first; rows lie 3C apart */
+    const element *query; /* of the sequence's first row; rows lie 3C apart */
     matrix keys;          /* copy: (D, padded length) */
     matrix values;        /* copy: (length, padded D) */
     float *scores;        /* scratch (STRIP_ROWS, padded length): a strip of scores, then weights */
     float *strip;         /* scratch (STRIP_ROWS, padded D): of queries, later of results */
     float *mask;          /* scratch (padded length): a row of the mask */
     element *y;           /* the first row of results; rows lie C apart */
-    float *logsumexp;     /* of the first query; those of the others lie H apart */
+    float *logsumexp;     /* of the first that asks; those of the others lie H apart */
 } head_forward;
 
 /* Turns the first `count` scores into probabilities, those from there to `end` (whole LANES) into
@@ -145,28 +154,29 @@ static float softmax_in_place(int64_t count, int64_t end, float *scores)
 
 static void forward_strip(const head_forward *w, int64_t first)
 {
-    int64_t H = w->shape->heads, C = w->shape->channels, rows = strip_rows(first, w->length);
-    int64_t seen = first + rows, end = padded(seen);
+    int64_t H = w->shape->heads, C = w->shape->channels, rows = strip_rows(first, w->at.length);
+    int64_t seen = first + rows, end = padded(seen), asked = first - w->at.past;
     const matrix queries = gather_head(rows, w->width, 3 * C, w->query + first * 3 * C, w->strip);
     multiply_strip(rows, end, w->width, 1.0f / sqrtf((float)w->width), queries, w->keys, w->scores,
                    end);
     for (int64_t r = 0; r < rows; r++) {
         int64_t i = first + r, count = i + 1;
         float *weights = w->scores + r * end;
-        w->logsumexp[i * H] = softmax_in_place(count, end, weights);
+        w->logsumexp[(asked + r) * H] = softmax_in_place(count, end, weights);
         if (w->shape->drawn.p > 0.0) {
-            dropout_mask(w->shape, w->start + i, w->head, count, w->mask);
+            KERNEL(attention_mask)(w->shape, w->at.start + i, w->head, count, w->mask);
             for (int64_t j = 0; j < count; j++) weights[j] *= w->mask[j];
         }
     }
     const matrix weights = {.data = w->scores, .down = end, .across = 1};
     multiply_strip(rows, padded(w->width), seen, 1.0f, weights, w->values, w->strip,
                    padded(w->width));
-    put_rows(rows, w->width, w->strip, false, w->y + first * C, C);
+    put_rows(rows, w->width, w->strip, false, w->y + asked * C, C);
 }
 
 typedef struct forward_work {
     const packed_shape *shape;
+    const past_rows *past;
     const element *qkv;
     element *y;
     float *logsumexp;
@@ -180,33 +190,35 @@ static void forward_head(const void *work, int64_t job, int thread)
     const forward_work *f = work;
     const packed_shape *shape = f->shape;
     const int64_t C = shape->channels, H = shape->heads, D = C / H, Dp = padded(D);
-    const int64_t b = job / H, h = job % H, start = shape->cu_seqlens.host[b];
-    const int64_t length = shape->cu_seqlens.host[b + 1] - start, longest = f->longest;
-    const element *query = f->qkv + start * 3 * C + h * D;
+    const int64_t h = job % H, longest = f->longest;
+    const span at = span_of(shape, f->past, job / H);
+    const element *query = f->qkv + at.start * 3 * C + h * D;
     float *own = f->scratch + thread * f->stride;
     const head_forward head = {
         .shape = shape,
-        .length = length,
+        .at = at,
         .width = D,
-        .start = start,
         .head = h,
         .query = query,
-        .keys = transpose_head(length, D, 3 * C, query + C, own),
-        .values = gather_head(length, D, 3 * C, query + 2 * C, own + D * longest),
+        .keys = transpose_head(at.length, D, 3 * C, query + C, own),
+        .values = gather_head(at.length, D, 3 * C, query + 2 * C, own + D * longest),
         .scores = own + (D + Dp) * longest,
         .mask = own + (D + Dp + STRIP_ROWS) * longest,
         .strip = own + (D + Dp + STRIP_ROWS + 1) * longest,
-        .y = f->y + start * C + h * D,
-        .logsumexp = f->logsumexp + start * H + h,
+        .y = f->y + at.out * C + h * D,
+        .logsumexp = f->logsumexp + at.out * H + h,
     };
-    for (int64_t i = 0; i < length; i += STRIP_ROWS) forward_strip(&head, i);
+    for (int64_t i = at.past; i < at.length; i += strip_rows(i, at.length)) {
+        forward_strip(&head, i);
+    }
 }
 
-int KERNEL(attention)(const packed_shape *shape, const element *qkv, element *y, float *logsumexp)
+int KERNEL(attention_behind)(const packed_shape *shape, const past_rows *past, const element *qkv,
+                             element *y, float *logsumexp)
 {
     const int64_t D = shape->channels / shape->heads, Dp = padded(D);
-    forward_work work = {.shape = shape, .qkv = qkv, .y = y, .logsumexp = logsumexp};
-    work.longest = padded(longest_sequence(shape));
+    forward_work work = {.shape = shape, .past = past, .qkv = qkv, .y = y, .logsumexp = logsumexp};
+    work.longest = padded(longest_span(shape, past));
     if (KERNEL(scratch_new)((D + Dp + STRIP_ROWS + 1) * work.longest + STRIP_ROWS * Dp,
                             &work.stride, &work.scratch)) {
         return ICOT_FAILED;
@@ -217,67 +229,57 @@ int KERNEL(attention)(const packed_shape *shape, const element *qkv, element *y,
     return failed;
 }
 
+int KERNEL(attention)(const packed_shape *shape, const element *qkv, element *y, float *logsumexp)
+{
+    return KERNEL(attention_behind)(shape, NULL, qkv, y, logsumexp);
+}
+
 /* ---- Backward -------------------------------------------------------------------------------- */
 
 /* What the backward pass of one (sequence, head) works on. */
 typedef struct head_backward {
     const packed_shape *shape;
-    int64_t length;                       /* tokens of the sequence */
-    int64_t width;                        /* D */
-    int64_t row_length;                   /* padded length */
-    int64_t start;                        /* row of the first query in the batch */
-    int64_t head;                         /* which one it is */
-    const float *logsumexp;               /* of the first query; those of the others lie H apart */
-    matrix queries, keys, values, slopes; /* copies: (length, padded D); slopes are rows of dy */
-    matrix keys_across, values_across;    /* copies: (D, row_length) */
-    float *p;                             /* scratch (length, row_length): P, then P∘M */
-    float *ds;                            /* scratch (length, row_length): dY Vᵀ, then dS */
-    float *strip;                         /* scratch (STRIP_ROWS, padded D) */
-    float *mask;                          /* scratch (row_length): a row of the mask */
-    bool accumulate;                      /* adds to dquery, dkey and dvalue */
-    element *y;                           /* first row of results, C apart; NULL: not wanted */
-    element *dquery, *dkey, *dvalue;      /* their first rows, 3C apart */
+    span at;                           /* the sequence */
+    int64_t width;                     /* D */
+    int64_t row_length;                /* padded length */
+    int64_t head;                      /* which one it is */
+    const float *logsumexp;            /* of the first that asks; the others' lie H apart */
+    matrix queries, slopes;            /* copies of those that ask: (asking, padded D), dy's rows */
+    matrix keys, values;               /* copies: (length, padded D) */
+    matrix keys_across, values_across; /* copies: (D, row_length) */
+    float *p;                          /* scratch (asking, row_length): P, then P∘M */
+    float *ds;                         /* scratch (asking, row_length): dY Vᵀ, then dS */
+    float *strip;                      /* scratch (STRIP_ROWS, padded D) */
+    float *mask;                       /* scratch (row_length): a row of the mask */
+    bool accumulate;                   /* adds to dquery, dkey and dvalue */
+    element *y;                        /* first row of results, C apart; NULL: not wanted */
+    element *dquery, *dkey, *dvalue;   /* of the sequence's first row, 3C apart */
 } head_backward;
 
-/* Σ a·b of whole LANES */
-static float dot(int64_t n, const float *a, const float *b)
-{
-    lanes sums = {0};
-    for (int64_t j = 0; j < n; j += LANES) sums += load(a + j) * load(b + j);
-    return sum_of(sums);
-}
-
-/*
- * Turns row i of scale·QKᵀ and of dY Vᵀ into row i of P∘M and of dS (backend.h), with 0 from key
- * i+1 to `end`. δ_i is P_i·G_i here: both are at hand, and y need not be.
- */
+/* Turns a row of scale·QKᵀ and of dY Vᵀ, that of row i of the sequence, into one of P∘M and of dS,
+ * with 0 from key i+1 to `end`. */
 static void weights_of_query(const head_backward *w, int64_t i, int64_t end)
 {
-    const int64_t H = w->shape->heads, count = i + 1;
-    const float scale = 1.0f / sqrtf((float)w->width), logsumexp = w->logsumexp[i * H];
+    const int64_t asked = i - w->at.past, down = asked * w->row_length;
     const bool drops = w->shape->drawn.p > 0.0;
-    float *p = w->p + i * w->row_length, *ds = w->ds + i * w->row_length, *mask = w->mask;
-
-    for (int64_t j = 0; j < end; j++) p[j] = vector_exp(p[j] - logsumexp);
-    for (int64_t j = count; j < end; j++) p[j] = ds[j] = 0.0f;
-    if (drops) {
-        dropout_mask(w->shape, w->start + i, w->head, count, mask);
-        for (int64_t j = 0; j < count; j++) ds[j] *= mask[j];
-    }
-    const float delta = dot(end, p, ds);
-    for (int64_t j = 0; j < end; j++) ds[j] = scale * p[j] * (ds[j] - delta);
-    for (int64_t j = 0; drops && j < count; j++) p[j] *= mask[j];
+    if (drops) KERNEL(attention_mask)(w->shape, w->at.start + i, w->head, i + 1, w->mask);
+    const attention_row row = {.count = i + 1,
+                               .end = end,
+                               .scale = 1.0f / sqrtf((float)w->width),
+                               .logsumexp = w->logsumexp[asked * w->shape->heads],
+                               .mask = drops ? w->mask : NULL};
+    KERNEL(attention_slopes)(&row, w->p + down, w->ds + down);
 }
 
 /* Weights, gradients of scores, dQ and, if it is wanted, Y for a strip of queries. */
 static void backward_of_queries(const head_backward *w, int64_t first)
 {
-    int64_t rows = strip_rows(first, w->length), seen = first + rows, end = padded(seen);
-    int64_t C = w->shape->channels, D = w->width;
-    float *p = w->p + first * w->row_length, *ds = w->ds + first * w->row_length;
-    multiply_strip(rows, end, D, 1.0f / sqrtf((float)D), below(w->queries, first), w->keys_across,
+    int64_t rows = strip_rows(first, w->at.length), seen = first + rows, end = padded(seen);
+    int64_t C = w->shape->channels, D = w->width, asked = first - w->at.past;
+    float *p = w->p + asked * w->row_length, *ds = w->ds + asked * w->row_length;
+    multiply_strip(rows, end, D, 1.0f / sqrtf((float)D), below(w->queries, asked), w->keys_across,
                    p, w->row_length);
-    multiply_strip(rows, end, D, 1.0f, below(w->slopes, first), w->values_across, ds,
+    multiply_strip(rows, end, D, 1.0f, below(w->slopes, asked), w->values_across, ds,
                    w->row_length);
     for (int64_t r = 0; r < rows; r++) weights_of_query(w, first + r, end);
     const matrix of_scores = {.data = ds, .down = w->row_length, .across = 1};
@@ -286,20 +288,22 @@ static void backward_of_queries(const head_backward *w, int64_t first)
     if (!w->y) return;
     const matrix weights = {.data = p, .down = w->row_length, .across = 1};
     multiply_strip(rows, padded(D), seen, 1.0f, weights, w->values, w->strip, padded(D));
-    put_rows(rows, D, w->strip, false, w->y + first * C, C);
+    put_rows(rows, D, w->strip, false, w->y + asked * C, C);
 }
 
 /* dK and dV for a strip of keys: key j is seen by the queries from j on. */
 static void backward_of_keys(const head_backward *w, int64_t first)
 {
-    int64_t rows = strip_rows(first, w->length), seen_by = w->length - first;
-    int64_t C = w->shape->channels, D = w->width, corner = first * w->row_length + first;
+    int64_t rows = strip_rows(first, w->at.length), C = w->shape->channels, D = w->width;
+    const int64_t asked = larger(first - w->at.past, 0); /* the first query that sees it */
+    const int64_t seen_by = w->at.length - w->at.past - asked;
+    const int64_t corner = asked * w->row_length + first;
     const matrix ds = {.data = w->ds + corner, .down = 1, .across = w->row_length};
     const matrix p = {.data = w->p + corner, .down = 1, .across = w->row_length};
-    multiply_strip(rows, padded(D), seen_by, 1.0f, ds, below(w->queries, first), w->strip,
+    multiply_strip(rows, padded(D), seen_by, 1.0f, ds, below(w->queries, asked), w->strip,
                    padded(D));
     put_rows(rows, D, w->strip, w->accumulate, w->dkey + first * 3 * C, 3 * C);
-    multiply_strip(rows, padded(D), seen_by, 1.0f, p, below(w->slopes, first), w->strip, padded(D));
+    multiply_strip(rows, padded(D), seen_by, 1.0f, p, below(w->slopes, asked), w->strip, padded(D));
     put_rows(rows, D, w->strip, w->accumulate, w->dvalue + first * 3 * C, 3 * C);
 }
 
@@ -311,6 +315,7 @@ static int64_t backward_floats(int64_t D, int64_t longest)
 
 typedef struct backward_work {
     const packed_shape *shape;
+    const past_rows *past;
     const element *qkv, *dy;
     const float *logsumexp;
     bool accumulate;
@@ -323,25 +328,24 @@ static void backward_head(const void *work, int64_t job, int thread)
 {
     const backward_work *all = work;
     const packed_shape *shape = all->shape;
-    const int64_t C = shape->channels, H = shape->heads, D = C / H, b = job / H, h = job % H;
-    const int64_t start = shape->cu_seqlens.host[b];
-    const int64_t length = shape->cu_seqlens.host[b + 1] - start, across = padded(length);
+    const int64_t C = shape->channels, H = shape->heads, D = C / H, h = job % H;
+    const span at = span_of(shape, all->past, job / H);
+    const int64_t length = at.length, asking = length - at.past, across = padded(length);
     const int64_t copy = padded(D) * across;
-    const element *query = all->qkv + start * 3 * C + h * D;
-    element *dquery = all->dqkv + start * 3 * C + h * D;
+    const element *query = all->qkv + at.start * 3 * C + h * D, *asked = query + at.past * 3 * C;
+    element *dquery = all->dqkv + at.start * 3 * C + h * D;
     float *scratch = all->scratch + thread * all->stride, *columns = scratch + 4 * copy;
     float *scores = columns + 2 * D * across, *rest = scores + 2 * across * across;
     head_backward w = {
         .shape = shape,
-        .length = length,
+        .at = at,
         .width = D,
         .row_length = across,
-        .start = start,
         .head = h,
-        .logsumexp = all->logsumexp + start * H + h,
-        .queries = gather_head(length, D, 3 * C, query, scratch),
+        .logsumexp = all->logsumexp + at.out * H + h,
+        .queries = gather_head(asking, D, 3 * C, asked, scratch),
         .keys = gather_head(length, D, 3 * C, query + C, scratch + copy),
-        .slopes = gather_head(length, D, C, all->dy + start * C + h * D, scratch + 2 * copy),
+        .slopes = gather_head(asking, D, C, all->dy + at.out * C + h * D, scratch + 2 * copy),
         .keys_across = transpose_head(length, D, 3 * C, query + C, columns),
         .values_across = transpose_head(length, D, 3 * C, query + 2 * C, columns + D * across),
         .p = scores,
@@ -355,32 +359,49 @@ static void backward_head(const void *work, int64_t job, int thread)
     };
     if (all->y) {
         w.values = gather_head(length, D, 3 * C, query + 2 * C, scratch + 3 * copy);
-        w.y = all->y + start * C + h * D;
+        w.y = all->y + at.out * C + h * D;
     }
-    for (int64_t i = 0; i < length; i += STRIP_ROWS) backward_of_queries(&w, i);
+    for (int64_t i = at.past; i < length; i += strip_rows(i, length)) backward_of_queries(&w, i);
     for (int64_t j = 0; j < length; j += STRIP_ROWS) backward_of_keys(&w, j);
 }
 
-int KERNEL(attention_backward_anew)(const packed_shape *shape, const element *qkv,
-                                    const float *logsumexp, const element *dy, bool accumulate,
-                                    element *y, element *dqkv)
+static int backward_by(backward_work work)
 {
-    const int64_t D = shape->channels / shape->heads;
-    backward_work work = {.shape = shape,
-                          .qkv = qkv,
-                          .dy = dy,
-                          .logsumexp = logsumexp,
-                          .accumulate = accumulate,
-                          .y = y,
-                          .dqkv = dqkv};
-    if (KERNEL(scratch_new)(backward_floats(D, padded(longest_sequence(shape))), &work.stride,
-                            &work.scratch)) {
+    const packed_shape *shape = work.shape;
+    const int64_t D = shape->channels / shape->heads, longest = longest_span(shape, work.past);
+    if (KERNEL(scratch_new)(backward_floats(D, padded(longest)), &work.stride, &work.scratch)) {
         return ICOT_FAILED;
     }
     const int failed =
         do_in_shares(worth_threads(shape), shape->sequences * shape->heads, backward_head, &work);
     memory_free(work.scratch);
     return failed;
+}
+
+int KERNEL(attention_backward_anew)(const packed_shape *shape, const element *qkv,
+                                    const float *logsumexp, const element *dy, bool accumulate,
+                                    element *y, element *dqkv)
+{
+    return backward_by((backward_work){.shape = shape,
+                                       .qkv = qkv,
+                                       .dy = dy,
+                                       .logsumexp = logsumexp,
+                                       .accumulate = accumulate,
+                                       .y = y,
+                                       .dqkv = dqkv});
+}
+
+int KERNEL(attention_behind_backward)(const packed_shape *shape, const past_rows *past,
+                                      const element *qkv, const float *logsumexp, const element *dy,
+                                      element *dqkv)
+{
+    return backward_by((backward_work){.shape = shape,
+                                       .past = past,
+                                       .qkv = qkv,
+                                       .dy = dy,
+                                       .logsumexp = logsumexp,
+                                       .accumulate = true,
+                                       .dqkv = dqkv});
 }
 
 /* δ is worked out without y (weights_of_query). */

@@ -1,4 +1,4 @@
-/* What attention over whole sequences and attention over a cache have in common. */
+/* What the kernels of attention have in common. */
 #ifndef ICOT_BACKEND_CPU_KERNELS_ATTENTION_H
 #define ICOT_BACKEND_CPU_KERNELS_ATTENTION_H
 
@@ -17,5 +17,19 @@ typedef struct softmax_total {
 /* Turns the first `count` scores into exp(score - largest of them), those from there to `end`
  * (whole LANES) into 0. */
 softmax_total KERNEL(exponentiate)(int64_t count, int64_t end, float *scores);
+
+/* What is kept of the weights that a row of the batch gives to its first `count` keys. */
+void KERNEL(attention_mask)(const packed_shape *shape, int64_t row, int64_t head, int64_t count,
+                            float *mask);
+
+/* What backward has to know about the query of a row. */
+typedef struct attention_row {
+    int64_t count, end; /* the keys that it sees; those whose scores are there, whole LANES */
+    float scale, logsumexp;
+    const float *mask; /* (count); NULL: nothing is dropped */
+} attention_row;
+
+/* Turns its row of scale·QKᵀ (end) and of dY Vᵀ (end) into one of P∘M and of dS (backend.h). */
+void KERNEL(attention_slopes)(const attention_row *row, float *p, float *ds);
 
 #endif

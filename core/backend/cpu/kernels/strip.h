@@ -12,10 +12,11 @@
 
 enum { STRIP_ROWS = 4 };
 
-/* The rows of a strip that are there. */
+/* The rows from `first` on that are in one strip and there. Strips begin at multiples of
+ * STRIP_ROWS, wherever in one the work begins. */
 static inline int64_t strip_rows(int64_t first, int64_t rows)
 {
-    return smaller(rows - first, STRIP_ROWS);
+    return smaller(rows - first, STRIP_ROWS - first % STRIP_ROWS);
 }
 
 /* A matrix: element (i, j) lies at data[i·down + j·across]. */

@@ -30,6 +30,8 @@ void KERNEL(cpu_table)(backend *table)
     table->layer_norm_backward = KERNEL(layer_norm_backward);
     table->attention = KERNEL(attention);
     table->attention_backward = KERNEL(attention_backward);
+    table->attention_past = KERNEL(attention_past);
+    table->attention_past_backward = KERNEL(attention_past_backward);
     table->attention_cached = KERNEL(attention_cached);
     table->cross_entropy = KERNEL(cross_entropy);
     table->cross_entropy_backward = KERNEL(cross_entropy_backward);
