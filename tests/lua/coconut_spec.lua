@@ -124,8 +124,8 @@ describe('the passes of a batch with thoughts', function()
         for _, row in ipairs(pass.rows) do times[row] = (times[row] or 0) + 1 end
         assert.equal(p == 1 and 0 or N, #pass.thoughts)
         assert.equal(p == 3 and 0 or N, #pass.last_rows)
-        assert.equal(N + 1, #pass.starts)
-        assert.equal(#pass.rows, #pass.own)
+        assert.same({ N + 1, N, N }, { #pass.cu_seqlens, #pass.starts, #pass.lengths })
+        assert.equal(#pass.rows, pass.cu_seqlens[N + 1])
       end
       for row = 0, packed:tokens() - 1 do assert.equal(1, times[row]) end
       -- the first example: question <eos> thought thought <eos> …

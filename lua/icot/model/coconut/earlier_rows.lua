@@ -1,41 +1,25 @@
---- Queries, keys and values of rows that were computed in earlier passes, while gradients flow to them: what a KV cache
---- is in decoding.
----
---- A pass gathers those of its sequences, so what is kept for backward grows with the square of the number of passes;
---- and the operator has queries of earlier rows attend once more, to nobody's use. With a few thoughts that is little
---- beside projections and MLP, which are computed once for each row.
+--- Queries, keys and values of the rows of a batch, pass by pass: what a KV cache is in decoding, while gradients flow.
 local rows = require 'icot.tensor.rows'
 local tensor = require 'icot.tensor'
 
 ---@class icot.EarlierRows
----@field computed table<integer, icot.Tensor> by layer: of all rows so far, (T, 3·width)
----@field attended icot.Tensor int32: see icot.coconut.Pass
----@field own icot.Tensor int32
----@field first integer number, for dropout, of the first row that is attended to
+---@field packed icot.Batch|icot.BatchPart
+---@field of_layer table<integer, icot.Tensor> by layer: (T, 3·width) for all rows of the batch, those so far filled in
+---@field behind { starts: icot.Tensor, lengths: icot.Tensor } of the pass: see Tensor:attention_past
 local EarlierRows = {}
 EarlierRows.__index = EarlierRows
 
 --- None so far.
+---@param packed icot.Batch|icot.BatchPart
 ---@return icot.EarlierRows
-function EarlierRows.new()
-  return setmetatable({ computed = {} }, EarlierRows)
+function EarlierRows.new(packed)
+  return setmetatable({ packed = packed, of_layer = {} }, EarlierRows)
 end
 
 --- Says which rows come next.
 ---@param pass icot.coconut.Pass
 function EarlierRows:begin(pass)
-  self.attended, self.own, self.first = rows.ints(pass.attended), rows.ints(pass.own), pass.before.attended
-end
-
--- Takes in those of a pass; gives those of all so far.
-local function add(self, layer, qkv)
-  local before = self.computed[layer]
-  self.computed[layer] = before and tensor.concat({ before, qkv }, 0) or qkv
-  if before then
-    before:release()
-    qkv:release()
-  end
-  return self.computed[layer]
+  self.behind = { starts = rows.ints(pass.starts), lengths = rows.ints(pass.lengths) }
 end
 
 --- Attention of the rows of a pass to themselves and to those before them.
@@ -44,14 +28,13 @@ end
 ---@param context icot.Context
 ---@return icot.Tensor (rows of the pass, width)
 function EarlierRows:attend(attention, qkv, context)
-  local gathered = add(self, attention.layer, qkv):embedding(self.attended)
-  local drawn = attention.attn_dropout:draw(context)
-  if drawn then drawn.first = self.first end
-  local mixed = gathered:attention(context.cu_seqlens, attention.heads, drawn)
-  local own = mixed:embedding(self.own)
-  gathered:release()
-  mixed:release()
-  return own
+  local layer, drawn = attention.layer, attention.attn_dropout:draw(context)
+  local all = self.of_layer[layer] or tensor.zeros({ self.packed:tokens(), qkv:size(1) }):requires_grad_()
+  self.of_layer[layer] = all
+  if drawn then drawn.first = self.packed.first_token end -- rows are numbered as they lie in the batch
+  local mixed = qkv:attention_past(all, context.cu_seqlens, self.behind, attention.heads, drawn)
+  qkv:release()
+  return mixed
 end
 
 return EarlierRows

@@ -13,11 +13,11 @@ local passes = {}
 ---@field last_rows integer[] one per sequence, counted within the pass: their states become thoughts; none in the last
 ---@field thoughts { row: integer, state: integer }[] rows of the pass where thoughts enter, and which of all states so
 ---   far they are
----@field starts integer[] where each sequence begins in `attended`, as in cu_seqlens
----@field attended integer[] rows that are attended to, this pass's own among them, counted by when they were computed
----@field own integer[] which of `attended` are those of this pass
----@field before { rows: integer, last_rows: integer, thoughts: integer, attended: integer } how many of each the same
----   pass has of the sequences of the whole batch before this part
+---@field cu_seqlens integer[] where the rows of each of its sequences begin among those of the pass
+---@field starts integer[] where each of its sequences begins in the batch (or part)
+---@field lengths integer[] how many of its rows were computed before
+---@field before { rows: integer, last_rows: integer, thoughts: integer } how many of each the same pass has of the
+---   sequences of the whole batch before this part
 
 ---@class icot.coconut.Span a sequence, its rows counted from the beginning of the batch
 ---@field start integer
@@ -42,49 +42,28 @@ local function rows_in(span, number, count)
   return number == 1 and span.start or span.eos + number - 1, span.eos + number
 end
 
--- Numbers things in the order in which they come.
-local function numbering()
-  local count = 0
-  return function()
-    count = count + 1
-    return count - 1
-  end
-end
-
 -- Counts the rows first … last - 1 of a sequence that lies before the part.
 local function count_before(before, span, first, last)
-  before.rows, before.attended = before.rows + last - first, before.attended + last - span.start
-  before.last_rows = before.last_rows + 1
+  before.rows, before.last_rows = before.rows + last - first, before.last_rows + 1
   before.thoughts = before.thoughts + (first > span.eos and 1 or 0)
 end
 
----@class icot.coconut.Progress what the passes so far have left
----@field computed table<integer, integer> of each row of the batch that was computed: the how manieth it was, from 0
----@field state_of table<icot.coconut.Span, integer> its newest state, likewise
----@field next_row fun(): integer
----@field next_state fun(): integer
-
 -- Adds the rows first … last - 1 of a sequence to a pass.
-local function add_rows(pass, span, first, last, offset, progress)
-  for row = span.start, last - 1 do
-    if row >= first then
-      pass.own[#pass.own + 1] = #pass.attended
-      pass.rows[#pass.rows + 1] = row - offset
-      progress.computed[row] = progress.next_row()
-    end
-    pass.attended[#pass.attended + 1] = progress.computed[row]
-  end
-  pass.starts[#pass.starts + 1] = #pass.attended
+local function add_rows(pass, span, first, last, offset)
+  for row = first, last - 1 do pass.rows[#pass.rows + 1] = row - offset end
+  pass.cu_seqlens[#pass.cu_seqlens + 1] = #pass.rows
+  pass.starts[#pass.starts + 1], pass.lengths[#pass.lengths + 1] = span.start - offset, first - span.start
 end
 
 local function new_pass(number)
   return {
-    number = number, rows = {}, last_rows = {}, thoughts = {}, starts = { 0 }, attended = {}, own = {},
-    before = { rows = 0, last_rows = 0, thoughts = 0, attended = 0 },
+    number = number, rows = {}, last_rows = {}, thoughts = {}, cu_seqlens = { 0 }, starts = {}, lengths = {},
+    before = { rows = 0, last_rows = 0, thoughts = 0 },
   }
 end
 
-local function make_pass(number, count, spans, part, progress)
+-- `states` has the newest state of each sequence, by its span: the how manieth of all it is, from 0; and their count.
+local function make_pass(number, count, spans, part, states)
   local pass = new_pass(number)
   for b = 1, part.first + part:examples() do
     local span = spans[b]
@@ -93,12 +72,12 @@ local function make_pass(number, count, spans, part, progress)
       count_before(pass.before, span, first, last)
     elseif first then
       if first > span.eos then
-        pass.thoughts[#pass.thoughts + 1] = { row = #pass.rows, state = progress.state_of[span] }
+        pass.thoughts[#pass.thoughts + 1] = { row = #pass.rows, state = states[span] }
       end
-      add_rows(pass, span, first, last, part.first_token, progress)
+      add_rows(pass, span, first, last, part.first_token)
       if number < count then
         pass.last_rows[#pass.last_rows + 1] = #pass.rows - 1
-        progress.state_of[span] = progress.next_state()
+        states[span], states.count = states.count, states.count + 1
       end
     end
   end
@@ -112,8 +91,8 @@ end
 function passes.of(packed)
   local spans, most, list = spans_of(packed.raw), 0, {}
   for _, span in ipairs(spans) do most = math.max(most, span.thoughts) end
-  local progress = { computed = {}, state_of = {}, next_row = numbering(), next_state = numbering() }
-  for number = 1, most + 1 do list[number] = make_pass(number, most + 1, spans, packed, progress) end
+  local states = { count = 0 }
+  for number = 1, most + 1 do list[number] = make_pass(number, most + 1, spans, packed, states) end
   return list
 end
 

@@ -25,7 +25,7 @@ Thinking.__index = Thinking
 ---@return icot.coconut.Thinking
 function Thinking.new(gpt2, packed, dropout, watch)
   return setmetatable({
-    gpt2 = gpt2, packed = packed, earlier = EarlierRows.new(), dropout = dropout, watch = watch,
+    gpt2 = gpt2, packed = packed, earlier = EarlierRows.new(packed), dropout = dropout, watch = watch,
   }, Thinking)
 end
 
@@ -69,7 +69,7 @@ function Thinking:compute(pass, wanted, first_wanted)
   local raw = self.packed.raw
   self.earlier:begin(pass)
   return self.gpt2:hidden(numbers_at(self, raw.tokens, pass.rows), numbers_at(self, raw.positions, pass.rows), {
-    cu_seqlens = rows.ints(pass.starts), cache = self.earlier, watch = self.watch, enter = entering(self, pass),
+    cu_seqlens = rows.ints(pass.cu_seqlens), cache = self.earlier, watch = self.watch, enter = entering(self, pass),
     dropout = dropout_of(self, pass), first_token = pass.before.rows, first_target = first_wanted,
   }, rows.ints(wanted))
 end
