@@ -1,7 +1,7 @@
 /*
- * Causal self-attention where a sequence has one or two new rows behind its past, and a pass over
- * copies (attention.c) would be little else than copying: keys and values are read where they lie,
- * and gradients are added there.
+ * Causal self-attention where sequences have few new rows behind their past, and work on copies
+ * (attention.c) would be little else than copying: keys and values are read where they lie, and
+ * gradients are added there.
  */
 #include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/attention_rows.h"
@@ -101,22 +101,26 @@ static void backward_job(const void *work, int64_t job, int thread)
     each_query(work, job, thread, backward_query);
 }
 
-/* Numbers of all keys that are seen. */
-static int64_t numbers_read(const few_work *w)
+/* The most rows that a sequence has, and whether all that is read is enough for several threads. */
+static int64_t longest_seen(const few_work *w, bool *worth_threads)
 {
-    int64_t keys = 0;
-    for (int64_t b = 0; b < w->shape->sequences; b++) keys += w->past->lengths.host[b];
-    return keys * w->shape->channels;
+    int64_t longest = 0, keys = 0;
+    for (int64_t b = 0; b < w->shape->sequences; b++) {
+        const int64_t asking = w->shape->cu_seqlens.host[b + 1] - w->shape->cu_seqlens.host[b];
+        const int64_t length = w->past->lengths.host[b] + asking;
+        longest = larger(longest, length);
+        keys += asking * length;
+    }
+    *worth_threads = keys * w->shape->channels > PARALLEL_ELEMENTS;
+    return longest;
 }
 
 static int attend_to_few(few_work w, piece_of_work *job)
 {
-    const int64_t jobs = w.shape->sequences * w.shape->heads;
-    int64_t most = 0;
-    for (int64_t b = 0; b < w.shape->sequences; b++) most = larger(most, w.past->lengths.host[b]);
-    w.row_length = padded(most + longest_sequence(w.shape));
+    bool worth_threads;
+    w.row_length = padded(longest_seen(&w, &worth_threads));
     if (KERNEL(scratch_new)(3 * w.row_length, &w.stride, &w.scratch)) return ICOT_FAILED;
-    const int failed = do_in_shares(numbers_read(&w) > PARALLEL_ELEMENTS, jobs, job, &w);
+    const int failed = do_in_shares(worth_threads, w.shape->sequences * w.shape->heads, job, &w);
     memory_free(w.scratch);
     return failed;
 }
