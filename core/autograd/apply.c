@@ -62,13 +62,47 @@ static bool wants_grad(const icot_engine *engine, const node *n)
     return false;
 }
 
+/* Whether another operator on the tape reads a tensor. */
+static bool others_read(const tape *recorded, const tensor *t, const operator_entry *op)
+{
+    for (int64_t i = 0; t->readers > 0 && i < recorded->count; i++) {
+        const node *n = &recorded->nodes[i];
+        for (int k = 0; n->op != op && k < n->n_inputs; k++) {
+            if (n->inputs[k] == t) return true;
+        }
+    }
+    return false;
+}
+
+/* What operator.h says of an input that is written to. */
+static int check_written(const node *n)
+{
+    const int which = n->op->written;
+    if (which == 0) return ICOT_OK;
+    const tensor *written = n->inputs[which - 1];
+    const char *problem = NULL;
+    if (written->node >= 0 || !tensor_fills_storage(written)) {
+        problem = "is written to: it has to be a leaf, and no view";
+    } else if (wants_grad(n->engine, n) && !written->requires_grad) {
+        problem = "is written to, and has to require a gradient, since another tensor does";
+    } else if (others_read(n->engine->tape, written, n->op)) {
+        problem = "cannot be written to: the tape still reads it";
+    }
+    for (int i = 0; i < n->n_inputs; i++) {
+        if (i == which - 1 || n->inputs[i]->storage != written->storage) continue;
+        problem = "is written to: no other tensor may share its memory";
+    }
+    return problem ? fail("%s: tensor %d %s", n->op->name, which, problem) : ICOT_OK;
+}
+
 int operator_apply(icot_engine *engine, const operator_entry *op, tensor *const *inputs,
                    int n_inputs, const icot_op_params *params, tensor **out)
 {
     if (check_inputs(op, inputs, n_inputs)) return ICOT_FAILED;
     node n = {.op = op, .engine = engine, .n_inputs = n_inputs, .params = *params, .segment = -1};
+    for (int i = 0; i < n_inputs; i++) n.inputs[i] = inputs[i];
+    if (check_written(&n)) return ICOT_FAILED;
     for (int i = 0; i < n_inputs; i++) {
-        n.inputs[i] = inputs[i];
         if (!op->strided && make_contiguous(&n, i)) goto failed;
     }
     if (tape_reserve(engine->tape)) goto failed;

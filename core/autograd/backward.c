@@ -81,6 +81,23 @@ static void drop_incomplete(icot_engine *engine, const node *n)
     for (int i = 0; i < n->n_inputs; i++) drop_grad(engine, n->inputs[i]);
 }
 
+/* Whether gradients flow into a node: by its output, or by what it has written to an input. */
+static bool has_gradient(const node *n)
+{
+    const int written = n->op->written;
+    return n->output->grad_is_set || (written > 0 && n->inputs[written - 1]->grad_is_set);
+}
+
+/* Gradients that came by what was written alone: that of the output is 0. */
+static int grad_of_output(node *n)
+{
+    if (n->output->grad_is_set) return ICOT_OK;
+    if (make_grad(n->engine, n->output)) return ICOT_FAILED;
+    n->output->grad_is_set = true;
+    const size_t bytes = (size_t)tensor_numel(n->output) * sizeof(float);
+    return n->engine->device->clear(tensor_floats(n->output->grad), bytes);
+}
+
 /* Backward of node i; *restored is the checkpointed segment whose contents are there. */
 static int pass_on(tape *recorded, int64_t i, int64_t *restored)
 {
@@ -90,6 +107,7 @@ static int pass_on(tape *recorded, int64_t i, int64_t *restored)
         if (n->segment >= 0 && checkpoint_restore(recorded, i)) return ICOT_FAILED;
     }
     if (!(n->op->unread & UNREAD_INPUTS) && tape_restore_inputs(recorded, n)) return ICOT_FAILED;
+    if (grad_of_output(n)) return ICOT_FAILED;
     return n->op->backward(n, n->output->grad);
 }
 
@@ -110,7 +128,7 @@ int icot_backward(icot_engine *engine, icot_tensor handle)
     int64_t restored = -1;
     for (int64_t i = recorded->count - 1; i >= 0; i--) {
         node *n = &recorded->nodes[i];
-        if (!status && n->output->grad_is_set) status = pass_on(recorded, i, &restored);
+        if (!status && has_gradient(n)) status = pass_on(recorded, i, &restored);
         if (status) drop_incomplete(engine, n);
         drop_grad(engine, n->output);
         checkpoint_drop(n);

@@ -37,7 +37,8 @@ typedef struct operator_entry {
     unsigned int32_inputs; /* bit i: input i holds int32 indices, and gets no gradient */
     bool strided;          /* takes inputs of any strides; others get contiguous copies */
     bool cheap;            /* quickly computed again: the output need not be kept */
-    unsigned unread;       /* UNREAD_* of float inputs and output; 0: backward may read them all */
+    int written;     /* the input that forward writes to, counted from 1; 0: none; see below */
+    unsigned unread; /* UNREAD_* of float inputs and output; 0: backward may read them all */
 
     int (*prepare)(node *n);                /* checks; makes output and saved tensors */
     int (*forward)(node *n);                /* NULL for views: nothing to compute. The same inputs
@@ -45,6 +46,14 @@ typedef struct operator_entry {
     int (*forward_saved)(node *n);          /* the saved tensors alone; NULL: forward does it */
     int (*backward)(node *n, tensor *grad); /* grad: of the output, contiguous */
 } operator_entry;
+
+/*
+ * An input that is written to is a leaf of its own memory, which no other operator on the tape
+ * reads, and wants a gradient if any input does: what is written there is read by later
+ * applications, and comes back by way of that gradient. So backward is called if either the output
+ * or this input has got one (the output's is 0 then), and moves on what belongs to what was
+ * written.
+ */
 
 /* The table, in autograd/operators/table.c; icot_operator_count says how many there are. */
 const operator_entry *operator_at(int index); /* NULL: none */

@@ -246,7 +246,7 @@ typedef struct backend {
     int (*attention_past)(const packed_shape *shape, const past_rows *past, const float *qkv,
                           float *rows, float *y, float *logsumexp);
     /* Adds to drows (P,3C); what its rows that were written have got by then, here and before,
-     * moves on to dqkv, unless that has no data, and is 0 from then on. */
+     * moves on to dqkv, if that has data, and is 0 from then on. */
     int (*attention_past_backward)(const packed_shape *shape, const past_rows *past,
                                    const float *rows, const float *y, const float *logsumexp,
                                    const float *dy, float *drows, grad_target dqkv);

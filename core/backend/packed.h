@@ -41,6 +41,17 @@ static inline int64_t longest_sequence(const packed_shape *packed)
     return longest;
 }
 
+/* The same with the rows that were there before, of those with new ones. */
+static inline int64_t longest_with_past(const packed_shape *packed, const past_rows *past)
+{
+    int64_t longest = 0;
+    for (int64_t b = 0; b < packed->sequences; b++) {
+        const int64_t asking = packed->cu_seqlens.host[b + 1] - packed->cu_seqlens.host[b];
+        if (asking > 0) longest = larger(longest, past->lengths.host[b] + asking);
+    }
+    return longest;
+}
+
 /*
  * The key whose words decide about the weights that a query gives: word j about key j of its
  * sequence. Each (token, head) has one of its own: the number token · H + head goes to the upper

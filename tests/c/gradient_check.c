@@ -93,6 +93,12 @@ static icot_tensor make_input(icot_engine *engine, const input_spec *spec, const
     return made;
 }
 
+/* Input i is written to: a leaf that wants a gradient wherever another does (operator.h). */
+static bool is_written(const trial *t, int i)
+{
+    return i + 1 == t->op->written;
+}
+
 /* wanted: bit i for the gradient of input i */
 static void ask_for_gradients(trial *t, unsigned wanted)
 {
@@ -165,7 +171,7 @@ static bool backward_through_segment(trial *t, bool is_result)
     for (int i = 0; i < t->r->n_inputs; i++) {
         bool same = t->c->same_input && i == 1;
         inner[i] = same ? inner[0]
-                   : is_float_input(t->c, i)
+                   : is_float_input(t->c, i) && !is_written(t, i)
                        ? apply_with(t->engine, "affine", &t->inputs[i], 1, identity)
                        : t->inputs[i];
     }
@@ -292,9 +298,10 @@ static bool check_each_alone(trial *t, int n)
 {
     for (int i = 0; i < n; i++) {
         if (!is_float_input(t->c, i) || (t->c->same_input && i == 1)) continue;
+        const unsigned wanted = 1u << i | (t->op->written ? 1u << (t->op->written - 1) : 0);
         forget_gradients(t);
-        ask_for_gradients(t, 1u << i);
-        if (!forward_and_backward(t, 1) || !check_gradients(t, "alone", 1u << i, 1.0)) return false;
+        ask_for_gradients(t, wanted);
+        if (!forward_and_backward(t, 1) || !check_gradients(t, "alone", wanted, 1.0)) return false;
     }
     return true;
 }

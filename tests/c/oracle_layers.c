@@ -194,11 +194,11 @@ array oracle_attention(const oracle_call *call)
 }
 
 /* qkv (T,3C), past (P,3C), cu_seqlens (B+1), starts (B), lengths (B) -> (T,C): rows of qkv take the
- * places behind the past of their sequence. Of the mask, as above, (T, heads, P) is read. */
+ * places behind the past of their sequence; without dropout. */
 array oracle_attention_past(const oracle_call *call)
 {
     const array *qkv = &call->inputs[0], *first = &call->inputs[2];
-    int64_t C = qkv->size[1] / 3, H = call->params->index[0], most = call->inputs[1].size[0];
+    int64_t C = qkv->size[1] / 3, H = call->params->index[0];
     array y = array_zeros(2, (const int64_t[]){qkv->size[0], C});
     array rows = array_zeros(2, call->inputs[1].size);
     memcpy(rows.at, call->inputs[1].at, (size_t)array_numel(&rows) * sizeof *rows.at);
@@ -208,8 +208,7 @@ array oracle_attention_past(const oracle_call *call)
         for (int64_t t = from; t < (int64_t)first->at[b + 1]; t++, place++) {
             memcpy(rows.at + place * 3 * C, qkv->at + t * 3 * C, (size_t)(3 * C) * sizeof *rows.at);
             for (int64_t h = 0; h < H; h++) {
-                const double *mask = call->mask ? call->mask + (t * H + h) * most : NULL;
-                attend(&rows, start, place, h, C / H, mask, y.at + t * C);
+                attend(&rows, start, place, h, C / H, NULL, y.at + t * C);
             }
         }
     }

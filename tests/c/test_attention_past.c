@@ -19,25 +19,48 @@ static const int32_t whole[SEQUENCES + 1] = {0, 9, 10, TOKENS};
 static const int32_t there[CHUNKS + 1][SEQUENCES] = {
     {0, 0, 0}, {4, 0, 17}, {5, 1, 19}, {5, 1, 20}, {9, 1, 38}};
 
-/* qkv (TOKENS, 3·width) and weights (TOKENS, width), whose Σ weights·y is what gradients are of. */
+/* What is attended to. */
+typedef struct attending {
+    int64_t heads, width;
+    double dropped;
+    bool first_is_unused; /* nothing hangs on what the rows of the first chunk give */
+} attending;
+
+/* qkv (TOKENS, 3·width), and weights of it and of y (TOKENS, width): gradients are of Σ weights·y +
+ * Σ weights·qkv, where all rows of qkv are in the past at last. */
 typedef struct attended {
     int64_t width;
-    icot_tensor qkv, weights;
+    bool first_is_unused;
+    icot_tensor qkv, weights, weights_of_qkv;
     icot_op_params params;
 } attended;
 
-static attended attended_of(icot_engine *engine, int64_t heads, int64_t width, double dropped)
+/* Nothing hangs on the rows of the first chunk. */
+static void clear_first(int64_t width, float *weights)
 {
+    for (int b = 0; b < SEQUENCES; b++) {
+        memset(weights + whole[b] * width, 0, (size_t)(there[1][b] * width) * sizeof *weights);
+    }
+}
+
+static attended attended_of(icot_engine *engine, const attending *how)
+{
+    const int64_t width = how->width;
     float *numbers = random_floats(TOKENS * 3 * width, 21);
-    const int64_t of_qkv[] = {TOKENS, 3 * width}, of_weights[] = {TOKENS, width};
+    float *weights = random_floats(TOKENS * 3 * width, 22);
+    const int64_t of_qkv[] = {TOKENS, 3 * width}, of_y[] = {TOKENS, width};
+    const icot_tensor weights_of_qkv = tensor_of(engine, 2, of_qkv, weights);
+    if (how->first_is_unused) clear_first(width, weights);
     const attended a = {.width = width,
+                        .first_is_unused = how->first_is_unused,
                         .qkv = tensor_of(engine, 2, of_qkv, numbers),
-                        .weights = tensor_of(engine, 2, of_weights, numbers + 7),
+                        .weights = tensor_of(engine, 2, of_y, weights),
+                        .weights_of_qkv = weights_of_qkv,
                         .params = {.n_index = 2,
-                                   .index = {heads, 1000},
-                                   .number = {dropped},
+                                   .index = {how->heads, 1000},
+                                   .number = {how->dropped},
                                    .key = {.seed = 3, .stream = 70, .step = 2}}};
-    free(numbers);
+    free(numbers), free(weights);
     assert_ok(icot_requires_grad(engine, a.qkv, 1));
     return a;
 }
@@ -50,7 +73,9 @@ static icot_tensor weighted(icot_engine *engine, icot_tensor y, icot_tensor weig
 static icot_tensor loss_of_the_whole(icot_engine *engine, const attended *a)
 {
     const icot_tensor inputs[] = {a->qkv, ids_of(engine, SEQUENCES + 1, whole)};
-    return weighted(engine, apply_with(engine, "attention", inputs, 2, a->params), a->weights);
+    const icot_tensor y = apply_with(engine, "attention", inputs, 2, a->params);
+    return apply_two(engine, "add", weighted(engine, y, a->weights),
+                     weighted(engine, a->qkv, a->weights_of_qkv));
 }
 
 /* The rows that come with a chunk, where each sequence's begin among them, and how many are there.
@@ -81,21 +106,22 @@ static icot_tensor loss_bit_by_bit(icot_engine *engine, const attended *a)
                                       ids_of(engine, SEQUENCES, whole),
                                       ids_of(engine, SEQUENCES, there[c])};
         const icot_tensor y = apply_with(engine, "attention_past", inputs, 5, a->params);
+        if (c == 0 && a->first_is_unused) continue;
         const icot_tensor part =
             weighted(engine, y, apply_two(engine, "embedding", a->weights, rows));
         loss = loss ? apply_two(engine, "add", loss, part) : part;
     }
-    return loss;
+    return apply_two(engine, "add", loss, weighted(engine, past, a->weights_of_qkv));
 }
 
 /* The loss, and behind it the gradient of qkv. */
 static float *found(const kernel_set *set, icot_tensor (*loss_of)(icot_engine *, const attended *),
-                    int64_t heads, int64_t width, double dropped)
+                    const attending *how)
 {
     icot_engine *engine = engine_on(&set->table);
-    const attended a = attended_of(engine, heads, width, dropped);
+    const attended a = attended_of(engine, how);
     const icot_tensor loss = loss_of(engine, &a);
-    const int64_t n = TOKENS * 3 * width;
+    const int64_t n = TOKENS * 3 * how->width;
     float *values = calloc((size_t)n + 1, sizeof *values);
     icot_tensor grad;
     assert_non_null(values);
@@ -107,15 +133,15 @@ static float *found(const kernel_set *set, icot_tensor (*loss_of)(icot_engine *,
     return values;
 }
 
-static void compare(const kernel_set *set, int64_t heads, int64_t width, double dropped)
+static void compare(const kernel_set *set, const attending *how)
 {
-    float *expected = found(set, loss_of_the_whole, heads, width, dropped);
-    float *got = found(set, loss_bit_by_bit, heads, width, dropped);
-    for (int64_t i = 0; i <= TOKENS * 3 * width; i++) {
+    float *expected = found(set, loss_of_the_whole, how);
+    float *got = found(set, loss_bit_by_bit, how);
+    for (int64_t i = 0; i <= TOKENS * 3 * how->width; i++) {
         const float off = fabsf(got[i] - expected[i]);
         if (off <= 2e-5f * (1.0f + fabsf(expected[i]))) continue;
         fail_msg("%s kernels, %d heads, p = %g: number %d is %.9g, of the whole %.9g", set->name,
-                 (int)heads, dropped, (int)i, (double)got[i], (double)expected[i]);
+                 (int)how->heads, how->dropped, (int)i, (double)got[i], (double)expected[i]);
     }
     free(expected), free(got);
 }
@@ -124,14 +150,13 @@ static void compare(const kernel_set *set, int64_t heads, int64_t width, double 
 static void test_bit_by_bit(void **state)
 {
     (void)state;
+    const attending ways[] = {
+        {2, 22, 0.0, false}, {2, 22, 0.3, true}, {6, WIDEST, 0.0, true}, {6, WIDEST, 0.3, false}};
     const kernel_set *sets;
     const int n_sets = kernel_sets(&sets);
     assert_ok(icot_set_threads(3));
     for (int s = 0; s < n_sets; s++) {
-        compare(&sets[s], 2, 22, 0.0);
-        compare(&sets[s], 2, 22, 0.3);
-        compare(&sets[s], 6, WIDEST, 0.0);
-        compare(&sets[s], 6, WIDEST, 0.3);
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) compare(&sets[s], &ways[i]);
     }
 }
 
@@ -175,11 +200,9 @@ static void test_wrong_arguments_are_refused(void **state)
     icot_engine *engine = engine_on(tested_backend("float32"));
     const arguments right = right_arguments(engine);
     const icot_tensor narrow = tensor_of(engine, 2, (const int64_t[]){8, 9}, NULL);
-    const icot_tensor turned = tensor_of(engine, 2, (const int64_t[]){12, 8}, NULL);
     assert_ok(attend(engine, right));
     ASSERT_REFUSED_WITH(heads, 3, "4 channels cannot be shared by 3 heads");
     ASSERT_REFUSED_WITH(past, narrow, "got qkv (3,12) and past (8,9), expected");
-    ASSERT_REFUSED_WITH(past, VIEW(engine, turned, "permute", 1, 0), "qkv and past have to be con");
     ASSERT_REFUSED_WITH(starts, INTS(engine, 0, 6, 8),
                         "got starts (3) and lengths (2), expected (2) twice");
     ASSERT_REFUSED_WITH(lengths, INTS(engine, 3),
@@ -195,11 +218,32 @@ static void test_wrong_arguments_are_refused(void **state)
     icot_engine_free(engine);
 }
 
+/* What is written to has rules of its own (autograd/operator.h). */
+static void test_other_uses_of_the_past_are_refused(void **state)
+{
+    (void)state;
+    icot_engine *engine = engine_on(tested_backend("float32"));
+    const arguments right = right_arguments(engine);
+    const icot_tensor longer = tensor_of(engine, 2, (const int64_t[]){11, 12}, NULL);
+    const icot_tensor view = VIEW(engine, longer, "slice", 0, 2, 8);
+    ASSERT_REFUSED_WITH(past, view, "tensor 2 is written to: it has to be a leaf, and no view");
+    ASSERT_REFUSED_WITH(qkv, right.past, "tensor 2 is written to: no other tensor may share");
+    assert_ok(icot_requires_grad(engine, right.qkv, 1));
+    ASSERT_REFUSED_WITH(heads, 2, "tensor 2 is written to, and has to require a gradient");
+    assert_ok(icot_requires_grad(engine, right.past, 1));
+    assert_ok(attend(engine, right));
+    assert_ok(attend(engine, right));
+    apply_two(engine, "mul", right.past, right.past);
+    ASSERT_REFUSED_WITH(heads, 2, "tensor 2 cannot be written to: the tape still reads it");
+    icot_engine_free(engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bit_by_bit),
         cmocka_unit_test(test_wrong_arguments_are_refused),
+        cmocka_unit_test(test_other_uses_of_the_past_are_refused),
     };
     return cmocka_run_group_tests_name("attention_past", tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
  * Two backends side by side, on sizes for which the oracle is too slow: many tiles, long rows, odd
  * ends. The one is the CPU's plainest; the other the CPU's best, or the device under test.
  */
+#include "autograd/operator.h"
 #include "support.h"
 
 #include <math.h>
@@ -234,6 +235,16 @@ static icot_tensor leaf_of(icot_engine *engine, const side_input *in, int skippe
     return made;
 }
 
+/* An input that is written to is a leaf as it is. */
+static icot_tensor written_of(icot_engine *engine, const side_input *in, uint64_t seed)
+{
+    float *x = random_floats(numel_of(in), seed);
+    const icot_tensor made = tensor_of(engine, in->ndim, in->size, x);
+    free(x);
+    assert_ok(icot_requires_grad(engine, made, 1));
+    return made;
+}
+
 static icot_tensor input_of(icot_engine *engine, const side_input *in, int skipped,
                             icot_tensor leaf)
 {
@@ -252,9 +263,14 @@ static outcome run(const backend *kernels, const side_case *c, int skipped)
     icot_engine *engine = engine_on(kernels);
     icot_tensor leaves[ICOT_MAX_INPUTS], inputs[ICOT_MAX_INPUTS], grad;
     icot_tensor_info info;
+    const operator_entry *op = operator_at(icot_operator_find(c->operator_name));
     int n = 0;
     for (; n < ICOT_MAX_INPUTS && c->inputs[n].kind; n++) {
         const int of_floats = c->inputs[n].kind == FLOATS ? skipped : 0;
+        if (n + 1 == op->written) {
+            leaves[n] = inputs[n] = written_of(engine, &c->inputs[n], 100 + n);
+            continue;
+        }
         leaves[n] = leaf_of(engine, &c->inputs[n], of_floats, 100 + n);
         inputs[n] = input_of(engine, &c->inputs[n], of_floats, leaves[n]);
     }

@@ -4,7 +4,7 @@
  * Attention of sequences that are computed bit by bit, as with the KV cache of decoding, but while
  * gradients flow. `past` has a place for every row of every sequence: sequence b begins in row
  * starts[b], and lengths[b] of its rows are there. Its rows of qkv become the next ones (past is
- * written to) and attend to all of them. So past is to be a leaf that the rows of all calls share;
+ * written to) and attend to all of them. Calls share a past, in which each row is written once;
  * what its gradient has for rows that a call has written goes on to the qkv of that call.
  *
  * Parameters as of `attention`; which weights are dropped is drawn by the number of the row of
@@ -18,12 +18,12 @@ enum { QKV, PAST, CU_SEQLENS, STARTS, LENGTHS };
 enum { SAVED_LOGSUMEXP };
 
 /* What the kernels are told about the sequences. */
-typedef struct attended {
+typedef struct new_rows {
     packed_shape packed;
     past_rows past;
-} attended;
+} new_rows;
 
-static int attended_of(const node *n, attended *out)
+static int new_rows_of(const node *n, new_rows *out)
 {
     const shape qkv = tensor_shape(n->inputs[QKV]);
     return packed_shape_of_node(n, &qkv, CU_SEQLENS, &out->packed) ||
@@ -34,9 +34,6 @@ static int attended_of(const node *n, attended *out)
 static int check_shapes(const node *n, const shape *qkv)
 {
     const tensor *past = n->inputs[PAST], *starts = n->inputs[STARTS];
-    if (!tensor_is_contiguous(n->inputs[QKV]) || !tensor_is_contiguous(past)) {
-        return fail("attention_past: qkv and past have to be contiguous");
-    }
     const int64_t sequences = tensor_numel(n->inputs[CU_SEQLENS]) - 1;
     if (past->ndim != 2 || past->shape[1] != qkv->size[1]) {
         return fail("attention_past: got qkv %s and past %s, expected (T,3C) and (P,3C)",
@@ -96,41 +93,23 @@ static int attention_past_prepare(node *n)
 
 static int attention_past_forward(node *n)
 {
-    attended a;
-    if (attended_of(n, &a)) return ICOT_FAILED;
+    new_rows given;
+    if (new_rows_of(n, &given)) return ICOT_FAILED;
     tensor_changed(n->inputs[PAST]);
-    return kernels(n)->attention_past(&a.packed, &a.past, tensor_floats(n->inputs[QKV]),
+    return kernels(n)->attention_past(&given.packed, &given.past, tensor_floats(n->inputs[QKV]),
                                       tensor_floats(n->inputs[PAST]), tensor_floats(n->output),
                                       tensor_floats(n->saved[SAVED_LOGSUMEXP]));
 }
 
-static int attend_back(node *n, tensor *grad, float *drows, grad_target dqkv)
-{
-    attended a;
-    if (attended_of(n, &a)) return ICOT_FAILED;
-    return kernels(n)->attention_past_backward(
-        &a.packed, &a.past, tensor_floats(n->inputs[PAST]), tensor_floats(n->output),
-        tensor_floats(n->saved[SAVED_LOGSUMEXP]), tensor_floats(grad), drows, dqkv);
-}
-
-/* Where nobody wants the gradient of past, that of this call's rows is worked out all the same. */
-static int attend_back_alone(node *n, tensor *grad, grad_target dqkv)
-{
-    const shape size = tensor_shape(n->inputs[PAST]);
-    tensor *drows;
-    if (tensor_new(n->engine, ICOT_FLOAT32, &size, &drows)) return ICOT_FAILED;
-    const size_t bytes = (size_t)tensor_numel(drows) * sizeof(float);
-    const int failed = n->engine->device->clear(tensor_floats(drows), bytes) ||
-                       attend_back(n, grad, tensor_floats(drows), dqkv);
-    tensor_destroy(n->engine, drows);
-    return failed;
-}
-
 static int attention_past_backward(node *n, tensor *grad)
 {
+    new_rows given;
     grad_target drows, dqkv;
+    if (new_rows_of(n, &given)) return ICOT_FAILED;
     if (grad_of_input_cleared(n, PAST, &drows) || grad_of_input(n, QKV, &dqkv)) return ICOT_FAILED;
-    return drows.data ? attend_back(n, grad, drows.data, dqkv) : attend_back_alone(n, grad, dqkv);
+    return kernels(n)->attention_past_backward(
+        &given.packed, &given.past, tensor_floats(n->inputs[PAST]), tensor_floats(n->output),
+        tensor_floats(n->saved[SAVED_LOGSUMEXP]), tensor_floats(grad), drows.data, dqkv);
 }
 
 const operator_entry op_attention_past = {.name = "attention_past",
@@ -138,7 +117,7 @@ const operator_entry op_attention_past = {.name = "attention_past",
                                           .max_inputs = 5,
                                           .int32_inputs =
                                               1u << CU_SEQLENS | 1u << STARTS | 1u << LENGTHS,
-                                          .strided = true, /* a copy of past is nobody's */
+                                          .written = 1 + PAST,
                                           .prepare = attention_past_prepare,
                                           .forward = attention_past_forward,
                                           .backward = attention_past_backward};

@@ -27,7 +27,7 @@ extern const operator_entry op_block;
 /* embedding.c */
 extern const operator_entry op_embedding, op_token_position_embedding;
 
-/* layer_norm.c, attention.c, loss.c */
+/* layer_norm.c, attention.c, attention_past.c, loss.c */
 extern const operator_entry op_layer_norm, op_attention, op_attention_past, op_cross_entropy;
 
 #endif

@@ -142,8 +142,8 @@ static __device__ past_slopes slopes_of(const past_work &work, const past_gradie
     return {weight * kept, scale * weight * (product * kept - given.delta[row])};
 }
 
-/* The gradient of one row's query, key or value, from what the warps have summed up. */
-static __device__ void put_sums(const float sums[WARPS][WARP][LANE_CHANNELS], int64_t width,
+/* What the warps have summed up goes to the gradient of a row's query, key or value. */
+static __device__ void add_sums(const float sums[WARPS][WARP][LANE_CHANNELS], int64_t width,
                                 float *to)
 {
     const int lane = (int)threadIdx.x % WARP;
@@ -178,7 +178,7 @@ static __global__ void gradients_of_queries(past_work work, past_gradients given
     }
     __syncthreads();
     if (threadIdx.x >= WARP) return;
-    put_sums(sums, width, given.drows + channel_of(work, at, i, QUERY));
+    add_sums(sums, width, given.drows + channel_of(work, at, i, QUERY));
 }
 
 /* dK and dV of a row, old or new; warps share the queries that see it. */
@@ -211,8 +211,8 @@ static __global__ void gradients_of_keys(past_work work, past_gradients given)
     }
     __syncthreads();
     if (threadIdx.x >= WARP) return;
-    put_sums(of_key, width, given.drows + channel_of(work, at, j, KEY));
-    put_sums(of_value, width, given.drows + channel_of(work, at, j, VALUE));
+    add_sums(of_key, width, given.drows + channel_of(work, at, j, KEY));
+    add_sums(of_value, width, given.drows + channel_of(work, at, j, VALUE));
 }
 
 /* ---- Both ------------------------------------------------------------------------------------ */
@@ -222,15 +222,14 @@ static past_work past_work_of(const packed_shape *shape, const past_rows *past, 
     return {attention_work_of(shape, 1), past->starts.device, past->lengths.device, rows};
 }
 
-/* The most rows that a sequence with new ones has, those among them. */
-static int64_t longest_with_past(const packed_shape *shape, const past_rows *past)
+/* A grid has so many blocks across a sequence, and its heads can be so wide. */
+static int check_sizes(const packed_shape *shape, const past_rows *past)
 {
-    int64_t longest = 0;
-    for (int64_t b = 0; b < shape->sequences; b++) {
-        const int64_t asking = shape->cu_seqlens.host[b + 1] - shape->cu_seqlens.host[b];
-        if (asking > 0) longest = larger(longest, past->lengths.host[b] + asking);
-    }
-    return longest;
+    constexpr int64_t MOST_ROWS = 65535;
+    const int64_t longest = longest_with_past(shape, past);
+    if (longest <= MOST_ROWS) return check_width(shape);
+    return fail("attention_past: got a sequence of %lld rows; on 'cuda' there can be at most %lld",
+                (long long)longest, (long long)MOST_ROWS);
 }
 
 int cuda_attention_past(const packed_shape *shape, const past_rows *past, const float *qkv,
@@ -240,7 +239,7 @@ int cuda_attention_past(const packed_shape *shape, const past_rows *past, const 
     const int64_t columns = 3 * shape->channels;
     const unsigned sequences = (unsigned)shape->sequences;
     const unsigned asking = (unsigned)longest_sequence(shape);
-    if (check_width(shape)) return FAILED;
+    if (check_sizes(shape, past)) return FAILED;
     if (asking == 0) return OK;
     move_rows<<<dim3(sequences, asking), row_threads(columns), 0, cuda_stream>>>(
         work, columns, append_element{qkv, rows});

@@ -170,9 +170,9 @@ function Tensor:attention(cu_seqlens, heads, dropout)
   return apply('attention', { self, cu_seqlens }, { heads, dropout.first or 0 }, { dropout.p }, dropout.key)
 end
 
---- The same of sequences that are computed bit by bit: self, (T, 3C), are their next rows. What gradients `past` has got
---- for them move on to self.
----@param past icot.Tensor (P, 3C), a leaf, with a place for each row of each sequence: self is written there
+--- The same of sequences that are computed bit by bit: self, (T, 3C), are their next rows.
+---@param past icot.Tensor (P, 3C) with a place for each row of each sequence, where self is written, once; a leaf, which
+---   requires a gradient if self does: what it has got for rows of self moves on to self in backward
 ---@param cu_seqlens icot.Tensor int32 (B+1), where each sequence begins in self
 ---@param behind { starts: icot.Tensor, lengths: icot.Tensor } int32 (B): where each begins in `past`, and how many of its
 ---   rows are there already

@@ -50,11 +50,7 @@ static span span_of(const packed_shape *shape, const past_rows *past, int64_t b)
 
 static int64_t longest_span(const packed_shape *shape, const past_rows *past)
 {
-    int64_t longest = 0;
-    for (int64_t b = 0; b < shape->sequences; b++) {
-        longest = larger(longest, span_of(shape, past, b).length);
-    }
-    return longest;
+    return past ? longest_with_past(shape, past) : longest_sequence(shape);
 }
 
 /* ---- Copies of a head's rows ----------------------------------------------------------------- */
@@ -308,9 +304,9 @@ static void backward_of_keys(const head_backward *w, int64_t first)
 }
 
 /* The scratch memory of a head: four copies of its rows and two of its columns, P and dS, … */
-static int64_t backward_floats(int64_t D, int64_t longest)
+static int64_t backward_floats(int64_t D, int64_t longest, int64_t asking)
 {
-    return (4 * padded(D) + 2 * D + 2 * longest + 1) * longest + STRIP_ROWS * padded(D);
+    return (4 * padded(D) + 2 * D + 2 * asking + 1) * longest + STRIP_ROWS * padded(D);
 }
 
 typedef struct backward_work {
@@ -335,7 +331,7 @@ static void backward_head(const void *work, int64_t job, int thread)
     const element *query = all->qkv + at.start * 3 * C + h * D, *asked = query + at.past * 3 * C;
     element *dquery = all->dqkv + at.start * 3 * C + h * D;
     float *scratch = all->scratch + thread * all->stride, *columns = scratch + 4 * copy;
-    float *scores = columns + 2 * D * across, *rest = scores + 2 * across * across;
+    float *scores = columns + 2 * D * across, *rest = scores + 2 * asking * across;
     head_backward w = {
         .shape = shape,
         .at = at,
@@ -349,7 +345,7 @@ static void backward_head(const void *work, int64_t job, int thread)
         .keys_across = transpose_head(length, D, 3 * C, query + C, columns),
         .values_across = transpose_head(length, D, 3 * C, query + 2 * C, columns + D * across),
         .p = scores,
-        .ds = scores + across * across,
+        .ds = scores + asking * across,
         .mask = rest,
         .strip = rest + across,
         .accumulate = all->accumulate,
@@ -369,9 +365,8 @@ static int backward_by(backward_work work)
 {
     const packed_shape *shape = work.shape;
     const int64_t D = shape->channels / shape->heads, longest = longest_span(shape, work.past);
-    if (KERNEL(scratch_new)(backward_floats(D, padded(longest)), &work.stride, &work.scratch)) {
-        return ICOT_FAILED;
-    }
+    const int64_t floats = backward_floats(D, padded(longest), longest_sequence(shape));
+    if (KERNEL(scratch_new)(floats, &work.stride, &work.scratch)) return ICOT_FAILED;
     const int failed =
         do_in_shares(worth_threads(shape), shape->sequences * shape->heads, backward_head, &work);
     memory_free(work.scratch);

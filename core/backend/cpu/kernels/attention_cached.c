@@ -38,8 +38,6 @@ static void append_to_cache(const head_group *g)
     }
 }
 
-/* ---- All of it ------------------------------------------------------------------------------- */
-
 /* The scores of token i's queries and all keys that they see; of up to 3 beyond, something. */
 static void score_heads(const head_group *g, int64_t i)
 {

@@ -19,7 +19,7 @@ typedef struct few_work {
     float *y, *sums;             /* what forward gives: results, and logsumexp */
     const float *logsumexp, *dy; /* what backward is given, */
     float *drows;                /* and adds to */
-    float *scratch;              /* `stride` floats for each thread: three rows of scores */
+    float *scratch; /* `stride` floats for each thread: three rows of scores, one of channels */
     int64_t stride, row_length;
 } few_work;
 
@@ -76,17 +76,19 @@ static void backward_query(const few_work *w, const few_query *q, float *p)
 {
     const int64_t C = w->shape->channels, D = C / w->shape->heads, down = 3 * C, count = q->count;
     const float *keys = w->rows + q->place + C, *query = keys - C + (count - 1) * down;
-    const float *dy = w->dy + q->out;
-    float *ds = p + w->row_length, *dkeys = w->drows + q->place + C;
+    const float *dy = w->dy + q->out, one = 1.0f;
+    float *ds = p + w->row_length, *mask = ds + w->row_length, *dquery = mask + w->row_length;
+    float *dkeys = w->drows + q->place + C;
     const attention_row row = {.count = count,
                                .end = padded(count),
                                .scale = 1.0f / sqrtf((float)D),
                                .logsumexp = w->logsumexp[q->sum],
-                               .mask = mask_of(w, q, ds + w->row_length)};
+                               .mask = mask_of(w, q, mask)};
     score_rows(D, row.scale, query, count, keys, down, p);
     score_rows(D, 1.0f, dy, count, keys + C, down, ds);
     KERNEL(attention_slopes)(&row, p, ds);
-    mix_rows(D, count, 1.0f, ds, keys, down, dkeys - C + (count - 1) * down);
+    mix_rows(D, count, 1.0f, ds, keys, down, dquery);
+    add_to_rows(D, dquery, 1, &one, dkeys - C + (count - 1) * down, down);
     add_to_rows(D, query, count, ds, dkeys, down);
     add_to_rows(D, dy, count, p, dkeys + C, down);
 }
@@ -101,26 +103,23 @@ static void backward_job(const void *work, int64_t job, int thread)
     each_query(work, job, thread, backward_query);
 }
 
-/* The most rows that a sequence has, and whether all that is read is enough for several threads. */
-static int64_t longest_seen(const few_work *w, bool *worth_threads)
+/* Whether what is read is enough to wake the other threads. */
+static bool worth_threads(const few_work *w)
 {
-    int64_t longest = 0, keys = 0;
+    int64_t keys = 0;
     for (int64_t b = 0; b < w->shape->sequences; b++) {
         const int64_t asking = w->shape->cu_seqlens.host[b + 1] - w->shape->cu_seqlens.host[b];
-        const int64_t length = w->past->lengths.host[b] + asking;
-        longest = larger(longest, length);
-        keys += asking * length;
+        keys += asking * (w->past->lengths.host[b] + asking);
     }
-    *worth_threads = keys * w->shape->channels > PARALLEL_ELEMENTS;
-    return longest;
+    return keys * w->shape->channels > PARALLEL_ELEMENTS;
 }
 
 static int attend_to_few(few_work w, piece_of_work *job)
 {
-    bool worth_threads;
-    w.row_length = padded(longest_seen(&w, &worth_threads));
-    if (KERNEL(scratch_new)(3 * w.row_length, &w.stride, &w.scratch)) return ICOT_FAILED;
-    const int failed = do_in_shares(worth_threads, w.shape->sequences * w.shape->heads, job, &w);
+    const int64_t H = w.shape->heads, D = w.shape->channels / H;
+    w.row_length = padded(longest_with_past(w.shape, w.past));
+    if (KERNEL(scratch_new)(3 * w.row_length + D, &w.stride, &w.scratch)) return ICOT_FAILED;
+    const int failed = do_in_shares(worth_threads(&w), w.shape->sequences * H, job, &w);
     memory_free(w.scratch);
     return failed;
 }

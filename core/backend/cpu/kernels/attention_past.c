@@ -11,7 +11,7 @@
 /* New rows of sequence b lie in one piece behind its past: the first of them, of rows (P,3C). */
 static int64_t first_place(const packed_shape *shape, const past_rows *past, int64_t b)
 {
-    return (past->starts.host[b] + past->lengths.host[b]) * 3 * shape->channels;
+    return ((int64_t)past->starts.host[b] + past->lengths.host[b]) * 3 * shape->channels;
 }
 
 static void append(const packed_shape *shape, const past_rows *past, const float *qkv, float *rows)
