@@ -179,9 +179,6 @@ describe('a recipe with thoughts', function()
                     "removal.positions: got 'kept', but thoughts (method 'pause') need 'closed_up'")
     expect.mentions(message_of "method = 'pause', removal = { most_thoughts = 2 }",
                     "removal.most_thoughts: got 2, but without removal.thoughts each removed token becomes a pause")
-    expect.mentions(message_of [[method = 'coconut', removal = { most_thoughts = 2 },
-                                 train = { steps = 1, activation_checkpointing = true }]],
-                    'train.activation_checkpointing')
     expect.mentions(message_of "method = 'coconut', removal = { thoughts = 0 }", 'removal.thoughts: got 0')
     expect.mentions(message_of "method = 'coconut', removal = { thoughts = 2 }", 'removal.most_thoughts is missing',
                     'each removed token adds 2 thoughts')

@@ -216,6 +216,25 @@ describe('a model in thought', function()
     end)
   end)
 
+  it('learns the same where blocks are computed again in backward, with less memory', function()
+    with_model({ layers = 6, dropout = 0.3 }, function(model)
+      with_batch(cut(6), function(packed)
+        local function peak_of(its_loss)
+          core.C.icot_memory_reset_peak()
+          local before = core.memory().live
+          local found = computed(model, function() return (its_loss(packed, { seed = 3, step = 8 })) end)
+          return core.memory().peak - before, found
+        end
+        local function loss(...) return model:loss(...) end
+        local plain, expected = peak_of(loss)
+        model.gpt2.activation_checkpointing = true
+        local again, found = peak_of(loss)
+        assert.same(expected, found)
+        assert(again < 0.8 * plain, ('%d and %d bytes'):format(again, plain))
+      end)
+    end)
+  end)
+
   it('shows states in one pass that are those of all its passes', function()
     with_model({ layers = 2 }, function(model)
       with_batch(ragged(), function(packed)

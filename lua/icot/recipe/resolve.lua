@@ -128,10 +128,6 @@ local function resolve_thoughts(config, where)
                  .. "each a pass of its own; give the most an example may have, or use removal.unit = 'step'", where,
                  counted.of(removal.thoughts, 'thought'))
   end
-  if methods.has_thoughts(method) and config.train.activation_checkpointing then
-    errors.raise("%s: train.activation_checkpointing: does not work with the method '%s'; "
-                 .. 'use train.accumulate to need less memory', where, method)
-  end
 end
 
 -- A schedule that goes back needs a checkpoint to go back to.
