@@ -81,16 +81,18 @@ static int check_written(const node *n)
     if (which == 0) return ICOT_OK;
     const tensor *written = n->inputs[which - 1];
     const char *problem = NULL;
-    if (written->node >= 0 || !tensor_fills_storage(written)) {
+    if (written->node >= 0 || written->storage->references > 1) {
         problem = "is written to: it has to be a leaf, and no view";
     } else if (wants_grad(n->engine, n) && !written->requires_grad) {
         problem = "is written to, and has to require a gradient, since another tensor does";
+    } else if (wants_grad(n->engine, n) && written->grad_is_set) {
+        problem = "is written to, and has a gradient of what was there before; zero it first";
     } else if (others_read(n->engine->tape, written, n->op)) {
         problem = "cannot be written to: the tape still reads it";
     }
     for (int i = 0; i < n->n_inputs; i++) {
-        if (i == which - 1 || n->inputs[i]->storage != written->storage) continue;
-        problem = "is written to: no other tensor may share its memory";
+        if (i == which - 1 || n->inputs[i] != written) continue;
+        problem = "is written to, and cannot be another tensor of the operator as well";
     }
     return problem ? fail("%s: tensor %d %s", n->op->name, which, problem) : ICOT_OK;
 }

@@ -178,12 +178,17 @@ static arguments right_arguments(icot_engine *engine)
                        .heads = 2};
 }
 
-static int attend(icot_engine *engine, arguments a)
+static int attend_for(icot_engine *engine, arguments a, icot_tensor *y)
 {
     const icot_tensor inputs[] = {a.qkv, a.past, a.cu_seqlens, a.starts, a.lengths};
     const icot_op_params params = {.n_index = 1, .index = {a.heads}};
+    return icot_apply(engine, icot_operator_find("attention_past"), inputs, 5, &params, y);
+}
+
+static int attend(icot_engine *engine, arguments a)
+{
     icot_tensor y;
-    return icot_apply(engine, icot_operator_find("attention_past"), inputs, 5, &params, &y);
+    return attend_for(engine, a, &y);
 }
 
 /* Refused if one of the right arguments is another. */
@@ -227,14 +232,33 @@ static void test_other_uses_of_the_past_are_refused(void **state)
     const icot_tensor longer = tensor_of(engine, 2, (const int64_t[]){11, 12}, NULL);
     const icot_tensor view = VIEW(engine, longer, "slice", 0, 2, 8);
     ASSERT_REFUSED_WITH(past, view, "tensor 2 is written to: it has to be a leaf, and no view");
-    ASSERT_REFUSED_WITH(qkv, right.past, "tensor 2 is written to: no other tensor may share");
+    ASSERT_REFUSED_WITH(qkv, right.past, "tensor 2 is written to, and cannot be another tensor");
     assert_ok(icot_requires_grad(engine, right.qkv, 1));
     ASSERT_REFUSED_WITH(heads, 2, "tensor 2 is written to, and has to require a gradient");
     assert_ok(icot_requires_grad(engine, right.past, 1));
     assert_ok(attend(engine, right));
-    assert_ok(attend(engine, right));
     apply_two(engine, "mul", right.past, right.past);
     ASSERT_REFUSED_WITH(heads, 2, "tensor 2 cannot be written to: the tape still reads it");
+    icot_engine_free(engine);
+}
+
+/* Its gradient is of what was written alone, and has to be there. */
+static void test_gradients_of_the_past_are_refused(void **state)
+{
+    (void)state;
+    icot_engine *engine = engine_on(tested_backend("float32"));
+    const arguments right = right_arguments(engine);
+    icot_tensor y;
+    assert_ok(icot_requires_grad(engine, right.qkv, 1));
+    assert_ok(icot_requires_grad(engine, right.past, 1));
+    assert_ok(attend_for(engine, right, &y));
+    assert_ok(icot_backward(engine, sum_of_squares(engine, y)));
+    ASSERT_REFUSED_WITH(heads, 2, "tensor 2 is written to, and has a gradient of what was there");
+    assert_ok(icot_zero_grad(engine, &right.past, 1));
+    assert_ok(attend_for(engine, right, &y));
+    assert_ok(icot_requires_grad(engine, right.past, 0));
+    assert_refused(icot_backward(engine, sum_of_squares(engine, y)),
+                   "attention_past: past does not require a gradient any more");
     icot_engine_free(engine);
 }
 
@@ -244,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_bit_by_bit),
         cmocka_unit_test(test_wrong_arguments_are_refused),
         cmocka_unit_test(test_other_uses_of_the_past_are_refused),
+        cmocka_unit_test(test_gradients_of_the_past_are_refused),
     };
     return cmocka_run_group_tests_name("attention_past", tests, NULL, NULL);
 }

@@ -35,6 +35,13 @@ describe("a training with the method 'coconut'", function()
     assert(generated[#generated] >= 25 * (4 + 1) and generated[#generated] <= 25 * (4 + 8 + 4 + 3))
   end)
 
+  it('trains the same model where blocks are computed again in backward', function()
+    local more = { 'model.dropout=0.1', 'train.accumulate=2' }
+    local _, kept = train(more)
+    local _, again = train { 'train.activation_checkpointing=true', unpack(more) }
+    assert.is_true(small.model_bytes(kept) == small.model_bytes(again))
+  end)
+
   it('has no more thoughts than are wanted', function()
     local result = train { 'removal.most_thoughts=3' }
     assert.equal(20 * (12 * 21 + 10 * 19 + 18 * 16), result.tokens)

@@ -107,6 +107,7 @@ static int attention_past_backward(node *n, tensor *grad)
     grad_target drows, dqkv;
     if (new_rows_of(n, &given)) return ICOT_FAILED;
     if (grad_of_input_cleared(n, PAST, &drows) || grad_of_input(n, QKV, &dqkv)) return ICOT_FAILED;
+    if (!drows.data) return fail("attention_past: past does not require a gradient any more");
     return kernels(n)->attention_past_backward(
         &given.packed, &given.past, tensor_floats(n->inputs[PAST]), tensor_floats(n->output),
         tensor_floats(n->saved[SAVED_LOGSUMEXP]), tensor_floats(grad), drows.data, dqkv);

@@ -171,8 +171,9 @@ function Tensor:attention(cu_seqlens, heads, dropout)
 end
 
 --- The same of sequences that are computed bit by bit: self, (T, 3C), are their next rows.
----@param past icot.Tensor (P, 3C) with a place for each row of each sequence, where self is written, once; a leaf that
----   requires a gradient if self does: what it has got for rows of self moves on to self in backward
+---@param past icot.Tensor (P, 3C) with a place for each row of each sequence, where self is written; no call may write
+---   to a row that one before, whose backward is to come, has written or read. A leaf that requires a gradient if self
+---   does: what it has got for rows of self moves on to self in backward
 ---@param cu_seqlens icot.Tensor int32 (B+1), where each sequence begins in self
 ---@param behind { starts: icot.Tensor, lengths: icot.Tensor } int32 (B): where each begins in `past`, and how many of
 ---   its rows are there already

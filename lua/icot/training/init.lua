@@ -10,7 +10,6 @@ local divergence = require 'icot.training.divergence'
 local errors = require 'icot.base.errors'
 local evaluate = require 'icot.training.evaluate'
 local meter = require 'icot.training.meter'
-local methods = require 'icot.schedule.methods'
 local model_file = require 'icot.model.model_file'
 local models = require 'icot.model'
 local optim = require 'icot.training.optim'
@@ -28,7 +27,6 @@ local C = core.C
 local training = {}
 
 local LESS_MEMORY = 'a smaller train.batch, a larger train.accumulate or train.activation_checkpointing needs less'
-local LESS_MEMORY_IN_THOUGHT = 'a smaller train.batch, a larger train.accumulate or fewer removal.thoughts need less'
 
 ---@class icot.Training one run under way
 ---@field run icot.Run
@@ -317,8 +315,7 @@ function Training:update(removed)
   state.removed = removed
   pack(self)
   local lr, dropout = learning_rate_now(self), config.model.dropout > 0 and { seed = config.seed, step = state.step }
-  local less = methods.has_thoughts(config.method) and LESS_MEMORY_IN_THOUGHT or LESS_MEMORY
-  local measured = errors.explain_memory('training', less, compute_cleanly, self, lr, dropout or nil)
+  local measured = errors.explain_memory('training', LESS_MEMORY, compute_cleanly, self, lr, dropout or nil)
   if measured.trouble then
     divergence.handle(self, measured.trouble, lr, dropout or nil)
   else
