@@ -92,7 +92,7 @@ static int check_written(const node *n)
     }
     for (int i = 0; i < n->n_inputs; i++) {
         if (i == which - 1 || n->inputs[i] != written) continue;
-        problem = "is written to, and cannot be another tensor of the operator as well";
+        problem = "is written to, and cannot be another of its tensors as well";
     }
     return problem ? fail("%s: tensor %d %s", n->op->name, which, problem) : ICOT_OK;
 }

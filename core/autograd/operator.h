@@ -49,10 +49,10 @@ typedef struct operator_entry {
 
 /*
  * An input that is written to is a leaf of its own memory, which no other operator on the tape
- * reads, and wants a gradient if any input does: what is written there is read by later
- * applications, and comes back by way of that gradient. So backward is called if either the output
- * or this input has got one (the output's is 0 then), and moves on what belongs to what was
- * written.
+ * reads. If any input wants a gradient, it wants one as well, and has none yet: what is written
+ * there is read by later applications, and comes back by way of that gradient. So backward is
+ * called if either the output or this input has got one (the output's is 0 then), and moves on what
+ * belongs to what was written.
  */
 
 /* The table, in autograd/operators/table.c; icot_operator_count says how many there are. */

@@ -4,8 +4,9 @@
  * Attention of sequences that are computed bit by bit, as with the KV cache of decoding, but while
  * gradients flow. `past` has a place for every row of every sequence: sequence b begins in row
  * starts[b], and lengths[b] of its rows are there. Its rows of qkv become the next ones (past is
- * written to) and attend to all of them. Calls share a past, in which each row is written once;
- * what its gradient has for rows that a call has written goes on to the qkv of that call.
+ * written to) and attend to all of them. Calls share a past, and none may write to a row that one
+ * on the tape has written or read; what its gradient has for rows that a call has written goes on
+ * to the qkv of that call.
  *
  * Parameters as of `attention`; which weights are dropped is drawn by the number of the row of
  * past.
