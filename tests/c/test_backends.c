@@ -32,7 +32,7 @@ typedef struct side_case {
 
 /* Sequences that end before, on and behind the borders of tiles; one of them is empty. */
 static const int32_t starts[] = {0, 1, 64, 64, 128, 193, 323, 623};
-enum { T = 623, B = 7 };
+enum { T = 623 };
 static const int32_t few_starts[] = {0, 17, 19, 40};
 static const int32_t places[] = {0, 200, 300, 350, 500, 650, 800}; /* of sequences in a past, */
 static const int32_t behind[] = {70, 1, 31, 0, 64, 5, 100};        /* and how much is there */
@@ -50,23 +50,14 @@ static const int32_t some_rows[] = {0, 3, 64, 127, 400, 622};      /* of the tok
     {                                                                                              \
         FLOATS, 1, {n}, NULL, 0                                                                    \
     }
-#define SOME_ROWS                                                                                  \
+#define LISTED(ids)                                                                                \
     {                                                                                              \
-        IDS, 1, {6}, some_rows, 0                                                                  \
+        IDS, 1, {sizeof(ids) / sizeof *(ids)}, ids, 0                                              \
     }
-#define STARTS                                                                                     \
-    {                                                                                              \
-        IDS, 1, {B + 1}, starts, 0                                                                 \
-    }
-#define FEW_STARTS                                                                                 \
-    {                                                                                              \
-        IDS, 1, {4}, few_starts, 0                                                                 \
-    }
-#define PAST(columns)                                                                              \
-    X2(1200, columns), STARTS, {IDS, 1, {B}, places, 0},                                           \
-    {                                                                                              \
-        IDS, 1, {B}, behind, 0                                                                     \
-    }
+#define SOME_ROWS     LISTED(some_rows)
+#define STARTS        LISTED(starts)
+#define FEW_STARTS    LISTED(few_starts)
+#define PAST(columns) X2(1200, columns), STARTS, LISTED(places), LISTED(behind)
 #define RANDOM_IDS(n, limit)                                                                       \
     {                                                                                              \
         IDS, 1, {n}, NULL, limit                                                                   \

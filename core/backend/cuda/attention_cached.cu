@@ -58,12 +58,7 @@ static __global__ void attend_to_cache(cached_work work)
                        work.keys + first, work.values + first);
     __syncthreads();
     if (threadIdx.x >= WARP) return;
-    attended all = parts[0][lane]; /* the first warp has seen a key in any case */
-    for (int w = 1; w < WARPS; w++) all = joined(all, parts[w][lane]);
-    for (int k = 0; k < LANE_CHANNELS; k++) {
-        const int64_t d = lane + k * WARP;
-        if (d < work.width) work.y[row * C + offset + d] = all.mixed[k] / all.sum;
-    }
+    put_mixed(joined_warps(parts), work.width, work.y + row * C + offset);
 }
 
 int cuda_attention_cached(const packed_shape *shape, const float *qkv, const kv_cache *cache,

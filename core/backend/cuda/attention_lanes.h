@@ -42,4 +42,22 @@ static __device__ attended joined(const attended &a, const attended &b)
     return both;
 }
 
+/* What all warps have seen together; the first has seen a key in any case. */
+static __device__ attended joined_warps(const attended parts[WARPS][WARP])
+{
+    const int lane = (int)threadIdx.x % WARP;
+    attended all = parts[0][lane];
+    for (int w = 1; w < WARPS; w++) all = joined(all, parts[w][lane]);
+    return all;
+}
+
+/* This lane's channels of the result, to a row of it. */
+static __device__ void put_mixed(const attended &all, int64_t width, float *row)
+{
+    for (int k = 0; k < LANE_CHANNELS; k++) {
+        const int64_t d = threadIdx.x % WARP + k * WARP;
+        if (d < width) row[d] = all.mixed[k] / all.sum;
+    }
+}
+
 #endif

@@ -109,14 +109,9 @@ static __global__ void attend_to_past(past_work work, float *y, float *logsumexp
     parts[threadIdx.x / WARP][lane] = attend_as_warp(work, at, at.before + blockIdx.y);
     __syncthreads();
     if (threadIdx.x >= WARP) return;
-    attended all = parts[0][lane]; /* the first warp has seen a key in any case */
-    for (int w = 1; w < WARPS; w++) all = joined(all, parts[w][lane]);
+    const attended all = joined_warps(parts);
     const int64_t row = at.first + blockIdx.y;
-    for (int k = 0; k < LANE_CHANNELS; k++) {
-        const int64_t d = lane + k * WARP;
-        if (d >= work.attention.width) continue;
-        y[row * work.attention.channels + at.offset + d] = all.mixed[k] / all.sum;
-    }
+    put_mixed(all, work.attention.width, y + row * work.attention.channels + at.offset);
     if (lane == 0) logsumexp[row * work.attention.heads + at.head] = all.maximum + logf(all.sum);
 }
 
